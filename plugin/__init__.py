@@ -1,0 +1,1 @@
+"""What runs beside the user's training: adapts MLflow to the store."""

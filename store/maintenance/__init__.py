@@ -1,0 +1,1 @@
+"""What ``weir db`` does to a database: upgrade, compact, check, eject."""

@@ -1,0 +1,1 @@
+"""Metric history in columns: batches, chunks and rollups. Nothing here imports MLflow."""

@@ -1,0 +1,1 @@
+"""Runs: searching them without building ORM rows."""

@@ -1,0 +1,1 @@
+"""What a browser sees: starting MLflow's server on a Weir store."""
