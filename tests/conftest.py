@@ -1,0 +1,3 @@
+"""What every test has: real database servers (``support/databases.py``)."""
+
+pytest_plugins = ["databases"]
