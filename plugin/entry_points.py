@@ -1,0 +1,175 @@
+"""What MLflow's entry points name: one lazy builder for each kind of store.
+
+MLflow loads this module in every ``import mlflow``, while it is itself half imported. So: the
+standard library alone at module level, and nothing here can fail before it is called. Each builder
+serves MLflow's own schemes too (``sqlite``, ``postgresql``, ``mysql``: both of MLflow's registries
+load entry points after their built-ins, and the last one wins) and returns, for a URI without
+``weir``, what MLflow's own builder returns, through that builder.
+
+docs/decisions/001-entry-points.md says why this way, and what was measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_logger = logging.getLogger("mlflow_weir")
+
+
+def tracking_store(store_uri: str, artifact_uri: str | None = None, **options: Any) -> Any:
+    """Build the tracking store for a URI; one builder for clients and servers.
+
+    Args:
+        store_uri: As the user wrote it.
+        artifact_uri: Artifact root for new experiments; None leaves it to the store.
+        options: What a later MLflow may add; passed on.
+
+    Raises:
+        MlflowException: The URI is one of Weir's and has a fault; or what the store raises.
+    """
+    # MLflow keeps one registry for clients and one for servers, calls the same entry point from
+    # both, and does not say which. They build different stores (read replica, artifact root), so
+    # the caller is looked up: the method of the registry that holds this builder.
+    registry = sys._getframe(1).f_locals.get("self")
+    from mlflow_weir.plugin import mlflow_private
+    from mlflow_weir.plugin.uri import is_embedded, is_weir
+
+    stock = mlflow_private.stock_tracking_builder(registry)
+    if not is_weir(store_uri):
+        return stock(store_uri, artifact_uri, **options)
+    database_uri, embedded_root = _resolve(store_uri)
+    root, replica_uri = mlflow_private.store_arguments(registry, artifact_uri)
+    if embedded_root is not None and mlflow_private.is_default_artifact_root(root):
+        root = embedded_root
+    if _is_disabled(store_uri):
+        return stock(database_uri, root, **options)
+    if is_embedded(store_uri) and mlflow_private.is_server_registry(registry):
+        _say_no_jobs(store_uri, embedded_root)
+    from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+
+    from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
+
+    store_class = WorkspaceAwareWeirStore if MLFLOW_ENABLE_WORKSPACES.get() else WeirStore
+    if replica_uri is not None:
+        replica_uri, _ = _resolve(replica_uri)
+    return store_class(database_uri, root, read_db_uri=replica_uri, **options)
+
+
+def model_registry_store(store_uri: str, **options: Any) -> Any:
+    """Build MLflow's own store of registered models, prompts and webhooks.
+
+    Args:
+        store_uri: As the user wrote it.
+        options: What a later MLflow may add; passed on.
+
+    Raises:
+        MlflowException: The URI is one of Weir's and has a fault; or what the store raises.
+    """
+    registry = sys._getframe(1).f_locals.get("self")  # as in tracking_store
+    from mlflow_weir.plugin import mlflow_private
+
+    stock = mlflow_private.stock_model_registry_builder(registry)
+    return stock(_resolve(store_uri)[0], **options)
+
+
+def workspace_store(workspace_uri: str, **options: Any) -> Any:
+    """Build MLflow's own workspace store.
+
+    Raises:
+        MlflowException: The URI is one of Weir's and has a fault; or what the store raises.
+    """
+    from mlflow_weir.plugin import mlflow_private
+
+    return mlflow_private.stock_workspace_builder()(_resolve(workspace_uri)[0], **options)
+
+
+def scorer_store(tracking_uri: str | None = None, **options: Any) -> Any:
+    """Build MLflow's own scorer store, which asks the tracking store of the same URI."""
+    from mlflow_weir.plugin import mlflow_private
+
+    return mlflow_private.scorer_store_class()(tracking_uri, **options)
+
+
+def _resolve(uri: str) -> tuple[str, str | None]:
+    """Return the SQLAlchemy URI behind ``uri`` and, for an embedded store, its artifact root.
+
+    The folder of an embedded store is made. A URI without ``weir`` comes back as it is.
+
+    Raises:
+        MlflowException: ``uri`` has a fault, or the folder cannot be made.
+    """
+    from mlflow_weir.plugin.uri import expand, is_embedded, strip
+
+    with _mlflow_errors():
+        database_uri, artifact_root = expand(uri)
+        stripped = strip(database_uri)
+        if is_embedded(uri):
+            _make_folder(uri, stripped)
+    return stripped, artifact_root
+
+
+def _make_folder(uri: str, database_uri: str) -> None:
+    """Make the folder an embedded store lives in."""
+    import os
+
+    from mlflow_weir.errors import ConfigError
+
+    folder = os.path.dirname(database_uri.removeprefix("sqlite:///"))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"{uri!r}: cannot use the folder {folder!r}: {exc.strerror}",
+            hint="set WEIR_HOME to a folder you can write, or use weir:///abs/dir",
+        ) from exc
+
+
+def _is_disabled(store_uri: str) -> bool:
+    """Say whether WEIR_DISABLE is on, to the user as well: a Weir URI is read without Weir."""
+    from mlflow_weir.settings import DISABLE
+
+    with _mlflow_errors():
+        if not DISABLE.get():
+            return False
+    from mlflow_weir.plugin.uri import without_secrets
+
+    _logger.warning(
+        "WEIR_DISABLE is on: %s is opened by MLflow's own store, which does not see the metric "
+        "history that Weir has moved to its own tables.",
+        without_secrets(store_uri),
+    )
+    return True
+
+
+def _say_no_jobs(store_uri: str, artifact_root: str | None) -> None:
+    """Tell who starts a server on an embedded store what it goes without, once."""
+    from mlflow.environment_variables import MLFLOW_SERVER_ENABLE_JOB_EXECUTION
+
+    from mlflow_weir.plugin import mlflow_private
+    from mlflow_weir.plugin.uri import expand
+
+    if MLFLOW_SERVER_ENABLE_JOB_EXECUTION.get() and not mlflow_private.is_server_child():
+        _logger.warning(
+            "A server on %s runs without MLflow's background jobs; with them: "
+            "--backend-store-uri %s --default-artifact-root %s",
+            store_uri,
+            expand(store_uri).database_uri,
+            artifact_root,
+        )
+
+
+@contextmanager
+def _mlflow_errors() -> Iterator[None]:
+    """Raise a user's mistake as the error MLflow's callers know."""
+    from mlflow_weir.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as exc:
+        from mlflow.exceptions import MlflowException
+
+        raise MlflowException.invalid_parameter_value(str(exc)) from exc
