@@ -1,0 +1,250 @@
+"""How batches and chunks are written as bytes.
+
+A *batch* is small and short-lived, so its form is made for one cheap write::
+
+    magic     4 bytes  b"WB01"
+    n_keys    u32 LE
+    n_points  u32 LE
+    lengths   u16 LE   (n_keys,) bytes of each key in UTF-8
+    keys      bytes
+    key       u32 LE   (n_points,) index of the point's key
+    timestamp i64 LE   (n_points,) ms
+    step      i64 LE   (n_points,)
+    value     f64 LE   (n_points,)
+
+A *chunk* is a Parquet file with the columns ``key`` (dictionary), ``timestamp`` and ``step``
+(delta-packed) and ``value`` (byte-stream-split), zstd over all, so that DuckDB, Spark or pandas
+read it as it is. Rows are sorted by key, then in history order. Measured on 65,536 points:
+8.0 bytes a point for noise (float64) and 4.5 for values that were float32, 3.8 ms to encode and
+1.0 ms to decode.
+
+Checksums are kept beside the bytes, in the row that holds them; ``verified`` compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlflow_weir.errors import ChunkCorrupt
+from mlflow_weir.store.metrics.points import Point, Series
+
+_MAGIC = b"WB01"
+_HEADER = struct.Struct("<4sII")
+_ZSTD_LEVEL = 3  # 1 is no faster, 9 takes twice as long for 0.5 % less
+
+
+def key_hash(key: str) -> int:
+    """Return the signed 64-bit BLAKE2b digest under which a key is looked up.
+
+    Only a short cut to the rows: readers compare the key itself too, so that a collision costs a
+    comparison and nothing else.
+    """
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def key_bytes(key: str) -> bytes:
+    """Return the key as stored; any ``str`` Python can hold comes back as it was."""
+    return key.encode("utf-8", "surrogatepass")
+
+
+def key_text(data: bytes) -> str:
+    """Return the key that ``key_bytes`` gave these bytes for."""
+    return bytes(data).decode("utf-8", "surrogatepass")
+
+
+def verified(payload: bytes, crc32: int, what: str) -> bytes:
+    """Return the payload if its checksum holds.
+
+    Raises:
+        ChunkCorrupt: It does not; ``what`` names the row.
+    """
+    found = zlib.crc32(payload)
+    if found != crc32:
+        raise ChunkCorrupt(what, f"checksum is {found:#010x}, expected {crc32:#010x}")
+    return payload
+
+
+def encode_batch(points: Sequence[Point]) -> bytes:
+    """Write points as a batch, keeping their order.
+
+    Raises:
+        OverflowError: A step or timestamp does not fit 64 bits.
+    """
+    index: dict[str, int] = {}
+    for point in points:
+        index.setdefault(point.key, len(index))
+    names = [key_bytes(key) for key in index]
+    n = len(points)
+    return b"".join(
+        (
+            _HEADER.pack(_MAGIC, len(names), n),
+            np.array([len(name) for name in names], dtype="<u2").tobytes(),
+            *names,
+            np.array([index[point.key] for point in points], dtype="<u4").tobytes(),
+            np.array([point.timestamp for point in points], dtype="<i8").tobytes(),
+            np.array([point.step for point in points], dtype="<i8").tobytes(),
+            np.array([point.value for point in points], dtype="<f8").tobytes(),
+        )
+    )
+
+
+def decode_batch(payload: bytes, what: str, only: str | None = None) -> dict[str, Series]:
+    """Read a batch: each key's points in log order, keys in order of first appearance.
+
+    Args:
+        payload: What ``encode_batch`` wrote, already verified.
+        what: The row, for the message of an error.
+        only: Return this key alone (an empty dict where the batch does not hold it).
+
+    Raises:
+        ChunkCorrupt: The bytes are not a batch of this version.
+    """
+    try:
+        magic, n_keys, n = _HEADER.unpack_from(payload)
+        if magic != _MAGIC:
+            raise ValueError(f"unknown format {magic!r}")
+        at = _HEADER.size
+        lengths = np.frombuffer(payload, "<u2", n_keys, at)
+        at += 2 * n_keys
+        keys = []
+        for length in lengths.tolist():
+            keys.append(key_text(payload[at : at + length]))
+            at += length
+        if only is not None and only not in keys:
+            return {}
+        index = np.frombuffer(payload, "<u4", n, at)
+        at += 4 * n
+        timestamp = np.frombuffer(payload, "<i8", n, at)
+        step = np.frombuffer(payload, "<i8", n, at + 8 * n)
+        value = np.frombuffer(payload, "<f8", n, at + 16 * n)
+    except (struct.error, ValueError) as exc:
+        raise ChunkCorrupt(what, str(exc)) from exc
+    whole = Series(timestamp, step, value)
+    if n_keys == 1:
+        return {keys[0]: whole}
+    if only is not None:
+        return {only: whole.take(index == keys.index(only))}
+    order = np.argsort(index, kind="stable")
+    ends = np.cumsum(np.bincount(index, minlength=n_keys))
+    grouped = whole.take(order)
+    starts = [0, *ends[:-1].tolist()]
+    return {
+        key: grouped.rows(start, end)
+        for key, start, end in zip(keys, starts, ends.tolist(), strict=True)
+    }
+
+
+class Placed(NamedTuple):
+    """Where a metric's rows are in a chunk: ``first_row`` and how many."""
+
+    key: str
+    first_row: int
+    series: Series
+
+
+def place(content: Mapping[str, Series]) -> list[Placed]:
+    """Return the row ranges that ``encode_chunk`` gives these metrics."""
+    placed, at = [], 0
+    for key in sorted(content):
+        placed.append(Placed(key, at, content[key]))
+        at += len(content[key])
+    return placed
+
+
+def encode_chunk(placed: Sequence[Placed]) -> bytes:
+    """Write metrics, each in history order, as one Parquet file."""
+    codes = np.repeat(
+        np.arange(len(placed), dtype=np.int32), [len(part.series) for part in placed]
+    )
+    names = pa.array([key_bytes(part.key) for part in placed], pa.binary())
+    table = pa.table(
+        {
+            "key": pa.DictionaryArray.from_arrays(
+                pa.array(codes), names.cast(pa.string()) if _is_text(placed) else names
+            ),
+            "timestamp": np.concatenate([part.series.timestamp for part in placed]),
+            "step": np.concatenate([part.series.step for part in placed]),
+            "value": np.concatenate([part.series.value for part in placed]),
+        }
+    )
+    out = io.BytesIO()
+    pq.write_table(
+        table,
+        out,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        use_dictionary=["key"],
+        column_encoding={
+            "timestamp": "DELTA_BINARY_PACKED",
+            "step": "DELTA_BINARY_PACKED",
+            "value": "BYTE_STREAM_SPLIT",
+        },
+        write_statistics=False,
+        store_schema=False,
+        row_group_size=len(codes) or 1,
+    )
+    return out.getvalue()
+
+
+def _is_text(placed: Sequence[Placed]) -> bool:
+    # A lone surrogate is a str that no UTF-8 can hold; such a chunk keeps its keys as bytes.
+    try:
+        for part in placed:
+            part.key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def decode_chunk(payload: bytes, what: str) -> Series:
+    """Read all rows of a chunk, in file order; ``weir_series`` says whose they are.
+
+    Raises:
+        ChunkCorrupt: The bytes are not such a file.
+    """
+    try:
+        table = pq.ParquetFile(io.BytesIO(payload)).read(
+            columns=["timestamp", "step", "value"], use_threads=False
+        )
+        return Series(
+            table.column("timestamp").to_numpy(),
+            table.column("step").to_numpy(),
+            table.column("value").to_numpy(),
+        )
+    except (pa.ArrowException, OSError, KeyError) as exc:
+        raise ChunkCorrupt(what, f"not a readable Parquet file: {exc}") from exc
+
+
+def decode_chunk_keys(payload: bytes, what: str) -> list[tuple[str, int]]:
+    """Read which keys a chunk holds and how many rows each has, in file order.
+
+    Raises:
+        ChunkCorrupt: The bytes are not such a file.
+    """
+    try:
+        column = (
+            pq.ParquetFile(io.BytesIO(payload), read_dictionary=["key"])
+            .read(columns=["key"], use_threads=False)
+            .column("key")
+        )
+        found: list[tuple[str, int]] = []
+        for piece in column.chunks:
+            names = [
+                key_text(name) if isinstance(name, bytes) else str(name)
+                for name in piece.dictionary.to_pylist()
+            ]
+            codes, counts = np.unique(piece.indices.to_numpy(), return_counts=True)
+            found += [(names[c], n) for c, n in zip(codes.tolist(), counts.tolist(), strict=True)]
+        return found
+    except (pa.ArrowException, OSError, KeyError) as exc:
+        raise ChunkCorrupt(what, f"not a readable Parquet file: {exc}") from exc

@@ -1,0 +1,148 @@
+"""Points of metrics as NumPy columns: ordering, duplicates, grouping by key.
+
+A point is (timestamp in ms, step, value). As MLflow stores it, an infinite value is
+±1.7976931348623157e308; a NaN is kept here as NaN and is, for ordering, a 0 that comes after the
+0 that is a number (MLflow writes value 0 with ``is_nan`` set). History order is (timestamp, step,
+value, is_nan), and two points that agree in all of them are one point: the first logged is kept,
+as MLflow's primary key has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Int64Column = npt.NDArray[np.int64]
+Float64Column = npt.NDArray[np.float64]
+
+INFINITY = 1.7976931348623157e308
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Points of one metric of one run; the columns have the same length ``n``.
+
+    Attributes:
+        timestamp: (n,) milliseconds since 1970 UTC.
+        step: (n,) the user's x; may repeat, may go backwards, may be negative.
+        value: (n,) finite, ±INFINITY, or NaN.
+    """
+
+    timestamp: Int64Column
+    step: Int64Column
+    value: Float64Column
+
+    def __len__(self) -> int:
+        """Return the number of points (not of columns)."""
+        return len(self.timestamp)
+
+    def rows(self, start: int, stop: int) -> Series:
+        """Return the points ``start`` (inclusive) to ``stop`` (exclusive), as views."""
+        return Series(self.timestamp[start:stop], self.step[start:stop], self.value[start:stop])
+
+    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Series:
+        """Return the points that an index or a mask selects."""
+        return Series(self.timestamp[index], self.step[index], self.value[index])
+
+
+EMPTY = Series(
+    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
+)
+
+
+class Point(NamedTuple):
+    """One logged value, as a caller hands it over."""
+
+    key: str
+    timestamp: int
+    step: int
+    value: float
+
+
+def stored_value(value: float) -> float:
+    """Return the value as MLflow's database keeps it: infinities become ±INFINITY."""
+    if math.isinf(value):
+        return INFINITY if value > 0 else -INFINITY
+    return value
+
+
+def is_int64(number: int) -> bool:
+    """Say whether the number fits the databases' and Parquet's 64-bit integers."""
+    return number in _INT64
+
+
+def concatenate(parts: Sequence[Series]) -> Series:
+    """Return the points of all parts, in the order given."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return EMPTY
+    return Series(
+        np.concatenate([part.timestamp for part in parts]),
+        np.concatenate([part.step for part in parts]),
+        np.concatenate([part.value for part in parts]),
+    )
+
+
+def _order(series: Series, *, by_step: bool) -> npt.NDArray[np.int64]:
+    is_nan = np.isnan(series.value)
+    number = np.where(is_nan, 0.0, series.value)
+    major, minor = (series.step, series.timestamp) if by_step else (series.timestamp, series.step)
+    return np.lexsort((is_nan, number, minor, major))
+
+
+def history_order(series: Series) -> Series:
+    """Return the points in history order without exact duplicates; stable.
+
+    Points that come with strictly ascending timestamps (a training loop's) are returned as they
+    are, which makes the usual case one comparison.
+    """
+    if len(series) < 2:
+        return series
+    if bool(np.all(series.timestamp[1:] > series.timestamp[:-1])):
+        return series
+    ordered = series.take(_order(series, by_step=False))
+    value = ordered.value
+    nan = np.isnan(value)
+    same = (
+        (ordered.timestamp[1:] == ordered.timestamp[:-1])
+        & (ordered.step[1:] == ordered.step[:-1])
+        & ((value[1:] == value[:-1]) | (nan[1:] & nan[:-1]))
+    )
+    if not same.any():
+        return ordered
+    keep = np.concatenate([[True], ~same])
+    return ordered.take(keep)
+
+
+def step_order(series: Series) -> Series:
+    """Return the points sorted by (step, timestamp, value, is_nan); stable, nothing dropped."""
+    if len(series) < 2 or bool(np.all(series.step[1:] > series.step[:-1])):
+        return series
+    return series.take(_order(series, by_step=True))
+
+
+def group_by_key(points: Iterable[Point]) -> dict[str, Series]:
+    """Return the points of each key in the order given; keys in order of first appearance."""
+    columns: dict[str, tuple[list[int], list[int], list[float]]] = {}
+    for key, timestamp, step, value in points:
+        column = columns.get(key)
+        if column is None:
+            column = columns[key] = ([], [], [])
+        column[0].append(timestamp)
+        column[1].append(step)
+        column[2].append(value)
+    return {
+        key: Series(
+            np.array(timestamps, dtype=np.int64),
+            np.array(steps, dtype=np.int64),
+            np.array(values, dtype=np.float64),
+        )
+        for key, (timestamps, steps, values) in columns.items()
+    }

@@ -1,0 +1,104 @@
+"""Tables of the metric history, and the columns of MLflow's tables it touches.
+
+    weir_batch    one row a write: every point of one call for one run, in log order
+    weir_chunk    Parquet: points of one run, one metric or many short ones together
+    weir_series   which rows of which chunk belong to a metric (one row a metric and chunk)
+    weir_rollup   a metric's buckets within one chunk, at one resolution
+
+A point moves from batches to chunks and never back, and a reader looks at batches first, so it
+meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
+to MLflow's tables: on SQLite its migrations recreate them, which would empty children that
+cascade. ``metrics`` and ``latest_metrics`` are MLflow's; tests/host/test_schema.py holds the
+columns named here against MLflow's models.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+metadata = sa.MetaData()
+
+# SQLite gives automatic ids to INTEGER primary keys only.
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_Blob = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+_KeyBytes = sa.LargeBinary().with_variant(mysql.VARBINARY(1000), "mysql", "mariadb")
+# Ids are hexadecimal: compared by bytes, whatever the database's collation is.
+_RunId = sa.String(32).with_variant(
+    mysql.VARCHAR(32, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
+
+batch = sa.Table(
+    "weir_batch",
+    metadata,
+    sa.Column("batch_id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("n_points", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("payload", _Blob, nullable=False),
+    sa.Index("weir_batch_run", "run_uuid"),
+    sqlite_autoincrement=True,
+)
+
+chunk = sa.Table(
+    "weir_chunk",
+    metadata,
+    sa.Column("chunk_id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("level", sa.SmallInteger, nullable=False),
+    sa.Column("pack", sa.BigInteger, nullable=False),
+    sa.Column("n_points", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("payload", _Blob, nullable=False),
+    sa.Index("weir_chunk_run", "run_uuid", "level"),
+    sqlite_autoincrement=True,
+)
+
+series = sa.Table(
+    "weir_series",
+    metadata,
+    sa.Column("run_uuid", _RunId, primary_key=True),
+    sa.Column("key_hash", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("chunk_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("first_row", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("n_points", sa.Integer, nullable=False),
+    sa.Column("min_step", sa.BigInteger, nullable=False),
+    sa.Column("max_step", sa.BigInteger, nullable=False),
+    sa.Column("min_timestamp", sa.BigInteger, nullable=False),
+    sa.Column("max_timestamp", sa.BigInteger, nullable=False),
+    sa.Column("key", _KeyBytes, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+rollup = sa.Table(
+    "weir_rollup",
+    metadata,
+    sa.Column("chunk_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("first_row", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("resolution", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("payload", _Blob, nullable=False),
+)
+
+# MLflow's own, by the columns used here.
+mlflow_metrics = sa.table(
+    "metrics",
+    sa.column("run_uuid", sa.String),
+    sa.column("key", sa.String),
+    sa.column("timestamp", sa.BigInteger),
+    sa.column("step", sa.BigInteger),
+    sa.column("value", sa.Float(precision=53)),
+    sa.column("is_nan", sa.Boolean),
+)
+mlflow_latest_metrics = sa.table(
+    "latest_metrics",
+    sa.column("run_uuid", sa.String),
+    sa.column("key", sa.String),
+    sa.column("timestamp", sa.BigInteger),
+    sa.column("step", sa.BigInteger),
+    sa.column("value", sa.Float(precision=53)),
+    sa.column("is_nan", sa.Boolean),
+)
+mlflow_runs = sa.table("runs", sa.column("run_uuid", sa.String))
