@@ -2,22 +2,325 @@
 
 ``WeirStore`` and ``WorkspaceAwareWeirStore`` are subclasses of MLflow's stores (never wrappers:
 MLflow tests with ``isinstance``), and differ from them in where metric history is kept and in how
-runs are searched. Everything else is inherited.
+runs are searched. Everything else is inherited, and MLflow's tables hold what MLflow would have
+written, but for ``metrics``: new points go to the ``weir_*`` tables, old rows there are read too.
+
+A log call returns when its points are committed. Every 64th batch of a run, and the end of a run,
+turns the run's batches into chunks in the same call; that is housekeeping after the commit, and a
+failure of it is logged and never reaches the caller.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from mlflow.entities import Metric, Run, RunStatus
+from mlflow.entities.entity_type import EntityAssociationType
+from mlflow.entities.metric import MetricWithRunId
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.store.entities import PagedList
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.utils.search_utils import SearchUtils
+from sqlalchemy.orm import Session
+
+from mlflow_weir import settings
+from mlflow_weir.store import engine as engines
+from mlflow_weir.store import migrations, mlflow_private
+from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
+from mlflow_weir.store.metrics.points import (
+    EMPTY,
+    Point,
+    Series,
+    is_int64,
+    step_order,
+    stored_value,
+)
+from mlflow_weir.store.runs import indexes, searching
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class _WeirMethods:
-    """What both stores do differently from MLflow's."""
+    """What both stores do differently from MLflow's; comes first in their bases."""
+
+    _weir_engines: dict[str, sa.Engine] = {}  # noqa: RUF012  (one cache a process, as MLflow's)
+    _weir_engines_lock = threading.Lock()
+
+    engine: sa.Engine
+    ManagedSessionMaker: Callable[..., Any]
+
+    def __init__(
+        self, db_uri: str, default_artifact_root: str, read_db_uri: str | None = None
+    ) -> None:
+        """Open a database, creating or migrating the tables it lacks.
+
+        Args:
+            db_uri: SQLAlchemy URI without ``weir`` in it.
+            default_artifact_root: Where runs of new experiments keep their artifacts.
+            read_db_uri: Read replica for reads, as in MLflow.
+
+        Raises:
+            SchemaMismatch: The ``weir_*`` tables were written by a newer version.
+        """
+        engine = self._get_or_create_engine(db_uri)
+        with engines.schema_lock(engine):
+            super().__init__(  # type: ignore[call-arg]
+                db_uri, default_artifact_root, read_db_uri=read_db_uri
+            )
+            if migrations.upgrade(engine):
+                with engine.begin() as connection:
+                    indexes.create_missing(connection)
+
+    @classmethod
+    def _get_or_create_engine(cls, db_uri: str) -> sa.Engine:
+        """Return this process's engine for a URI, apart from those of MLflow's own stores."""
+        with cls._weir_engines_lock:
+            if db_uri not in cls._weir_engines:
+                engine = mlflow_private.create_engine(db_uri)
+                if engine.dialect.name == "sqlite":
+                    engines.prepare_sqlite(engine)
+                cls._weir_engines[db_uri] = engine
+            return cls._weir_engines[db_uri]
+
+    # Writing
+
+    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        if not metrics:
+            return
+        points = _validated_points(metrics)
+
+        def write() -> batches.Waiting:
+            with self.ManagedSessionMaker(read_only=False) as session:
+                self._check_run_is_active(self._get_run(session, run_id))  # type: ignore[attr-defined]
+                return batches.append(session, run_id, points)
+
+        if self._retrying(write).is_due:
+            self._compact(run_id, is_final=False)
+
+    def update_run_info(
+        self, run_id: str, run_status: Any, end_time: int | None, run_name: str | None
+    ) -> Any:
+        """Update a run as MLflow does; the end of a run also compacts its metric history."""
+        info = super().update_run_info(run_id, run_status, end_time, run_name)  # type: ignore[misc]
+        if run_status is not None and RunStatus.is_terminated(run_status):
+            self._compact(run_id, is_final=True)
+        return info
+
+    def _compact(self, run_id: str, *, is_final: bool) -> None:
+        """Turn a run's batches into chunks, and merge what has become many; never raises.
+
+        The points are committed already. What stops here, a locked database or a chunk that
+        fails its checksum, is met again and reported by ``weir db compact`` and ``check``.
+        """
+        try:
+            self._in_transaction(lambda session: compaction.compact_batches(session, run_id))
+            if is_final:
+                self._in_transaction(lambda session: compaction.merge_all(session, run_id))
+                return
+            while True:
+                with self.ManagedSessionMaker(read_only=False) as session:
+                    level = compaction.due_level(session, run_id)
+                    if level is None or not compaction.merge_level(session, run_id, level):
+                        return
+        except Exception as exc:  # noqa: BLE001
+            # Not the caller's trouble; the next compaction of the run starts from here.
+            _log.debug("compaction of run %s put off: %s", run_id, exc)
+
+    def _in_transaction(self, action: Callable[[Session], T]) -> T:
+        with self.ManagedSessionMaker(read_only=False) as session:
+            return action(session)
+
+    def _retrying(self, transaction: Callable[[], T]) -> T:
+        return engines.retrying(transaction, settings.WRITE_DEADLINE_SECONDS.get())
+
+    # Deleting
+
+    def _hard_delete_run(self, run_id: str) -> None:
+        super()._hard_delete_run(run_id)  # type: ignore[misc]
+        self._in_transaction(lambda session: chunks.delete_runs(session, [run_id]))
+
+    def _hard_delete_experiment(self, experiment_id: str) -> None:
+        with self.ManagedSessionMaker() as session:
+            runs = self._list_run_infos(session, experiment_id)  # type: ignore[attr-defined]
+            run_ids = [run.run_uuid for run in runs]
+        super()._hard_delete_experiment(experiment_id)  # type: ignore[misc]
+        self._in_transaction(lambda session: chunks.delete_runs(session, run_ids))
+
+    # Reading
+
+    def get_metric_history(
+        self,
+        run_id: str,
+        metric_key: str,
+        max_results: int | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Metric]:
+        """Return all points of a metric by (timestamp, step, value), or a page of them."""
+        series = self._read_history(run_id, metric_key)
+        offset = SearchUtils.parse_start_offset_from_page_token(page_token)
+        end = len(series) if max_results is None else offset + max_results
+        token = SearchUtils.create_page_token(end) if end < len(series) else None
+        return PagedList(_metrics(metric_key, series.rows(offset, end)), token)
+
+    def get_metric_history_bulk(
+        self, run_ids: Sequence[str], metric_key: str, max_results: int
+    ) -> list[MetricWithRunId]:
+        """Return points of a metric of several runs by (run, timestamp, step, value)."""
+        with self.ManagedSessionMaker() as session:
+            allowed = self._filter_entity_ids(  # type: ignore[attr-defined]
+                session, EntityAssociationType.RUN, list(run_ids)
+            )
+            found: list[MetricWithRunId] = []
+            for run_id in sorted(set(allowed)):
+                if len(found) >= max_results:
+                    break
+                series = reading.read_history(session, [run_id], metric_key).get(run_id, EMPTY)
+                rest = series.rows(0, max_results - len(found))
+                found += _metrics_with_run_id(run_id, metric_key, rest)
+        return found
+
+    def get_max_step_for_metric(self, run_id: str, metric_key: str) -> int:
+        """Return the largest step of a metric, 0 where it has none."""
+        with self.ManagedSessionMaker() as session:
+            self._validate_run_accessible(session, run_id)  # type: ignore[attr-defined]
+            return reading.read_max_step(session, run_id, metric_key) or 0
+
+    def get_metric_history_bulk_interval_from_steps(
+        self, run_id: str, metric_key: str, steps: Sequence[int], max_results: int
+    ) -> list[MetricWithRunId]:
+        """Return a metric's points at the given steps by (step, timestamp, value)."""
+        ordered = step_order(self._read_history(run_id, metric_key))
+        wanted = ordered.take(reading.at_steps(ordered, steps))
+        return _metrics_with_run_id(run_id, metric_key, wanted.rows(0, max_results))
+
+    def get_metric_history_bulk_interval(
+        self,
+        run_ids: list[str],
+        metric_key: str,
+        max_results: int,
+        start_step: int | None,
+        end_step: int | None,
+    ) -> list[MetricWithRunId]:
+        """Return up to ``max_results`` points a run, by step, extremes kept.
+
+        The one declared deviation from MLflow, which returns as many points but loses what lies
+        between them; ``WEIR_STOCK_SAMPLING=1`` gives MLflow's choice.
+        """
+        if (start_step is None) != (end_step is None):
+            raise MlflowException.invalid_parameter_value(
+                "Both start_step and end_step must be specified together, "
+                "or neither may be specified."
+            )
+        max_results = max(1, max_results)
+        choose = _sampled_as_stock if settings.STOCK_SAMPLING.get() else _sampled
+        with self.ManagedSessionMaker() as session:
+            for run_id in run_ids:
+                self._validate_run_accessible(session, run_id)  # type: ignore[attr-defined]
+            chosen = choose(session, run_ids, metric_key, max_results, start_step, end_step)
+        return [
+            point
+            for run_id in run_ids
+            if run_id in chosen
+            for point in _metrics_with_run_id(run_id, metric_key, chosen[run_id])
+        ]
+
+    def _search_runs(
+        self,
+        experiment_ids: list[str],
+        filter_string: str | None,
+        run_view_type: int,
+        max_results: int | None,
+        order_by: list[str] | None,
+        page_token: str | None,
+    ) -> tuple[list[Run], bytes | None]:
+        return searching.search_runs(
+            self, experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
+        )
+
+    def _read_history(self, run_id: str, key: str) -> Series:
+        with self.ManagedSessionMaker() as session:
+            self._validate_run_accessible(session, run_id)  # type: ignore[attr-defined]
+            return reading.read_history(session, [run_id], key).get(run_id, EMPTY)
 
 
-class WeirStore(_WeirMethods, SqlAlchemyStore):  # type: ignore[misc]
+class WeirStore(_WeirMethods, SqlAlchemyStore):
     """MLflow's SQL store with metric history in columns."""
 
 
-class WorkspaceAwareWeirStore(_WeirMethods, WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]
+class WorkspaceAwareWeirStore(_WeirMethods, WorkspaceAwareSqlAlchemyStore):
     """The same where MLflow's workspaces are on."""
+
+
+def _validated_points(metrics: Sequence[Metric]) -> list[Point]:
+    points = []
+    for i, metric in enumerate(metrics):
+        mlflow_private.validate_metric(metric, path="" if len(metrics) == 1 else f"metrics[{i}]")
+        # Databases round a step that is not whole; so does this.
+        timestamp, step = round(metric.timestamp), round(metric.step)
+        for name, number in (("timestamp", timestamp), ("step", step)):
+            if not is_int64(number):
+                raise MlflowException(
+                    f"Invalid value {number} for parameter {name!r} of metric {metric.key!r}: "
+                    "it does not fit a 64-bit integer.",
+                    INVALID_PARAMETER_VALUE,
+                )
+        points.append(Point(metric.key, timestamp, step, stored_value(float(metric.value))))
+    return points
+
+
+def _sampled(
+    session: Session,
+    run_ids: Sequence[str],
+    key: str,
+    max_results: int,
+    start_step: int | None,
+    end_step: int | None,
+) -> dict[str, Series]:
+    chosen = {}
+    for run_id, buckets in reading.read_buckets(
+        session,
+        run_ids,
+        key,
+        max_buckets=sampling.buckets_for(max_results),
+        keep_points=max_results,
+        start_step=start_step,
+        end_step=end_step,
+    ).items():
+        chosen[run_id] = sampling.choose_with_extremes(buckets, max_results)
+    return chosen
+
+
+def _sampled_as_stock(
+    session: Session,
+    run_ids: Sequence[str],
+    key: str,
+    max_results: int,
+    start_step: int | None,
+    end_step: int | None,
+) -> dict[str, Series]:
+    chosen = {}
+    for run_id, series in reading.read_history(session, run_ids, key).items():
+        inside = reading.between(series, start_step, end_step)
+        chosen[run_id] = sampling.choose_as_stock(inside, max_results)
+    return chosen
+
+
+def _metrics(key: str, series: Series) -> list[Metric]:
+    return [
+        Metric(key, value, timestamp, step)
+        for value, timestamp, step in zip(
+            series.value.tolist(), series.timestamp.tolist(), series.step.tolist(), strict=True
+        )
+    ]
+
+
+def _metrics_with_run_id(run_id: str, key: str, series: Series) -> list[MetricWithRunId]:
+    return [MetricWithRunId(metric=metric, run_id=run_id) for metric in _metrics(key, series)]

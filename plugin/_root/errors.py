@@ -4,6 +4,7 @@
     * ConfigError             (also ValueError)   the user can fix it now
     * StoreError
         * StoreUnavailable    retryable           database locked, network away
+            * CompactedElsewhere                  another process took the same rows first
         * SchemaMismatch                          database older or newer than this code
         * ChunkCorrupt                            stored points fail their checksum
 
@@ -42,6 +43,10 @@ class StoreUnavailable(StoreError):
     """The database could not be reached or stayed locked past the deadline."""
 
     retryable = True
+
+
+class CompactedElsewhere(StoreUnavailable):
+    """Another process compacted the same rows; this transaction changed nothing."""
 
 
 class SchemaMismatch(StoreError):
