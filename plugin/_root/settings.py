@@ -41,6 +41,11 @@ class Setting(Generic[T]):
             raise ConfigError(f"{self.name}={raw!r}: {exc}", hint=self.meaning) from None
 
 
+def child_environment(**overrides: str) -> dict[str, str]:
+    """Return the environment for a child process: ours, with ``overrides`` on top."""
+    return {**os.environ, **overrides}
+
+
 def switch(text: str) -> bool:
     """Parse on/off, 1/0, true/false, yes/no."""
     lowered = text.strip().lower()
@@ -63,7 +68,7 @@ DISABLE = Setting(
     "WEIR_DISABLE", False, switch, "1 makes every URI behave as if Weir were not installed."
 )
 HOME = Setting(
-    "WEIR_HOME", "", str, "Folder of `weir:` (weir.db, weir-artifacts/) instead of the current one."
+    "WEIR_HOME", "", str, "Folder that `weir:` keeps its files in, instead of the current one."
 )
 STOCK_SAMPLING = Setting(
     "WEIR_STOCK_SAMPLING",

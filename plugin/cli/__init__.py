@@ -1,1 +1,85 @@
-"""The ``weir`` command; one module a command."""
+"""The ``weir`` command; one module a command, imported when it is asked for.
+
+``weir --help`` and ``weir --version`` answer without importing MLflow, SQLAlchemy or NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import click
+
+from mlflow_weir import __version__
+from mlflow_weir.errors import WeirError
+
+__all__ = ["COMMANDS", "main"]
+
+
+class LazyCommand(NamedTuple):
+    """Where a command is, and the line that ``weir --help`` shows for it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS: dict[str, LazyCommand] = {
+    "db": LazyCommand(
+        "mlflow_weir.plugin.cli.db",
+        "db",
+        "Upgrade, compact, check or eject a tracking database.",
+    ),
+    "demo": LazyCommand(
+        "mlflow_weir.plugin.cli.demo",
+        "demo",
+        "Train small real models with plain MLflow calls, then open the UI on them.",
+    ),
+    "doctor": LazyCommand(
+        "mlflow_weir.plugin.cli.doctor",
+        "doctor",
+        "Check the installation and a store; say what to do.",
+    ),
+    "ui": LazyCommand(
+        "mlflow_weir.plugin.cli.ui",
+        "ui",
+        "Serve MLflow's UI on an embedded or named store.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A command group that imports a command only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        lazy = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(lazy.module), lazy.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in sorted(COMMANDS)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours ends it with one line instead of a traceback."""
+        try:
+            return super().invoke(ctx)
+        except WeirError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="weir")
+def main() -> None:
+    """Weir: an MLflow plugin that keeps every metric point and answers at once.
+
+    A store is named by its tracking URI: `weir:` (the current folder, or WEIR_HOME),
+    `weir:///abs/dir`, `sqlite+weir:///abs/file.db`, `postgresql+weir://...` or
+    `mysql+weir://...`.
+    """

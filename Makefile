@@ -1,0 +1,75 @@
+# Every target makes the environment it needs in .venv; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PKG := mlflow_weir
+
+SERVE ?= 1
+PORT ?= 5000
+DEMO_HOME ?= demo-data
+# Processes that run tests side by side; 0 runs them in one, where a debugger works.
+JOBS ?= 2
+# Further arguments for pytest: make test PYTEST_ARGS="tests/unit -k settings"
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-long check typing-tree types lint docs bench bench-long host-suite clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '%-12s %s\n' "$$name" "$$text"; done
+
+env: $(STAMP) ## make the environment in .venv
+
+$(STAMP): pyproject.toml setup.cfg
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --editable . --group dev
+	touch $@
+
+demo: $(STAMP) ## train small real models on weir:, then open the UI (SERVE=0: do not; PORT=5000)
+	@exec $(VENV)/bin/weir demo --home $(DEMO_HOME) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+
+test: $(STAMP) ## run the tests; skips are listed with their reasons
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not long" $(PYTEST_ARGS)
+
+test-long: $(STAMP) ## run all tests, those that take minutes too
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+check: lint types docs ## lint, format, types and docs
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# A link tree through which type checkers and editors see the mapped folders as one package;
+# nothing needs it at run time.
+typing-tree:
+	rm -rf .typing
+	mkdir -p .typing/$(PKG)
+	cd .typing/$(PKG) && ln -s ../../plugin/_root/*.py ../../plugin/_root/py.typed \
+		../../plugin ../../store ../../ui_extensions .
+
+types: $(STAMP) typing-tree
+	$(PY) -m mypy -p $(PKG)
+	$(PY) -m mypy tests benchmarks
+
+docs: $(STAMP)
+	$(PY) -m pytest tests/docs
+
+bench: $(STAMP) ## measure stock MLflow and Weir side by side
+	$(PY) -m pip install --quiet --group bench
+	$(PY) benchmarks/run.py
+
+bench-long: $(STAMP) ## the same up to 1,000,000 runs and 100,000,000 points (hours)
+	$(PY) -m pip install --quiet --group bench
+	$(PY) benchmarks/run.py --long
+
+host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a checkout of MLflow)
+	@test -n "$(MLFLOW_SOURCE)" || { echo "say MLFLOW_SOURCE=DIR, a checkout of MLflow at the installed version's tag" >&2; exit 2; }
+	$(PY) tests/host_suite/run.py --source $(MLFLOW_SOURCE)
+
+clean: ## remove what the targets made, the environment too
+	rm -rf $(VENV) .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO_HOME)

@@ -1,0 +1,198 @@
+"""``weir doctor``: what is right and wrong with the installation and a store, and what to do.
+
+Each check returns a ``Finding``; a check that fails says what to do about it. Nothing is created
+or changed, but for an empty file that is written to the artifact folder and removed at once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlflow_weir import __version__
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.plugin.uri import Backend, expand, strip, without_secrets
+from mlflow_weir.settings import ALL
+
+MIN_FREE_BYTES = 1 << 30
+CONNECT_TIMEOUT_S = 10
+MLFLOW_MINORS = ((3, 15), (3, 17))  # first and last, both supported; as pyproject.toml has it
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: What was looked at, one or two words.
+        ok: Nothing to do here.
+        detail: What is there.
+        hint: What to do when it is not ok, else ``""``.
+    """
+
+    check: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@click.command()
+@click.argument("uri", default="weir:", envvar="MLFLOW_TRACKING_URI")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(uri: str, as_json: bool) -> None:
+    """Check the installation and the store at URI; say what to do.
+
+    Exits with status 1 when something needs doing.
+    """
+    findings = examine(uri)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.check}: {finding.detail}")
+            if finding.hint:
+                click.echo(f"     {finding.hint}")
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+def examine(uri: str) -> list[Finding]:
+    """Run every check that applies to ``uri``."""
+    findings = [check_versions(), check_settings(), check_git()]
+    if uri.startswith(("http://", "https://")):
+        return [*findings, Finding("store", True, f"{without_secrets(uri)} is a server")]
+    try:
+        backend = expand(uri)
+    except ConfigError as exc:
+        return [*findings, Finding("store", False, uri, str(exc))]
+    findings.append(check_database(backend))
+    local = local_folder(backend)
+    if local is not None:
+        findings.append(check_folder(local))
+        findings.append(check_disk(local))
+    return findings
+
+
+def check_versions() -> Finding:
+    """Is the installed MLflow one that this release is tested with?"""
+    version = importlib.metadata.version("mlflow")
+    detail = f"Weir {__version__}, MLflow {version}, Python {sys.version.split()[0]}"
+    found = re.match(r"(\d+)\.(\d+)", version)
+    first, last = MLFLOW_MINORS
+    if found is not None and first <= (int(found[1]), int(found[2])) <= last:
+        return Finding("versions", True, detail)
+    supported = f"{first[0]}.{first[1]} to {last[0]}.{last[1]}"
+    return Finding("versions", False, detail, f"Install MLflow {supported}.")
+
+
+def check_settings() -> Finding:
+    """Does every WEIR_* variable hold a value that can work?"""
+    changed, faults = [], []
+    for setting in ALL:
+        try:
+            value: Any = setting.get()
+        except ConfigError as exc:
+            faults.append(str(exc))
+        else:
+            if value != setting.default:
+                changed.append(f"{setting.name}={value}")
+    if faults:
+        return Finding("settings", False, "; ".join(faults), "See docs/configuration.md.")
+    return Finding("settings", True, ", ".join(changed) or "all at their defaults")
+
+
+def check_git() -> Finding:
+    """Is git there? MLflow and Weir record the commit of a run with it."""
+    path = shutil.which("git")
+    if path is None:
+        return Finding("git", False, "not found", "Install git, or runs carry no commit.")
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return Finding("git", answer.returncode == 0, answer.stdout.strip() or answer.stderr.strip())
+
+
+def check_database(backend: Backend) -> Finding:
+    """Does the database answer, and whose tables are in it?"""
+    import sqlalchemy
+
+    shown = without_secrets(backend.database_uri)
+    url = sqlalchemy.make_url(strip(backend.database_uri))
+    file = database_file(backend)
+    if file is not None and not file.exists():
+        return Finding("database", True, f"{shown}: not there yet, made on first use")
+    engine = sqlalchemy.create_engine(url, connect_args=_connect_args(url.get_backend_name()))
+    try:
+        with engine.connect() as connection:
+            tables = set(sqlalchemy.inspect(connection).get_table_names())
+    except sqlalchemy.exc.SQLAlchemyError as exc:
+        reason = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
+        return Finding(
+            "database", False, f"{shown}: {reason}", "Check the address, and that it is running."
+        )
+    finally:
+        engine.dispose()
+    if "alembic_version" not in tables:
+        return Finding("database", True, f"{shown}: empty, tables are made on first use")
+    ours = "alembic_version_weir" in tables
+    state = "MLflow's tables and Weir's" if ours else "MLflow's tables, Weir's on first use"
+    return Finding("database", True, f"{shown}: {state}")
+
+
+def _connect_args(backend_name: str) -> dict[str, Any]:
+    """Limit how long a server that does not answer is waited for."""
+    return {} if backend_name == "sqlite" else {"connect_timeout": CONNECT_TIMEOUT_S}
+
+
+def database_file(backend: Backend) -> Path | None:
+    """Return the SQLite file behind ``backend``; None for a server or ``:memory:``."""
+    import sqlalchemy
+
+    url = sqlalchemy.make_url(strip(backend.database_uri))
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database)
+
+
+def local_folder(backend: Backend) -> Path | None:
+    """Return the folder that must be writable: the embedded store's, or the SQLite file's."""
+    file = database_file(backend)
+    return None if file is None else file.absolute().parent
+
+
+def check_folder(folder: Path) -> Finding:
+    """Can a file be written beside the database, where artifacts go too?"""
+    there = existing_parent(folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".weir-doctor-"):
+            pass
+    except OSError as exc:
+        return Finding(
+            "folder",
+            False,
+            f"{there}: {exc.strerror}",
+            "Set WEIR_HOME to a folder you can write, or change this one's owner.",
+        )
+    return Finding("folder", True, f"{there} is writable")
+
+
+def check_disk(folder: Path) -> Finding:
+    """Is there room for more than a few runs?"""
+    free = shutil.disk_usage(existing_parent(folder)).free
+    detail = f"{free / (1 << 30):.1f} GiB free"
+    if free < MIN_FREE_BYTES:
+        return Finding("disk", False, detail, "Free at least 1 GiB, or set WEIR_HOME elsewhere.")
+    return Finding("disk", True, detail)
+
+
+def existing_parent(folder: Path) -> Path:
+    """Return the nearest folder at or above ``folder`` that exists."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
