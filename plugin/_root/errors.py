@@ -58,6 +58,7 @@ class ChunkCorrupt(StoreError):
 
     Attributes:
         what: The table and row, such as ``weir_chunk 17``.
+        reason: What is wrong with it.
     """
 
     def __init__(self, what: str, reason: str) -> None:
@@ -65,4 +66,4 @@ class ChunkCorrupt(StoreError):
             f"{what}: {reason}",
             hint="run `weir db check URI` for the full list; restore the rows from a back-up",
         )
-        self.what = what
+        self.what, self.reason = what, reason

@@ -1,0 +1,166 @@
+"""``weir db``: upgrade, compact, check or eject a tracking database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlflow_weir.plugin.uri import expand, is_weir, strip
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+_uri = click.argument("uri")
+
+
+class ProgressBars:
+    """Draws one bar after the other on stderr, and nothing where stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a bar of ``total`` units, ending the one before."""
+        self.finish()
+        if total and sys.stderr.isatty():
+            self._bar = click.progressbar(length=total, label=what, file=sys.stderr)
+            self._bar.__enter__()
+
+    def advance(self, n: int) -> None:
+        """Move the bar on by ``n`` units."""
+        if self._bar is not None:
+            self._bar.update(n)
+
+    def finish(self) -> None:
+        """End the bar, if there is one."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def db() -> None:
+    """Upgrade, compact, check or eject a tracking database.
+
+    URI is any tracking URI of Weir's (`weir:`, `weir:///dir`, `sqlite+weir:///file.db`, ...) or
+    the plain database URI behind it. Take a back-up before `compact` and `eject`.
+    """
+
+
+@db.command()
+@_uri
+@_dry_run
+@_json
+def upgrade(uri: str, dry_run: bool, as_json: bool) -> None:
+    """Create or migrate Weir's tables and indexes (MLflow's own: `mlflow db upgrade`)."""
+    from mlflow_weir.store.maintenance.upgrade import upgrade as run
+
+    with _database(uri) as engine:
+        report = run(engine, dry_run=dry_run)
+    would = "would be " if dry_run else ""
+    lines = [f"{would}applied: {name}" for name in report.revisions]
+    lines += [f"{would}created: index {name}" for name in report.indexes]
+    _print(report, lines or ["nothing to do: tables and indexes are current"], as_json)
+
+
+@db.command()
+@_uri
+@_dry_run
+@_json
+def compact(uri: str, dry_run: bool, as_json: bool) -> None:
+    """Move MLflow's old metric rows and loose batches into chunks.
+
+    Safe while trainings write, and to stop and run again.
+    """
+    from mlflow_weir.store.maintenance.compact import compact as run
+
+    with _database(uri) as engine:
+        report = _with_bars(lambda bars: run(engine, bars, dry_run=dry_run))
+    would = "would be " if dry_run else ""
+    lines = [
+        f"{would}moved from MLflow's table: {report.moved_rows:,} rows",
+        f"{would}moved from batches: {report.batched_points:,} points",
+        f"{would}merged: {report.merged_runs:,} runs",
+        f"{would}removed: history of {report.swept_runs:,} runs that are gone",
+    ]
+    if report.freed_bytes is not None:
+        lines.append(f"the file is {report.freed_bytes:,} bytes smaller")
+    _print(report, lines + report.notes, as_json)
+
+
+@db.command()
+@_uri
+@_json
+def check(uri: str, as_json: bool) -> None:
+    """Verify every checksum, count and index entry; exit with 1 when something is wrong."""
+    from mlflow_weir.store.maintenance.check import check as run
+
+    with _database(uri) as engine:
+        report = _with_bars(lambda bars: run(engine, bars))
+    lines = [
+        f"{report.n_points:,} points in {report.n_batches:,} batches and {report.n_chunks:,} "
+        f"chunks with {report.n_rollups:,} rollups: "
+        + (f"{len(report.problems)} problems" if report.problems else "all well"),
+        *report.problems,
+    ]
+    _print(report, lines, as_json)
+    if report.problems:
+        raise SystemExit(1)
+
+
+@db.command()
+@_uri
+@_dry_run
+@_json
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
+    """Write every point back to MLflow's table and remove what is Weir's.
+
+    Stop everything that writes to the database first.
+    """
+    from mlflow_weir.store.maintenance.eject import eject as run
+
+    with _database(uri) as engine:
+        if not dry_run and not yes:
+            plan = run(engine, ProgressBars(), dry_run=True)
+            click.confirm(
+                f"{plan.n_points:,} points go back to MLflow's table (about "
+                f"{plan.n_points * 255 / 1e6:,.0f} MB there). Does nothing write now?",
+                abort=True,
+                err=True,
+            )
+        report = _with_bars(lambda bars: run(engine, bars, dry_run=dry_run))
+    would = "would be " if dry_run else ""
+    lines = [
+        f"{would}written back: {report.n_points:,} points of {report.n_batches:,} batches and "
+        f"{report.n_chunks:,} chunks"
+    ]
+    if not dry_run:
+        lines.append("the database is stock MLflow's again")
+    _print(report, lines, as_json)
+
+
+def _database(uri: str) -> AbstractContextManager[sa.Engine]:
+    from mlflow_weir.store.maintenance.database import opened
+
+    return opened(strip(expand(uri).database_uri) if is_weir(uri) else uri)
+
+
+def _with_bars(work: Callable[[ProgressBars], Any]) -> Any:
+    bars = ProgressBars()
+    try:
+        return work(bars)
+    finally:
+        bars.finish()
+
+
+def _print(report: Any, lines: list[str], as_json: bool) -> None:
+    click.echo(json.dumps(asdict(report), indent=2) if as_json else "\n".join(lines))

@@ -1,0 +1,183 @@
+"""``weir db check``: every stored point is where the index says, and as it was written.
+
+Reads everything and changes nothing. A problem names its row; what it means for a reader is that
+the metrics in that row fail with the same message, and that nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from mlflow_weir.errors import ChunkCorrupt
+from mlflow_weir.store import schema
+from mlflow_weir.store.maintenance.database import orphaned_runs, require_current_schema
+from mlflow_weir.store.maintenance.progress import Progress
+from mlflow_weir.store.metrics import rollups
+from mlflow_weir.store.metrics.encoding import (
+    decode_batch,
+    decode_chunk,
+    decode_chunk_keys,
+    key_text,
+    verified,
+)
+
+_PAGE = 200  # chunks read at once
+
+
+@dataclass
+class CheckReport:
+    """What was found; ``problems`` is empty when all is well."""
+
+    n_batches: int = 0
+    n_chunks: int = 0
+    n_rollups: int = 0
+    n_points: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def check(engine: sa.Engine, progress: Progress) -> CheckReport:
+    """Verify checksums, counts and the index of every batch, chunk and rollup.
+
+    Raises:
+        SchemaMismatch: The ``weir_*`` tables are not this version's.
+    """
+    require_current_schema(engine)
+    report = CheckReport()
+    with Session(engine) as session:
+        n_batches = session.execute(sa.select(sa.func.count()).select_from(schema.batch)).scalar()
+        n_chunks = session.execute(sa.select(sa.func.count()).select_from(schema.chunk)).scalar()
+        progress.start("batches", n_batches or 0)
+        _check_batches(session, report, progress)
+        progress.start("chunks", n_chunks or 0)
+        _check_chunks(session, report, progress)
+        _check_strays(session, report)
+        for run_id in orphaned_runs(session):
+            report.problems.append(
+                f"run {run_id}: gone from MLflow's tables (`weir db compact` sweeps it)"
+            )
+    return report
+
+
+def _check_batches(session: Session, report: CheckReport, progress: Progress) -> None:
+    columns = schema.batch.c
+    last = -1
+    while rows := session.execute(
+        sa.select(columns.batch_id, columns.n_points, columns.crc32, columns.payload)
+        .where(columns.batch_id > last)
+        .order_by(columns.batch_id)
+        .limit(_PAGE)
+    ).all():
+        for batch_id, n_points, crc32, payload in rows:
+            what = f"weir_batch {batch_id}"
+            try:
+                content = decode_batch(verified(payload, crc32, what), what)
+            except ChunkCorrupt as exc:
+                report.problems.append(str(exc))
+            else:
+                found = sum(map(len, content.values()))
+                if found != n_points:
+                    report.problems.append(f"{what}: {found} points, its row says {n_points}")
+                report.n_points += found
+        report.n_batches += len(rows)
+        progress.advance(len(rows))
+        last = rows[-1].batch_id
+
+
+def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> None:
+    columns = schema.chunk.c
+    last = -1
+    while rows := session.execute(
+        sa.select(columns.chunk_id, columns.n_points, columns.crc32, columns.payload)
+        .where(columns.chunk_id > last)
+        .order_by(columns.chunk_id)
+        .limit(_PAGE)
+    ).all():
+        ids = [row.chunk_id for row in rows]
+        index = defaultdict(list)
+        for entry in session.execute(
+            sa.select(schema.series).where(schema.series.c.chunk_id.in_(ids))
+        ):
+            index[entry.chunk_id].append(entry)
+        reduced = defaultdict(list)
+        for entry in session.execute(
+            sa.select(schema.rollup).where(schema.rollup.c.chunk_id.in_(ids))
+        ):
+            reduced[entry.chunk_id].append(entry)
+        for row in rows:
+            report.problems += _chunk_problems(
+                row, index[row.chunk_id], reduced[row.chunk_id], report
+            )
+        report.n_chunks += len(rows)
+        progress.advance(len(rows))
+        last = rows[-1].chunk_id
+
+
+def _chunk_problems(
+    row: Any,
+    index: list[Any],
+    reduced: list[Any],
+    report: CheckReport,
+) -> Iterator[str]:
+    chunk_id, what = row.chunk_id, f"weir_chunk {row.chunk_id}"
+    try:
+        payload = verified(row.payload, row.crc32, what)
+        points = decode_chunk(payload, what)
+        keys = decode_chunk_keys(payload, what)
+    except ChunkCorrupt as exc:
+        yield str(exc)
+        return
+    report.n_points += len(points)
+    if len(points) != row.n_points:
+        yield f"{what}: {len(points)} points, its row says {row.n_points}"
+    entries = sorted(index, key=lambda entry: entry.first_row)
+    listed = [(key_text(entry.key), entry.n_points) for entry in entries]
+    if listed != keys:
+        yield f"{what}: holds {_brief(keys)}, weir_series lists {_brief(listed)}"
+        return
+    of_entry = {}
+    for entry in entries:
+        part = points.rows(entry.first_row, entry.first_row + entry.n_points)
+        of_entry[entry.first_row] = part
+        ranges = (part.step.min(), part.step.max(), part.timestamp.min(), part.timestamp.max())
+        stored = (entry.min_step, entry.max_step, entry.min_timestamp, entry.max_timestamp)
+        if stored != ranges:
+            yield f"{what}: {key_text(entry.key)!r} spans {ranges}, weir_series says {stored}"
+        if np.any(np.diff(part.timestamp) < 0):
+            yield f"{what}: {key_text(entry.key)!r} is not in the order of its timestamps"
+    for entry in reduced:
+        name = f"weir_rollup {chunk_id}/{entry.first_row}/{entry.resolution}"
+        report.n_rollups += 1
+        try:
+            buckets = rollups.decode(verified(entry.payload, entry.crc32, name), name)
+        except ChunkCorrupt as exc:
+            yield str(exc)
+            continue
+        whole = of_entry.get(entry.first_row)
+        if whole is None:
+            yield f"{name}: belongs to no metric of its chunk"
+        elif rollups.encode(buckets) != rollups.encode(rollups.every(whole, entry.resolution)):
+            yield f"{name}: does not agree with the points it stands for"
+
+
+def _brief(keys: list[tuple[str, int]]) -> str:
+    shown = ", ".join(f"{key!r} ({n})" for key, n in keys[:3])
+    return f"{len(keys)} metrics: {shown}{', …' if len(keys) > 3 else ''}"
+
+
+def _check_strays(session: Session, report: CheckReport) -> None:
+    owner = schema.chunk.c.chunk_id
+    for table in (schema.series, schema.rollup):
+        stray = session.execute(
+            sa.select(sa.func.count())
+            .select_from(table)
+            .where(~sa.exists().where(owner == table.c.chunk_id))
+        ).scalar()
+        if stray:
+            report.problems.append(f"{table.name}: {stray} rows belong to no chunk")
