@@ -30,6 +30,7 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir import settings
+from mlflow_weir.errors import WeirError
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, mlflow_private
 from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
@@ -68,16 +69,20 @@ class _WeirMethods:
             read_db_uri: Read replica for reads, as in MLflow.
 
         Raises:
-            SchemaMismatch: The ``weir_*`` tables were written by a newer version.
+            MlflowException: INVALID_STATE where the ``weir_*`` tables were written by a newer
+                version, and what MLflow's own store raises.
         """
         engine = self._get_or_create_engine(db_uri)
-        with engines.schema_lock(engine):
-            super().__init__(  # type: ignore[call-arg]
-                db_uri, default_artifact_root, read_db_uri=read_db_uri
-            )
-            if migrations.upgrade(engine):
-                with engine.begin() as connection:
-                    indexes.create_missing(connection)
+        try:
+            with engines.schema_lock(engine):
+                super().__init__(  # type: ignore[call-arg]
+                    db_uri, default_artifact_root, read_db_uri=read_db_uri
+                )
+                if migrations.upgrade(engine):
+                    with engine.begin() as connection:
+                        indexes.create_missing(connection)
+        except WeirError as exc:
+            raise mlflow_private.as_mlflow_error(exc) from exc
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> sa.Engine:
