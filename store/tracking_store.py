@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -31,6 +32,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir import settings
 from mlflow_weir.errors import WeirError
+from mlflow_weir.guard import never_raises
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, mlflow_private
 from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
@@ -119,24 +121,26 @@ class _WeirMethods:
             self._compact(run_id, is_final=True)
         return info
 
+    @never_raises(None)
     def _compact(self, run_id: str, *, is_final: bool) -> None:
         """Turn a run's batches into chunks, and merge what has become many; never raises.
 
-        The points are committed already. What stops here, a locked database or a chunk that
-        fails its checksum, is met again and reported by ``weir db compact`` and ``check``.
+        The points are committed already. Where the database is locked or another process
+        compacts the same run, the next compaction goes on from here.
         """
         try:
-            self._in_transaction(lambda session: compaction.compact_batches(session, run_id))
+            self._in_transaction(partial(compaction.compact_batches, run_id=run_id))
             if is_final:
-                self._in_transaction(lambda session: compaction.merge_all(session, run_id))
+                self._in_transaction(partial(compaction.merge_all, run_id=run_id))
                 return
             while True:
                 with self.ManagedSessionMaker(read_only=False) as session:
                     level = compaction.due_level(session, run_id)
                     if level is None or not compaction.merge_level(session, run_id, level):
                         return
-        except Exception as exc:  # noqa: BLE001
-            # Not the caller's trouble; the next compaction of the run starts from here.
+        except MlflowException as exc:
+            if not engines.is_transient(exc):
+                raise
             _log.debug("compaction of run %s put off: %s", run_id, exc)
 
     def _in_transaction(self, action: Callable[[Session], T]) -> T:
@@ -150,14 +154,14 @@ class _WeirMethods:
 
     def _hard_delete_run(self, run_id: str) -> None:
         super()._hard_delete_run(run_id)  # type: ignore[misc]
-        self._in_transaction(lambda session: chunks.delete_runs(session, [run_id]))
+        self._in_transaction(partial(chunks.delete_runs, run_ids=[run_id]))
 
     def _hard_delete_experiment(self, experiment_id: str) -> None:
         with self.ManagedSessionMaker() as session:
             runs = self._list_run_infos(session, experiment_id)  # type: ignore[attr-defined]
             run_ids = [run.run_uuid for run in runs]
         super()._hard_delete_experiment(experiment_id)  # type: ignore[misc]
-        self._in_transaction(lambda session: chunks.delete_runs(session, run_ids))
+        self._in_transaction(partial(chunks.delete_runs, run_ids=run_ids))
 
     # Reading
 

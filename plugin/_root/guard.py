@@ -25,8 +25,8 @@ def report_internal_error(where: str, exc: Exception) -> None:
 def never_raises(fallback: T) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Make a function safe to call from inside somebody's training loop.
 
-    Only ``Exception`` is caught: ``KeyboardInterrupt`` and ``SystemExit`` pass through. Never use
-    it inside ``store``: its callers must hear of errors.
+    Only ``Exception`` is caught: ``KeyboardInterrupt`` and ``SystemExit`` pass through. In
+    ``store`` it guards housekeeping after a commit alone: callers must hear of all else.
 
     Args:
         fallback: What the guarded function returns when it failed.
