@@ -1,3 +1,67 @@
-"""What every test has: real database servers (``support/databases.py``)."""
+"""What every test has: the guard's errors made visible, and real database servers.
+
+With ``WEIR_REQUIRE_COMPONENTS=1`` (``.ci/run``) every skip is a failure: where all components are
+installed there is no reason left to skip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from mlflow_weir import guard
 
 pytest_plugins = ["databases"]
+
+# MLflow sends usage data from a thread in the background, and a test has no business with that.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+
+@pytest.fixture(autouse=True)
+def internal_errors(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[Exception]]:
+    """Fail a test during which the guard swallowed anything, unless it says it expects that."""
+    seen: list[Exception] = []
+    monkeypatch.setattr(guard, "report_internal_error", lambda where, exc: seen.append(exc))
+    yield seen
+    if seen and request.node.get_closest_marker("expects_internal_errors") is None:
+        raise seen[0]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take our variables and MLflow's addresses out of the environment of every test."""
+    for name in list(os.environ):
+        if name.startswith("WEIR_") and name != "WEIR_REQUIRE_COMPONENTS":
+            monkeypatch.delenv(name)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _fail_on_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure where everything has to run; an xfail is not a skip."""
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and os.environ.get("WEIR_REQUIRE_COMPONENTS") == "1"
+    ):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped where WEIR_REQUIRE_COMPONENTS=1 forbids it: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_on_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_on_skip(report)
+    return report

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import mlflow
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -13,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 DATA_SETS = {"breast-cancer": load_breast_cancer, "digits": load_digits, "wine": load_wine}
 
 
-def models(seed: int) -> dict[str, object]:
+def models(seed: int) -> dict[str, Any]:
     """Return the models of the sweep, fresh ones."""
     return {
         "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)),
@@ -24,6 +27,8 @@ def models(seed: int) -> dict[str, object]:
 
 def main() -> None:
     """Train every model on every data set, one run each."""
+    # MLflow 3.17's autologging calls scikit-learn 1.9 by an argument's old name.
+    warnings.filterwarnings("ignore", "`y_pred` was renamed", FutureWarning)
     mlflow.set_experiment("demo-sklearn")
     # Saving a model makes MLflow work out its requirements in a new process, 10 s each time.
     mlflow.sklearn.autolog(log_models=False)
