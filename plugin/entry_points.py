@@ -53,7 +53,7 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **options: A
 
     from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
 
-    store_class = WorkspaceAwareWeirStore if MLFLOW_ENABLE_WORKSPACES.get() else WeirStore
+    store_class: Any = WorkspaceAwareWeirStore if MLFLOW_ENABLE_WORKSPACES.get() else WeirStore
     if replica_uri is not None:
         replica_uri, _ = _resolve(replica_uri)
     return store_class(database_uri, root, read_db_uri=replica_uri, **options)

@@ -220,7 +220,7 @@ def test_a_server_on_an_embedded_store_says_once_that_it_runs_no_jobs(
 
 
 def run_python(code: str, **options: Any) -> str:
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **options
     )
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.genai.scorers import registry as scorers
@@ -88,12 +89,13 @@ def test_a_builder_is_called_from_a_method_of_its_registry() -> None:
         seen.append(inspect.currentframe().f_back.f_locals.get("self"))  # type: ignore[union-attr]
         return object()
 
-    for registry in (
+    registries: list[Any] = [
         tracking_registries.TrackingStoreRegistry(),
         handlers.TrackingStoreRegistryWrapper(),
         model_registries.ModelRegistryStoreRegistry(),
         handlers.ModelRegistryStoreRegistryWrapper(),
-    ):
+    ]
+    for registry in registries:
         registry.register("probe", build)
         registry.get_store("probe://x")
         assert seen.pop() is registry

@@ -1,0 +1,136 @@
+"""Real ``mlflow server`` processes for tests.
+
+``start_servers`` starts some side by side, each in a session of its own, waits for ``/health`` to
+answer, and ends them with every process they started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+START_DEADLINE_S = 120.0
+STOP_DEADLINE_S = 3.0
+_FOREIGN = ("MLFLOW_", "_MLFLOW_", "WEIR_")
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server that answers.
+
+    Attributes:
+        address: ``http://127.0.0.1:port``.
+        folder: Its current directory.
+        log: The file its output goes to.
+    """
+
+    address: str
+    folder: Path
+    log: Path
+
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """How to start one.
+
+    Attributes:
+        arguments: What follows ``mlflow``, without host, port and workers.
+        folder: Its current directory, which must exist.
+        variables: Environment variables on top of the test's; MLflow's own are taken out first.
+    """
+
+    arguments: Sequence[str]
+    folder: Path
+    variables: Sequence[tuple[str, str]] = ()
+
+
+@contextlib.contextmanager
+def start_servers(*specs: ServerSpec) -> Iterator[list[ServerProcess]]:
+    """Run the servers until the block ends; yield them in order once all of them answer."""
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(_process(spec)) for spec in specs]
+        for server, process in started:
+            _wait_for_health(server, process)
+        yield [server for server, _ in started]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, subprocess.Popen[bytes]]]:
+    port = _free_port()
+    log = spec.folder / "server.log"
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
+    }
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", **dict(spec.variables)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", *spec.arguments),
+                *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            ],
+            cwd=spec.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield ServerProcess(f"http://127.0.0.1:{port}", spec.folder, log), process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End everything in the server's session: politely, then not."""
+    _signal_group(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    while time.monotonic() < deadline:
+        process.poll()  # a leader not waited for would keep its group alive
+        if not _signal_group(process.pid, 0):
+            return
+        time.sleep(0.05)
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(group: int, signum: int) -> bool:
+    """Send ``signum`` to the group; False when nobody is left in it."""
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_for_health(server: ServerProcess, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.address}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"no answer from {server.address}:\n{server.output()[-4000:]}")
