@@ -39,6 +39,8 @@ from mlflow_weir.store.metrics.points import Point, Series
 
 _MAGIC = b"WB01"
 _HEADER = struct.Struct("<4sII")
+# What pyarrow raises for bytes that are no such file, besides errors of its own.
+_NOT_OURS = (pa.ArrowException, OSError, KeyError, IndexError, ValueError)
 _ZSTD_LEVEL = 3  # 1 is no faster, 9 takes twice as long for 0.5 % less
 
 
@@ -114,10 +116,13 @@ def decode_batch(payload: bytes, what: str, only: str | None = None) -> dict[str
         if magic != _MAGIC:
             raise ValueError(f"unknown format {magic!r}")
         at = _HEADER.size
-        lengths = np.frombuffer(payload, "<u2", n_keys, at)
+        lengths = np.frombuffer(payload, "<u2", n_keys, at).tolist()
         at += 2 * n_keys
+        size = at + sum(lengths) + 28 * n
+        if size != len(payload):
+            raise ValueError(f"{len(payload)} bytes, its header says {size}")
         keys = []
-        for length in lengths.tolist():
+        for length in lengths:
             keys.append(key_text(payload[at : at + length]))
             at += length
         if only is not None and only not in keys:
@@ -127,6 +132,8 @@ def decode_batch(payload: bytes, what: str, only: str | None = None) -> dict[str
         timestamp = np.frombuffer(payload, "<i8", n, at)
         step = np.frombuffer(payload, "<i8", n, at + 8 * n)
         value = np.frombuffer(payload, "<f8", n, at + 16 * n)
+        if n == 0 or int(index.max()) >= n_keys:
+            raise ValueError("a point of no key")
     except (struct.error, ValueError) as exc:
         raise ChunkCorrupt(what, str(exc)) from exc
     whole = Series(timestamp, step, value)
@@ -221,7 +228,7 @@ def decode_chunk(payload: bytes, what: str) -> Series:
             table.column("step").to_numpy(),
             table.column("value").to_numpy(),
         )
-    except (pa.ArrowException, OSError, KeyError) as exc:
+    except _NOT_OURS as exc:
         raise ChunkCorrupt(what, f"not a readable Parquet file: {exc}") from exc
 
 
@@ -246,5 +253,5 @@ def decode_chunk_keys(payload: bytes, what: str) -> list[tuple[str, int]]:
             codes, counts = np.unique(piece.indices.to_numpy(), return_counts=True)
             found += [(names[c], n) for c, n in zip(codes.tolist(), counts.tolist(), strict=True)]
         return found
-    except (pa.ArrowException, OSError, KeyError) as exc:
+    except _NOT_OURS as exc:
         raise ChunkCorrupt(what, f"not a readable Parquet file: {exc}") from exc

@@ -33,6 +33,7 @@ RESOLUTIONS = (128, 2_048)
 
 _MAGIC = b"WR01"
 _HEADER = struct.Struct("<4sI")
+_MAX_BUCKETS = 1 << 20  # far above any chunk's; nobody allocates what a damaged header asks for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,6 +236,8 @@ def decode(payload: bytes, what: str) -> Buckets:
         magic, n = _HEADER.unpack_from(payload)
         if magic != _MAGIC:
             raise ValueError(f"unknown format {magic!r}")
+        if not 0 < n <= _MAX_BUCKETS:
+            raise ValueError(f"{n} buckets")
         body = pa.decompress(payload[_HEADER.size :], 8 * n * 20, "zstd", asbytes=True)
         columns = [_unshuffled(body, 8 * n * i, n, "<i8").astype(np.int64) for i in range(15)]
         floats = [_unshuffled(body, 8 * n * i, n, "<f8").astype(np.float64) for i in range(15, 20)]

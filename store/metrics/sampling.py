@@ -30,6 +30,8 @@ def choose_with_extremes(buckets: rollups.Buckets, max_results: int) -> Series:
     Returns:
         Points that were logged, in step order.
     """
+    if len(buckets) <= max_results and bool(np.all(buckets.count == 1)):
+        return step_order(buckets.first)
     ends = step_order(concatenate([buckets.first, buckets.last, buckets.low, buckets.high]))
     first, last = ends.rows(0, 1), ends.rows(len(ends) - 1, len(ends))
     if max_results == 1:
