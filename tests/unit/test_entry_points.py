@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -308,6 +307,36 @@ def site_with_weir(folder: Path) -> Path:
     return folder
 
 
+OUR_PART = """
+import collections.abc, contextlib, logging, time, typing   # MLflow imports them in any case
+from importlib.metadata import distribution
+distribution("pytest").entry_points                         # what reading one needs
+start = time.process_time()
+for _ in range(20):                                         # MLflow has as many groups
+    distribution("mlflow-weir").entry_points
+import mlflow_weir.plugin.entry_points
+print((time.process_time() - start) * 1_000)
+"""
+
+
+def test_our_part_of_import_mlflow_is_a_fraction_of_20_ms(tmp_path: Path) -> None:
+    site = site_with_weir(tmp_path / "site")
+    measured_ms = []
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", OUR_PART],
+            env={**os.environ, "PYTHONPATH": str(site)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        measured_ms.append(float(done.stdout))
+    print(f"our part: {min(measured_ms):.2f} ms")
+    assert min(measured_ms) <= EXTRA_IMPORT_MS, measured_ms
+
+
 TIMED_IMPORT = """
 import time
 start = time.process_time()
@@ -318,20 +347,19 @@ print("weir" in utils._tracking_store_registry._registry)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_import_mlflow_costs_no_more_than_20_ms_extra(tmp_path: Path) -> None:
     sites = {
-        "absent": site_without_weir(tmp_path / "a"),
-        "present": site_with_weir(tmp_path / "p"),
+        "absent": site_without_weir(tmp_path / "absent"),
+        "present": site_with_weir(tmp_path / "present"),
     }
     times_ms: dict[str, list[float]] = {"absent": [], "present": []}
-    deadline = time.monotonic() + 240
     for turn in range(ROUNDS + 1):
         for name, site in sites.items():
-            environment = {**os.environ, "PYTHONPATH": str(site), "MLFLOW_DISABLE_TELEMETRY": "1"}
             done = subprocess.run(
                 [sys.executable, "-S", "-c", TIMED_IMPORT],
-                env=environment,
+                env={**os.environ, "PYTHONPATH": str(site), "MLFLOW_DISABLE_TELEMETRY": "1"},
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
@@ -342,15 +370,12 @@ def test_import_mlflow_costs_no_more_than_20_ms_extra(tmp_path: Path) -> None:
             assert found == str(name == "present")
             if turn > 0:  # the first of each compiles what is not compiled yet
                 times_ms[name].append(1_000 * float(seconds))
-        if time.monotonic() > deadline:
-            pytest.fail(f"only {turn} of {ROUNDS} rounds in the time given")
     # A busy machine only ever adds time, and seldom to both estimates.
     pairs = zip(times_ms["present"], times_ms["absent"], strict=True)
     of_pairs_ms = statistics.median(present - absent for present, absent in pairs)
     of_minima_ms = min(times_ms["present"]) - min(times_ms["absent"])
     print(f"extra: {of_pairs_ms:.1f} ms (median of pairs), {of_minima_ms:.1f} ms (of minima)")
-    extra_ms = min(of_pairs_ms, of_minima_ms)
-    assert extra_ms <= EXTRA_IMPORT_MS, times_ms
+    assert min(of_pairs_ms, of_minima_ms) <= EXTRA_IMPORT_MS, times_ms
 
 
 def test_private_names_stay_in_their_module() -> None:
