@@ -97,7 +97,7 @@ def build_database(url: str, n_runs: int, *, with_indexes: bool, seed: int = 1) 
         The experiment's id.
     """
     store = SqlAlchemyStore(url, "weir-bench-artifacts")
-    experiment_id = store.create_experiment("search")
+    experiment_id: str = store.create_experiment("search")
     engine = store.engine
     for batch in _row_batches(n_runs, int(experiment_id), random.Random(seed)):
         _insert(engine, batch)

@@ -234,10 +234,11 @@ def create_mlflow_tables(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _work_folder(prefix: str, user: str | None) -> Iterator[Path]:
-    """Make a folder for a server, in memory where the system offers it, and remove it after."""
+def _work_folder(prefix: str, user: str | None, parent: Path | None = None) -> Iterator[Path]:
+    """Make a folder for a server, in memory unless told where, and remove it after."""
     memory = Path("/dev/shm")
-    parent = memory if os.access(memory, os.W_OK) else None
+    if parent is None and os.access(memory, os.W_OK):
+        parent = memory
     # Short, because a Unix socket in it must have a path of at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
@@ -349,15 +350,19 @@ def _serving(
 
 
 @contextlib.contextmanager
-def run_postgres() -> Iterator[PostgresServer]:
+def run_postgres(durable_in: Path | None = None) -> Iterator[PostgresServer]:
     """Run a PostgreSQL until the block ends.
+
+    Args:
+        durable_in: Keep the data below this folder, with the durability that PostgreSQL has by
+            default (the benchmarks time writes); None is for tests: in memory, without any.
 
     Raises:
         MissingComponent: PostgreSQL is not installed.
     """
     programs = _find_postgres()
     user = _unprivileged("postgres", "nobody")
-    with _work_folder("wpg", user) as folder:
+    with _work_folder("wpg", user, durable_in) as folder:
         data = folder / "data"
         encoding = ("-E", "UTF8", "--no-locale")
         _run_to_end(
@@ -371,10 +376,9 @@ def run_postgres() -> Iterator[PostgresServer]:
                 "listen_addresses": "127.0.0.1",
                 "unix_socket_directories": str(folder),
                 "max_connections": "200",
-                "fsync": "off",
-                "synchronous_commit": "off",
-                "full_page_writes": "off",
             }
+            if durable_in is None:
+                options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
             words = [word for item in options.items() for word in ("-c", "=".join(item))]
             return [programs / "postgres", "-D", data, "-p", str(port), *words]
 

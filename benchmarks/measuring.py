@@ -1,0 +1,105 @@
+"""What a section measures: rows of figures, and how they are timed.
+
+Times are wall-clock times with Python's garbage collector on, as users have it. Before each one
+everything earlier measurements left is collected, so that it is not paid for by the next.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_STARTED_S = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything is measured.
+
+    Attributes:
+        history_points: Points of the one long metric.
+        chart_runs: Runs drawn at once.
+        chart_points: Points of each of those.
+        small_runs: Runs of 50 metrics x 300 points whose bytes are counted.
+        n_calls: Log calls timed, of each kind.
+        long_run_batches: ``log_batch`` calls of 1,000 points in the long run.
+        long_run_steps: Steps of 20 metrics in the other long run.
+        searched_runs: Runs in the experiment that is searched, one size after the other.
+        stored_points: Points in the store while a log call and a chart are timed, growing.
+    """
+
+    history_points: int = 1_000_000
+    chart_runs: int = 100
+    chart_points: int = 10_000
+    small_runs: int = 40
+    n_calls: int = 600
+    long_run_batches: int = 1_000
+    long_run_steps: int = 2_000
+    searched_runs: tuple[int, ...] = (10_000, 100_000)
+    stored_points: tuple[int, ...] = (1_000_000, 10_000_000)
+
+
+LONG = Sizes(
+    searched_runs=(10_000, 100_000, 1_000_000),
+    stored_points=(1_000_000, 10_000_000, 100_000_000),
+)
+SMOKE = Sizes(20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, stock MLflow's beside ours.
+
+    Attributes:
+        measure: What was done.
+        database: ``SQLite`` or ``PostgreSQL``.
+        unit: ``s``, ``bytes`` (a point) or ``points/s``.
+        stock: MLflow's own store; None where it was not run.
+        weir: Weir's store.
+        target: What design.md asks for, in its words; empty where it asks for nothing.
+        passed: Whether the target is met; None without one.
+        note: What the reader should know about this figure.
+        load: Load average of the last minute when the figure was there.
+    """
+
+    measure: str
+    database: str
+    unit: str
+    stock: float | None
+    weir: float
+    target: str = ""
+    passed: bool | None = None
+    note: str = ""
+    load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
+
+
+def say(text: str) -> None:
+    """Print a progress line, with the seconds since the start."""
+    print(f"[{time.monotonic() - _STARTED_S:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+def timed(action: Callable[[], T]) -> tuple[T, float]:
+    """Do it once; return what it returned and the seconds it took."""
+    gc.collect()
+    start_s = time.perf_counter()
+    result = action()
+    return result, time.perf_counter() - start_s
+
+
+def median_of(repeats: int, action: Callable[[], object]) -> float:
+    """Return the median of the seconds that ``repeats`` calls take."""
+    return statistics.median(timed(action)[1] for _ in range(repeats))
+
+
+def quantile(samples: Sequence[float], q: float) -> float:
+    """Return the sample below which a share ``q`` of all lies."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]

@@ -1,0 +1,112 @@
+"""The results page, assembled from one file a section.
+
+A section that is measured again replaces its own file only, so each keeps the date, the versions
+and the command that it was measured with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from measuring import Row
+
+_HEAD = """\
+# Benchmark results
+
+Stock MLflow beside Weir: the same work on the same machine in the same run, on databases of their
+own. The store rows of the table of numbers; written by `make bench` and `make bench-long`, do not
+edit. Times are wall-clock medians with Python's garbage collector on, slow calls of stock MLflow
+are run once; *load* is the machine's load average when the figure was taken: above 1, other work
+ran beside the benchmark and times are upper limits. *not run* and empty cells are what they say.
+"""
+
+
+def save_section(
+    folder: Path, name: str, title: str, about: str, rows: Sequence[Row], facts: dict[str, Any]
+) -> None:
+    """Keep a section's figures as JSON.
+
+    Args:
+        folder: Where the sections' files are.
+        name: Names the file.
+        title: Heading on the page.
+        about: What was done, in Markdown.
+        rows: The figures.
+        facts: Date, command, seconds it took, machine and versions.
+    """
+    folder.mkdir(exist_ok=True)
+    content = {
+        "title": title,
+        "about": about,
+        "facts": facts,
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_page(folder: Path, names: Sequence[str], page: Path) -> None:
+    """Write the page from the sections that have been measured, in the order of ``names``."""
+    parts = [_HEAD]
+    for name in names:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            parts.append(_section(json.loads(path.read_text(encoding="utf-8"))))
+    page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def as_line(row: Row) -> str:
+    """Return a figure as one line of text."""
+    return " | ".join(_cells(dataclasses.asdict(row)))
+
+
+def _section(content: dict[str, Any]) -> str:
+    facts = content["facts"]
+    lines = [
+        f"## {content['title']}",
+        "",
+        content["about"],
+        "| | Database | Target | Stock MLflow | Weir | Stock ÷ Weir | | Note | Load |",
+        "|---|---|---|---:|---:|---:|---|---|---:|",
+        *(f"| {' | '.join(_cells(row))} |" for row in content["rows"]),
+        "",
+        f"{facts['date']}, `{facts['command']}`, {facts['seconds']} s.",
+        *(f"{key[0].upper()}{key[1:]}: {value}." for key, value in facts["machine"].items()),
+        "Versions: " + ", ".join(f"{k} {v}" for k, v in facts["versions"].items()) + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    stock, weir, unit = row["stock"], row["weir"], row["unit"]
+    ratio = ""
+    if stock is not None:
+        times = weir / stock if unit == "points/s" else stock / weir
+        ratio = f"{times:,.0f} x" if times >= 10 else f"{times:.2f} x"
+    verdict = {True: "pass", False: "**miss**", None: ""}[row["passed"]]
+    return [
+        row["measure"],
+        row["database"],
+        row["target"],
+        "not run" if stock is None else _figure(stock, unit),
+        _figure(weir, unit),
+        ratio,
+        verdict,
+        row["note"],
+        f"{row['load']:.1f}",
+    ]
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+    if unit == "points/s":
+        return f"{value:,.0f}/s"
+    if value >= 1:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    return f"{value * 1e3:.1f} ms" if value < 0.1 else f"{value * 1e3:.0f} ms"

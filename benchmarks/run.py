@@ -1,0 +1,128 @@
+"""Measure stock MLflow and Weir side by side: ``make bench``, ``make bench-long``.
+
+Needs PostgreSQL's server on this machine. Databases are made in a folder below ``/var/tmp``, on a
+real disk, and removed at the end. Sections can be run one by one; results are kept as one JSON
+file a section in ``benchmarks/results`` and shown in ``benchmarks/RESULTS.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+
+_HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(_HERE.parent / "tests" / "support"))
+
+import growth  # noqa: E402
+import history  # noqa: E402
+import search  # noqa: E402
+import sizes  # noqa: E402
+import writes  # noqa: E402
+from machine import describe_machine, describe_versions  # noqa: E402
+from measuring import LONG, SMOKE, Row, Sizes, say  # noqa: E402
+from places import Place, open_places  # noqa: E402
+from report import as_line, save_section, write_page  # noqa: E402
+
+SECTIONS: dict[str, ModuleType] = {
+    "history": history,
+    "search": search,
+    "bytes": sizes,
+    "writes": writes,
+    "growth": growth,
+}
+_RESULTS = _HERE / "results"
+_PAGE = _HERE / "RESULTS.md"
+
+
+def main() -> int:
+    """Run the sections asked for; return 1 when a target was missed."""
+    arguments = _parsed(sys.argv[1:])
+    measured = SMOKE if arguments.smoke else LONG if arguments.long else Sizes()
+    command = shlex.join([".venv/bin/python", "benchmarks/run.py", *sys.argv[1:]])
+    missed = 0
+    with _scratch() as folder, open_places(folder) as places:
+        machine = describe_machine(folder)
+        versions = describe_versions(places[1].new_database())
+        for name in arguments.only:
+            rows, seconds = _run_section(SECTIONS[name], places, measured)
+            missed += sum(row.passed is False for row in rows)
+            for row in rows:
+                print(as_line(row))
+            if not arguments.smoke:
+                facts = {
+                    "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+                    "command": command,
+                    "seconds": round(seconds),
+                    "machine": machine,
+                    "versions": versions,
+                }
+                module = SECTIONS[name]
+                save_section(_RESULTS, name, module.TITLE, module.ABOUT, rows, facts)
+                write_page(_RESULTS, list(SECTIONS), _PAGE)
+    say(f"{missed} targets missed" if missed else "every target met")
+    return 1 if missed else 0
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", type=_section_names, default=list(SECTIONS), metavar="NAME,…",
+        help=f"sections to run, of {','.join(SECTIONS)}",
+    )  # fmt: skip
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument(
+        "--long", action="store_true", help="add 1,000,000 runs and 100,000,000 points"
+    )
+    how_much.add_argument(
+        "--smoke", action="store_true", help="tiny sizes: see that it works, keep no results"
+    )
+    return parser.parse_args(words)
+
+
+def _section_names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in SECTIONS:
+            raise argparse.ArgumentTypeError(f"{name!r}: use some of {', '.join(SECTIONS)}")
+    return names
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    # /tmp is in memory on many systems; /var/tmp is on a disk.
+    parent = Path("/var/tmp")
+    with tempfile.TemporaryDirectory(
+        prefix="weir-bench-", dir=parent if parent.is_dir() else None
+    ) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
+        os.chdir(folder)  # MLflow makes the artifact folders relative to it
+        try:
+            yield folder
+        finally:
+            os.chdir(_HERE)
+
+
+def _run_section(
+    module: ModuleType, places: list[Place], measured: Sizes
+) -> tuple[list[Row], float]:
+    start_s = time.monotonic()
+    rows: list[Row] = []
+    for place in places:
+        say(f"{module.TITLE}, {place.name}")
+        rows += module.measure(place, measured)
+        place.drop_all()
+    return rows, time.monotonic() - start_s
+
+
+if __name__ == "__main__":
+    sys.exit(main())
