@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from mlflow_weir.errors import StoreUnavailable
+from mlflow_weir.errors import ConfigError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -56,7 +56,11 @@ def file_system_of(path: Path) -> str:
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:
-    """Put a SQLite database into write-ahead mode where that is safe."""
+    """Put a SQLite database into write-ahead mode where that is safe.
+
+    Raises:
+        ConfigError: The file is in that mode, and this user can write neither it nor its folder.
+    """
     database = engine.url.database
     if not database or database == ":memory:" or database.startswith("file:"):
         return
@@ -68,7 +72,16 @@ def prepare_sqlite(engine: sa.Engine) -> None:
         )
         return
     with engine.connect() as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        try:
+            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        except sa.exc.OperationalError as exc:
+            if is_transient(exc):
+                return
+            raise ConfigError(
+                f"{database}: {exc.orig}",
+                hint="even to read, SQLite writes beside a file in write-ahead mode: allow this "
+                "user to write the file and its folder, or open a copy",
+            ) from exc
         if mode != "wal":
             # Locked by another process that starts at the same moment: it sets the mode as well.
             with contextlib.suppress(sa.exc.OperationalError):
@@ -103,7 +116,8 @@ def schema_lock(engine: sa.Engine) -> Iterator[None]:
             finally:
                 connection.execute(sa.select(sa.func.release_lock(_LOCK_NAME)))
     else:
-        with _file_lock(str(engine.url)):
+        # One name for one file, however its path is written.
+        with _file_lock(os.path.realpath(engine.url.database or "")):
             yield
 
 

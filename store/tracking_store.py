@@ -31,7 +31,7 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir import settings
-from mlflow_weir.errors import WeirError
+from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, mlflow_private
@@ -74,15 +74,21 @@ class _WeirMethods:
             MlflowException: INVALID_STATE where the ``weir_*`` tables were written by a newer
                 version, and what MLflow's own store raises.
         """
-        engine = self._get_or_create_engine(db_uri)
         try:
+            engine = self._get_or_create_engine(db_uri)
             with engines.schema_lock(engine):
                 super().__init__(  # type: ignore[call-arg]
                     db_uri, default_artifact_root, read_db_uri=read_db_uri
                 )
-                if migrations.upgrade(engine):
-                    with engine.begin() as connection:
-                        indexes.create_missing(connection)
+                try:
+                    if migrations.upgrade(engine):
+                        with engine.begin() as connection:
+                            indexes.create_missing(connection)
+                except sa.exc.DBAPIError as exc:
+                    raise ConfigError(
+                        f"the weir tables could not be created or migrated: {exc.orig}",
+                        hint="`weir db upgrade URI` as a user who may change the schema does it",
+                    ) from exc
         except WeirError as exc:
             raise mlflow_private.as_mlflow_error(exc) from exc
 

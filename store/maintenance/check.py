@@ -111,9 +111,17 @@ def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> 
         ):
             reduced[entry.chunk_id].append(entry)
         for row in rows:
-            report.problems += _chunk_problems(
-                row, index[row.chunk_id], reduced[row.chunk_id], report
+            problems = list(
+                _chunk_problems(row, index[row.chunk_id], reduced[row.chunk_id], report)
             )
+            # Compaction may have replaced it since it was read, and its index and rollups with it.
+            if (
+                problems
+                and session.execute(
+                    sa.select(columns.chunk_id).where(columns.chunk_id == row.chunk_id)
+                ).first()
+            ):
+                report.problems += problems
         report.n_chunks += len(rows)
         progress.advance(len(rows))
         last = rows[-1].chunk_id
@@ -146,11 +154,16 @@ def _chunk_problems(
         part = points.rows(entry.first_row, entry.first_row + entry.n_points)
         of_entry[entry.first_row] = part
         ranges = (part.step.min(), part.step.max(), part.timestamp.min(), part.timestamp.max())
-        stored = (entry.min_step, entry.max_step, entry.min_timestamp, entry.max_timestamp)
-        if stored != ranges:
-            yield f"{what}: {key_text(entry.key)!r} spans {ranges}, weir_series says {stored}"
+        said = (entry.min_step, entry.max_step, entry.min_timestamp, entry.max_timestamp)
+        if said != ranges:
+            yield f"{what}: {key_text(entry.key)!r} spans {ranges}, weir_series says {said}"
         if np.any(np.diff(part.timestamp) < 0):
             yield f"{what}: {key_text(entry.key)!r} is not in the order of its timestamps"
+    stored = {(entry.first_row, entry.resolution) for entry in reduced}
+    for first_row, part in of_entry.items():
+        for resolution in rollups.RESOLUTIONS:
+            if len(part) >= 8 * resolution and (first_row, resolution) not in stored:
+                yield f"weir_rollup {chunk_id}/{first_row}/{resolution}: the row is missing"
     for entry in reduced:
         name = f"weir_rollup {chunk_id}/{entry.first_row}/{entry.resolution}"
         report.n_rollups += 1

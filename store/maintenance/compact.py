@@ -106,7 +106,7 @@ def _counts(
     session: Session, column: sa.ColumnElement[str], amount: sa.ColumnElement[int]
 ) -> dict[str, int]:
     rows = session.execute(sa.select(column, amount).group_by(column))
-    return {run_id: int(n) for run_id, n in rows.tuples()}
+    return {run_id: int(n) for run_id, n in rows}
 
 
 def _runs_of_many_packs(session: Session) -> set[str]:
@@ -129,13 +129,13 @@ def _move_slice(session: Session, run_id: str) -> int:
     ).all()
     if not keys:
         return 0
-    taken, n_taken = [keys[0][0]], keys[0][1]
+    last_key, n_taken = keys[0]
     for key, n in keys[1:]:
         if n_taken + n > SLICE_POINTS:
             break
-        taken.append(key)
-        n_taken += n
-    condition = sa.and_(of_run, old.key.in_(taken))
+        last_key, n_taken = key, n_taken + n
+    # A range in the database's own order: a list of keys could exceed its limit of parameters.
+    condition = sa.and_(of_run, old.key <= last_key)
     if n_taken > SLICE_POINTS:  # one key, by itself too large
         last = session.execute(
             sa.select(old.timestamp)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from mlflow_weir.errors import ChunkCorrupt
+from mlflow_weir.errors import ChunkCorrupt, StoreUnavailable
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.maintenance.database import (
     in_transaction,
@@ -53,7 +53,10 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
     Raises:
         SchemaMismatch: The ``weir_*`` tables are not this version's.
         ChunkCorrupt: Some rows cannot be read. All others are back; these are where they were.
+        StoreUnavailable: Something wrote meanwhile; nothing is lost.
     """
+    if not dry_run:
+        _complete(engine)
     require_current_schema(engine)
     with Session(engine) as session:
         counts = [
@@ -90,6 +93,9 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
             "points are back in `metrics`",
         )
     with engine.begin() as connection:
+        _require_empty(connection)
+        # In this order: where tables are left, running it again completes what was interrupted.
+        migrations.forget(connection)
         indexes.drop_all(connection)
         migrations.drop(connection)
     if engine.dialect.name == "sqlite":
@@ -97,6 +103,23 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
     return report
+
+
+def _complete(engine: sa.Engine) -> None:
+    """Put back the tables that an interrupted ``eject`` has dropped already; none has a row."""
+    with engine.connect() as connection:
+        if not migrations.is_incomplete(connection):
+            return
+    migrations.upgrade(engine)
+
+
+def _require_empty(connection: sa.Connection) -> None:
+    for table in (schema.batch, schema.chunk):
+        if connection.execute(sa.select(table.c.run_uuid).limit(1)).first() is not None:
+            raise StoreUnavailable(
+                f"{table.name} got new rows while the others were written back",
+                hint="stop everything that writes here, then run `weir db eject` again",
+            )
 
 
 def _give_back_batch(session: Session, row_id: int) -> int:

@@ -5,7 +5,8 @@ any moment leaves the points where they were or where they go, never both and ne
 are deleted before the new ones are written and the count of deleted rows is compared: where
 another process has compacted the same rows, this one gives up and changes nothing.
 
-A row that fails its checksum stays where it is, for ``weir db check`` to name; the others go on.
+A row that fails its checksum, or whose index does not list all of its points, stays where it is,
+for ``weir db check`` to name; the others go on.
 """
 
 from __future__ import annotations
@@ -126,6 +127,10 @@ def _merge(
         what = f"weir_chunk {chunk_id}"
         try:
             points = decode_chunk(verified(payload, crc32, what), what)
+            listed = sum(n_points for _, _, n_points in placed[chunk_id])
+            if listed != len(points):
+                _require_present(session, run_id, chunk_id)
+                raise ChunkCorrupt(what, f"{len(points)} points, but weir_series lists {listed}")
         except ChunkCorrupt as exc:
             _log.warning("left as it is: %s", exc)
             continue
@@ -135,6 +140,13 @@ def _merge(
     if chunks.delete(session, merged_ids) != len(merged_ids):
         raise CompactedElsewhere(f"run {run_id}: chunks were merged elsewhere")
     return chunks.write(session, run_id, _merged(parts), new_level)
+
+
+def _require_present(session: Session, run_id: str, chunk_id: int) -> None:
+    """Tell a chunk whose index is damaged from one that another process has just merged."""
+    owner = schema.chunk.c.chunk_id
+    if session.execute(sa.select(owner).where(owner == chunk_id)).first() is None:
+        raise CompactedElsewhere(f"run {run_id}: chunks were merged elsewhere")
 
 
 def _placements(

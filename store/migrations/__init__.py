@@ -70,7 +70,20 @@ def upgrade(engine: sa.Engine) -> list[str]:
     return steps
 
 
-def drop(connection: sa.Connection) -> None:
-    """Remove every ``weir_*`` table and the record of their revision."""
-    schema.metadata.drop_all(connection)
+def is_incomplete(connection: sa.Connection) -> bool:
+    """Say whether creating or dropping the tables was interrupted: some, but no revision."""
+    if current_revision(connection) is not None:
+        return False
+    found = sa.inspect(connection).get_table_names()
+    return not schema.metadata.tables.keys().isdisjoint(found)
+
+
+def forget(connection: sa.Connection) -> None:
+    """Remove the record of the revision; what opens the database next completes the tables."""
     sa.Table(VERSION_TABLE, sa.MetaData()).drop(connection, checkfirst=True)
+
+
+def drop(connection: sa.Connection) -> None:
+    """Remove every ``weir_*`` table and, before them, the record of their revision."""
+    forget(connection)
+    schema.metadata.drop_all(connection)

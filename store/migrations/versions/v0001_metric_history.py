@@ -20,7 +20,26 @@ _RUN = sa.String(32).with_variant(
 
 
 def upgrade() -> None:
-    """Create the tables."""
+    """Create the tables that are missing.
+
+    SQLite (as Python drives it) and MySQL keep each table as soon as it is created: a process
+    that dies here leaves the first of them, without a revision, and the next one starts again.
+    """
+    found = sa.inspect(op.get_bind())
+    names = set(found.get_table_names())
+    for name, create in _TABLES.items():
+        if name not in names:
+            create()
+    for name, table, columns in _INDEXES:
+        if table not in names or name not in {index["name"] for index in found.get_indexes(table)}:
+            op.create_index(name, table, columns)
+    if op.get_bind().dialect.name == "postgresql":
+        # Compressed already: PostgreSQL would try again on each write, for nothing.
+        for name in ("weir_batch", "weir_chunk", "weir_rollup"):
+            op.execute(f"ALTER TABLE {name} ALTER COLUMN payload SET STORAGE EXTERNAL")
+
+
+def _create_batch() -> None:
     op.create_table(
         "weir_batch",
         sa.Column("batch_id", _ID, primary_key=True, autoincrement=True),
@@ -31,7 +50,9 @@ def upgrade() -> None:
         sa.Column("payload", _BLOB, nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("weir_batch_run", "weir_batch", ["run_uuid"])
+
+
+def _create_chunk() -> None:
     op.create_table(
         "weir_chunk",
         sa.Column("chunk_id", _ID, primary_key=True, autoincrement=True),
@@ -44,7 +65,9 @@ def upgrade() -> None:
         sa.Column("payload", _BLOB, nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("weir_chunk_run", "weir_chunk", ["run_uuid", "level"])
+
+
+def _create_series() -> None:
     op.create_table(
         "weir_series",
         sa.Column("run_uuid", _RUN, primary_key=True),
@@ -59,6 +82,9 @@ def upgrade() -> None:
         sa.Column("key", _KEY, nullable=False),
         sqlite_with_rowid=False,
     )
+
+
+def _create_rollup() -> None:
     op.create_table(
         "weir_rollup",
         sa.Column("chunk_id", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -67,10 +93,18 @@ def upgrade() -> None:
         sa.Column("crc32", sa.BigInteger, nullable=False),
         sa.Column("payload", _BLOB, nullable=False),
     )
-    if op.get_bind().dialect.name == "postgresql":
-        # Compressed already: PostgreSQL would try again on each write, for nothing.
-        for table in ("weir_batch", "weir_chunk", "weir_rollup"):
-            op.execute(f"ALTER TABLE {table} ALTER COLUMN payload SET STORAGE EXTERNAL")
+
+
+_TABLES = {
+    "weir_batch": _create_batch,
+    "weir_chunk": _create_chunk,
+    "weir_series": _create_series,
+    "weir_rollup": _create_rollup,
+}
+_INDEXES = (
+    ("weir_batch_run", "weir_batch", ["run_uuid"]),
+    ("weir_chunk_run", "weir_chunk", ["run_uuid", "level"]),
+)
 
 
 def downgrade() -> None:

@@ -1,0 +1,164 @@
+"""The ``weir_*`` tables: migrations against ``schema.py``, and life beside MLflow's own tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from mlflow.entities import Metric
+from mlflow.store.db.base_sql_model import Base as MlflowBase
+
+from metric_writers import ARTIFACTS, make_small
+from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.runs import indexes
+from mlflow_weir.store.tracking_store import WeirStore
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(mlflow_database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    make_small(monkeypatch.setattr)
+    opened: Any = WeirStore(mlflow_database_url, ARTIFACTS)
+    yield opened
+    opened._dispose_engine()
+
+
+def filled_run(store: Any) -> str:
+    run_id = str(store.create_run("0", "somebody", 0, [], "a run").info.run_id)
+    for start in range(0, 500, 50):
+        points = [Metric("loss", i / 3, i, i) for i in range(start, start + 50)]
+        store.log_batch(run_id, points, [], [])
+    store.log_batch(run_id, [Metric("loss", 0.0, 500, 500)], [], [])
+    return run_id
+
+
+def our_rows(engine: sa.Engine) -> dict[str, list[Any]]:
+    with engine.connect() as connection:
+        return {
+            table.name: sorted(
+                (tuple(row) for row in connection.execute(sa.select(table))), key=repr
+            )
+            for table in schema.metadata.sorted_tables
+        }
+
+
+def test_migrations_make_exactly_what_the_code_expects(store: Any) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": migrations.VERSION_TABLE,
+                "compare_type": True,
+                "include_name": lambda name, kind, parents: (
+                    kind != "table" or name.startswith("weir_")
+                ),
+            },
+        )
+        assert compare_metadata(context, schema.metadata) == []
+        assert migrations.pending(connection) == []
+        inspector = sa.inspect(connection)
+        for table in schema.metadata.sorted_tables:
+            keys = inspector.get_pk_constraint(table.name)["constrained_columns"]
+            assert keys == [column.name for column in table.primary_key]
+
+
+def test_head_is_the_newest_script() -> None:
+    script = ScriptDirectory.from_config(migrations.configuration())
+    assert script.get_heads() == [migrations.HEAD]
+    assert script.get_bases() == ["0001"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [schema.mlflow_metrics, schema.mlflow_latest_metrics, schema.mlflow_runs],
+    ids=lambda table: table.name,
+)
+def test_mlflows_tables_have_the_columns_that_are_used(table: sa.TableClause) -> None:
+    theirs = MlflowBase.metadata.tables[table.name]
+    for column in table.columns:
+        assert column.name in theirs.columns
+        assert isinstance(theirs.columns[column.name].type, column.type._type_affinity)
+    if table.name == "latest_metrics":
+        assert {column.name for column in theirs.primary_key} == {"key", "run_uuid"}
+    if table.name in {"metrics", "latest_metrics"}:
+        assert {column.name for column in table.columns} == set(theirs.columns.keys())
+
+
+def test_no_foreign_key_leads_from_our_tables_to_mlflows(store: Any) -> None:
+    inspector = sa.inspect(store.engine)
+    ours = [name for name in inspector.get_table_names() if name.startswith("weir_")]
+    assert set(ours) == set(schema.metadata.tables)
+    for name in inspector.get_table_names():
+        for key in inspector.get_foreign_keys(name):
+            assert not name.startswith("weir_")
+            assert not key["referred_table"].startswith("weir_")
+
+
+# Alembic's remark on MLflow's own constraints.
+@pytest.mark.filterwarnings("ignore:Unnamed CHECK constraint")
+def test_a_migration_that_recreates_runs_leaves_our_rows(store: Any) -> None:
+    run_id = filled_run(store)
+    before = our_rows(store.engine)
+    assert all(before.values())
+    with store.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # MLflow's own children of `runs` would keep it from being dropped.
+            for name in sa.inspect(connection).get_table_names():
+                for key in sa.inspect(connection).get_foreign_keys(name):
+                    if key["referred_table"] == "runs":
+                        connection.exec_driver_sql(f"DELETE FROM {name}")
+            connection.commit()
+            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        operations = Operations(MigrationContext.configure(connection))
+        recreate = "always" if connection.dialect.name == "sqlite" else "auto"
+        with operations.batch_alter_table("runs", recreate=recreate) as batch:
+            batch.add_column(sa.Column("from_the_future", sa.String(10)))
+        connection.commit()
+    assert our_rows(store.engine) == before
+    assert len(store.get_metric_history(run_id, "loss")) == 501
+
+
+def test_mlflow_upgrades_a_database_that_holds_our_tables(
+    store: Any, mlflow_database_url: str
+) -> None:
+    run_id = filled_run(store)
+    before = our_rows(store.engine)
+    with store.engine.begin() as connection:
+        revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    store._dispose_engine()
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "db", "upgrade", mlflow_database_url],
+        check=True,
+        capture_output=True,
+        timeout=200,
+    )
+    again: Any = WeirStore(mlflow_database_url, ARTIFACTS)
+    assert our_rows(again.engine) == before
+    assert len(again.get_metric_history(run_id, "loss")) == 501
+    with again.engine.begin() as connection:
+        now = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        assert now == revision
+        assert indexes.missing(connection) == []
+    again._dispose_engine()
+
+
+def test_dropping_leaves_mlflows_tables_alone(store: Any) -> None:
+    with store.engine.begin() as connection:
+        before = {
+            name
+            for name in sa.inspect(connection).get_table_names()
+            if not name.startswith(("weir_", migrations.VERSION_TABLE))
+        }
+        migrations.drop(connection)
+    with store.engine.begin() as connection:
+        assert set(sa.inspect(connection).get_table_names()) == before
+        migrations.drop(connection)  # nothing left to drop is no error
