@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-SWEEP_STEPS = 400
-FINAL_STEPS = 2_400
+SWEEP_STEPS = 500
+FINAL_STEPS = 2_500
 BATCH_SIZE = 64
 HIDDEN = 48
 EVALUATE_EVERY = 50
