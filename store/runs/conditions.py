@@ -9,7 +9,7 @@ the run name is an EXISTS on that table's primary key, a filter on a data set an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
 from mlflow.store.tracking.dbmodels.models import SqlRun
@@ -58,7 +58,7 @@ class Filters(NamedTuple):
     @classmethod
     def build(cls, parsed: list[dict[str, Any]], session: Session, dialect: str) -> Filters:
         on_runs, on_keys, on_datasets = mlflow_private.run_filter_clauses(parsed, session, dialect)
-        return cls(on_runs, [subquery.element for subquery in on_keys], on_datasets)
+        return cls(on_runs, [select_of(rows) for rows in on_keys], on_datasets)
 
     def clauses(self, *, start_from: sa.Select[Any] | None = None) -> list[sa.ColumnElement[bool]]:
         """Give all conditions; ``start_from``, one of ``on_keys``, becomes a list of run ids."""
@@ -108,6 +108,11 @@ class Order(NamedTuple):
             ):
                 leads_with = "start_time"
         return cls(ranks, by, joins, leads_with, metric)
+
+
+def select_of(subquery: sa.Subquery) -> sa.Select[Any]:
+    """Give the SELECT that a subquery of MLflow's was made of."""
+    return cast("sa.Select[Any]", subquery.element)
 
 
 def table_of(rows: sa.Select[Any]) -> sa.Table:

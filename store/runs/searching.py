@@ -12,7 +12,7 @@ statement is ours:
 * a filter on a metric, param, tag or the run name is an EXISTS on that table's primary key, a
   filter on a data set an IN; neither multiplies rows, so that no DISTINCT is needed;
 * where the first term of the order has an index, the result is a row of *segments* that MLflow's
-  rank would have put one after the other (has a value, is NaN, has none), each in index order,
+  rank would have put one after the other (has a number, is NaN, has none), each in index order,
   and only as many are asked for as the page needs.
 
 SQLite's planner has no statistics of MLflow's tables and guesses; there the choice between
@@ -38,7 +38,7 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir.store import mlflow_private
-from mlflow_weir.store.runs.conditions import Filters, Order, Scope, table_of
+from mlflow_weir.store.runs.conditions import Filters, Order, Scope, select_of, table_of
 from mlflow_weir.store.runs.entities import load_runs
 
 # What SQLite looks up and sorts in about 30 ms, and counts in an index in 1 ms.
@@ -183,7 +183,7 @@ def _by_metric(
         .where(*(conditions_on_walk or conditions))
         .order_by(*order.by[1:])
     )
-    keyed = metric.element.with_only_columns(_latest.c.run_uuid)
+    keyed = select_of(metric).with_only_columns(_latest.c.run_uuid)
     lacks_metric = ~keyed.where(_latest.c.run_uuid == _runs.c.run_uuid).correlate(_runs).exists()
     return [
         has_metric.where(metric.c.is_nan == sa.false()),

@@ -34,6 +34,7 @@ from sqlalchemy.orm import Session
 from mlflow_weir.errors import ConfigError, SchemaMismatch, StoreUnavailable
 from mlflow_weir.store import mlflow_private
 from mlflow_weir.store.runs import entities
+from mlflow_weir.store.runs.conditions import select_of
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
@@ -59,7 +60,7 @@ def test_a_filter_on_a_key_is_a_select_of_one_table(session: Session) -> None:
     on_runs, on_keys, on_datasets = mlflow_private.run_filter_clauses(parsed, session, "sqlite")
     assert len(on_runs) == 2
     assert not on_datasets
-    tables = [subquery.element.get_final_froms() for subquery in on_keys]
+    tables = [select_of(subquery).get_final_froms() for subquery in on_keys]
     assert tables == [[model.__table__] for model in (SqlLatestMetric, SqlParam, SqlTag, SqlTag)]
 
 
@@ -79,7 +80,7 @@ def test_an_order_has_two_columns_and_two_clauses_a_term(session: Session) -> No
     assert by[:6:2] == ["clause_1", "clause_2", "clause_3"]
     assert len(ranks) == 6
     assert str(by[6]) == "runs.start_time DESC"
-    assert by[7] is SqlRun.run_uuid
+    assert by[7].key == "run_uuid"
     assert len(joins) == 2
     assert {"run_uuid", "value", "is_nan"} <= set(joins[0].c.keys())
     assert str(by[1]).endswith(".value DESC")
@@ -90,7 +91,7 @@ def test_the_default_order_has_no_rank(session: Session) -> None:
     assert not ranks
     assert not joins
     assert str(by[0]) == "runs.start_time DESC"
-    assert by[1] is SqlRun.run_uuid
+    assert by[1].key == "run_uuid"
 
 
 def test_experiment_ids_are_read_as_the_installed_version_does() -> None:
@@ -117,7 +118,7 @@ def test_the_stores_have_the_methods_a_search_calls(store: type) -> None:
 
 
 def test_mlflows_tables_have_the_columns_that_runs_are_built_from() -> None:
-    read = {
+    read: dict[Any, sa.TableClause] = {
         SqlRun: entities._RUNS,
         SqlLatestMetric: entities._METRICS,
         SqlParam: entities._PARAMS,
