@@ -136,7 +136,20 @@ def versions(source: Path) -> dict[str, str]:
         **{name: importlib.metadata.version(name) for name in packages},
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
+        "PostgreSQL": server_version("postgres"),
+        "MariaDB": server_version("mariadbd"),
     }
+
+
+def server_version(program: str) -> str:
+    """Return what a database server says of its version, or ``not installed``."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    found = shutil.which(program, path=path)
+    if found is None:
+        return "not installed"
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"\d+(\.\d+)+", said.stdout)
+    return version.group() if version else "unknown"
 
 
 def cause(why: str) -> str:
