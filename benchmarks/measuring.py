@@ -39,7 +39,7 @@ class Sizes:
     history_points: int = 1_000_000
     chart_runs: int = 100
     chart_points: int = 10_000
-    small_runs: int = 40
+    small_runs: int = 20
     n_calls: int = 600
     long_run_batches: int = 1_000
     long_run_steps: int = 2_000
