@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import random
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 _LOCK_NUMBER = 0x77656972
 _LOCK_NAME = "weir_schema"
 _LOCK_WAIT_SECONDS = 300
+_CACHE_KIB = 65_536
 
 
 def file_system_of(path: Path) -> str:
@@ -56,7 +58,7 @@ def file_system_of(path: Path) -> str:
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:
-    """Put a SQLite database into write-ahead mode where that is safe.
+    """Give SQLite a cache, and put the file into write-ahead mode where that is safe.
 
     Raises:
         ConfigError: The file is in that mode, and this user can write neither it nor its folder.
@@ -64,6 +66,8 @@ def prepare_sqlite(engine: sa.Engine) -> None:
     database = engine.url.database
     if not database or database == ":memory:" or database.startswith("file:"):
         return
+    sa.event.listen(engine, "connect", _set_cache)
+    engine.dispose()  # the pool may hold a connection from before
     if file_system_of(Path(database).parent) in _NETWORK_FILE_SYSTEMS:
         _log.warning(
             "%s is on a network file system: write-ahead logging stays off, and writers wait for "
@@ -86,6 +90,12 @@ def prepare_sqlite(engine: sa.Engine) -> None:
             # Locked by another process that starts at the same moment: it sets the mode as well.
             with contextlib.suppress(sa.exc.OperationalError):
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+
+def _set_cache(connection: sqlite3.Connection, record: object) -> None:
+    # Of SQLite's own 2 MB, a page of runs deep in 100,000 drops and reads again most of what it
+    # looks up: 376 ms instead of 282. Taken as it is needed, not at once.
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
 @contextlib.contextmanager
