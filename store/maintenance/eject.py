@@ -45,7 +45,7 @@ class EjectReport:
 
 
 def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> EjectReport:
-    """Write every point back to ``metrics`` and remove what is Weir's.
+    """Write every point back to ``metrics`` and remove what is Weir's; nothing on a stock one.
 
     Nothing may write to the database meanwhile: a writer that started before would put its
     points into tables that are about to go.
@@ -55,6 +55,12 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
         ChunkCorrupt: Some rows cannot be read. All others are back; these are where they were.
         StoreUnavailable: Something wrote meanwhile; nothing is lost.
     """
+    with engine.connect() as connection:
+        is_stock = migrations.is_absent(connection)
+    if is_stock:  # from the start, or since a moment before this was interrupted
+        if not dry_run:
+            _remove_what_is_ours(engine)
+        return EjectReport(dry_run, 0, 0, 0)
     if not dry_run:
         _complete(engine)
     require_current_schema(engine)
@@ -92,6 +98,11 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
             f"{first.reason}; {len(unreadable)} rows like it stay in the weir tables, all other "
             "points are back in `metrics`",
         )
+    _remove_what_is_ours(engine)
+    return report
+
+
+def _remove_what_is_ours(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         _require_empty(connection)
         # In this order: where tables are left, running it again completes what was interrupted.
@@ -102,7 +113,6 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
-    return report
 
 
 def _complete(engine: sa.Engine) -> None:
@@ -114,6 +124,8 @@ def _complete(engine: sa.Engine) -> None:
 
 
 def _require_empty(connection: sa.Connection) -> None:
+    if migrations.is_absent(connection):
+        return
     for table in (schema.batch, schema.chunk):
         if connection.execute(sa.select(table.c.run_uuid).limit(1)).first() is not None:
             raise StoreUnavailable(

@@ -70,12 +70,15 @@ def upgrade(engine: sa.Engine) -> list[str]:
     return steps
 
 
+def is_absent(connection: sa.Connection) -> bool:
+    """Say whether the database holds no table of Weir's."""
+    found = sa.inspect(connection).get_table_names()
+    return schema.metadata.tables.keys().isdisjoint(found) and VERSION_TABLE not in found
+
+
 def is_incomplete(connection: sa.Connection) -> bool:
     """Say whether creating or dropping the tables was interrupted: some, but no revision."""
-    if current_revision(connection) is not None:
-        return False
-    found = sa.inspect(connection).get_table_names()
-    return not schema.metadata.tables.keys().isdisjoint(found)
+    return not is_absent(connection) and current_revision(connection) is None
 
 
 def forget(connection: sa.Connection) -> None:

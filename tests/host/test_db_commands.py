@@ -143,7 +143,7 @@ def test_a_stock_database_reads_the_same_compacted_and_ejected(
     before = answers_of(SqlAlchemyStore, url, run_ids)
     whole = dump(url)
 
-    assert "apply" in succeeded("upgrade", url, "--dry-run") or True
+    assert "would be applied: 0001" in succeeded("upgrade", url, "--dry-run")
     assert dump(url) == whole
     succeeded("upgrade", url)
     assert "nothing to do" in succeeded("upgrade", url)
@@ -398,7 +398,7 @@ SABOTAGE = {
     "no rollup": ("DELETE FROM weir_rollup WHERE resolution = 16", "the row is missing"),
     "no chunk": ("DELETE FROM weir_chunk WHERE level = 100", "belong to no chunk"),
     "a stray rollup": (
-        "UPDATE weir_rollup SET chunk_id = 987654 WHERE resolution = 16",
+        "UPDATE weir_rollup SET chunk_id = chunk_id + 987654 WHERE resolution = 16",
         "weir_rollup: ",
     ),
 }
@@ -460,8 +460,10 @@ def test_commands_say_what_is_wrong_with_a_uri(
     assert (result.exit_code, "no such file" in result.output) == (1, True)
     assert not (tmp_path / "none.db").exists()
     stock = database_server.new_mlflow_database()
-    for command in ("check", "compact", "eject"):
+    for command in ("check", "compact"):
         result = weir_db(command, stock)
         assert result.exit_code == 1
         assert "weir db upgrade" in result.output
-    assert names_of_ours(stock) == []
+    before = dump(stock)
+    assert "written back: 0 points" in succeeded("eject", stock, "--yes")
+    assert dump(stock) == before

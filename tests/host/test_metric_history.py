@@ -386,6 +386,35 @@ def test_no_point_is_missing_while_others_are_compacted(store: Any, seed: int) -
     assert [m.step for m in store.get_metric_history(run_id, "loss")] == list(range(logged[0]))
 
 
+@pytest.mark.parametrize("step", ["compact_batches", "merge_all"])
+def test_rows_that_another_process_has_compacted_are_not_compacted_again(
+    sqlite_folder: DatabaseServer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    # SQLite alone: elsewhere the rows are locked from the moment they are read.
+    store: Any = WeirStore(sqlite_folder.new_mlflow_database(), ARTIFACTS)
+    model = Model(store, new_run(store))
+    for start in range(0, 60, 20):
+        model.log([Metric(k, 1.0, i, i) for i in range(start, start + 20) for k in KEYS])
+        if step == "merge_all":
+            store._in_transaction(lambda s: compaction.compact_batches(s, model.run_id))
+    work = getattr(compaction, step)
+
+    def first_read(*arguments: Any) -> Any:
+        """Run once, between what reads the rows and what deletes them."""
+        monkeypatch.setattr(compaction, name, original)
+        store._in_transaction(lambda session: work(session, model.run_id))
+        return original(*arguments)
+
+    name = "decode_batch" if step == "compact_batches" else "decode_chunk"
+    original = getattr(compaction, name)
+    monkeypatch.setattr(compaction, name, first_read)
+    with pytest.raises(MlflowException, match="elsewhere"):
+        store._in_transaction(lambda session: work(session, model.run_id))
+    assert check(store.engine, Silent()).n_points == 120
+    model.check()
+    store._dispose_engine()
+
+
 def expected_of(n_writers: int, n_batches: int, size: int) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = defaultdict(list)
     for writer in range(n_writers):

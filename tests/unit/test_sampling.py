@@ -18,7 +18,11 @@ SMALL = st.integers(-5, 60)
 VALUES = st.one_of(
     st.sampled_from([math.nan, INFINITY, -INFINITY, 0.0]), st.floats(-1e6, 1e6, width=32)
 )
-ROWS = st.lists(st.tuples(SMALL, SMALL, VALUES), min_size=1, max_size=120)
+ROWS = st.one_of(
+    st.lists(st.tuples(SMALL, SMALL, VALUES), min_size=1, max_size=8),
+    st.lists(st.tuples(SMALL, SMALL, VALUES), min_size=20, max_size=120),
+)
+LIMITS = st.one_of(st.integers(1, 12), st.integers(1, 130))
 
 
 def distinct(rows: list[Row]) -> list[Row]:
@@ -35,7 +39,7 @@ def reduced(rows: list[Row], max_results: int) -> rollups.Buckets:
     return rollups.merge(buckets, np.flatnonzero(np.diff(slot, prepend=-1)))
 
 
-@given(ROWS, st.integers(1, 130))
+@given(ROWS, LIMITS)
 def test_chosen_points_are_logged_ones_in_order_with_the_ends_and_extremes(
     rows: list[Row], max_results: int
 ) -> None:
@@ -82,7 +86,7 @@ WITH numbered AS (
 """
 
 
-@given(ROWS, st.integers(1, 130))
+@given(ROWS, LIMITS)
 @settings(max_examples=50)
 def test_the_stock_choice_is_ntile_in_sql(rows: list[Row], max_results: int) -> None:
     rows = distinct(rows)
