@@ -72,9 +72,9 @@ def fill_as_stock(url: str, n_runs: int = 3, n_points: int = 3000) -> list[str]:
     return run_ids
 
 
-def answers(store: Any, run_ids: list[str]) -> dict[str, Any]:
+def answers(store: Any, run_ids: list[str]) -> dict[Any, Any]:
     """Give all that a store says of these runs' metrics."""
-    found: dict[str, Any] = {}
+    found: dict[Any, Any] = {}
     for run_id in run_ids:
         data = store.get_run(run_id).data
         found[run_id, "latest"] = comparable(dict(data.metrics))
@@ -88,7 +88,7 @@ def answers(store: Any, run_ids: list[str]) -> dict[str, Any]:
     return found
 
 
-def answers_of(kind: Any, url: str, run_ids: list[str]) -> dict[str, Any]:
+def answers_of(kind: Any, url: str, run_ids: list[str]) -> dict[Any, Any]:
     store = kind(url, ARTIFACTS)
     try:
         return answers(store, run_ids)

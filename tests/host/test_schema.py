@@ -86,7 +86,7 @@ def test_mlflows_tables_have_the_columns_that_are_used(table: sa.TableClause) ->
     theirs = MlflowBase.metadata.tables[table.name]
     for column in table.columns:
         assert column.name in theirs.columns
-        assert isinstance(theirs.columns[column.name].type, column.type._type_affinity)
+        assert isinstance(theirs.columns[column.name].type, column.type._type_affinity or ())
     if table.name == "latest_metrics":
         assert {column.name for column in theirs.primary_key} == {"key", "run_uuid"}
     if table.name in {"metrics", "latest_metrics"}:
@@ -119,8 +119,10 @@ def test_a_migration_that_recreates_runs_leaves_our_rows(store: Any) -> None:
             connection.commit()
             connection.exec_driver_sql("PRAGMA foreign_keys = ON")
         operations = Operations(MigrationContext.configure(connection))
-        recreate = "always" if connection.dialect.name == "sqlite" else "auto"
-        with operations.batch_alter_table("runs", recreate=recreate) as batch:
+        is_sqlite = connection.dialect.name == "sqlite"
+        with operations.batch_alter_table(
+            "runs", recreate="always" if is_sqlite else "auto"
+        ) as batch:
             batch.add_column(sa.Column("from_the_future", sa.String(10)))
         connection.commit()
     assert our_rows(store.engine) == before
