@@ -236,9 +236,7 @@ def check_sample(
     found: list[Any], stock: list[Any], logged: list[Metric], max_points: int
 ) -> None:
     """Check what our choice of points promises about a sample of ``logged``."""
-    assert len(stock) == min(max_points, len(logged))
-    assert len(stock) // 2 < len(found) <= len(stock) or not logged
-    assert len(found) == len(logged) or len(logged) > max_points
+    assert len(found) == len(stock) == min(max_points, len(logged))
     places, possible = [place(metric) for metric in found], [place(metric) for metric in logged]
     assert places == sorted(places)
     assert set(places) <= set(possible)
