@@ -226,9 +226,9 @@ def create_mlflow_tables(url: str) -> None:
     # MLflow takes more than a second to import: only tests that use it pay.
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
-    engine: sqlalchemy.Engine = create_sqlalchemy_engine(url)  # type: ignore[no-untyped-call]
+    engine: sqlalchemy.Engine = create_sqlalchemy_engine(url)
     try:
-        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        _initialize_tables(engine)
     finally:
         engine.dispose()
 

@@ -170,7 +170,7 @@ class StorePair:
 
 def open_stock(url: str, artifact_root: str) -> Any:
     """Open MLflow's own store."""
-    return SqlAlchemyStore(url, artifact_root)  # type: ignore[no-untyped-call]
+    return SqlAlchemyStore(url, artifact_root)
 
 
 @contextlib.contextmanager
