@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,8 @@ def main() -> int:
     measured = SMOKE if arguments.smoke else LONG if arguments.long else Sizes()
     command = shlex.join([".venv/bin/python", "benchmarks/run.py", *sys.argv[1:]])
     missed = 0
+    # Ended from outside, it still removes gigabytes of databases.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _scratch() as folder, open_places(folder) as places:
         machine = describe_machine(folder)
         versions = describe_versions(places[1].new_database())
