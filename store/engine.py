@@ -139,8 +139,13 @@ def _file_lock(name: str) -> Iterator[None]:
         yield
         return
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"weir-schema-{os.getuid()}-{digest}.lock"
-    with path.open("a") as file:
+    try:
+        path = Path(tempfile.gettempdir()) / f"weir-schema-{os.getuid()}-{digest}.lock"
+        file = path.open("a")
+    except OSError:  # no temporary folder: SQLite's own locks have to do
+        yield
+        return
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
     INTERNAL_ERROR,
     INVALID_PARAMETER_VALUE,
     INVALID_STATE,
@@ -22,7 +23,7 @@ from mlflow.store.tracking import sqlalchemy_store
 from mlflow.utils import validation
 from sqlalchemy.orm import Session
 
-from mlflow_weir.errors import ConfigError, SchemaMismatch, WeirError
+from mlflow_weir.errors import ConfigError, KeyCollision, SchemaMismatch, WeirError
 
 
 def parse_experiment_ids(experiment_ids: list[str]) -> list[int]:
@@ -79,6 +80,8 @@ def as_mlflow_error(error: WeirError) -> MlflowException:
         code = TEMPORARILY_UNAVAILABLE
     elif isinstance(error, ConfigError):
         code = INVALID_PARAMETER_VALUE
+    elif isinstance(error, KeyCollision):
+        code = BAD_REQUEST  # what MLflow makes of the same refusal
     elif isinstance(error, SchemaMismatch):
         code = INVALID_STATE
     else:

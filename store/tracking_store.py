@@ -31,10 +31,11 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir import settings
-from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.errors import ConfigError, KeyCollision, WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, mlflow_private
+from mlflow_weir.store.collector import paused_collector
 from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
 from mlflow_weir.store.metrics.points import (
     EMPTY,
@@ -47,6 +48,9 @@ from mlflow_weir.store.metrics.points import (
 from mlflow_weir.store.runs import indexes, searching
 
 T = TypeVar("T")
+
+# Metric objects made with the collector paused: a quarter of a second.
+_BUILT_AT_ONCE = 250_000
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +117,10 @@ class _WeirMethods:
         def write() -> batches.Waiting:
             with self.ManagedSessionMaker(read_only=False) as session:
                 self._check_run_is_active(self._get_run(session, run_id))  # type: ignore[attr-defined]
-                return batches.append(session, run_id, points)
+                try:
+                    return batches.append(session, run_id, points)
+                except KeyCollision as exc:
+                    raise mlflow_private.as_mlflow_error(exc) from exc
 
         if self._retrying(write).is_due:
             self._compact(run_id, is_final=False)
@@ -179,8 +186,10 @@ class _WeirMethods:
         page_token: str | None = None,
     ) -> PagedList[Metric]:
         """Return all points of a metric by (timestamp, step, value), or a page of them."""
-        series = self._read_history(run_id, metric_key)
-        offset = SearchUtils.parse_start_offset_from_page_token(page_token)
+        with self.ManagedSessionMaker() as session:
+            self._validate_run_accessible(session, run_id)  # type: ignore[attr-defined]
+            offset = SearchUtils.parse_start_offset_from_page_token(page_token)
+            series = reading.read_history(session, [run_id], metric_key).get(run_id, EMPTY)
         end = len(series) if max_results is None else offset + max_results
         token = SearchUtils.create_page_token(end) if end < len(series) else None
         return PagedList(_metrics(metric_key, series.rows(offset, end)), token)
@@ -240,12 +249,13 @@ class _WeirMethods:
             for run_id in run_ids:
                 self._validate_run_accessible(session, run_id)  # type: ignore[attr-defined]
             chosen = choose(session, run_ids, metric_key, max_results, start_step, end_step)
-        return [
-            point
-            for run_id in run_ids
-            if run_id in chosen
-            for point in _metrics_with_run_id(run_id, metric_key, chosen[run_id])
-        ]
+        with paused_collector():
+            return [
+                point
+                for run_id in run_ids
+                if run_id in chosen
+                for point in _metrics_with_run_id(run_id, metric_key, chosen[run_id])
+            ]
 
     def _search_runs(
         self,
@@ -278,17 +288,30 @@ def _validated_points(metrics: Sequence[Metric]) -> list[Point]:
     points = []
     for i, metric in enumerate(metrics):
         mlflow_private.validate_metric(metric, path="" if len(metrics) == 1 else f"metrics[{i}]")
-        # Databases round a step that is not whole; so does this.
-        timestamp, step = round(metric.timestamp), round(metric.step)
-        for name, number in (("timestamp", timestamp), ("step", step)):
-            if not is_int64(number):
-                raise MlflowException(
-                    f"Invalid value {number} for parameter {name!r} of metric {metric.key!r}: "
-                    "it does not fit a 64-bit integer.",
-                    INVALID_PARAMETER_VALUE,
-                )
-        points.append(Point(metric.key, timestamp, step, stored_value(float(metric.value))))
+        points.append(
+            Point(
+                metric.key,
+                _whole(metric.timestamp, "timestamp", metric.key),
+                _whole(metric.step, "step", metric.key),
+                stored_value(metric.value),
+            )
+        )
     return points
+
+
+def _whole(number: float, name: str, key: str) -> int:
+    """Return a step or timestamp as the databases keep it: rounded, in 64 bits."""
+    try:
+        whole = round(number)
+    except (ValueError, OverflowError):  # NaN and infinity
+        whole = None
+    if whole is None or not is_int64(whole):
+        raise MlflowException(
+            f"Invalid value {number} for parameter {name!r} of metric {key!r}: it is not a number "
+            "that fits a 64-bit integer.",
+            INVALID_PARAMETER_VALUE,
+        )
+    return whole
 
 
 def _sampled(
@@ -304,8 +327,7 @@ def _sampled(
         session,
         run_ids,
         key,
-        max_buckets=sampling.buckets_for(max_results),
-        keep_points=max_results,
+        max_buckets=max_results,
         start_step=start_step,
         end_step=end_step,
     ).items():
@@ -329,12 +351,17 @@ def _sampled_as_stock(
 
 
 def _metrics(key: str, series: Series) -> list[Metric]:
-    return [
-        Metric(key, value, timestamp, step)
-        for value, timestamp, step in zip(
-            series.value.tolist(), series.timestamp.tolist(), series.step.tolist(), strict=True
-        )
-    ]
+    metrics: list[Metric] = []
+    for start in range(0, len(series), _BUILT_AT_ONCE):
+        part = series.rows(start, start + _BUILT_AT_ONCE)
+        with paused_collector():
+            metrics += [
+                Metric(key, value, timestamp, step)
+                for value, timestamp, step in zip(
+                    part.value.tolist(), part.timestamp.tolist(), part.step.tolist(), strict=True
+                )
+            ]
+    return metrics
 
 
 def _metrics_with_run_id(run_id: str, key: str, series: Series) -> list[MetricWithRunId]:

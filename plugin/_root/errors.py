@@ -3,6 +3,7 @@
 * WeirError
     * ConfigError             (also ValueError)   the user can fix it now
     * StoreError
+        * KeyCollision                            the database takes two metric keys for one
         * StoreUnavailable    retryable           database locked, network away
             * CompactedElsewhere                  another process took the same rows first
         * SchemaMismatch                          database older or newer than this code
@@ -37,6 +38,10 @@ class ConfigError(WeirError, ValueError):
 
 class StoreError(WeirError):
     """The tracking database refused or failed an operation."""
+
+
+class KeyCollision(StoreError):
+    """The database's collation takes two metric keys of a run for one."""
 
 
 class StoreUnavailable(StoreError):

@@ -175,7 +175,7 @@ def _chunk_problems(
         whole = of_entry.get(entry.first_row)
         if whole is None:
             yield f"{name}: belongs to no metric of its chunk"
-        elif rollups.encode(buckets) != rollups.encode(rollups.every(whole, entry.resolution)):
+        elif not rollups.agree(buckets, rollups.every(whole, entry.resolution)):
             yield f"{name}: does not agree with the points it stands for"
 
 

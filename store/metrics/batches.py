@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from mlflow_weir.errors import KeyCollision
 from mlflow_weir.store import schema
 from mlflow_weir.store.metrics.encoding import encode_batch
 from mlflow_weir.store.metrics.points import Point
@@ -47,6 +48,9 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
 
     Returns:
         What waits for compaction, these points included.
+
+    Raises:
+        KeyCollision: The database takes two keys of the run for one.
     """
     payload = encode_batch(points)
     session.execute(
@@ -58,13 +62,31 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
             payload=payload,
         )
     )
-    session.execute(_latest_upsert(session.get_bind().dialect.name), _latest(run_id, points))
+    dialect = session.get_bind().dialect.name
+    latest = _latest(run_id, points)
+    session.execute(_latest_upsert(dialect), latest)
+    if dialect in {"mysql", "mariadb"}:
+        _require_own_rows(session, run_id, [row["key"] for row in latest])
     n_batches, size_bytes = session.execute(
         sa.select(sa.func.count(), sa.func.sum(schema.batch.c.size_bytes)).where(
             schema.batch.c.run_uuid == run_id
         )
     ).one()
     return Waiting(n_batches, int(size_bytes))
+
+
+def _require_own_rows(session: Session, run_id: str, keys: Sequence[str]) -> None:
+    """Refuse keys that MySQL's collation takes for others, as MLflow's own insert would fail."""
+    table = schema.mlflow_latest_metrics.c
+    found = session.execute(
+        sa.select(table.key).where(table.run_uuid == run_id, table.key.in_(keys))
+    ).scalars()
+    refused = sorted(set(keys).difference(found))
+    if refused:
+        raise KeyCollision(
+            f"run {run_id}: this database takes metric {refused[0]!r} for another of the run's",
+            hint="its collation ignores case and accents; log it under another name",
+        )
 
 
 def _latest(run_id: str, points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -66,10 +66,13 @@ class Point(NamedTuple):
 
 
 def stored_value(value: float) -> float:
-    """Return the value as MLflow's database keeps it: infinities become ±INFINITY."""
+    """Return the value as MLflow's databases keep it.
+
+    Infinities become ±INFINITY, and -0.0 becomes 0.0, as SQLite and MySQL have it.
+    """
     if math.isinf(value):
         return INFINITY if value > 0 else -INFINITY
-    return value
+    return float(value) + 0.0
 
 
 def is_int64(number: int) -> bool:

@@ -69,7 +69,6 @@ def read_buckets(
     key: str,
     *,
     max_buckets: int,
-    keep_points: int = 0,
     start_step: int | None = None,
     end_step: int | None = None,
 ) -> dict[str, rollups.Buckets]:
@@ -84,8 +83,6 @@ def read_buckets(
         key: Metric name, matched exactly.
         max_buckets: Upper limit of buckets a run, at least 1. Fewer points than that come back
             one a bucket.
-        keep_points: A run with at most this many points has them come back one a bucket, even
-            where that is more than ``max_buckets``.
         start_step: First step to include; None for no limit.
         end_step: Last step to include; None for no limit.
 
@@ -111,15 +108,20 @@ def read_buckets(
                     session, ids, key, start_step, end_step
                 ):
                     raise
-        for run_id, buckets in read.items():
-            reduced = _reduced(buckets, max_buckets, keep_points)
-            if reduced is None:
+        for run_id, (points, stored_buckets) in read.items():
+            if not stored_buckets:
+                found[run_id] = rollups.reduce_points(points, max_buckets)
+                continue
+            if len(points):
+                stored_buckets.append(rollups.one_bucket_a_point(points))
+            ordered = _in_step_order(rollups.concatenate_buckets(stored_buckets))
+            if ordered is not None:
+                found[run_id] = rollups.reduce_to(ordered, max_buckets)
+            else:
                 # Rollups of a metric whose steps jump back overlap; only points tell their order.
-                points = read_history(session, [run_id], key)[run_id]
-                whole = step_order(between(points, start_step, end_step))
-                reduced = _reduced(rollups.one_bucket_a_point(whole), max_buckets, keep_points)
-            if reduced is not None:
-                found[run_id] = reduced
+                history = read_history(session, [run_id], key)[run_id]
+                whole = step_order(between(history, start_step, end_step))
+                found[run_id] = rollups.reduce_points(whole, max_buckets)
     return found
 
 
@@ -240,8 +242,12 @@ def _read_pieces(
     start_step: int | None,
     end_step: int | None,
     max_buckets: int,
-) -> dict[str, rollups.Buckets]:
-    """Read each run's pieces, by rollup where one is fine enough and wholly in the interval."""
+) -> dict[str, tuple[Series, list[rollups.Buckets]]]:
+    """Read each run's pieces, by rollup where one is fine enough and wholly in the interval.
+
+    Returns:
+        The points that were read, in step order, and the rollups; runs with neither are absent.
+    """
     of_run: dict[str, list[_Piece]] = defaultdict(list)
     for piece in pieces:
         of_run[piece.run_id].append(piece)
@@ -261,10 +267,10 @@ def _read_pieces(
     points = _read_chunks(session, sorted(wanted.pop(0, ())))
     buckets = _read_rollups(session, wanted)
 
-    result: dict[str, rollups.Buckets] = {}
+    result: dict[str, tuple[Series, list[rollups.Buckets]]] = {}
     for run_id in {*of_run, *loose}:
         raw = list(loose.get(run_id, ()))
-        parts = []
+        parts: list[rollups.Buckets] = []
         for piece in of_run.get(run_id, ()):
             place = (piece.chunk_id, piece.first_row)
             if choice[place]:
@@ -278,11 +284,9 @@ def _read_pieces(
                     piece.first_row, piece.first_row + piece.n_points
                 )
                 raw.append(between(rows, start_step, end_step))
-        series = history_order(concatenate(raw)) if raw else EMPTY
-        if len(series):
-            parts.append(rollups.one_bucket_a_point(step_order(series)))
-        if parts:
-            result[run_id] = rollups.concatenate_buckets(parts)
+        series = step_order(history_order(concatenate(raw))) if raw else EMPTY
+        if parts or len(series):
+            result[run_id] = (series, parts)
     return result
 
 
@@ -339,21 +343,19 @@ def at_steps(series: Series, steps: Sequence[int]) -> npt.NDArray[np.bool_]:
     return np.isin(series.step, np.array(wanted, dtype=np.int64))
 
 
-def _reduced(
-    buckets: rollups.Buckets, max_buckets: int, keep_points: int
-) -> rollups.Buckets | None:
-    """Return buckets in step order, or None where rollups do not tell that order."""
-    ordered = buckets.take(np.lexsort((buckets.min_timestamp, buckets.min_step)))
-    if bool(np.any(ordered.count > 1)) and (
+def _in_step_order(buckets: rollups.Buckets) -> rollups.Buckets | None:
+    """Return buckets in step order, or None where they do not tell that order."""
+    ordered = buckets
+    step, timestamp = buckets.min_step, buckets.min_timestamp
+    ascends = (step[1:] > step[:-1]) | (
+        (step[1:] == step[:-1]) & (timestamp[1:] >= timestamp[:-1])
+    )
+    if not ascends.all():
+        ordered = buckets.take(np.lexsort((timestamp, step)))
+    if (
         bool(np.any(ordered.min_step[1:] < ordered.max_step[:-1]))
         or bool(np.any(ordered.first.step != ordered.min_step))
         or bool(np.any(ordered.last.step != ordered.max_step))
     ):
         return None
-    n_points = int(ordered.count.sum())
-    if len(ordered) <= max_buckets or n_points <= keep_points:
-        return ordered
-    before = np.cumsum(ordered.count) - ordered.count
-    slot = before * max_buckets // n_points
-    starts = np.flatnonzero(np.diff(slot, prepend=-1))
-    return rollups.merge(ordered, starts)
+    return ordered

@@ -2,8 +2,9 @@
 
 MLflow's own choice is the first point of each of ``max_results`` equal groups and the very last
 one, so a spike inside a group is lost. Ours, of the same size, is the first and the last point and
-the smallest and largest of each of ``(max_results - 2) / 2`` groups: no extreme is lost. Both are
-in (step, timestamp, value, is_nan) order.
+the smallest and largest of each of ``(max_results - 2) / 2`` groups, so no extreme is lost, and
+evenly spread others where some of these are one point. Both are in (step, timestamp, value,
+is_nan) order.
 """
 
 from __future__ import annotations
@@ -14,34 +15,56 @@ from mlflow_weir.store.metrics import rollups
 from mlflow_weir.store.metrics.points import Series, concatenate, history_order, step_order
 
 
-def buckets_for(max_results: int) -> int:
-    """Return how many buckets ``choose_with_extremes`` can use for that many points."""
-    return max(1, (max_results - 2) // 2)
-
-
 def choose_with_extremes(buckets: rollups.Buckets, max_results: int) -> Series:
-    """Return at most ``max_results`` points of a metric, its extremes among them.
+    """Return ``max_results`` points of a metric, or all where it has fewer, extremes among them.
 
     Args:
-        buckets: At most ``max(max_results, buckets_for(max_results))`` in step order, not empty;
-            buckets of one point each when the metric has no more than ``max_results`` points.
+        buckets: In step order, not empty: ``max_results`` of them, or one a point where the
+            metric has no more points than that.
         max_results: At least 1; 1 asks for the last point alone.
 
     Returns:
         Points that were logged, in step order.
     """
-    if len(buckets) <= max_results and bool(np.all(buckets.count == 1)):
-        return step_order(buckets.first)
-    ends = step_order(concatenate([buckets.first, buckets.last, buckets.low, buckets.high]))
-    first, last = ends.rows(0, 1), ends.rows(len(ends) - 1, len(ends))
     if max_results == 1:
-        return last
-    if max_results < 4:
-        chosen = [first, last]
-    else:
-        chosen = [first, buckets.low, buckets.high, last]
-    # Duplicates go, so that a bucket of one point counts once.
-    return step_order(history_order(concatenate(chosen)))
+        return _outermost([buckets.last, buckets.high])[1]
+    chosen = list(_outermost([buckets.first, buckets.last, buckets.low, buckets.high]))
+    n_groups = (max_results - 2) // 2
+    if n_groups:
+        groups = rollups.reduce_to(buckets, n_groups)
+        chosen += [groups.low, groups.high]
+    extremes = _distinct(chosen)
+    n_free = max_results - len(extremes)
+    if n_free <= 0 or len(buckets) < 2:
+        return extremes
+    # An extreme that is one of its neighbours leaves a place free: other points take it, spread
+    # evenly. Each bucket has one of its own.
+    others = _without(step_order(buckets.first), extremes)
+    spread = np.unique(np.linspace(0, len(others) - 1, min(n_free, len(others))).astype(np.int64))
+    return _distinct([extremes, others.take(spread)])
+
+
+def _outermost(parts: list[Series]) -> tuple[Series, Series]:
+    ordered = step_order(concatenate(parts))
+    return ordered.rows(0, 1), ordered.rows(len(ordered) - 1, len(ordered))
+
+
+def _distinct(parts: list[Series]) -> Series:
+    return step_order(history_order(concatenate(parts)))
+
+
+def _without(series: Series, taken: Series) -> Series:
+    seen = set(_identities(taken))
+    return series.take(np.array([row not in seen for row in _identities(series)], dtype=np.bool_))
+
+
+def _identities(series: Series) -> list[tuple[int, int, float | None]]:
+    return [
+        (timestamp, step, None if value != value else value)
+        for timestamp, step, value in zip(
+            series.timestamp.tolist(), series.step.tolist(), series.value.tolist(), strict=True
+        )
+    ]
 
 
 def choose_as_stock(series: Series, max_results: int) -> Series:

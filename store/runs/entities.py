@@ -34,7 +34,7 @@ from mlflow.entities import (
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from sqlalchemy.orm import Session
 
-from mlflow_weir.store.runs.collector import paused_collector
+from mlflow_weir.store.collector import paused_collector
 
 # Below SQLite's limit of bound parameters before 3.32 (999); larger gained nothing.
 _IDS_A_STATEMENT = 500

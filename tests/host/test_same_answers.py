@@ -320,7 +320,10 @@ def test_keys_that_a_collation_may_take_for_one(
     else:
         for metric in metrics:
             pair.call("log_metric", run_id, metric)
-    pair.compare_history(run_id, alike)
+    # Where MariaDB refuses the second key, stock MLflow finds the first under its name as well;
+    # Weir compares keys themselves (docs/decisions/003-metric-history.md).
+    on_mariadb = pair.weir.engine.dialect.name in {"mysql", "mariadb"}
+    pair.compare_history(run_id, alike[:1] if on_mariadb else alike)
     pair.compare_tables()
 
 
@@ -689,9 +692,9 @@ def test_processes_log_to_one_run(pair: StorePair, tmp_path: Path) -> None:
 def test_the_comparison_itself_sees_a_difference(pair: StorePair) -> None:
     run_id = pair.new_run()
     log(pair, run_id, [Metric("k", 1.0, 1, 1)])
-    pair.weir.log_metric(run_id, Metric("k", -0.0, 2, 2))
+    pair.weir.log_metric(run_id, Metric("k", 5e-324, 2, 2))
     with pytest.raises(AssertionError, match="get_metric_history"):
         pair.call("get_metric_history", run_id, "k")
     with pytest.raises(AssertionError, match="latest_metrics"):
         pair.compare_tables()
-    assert comparable(-0.0) != comparable(0.0)
+    assert comparable(5e-324) != comparable(0.0)

@@ -188,9 +188,13 @@ def open_pair(
 def comparable(value: Any) -> Any:
     """Turn an answer, or an exception, into plain values that compare exactly.
 
-    Floats become their bits, so that NaN equals itself and -0.0 is not 0.0.
+    Floats become their bits, so that NaN equals itself; -0.0 becomes the 0.0 that SQLite and
+    MySQL make of it, and Weir everywhere. With BAD_REQUEST MLflow passes on what the database's
+    driver says, so only that both refuse is compared.
     """
     if isinstance(value, MlflowException):
+        if value.error_code == "BAD_REQUEST":
+            return (type(value).__name__, value.error_code)
         text = DRIVERS_WORDS.split(str(value.message))[0]
         return (type(value).__name__, value.error_code, text)
     if isinstance(value, BaseException):
@@ -211,7 +215,7 @@ def comparable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [comparable(item) for item in value]
     if isinstance(value, float):
-        return struct.pack(">d", value).hex() if not math.isnan(value) else "nan"
+        return struct.pack(">d", value + 0.0).hex() if not math.isnan(value) else "nan"
     return value
 
 
@@ -243,7 +247,7 @@ def difference(ours: Any, stock: Any) -> str:
     return f"ours {ours!r:.600}, MLflow's {stock!r:.600}"
 
 
-ZERO, MINUS_ZERO = comparable(0.0), comparable(-0.0)
+ZERO = comparable(0.0)
 
 
 def settle_ties(answer: Any, limited: bool = False) -> Any:
@@ -265,11 +269,11 @@ def settle_ties(answer: Any, limited: bool = False) -> Any:
             at > 0
             and settled[at][:4] == settled[at - 1][:4]
             and settled[at - 1][4] == "nan"
-            and settled[at][4] in (ZERO, MINUS_ZERO)
+            and settled[at][4] == ZERO
         ):
             settled[at - 1], settled[at] = settled[at], settled[at - 1]
             at -= 1
-    if limited and settled and settled[-1][4] in ("nan", ZERO, MINUS_ZERO):
+    if limited and settled and settled[-1][4] in ("nan", ZERO):
         settled[-1] = (*settled[-1][:4], "either")
     return settled
 

@@ -1,4 +1,4 @@
-"""A pause of Python's cyclic garbage collector while a page of runs is built.
+"""A pause of Python's cyclic garbage collector while entities are built.
 
 A page of 1,000 runs is some 30,000 objects without a cycle among them. With the collector on, they
 are promoted to its oldest generation before the caller has seen them, which makes it scan the
