@@ -70,6 +70,7 @@ bench-long: $(STAMP) ## the same up to 1,000,000 runs and 100,000,000 points (ho
 
 host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a checkout of MLflow)
 	@test -n "$(MLFLOW_SOURCE)" || { echo "say MLFLOW_SOURCE=DIR, a checkout of MLflow at the installed version's tag" >&2; exit 2; }
+	$(PY) -m pip install --quiet --group host-suite
 	$(PY) tests/host_suite/run.py --source $(MLFLOW_SOURCE)
 
 clean: ## remove what the targets made, the environment too

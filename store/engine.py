@@ -75,21 +75,22 @@ def prepare_sqlite(engine: sa.Engine) -> None:
             database,
         )
         return
-    with engine.connect() as connection:
-        try:
-            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-        except sa.exc.OperationalError as exc:
-            if is_transient(exc):
+    try:
+        with engine.connect() as connection:
+            if connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal":
                 return
-            raise ConfigError(
-                f"{database}: {exc.orig}",
-                hint="even to read, SQLite writes beside a file in write-ahead mode: allow this "
-                "user to write the file and its folder, or open a copy",
-            ) from exc
-        if mode != "wal":
             # Locked by another process that starts at the same moment: it sets the mode as well.
+            # Not ours to write: it is read in the mode it has.
             with contextlib.suppress(sa.exc.OperationalError):
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    except sa.exc.OperationalError as exc:
+        if is_transient(exc):
+            return
+        raise ConfigError(
+            f"{database}: {exc.orig}",
+            hint="even to read, SQLite writes beside a file in write-ahead mode: allow this "
+            "user to write the file and its folder, or open a copy",
+        ) from exc
 
 
 def _set_cache(connection: sqlite3.Connection, record: object) -> None:

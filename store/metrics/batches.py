@@ -78,8 +78,10 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
 def _require_own_rows(session: Session, run_id: str, keys: Sequence[str]) -> None:
     """Refuse keys that MySQL's collation takes for others, as MLflow's own insert would fail."""
     table = schema.mlflow_latest_metrics.c
+    # Locking, because a plain read shows the state at this transaction's first read, without the
+    # row another writer has inserted since.
     found = session.execute(
-        sa.select(table.key).where(table.run_uuid == run_id, table.key.in_(keys))
+        sa.select(table.key).where(table.run_uuid == run_id, table.key.in_(keys)).with_for_update()
     ).scalars()
     refused = sorted(set(keys).difference(found))
     if refused:
