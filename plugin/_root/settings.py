@@ -65,7 +65,10 @@ def seconds(text: str) -> float:
 
 
 DISABLE = Setting(
-    "WEIR_DISABLE", False, switch, "1 makes every URI behave as if Weir were not installed."
+    "WEIR_DISABLE",
+    False,
+    switch,
+    "1 keeps Weir out: its URIs are opened by MLflow's own stores, which do not see its history.",
 )
 HOME = Setting(
     "WEIR_HOME", "", str, "Folder that `weir:` keeps its files in, instead of the current one."
