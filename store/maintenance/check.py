@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ChunkCorrupt
-from mlflow_weir.store import schema
+from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.maintenance.database import orphaned_runs, require_current_schema
 from mlflow_weir.store.maintenance.progress import Progress
 from mlflow_weir.store.metrics import rollups
@@ -33,13 +33,14 @@ _PAGE = 200  # chunks read at once
 
 @dataclass
 class CheckReport:
-    """What was found; ``problems`` is empty when all is well."""
+    """What was found; ``problems`` is empty when all is well, ``notes`` are not problems."""
 
     n_batches: int = 0
     n_chunks: int = 0
     n_rollups: int = 0
     n_points: int = 0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check(engine: sa.Engine, progress: Progress) -> CheckReport:
@@ -48,8 +49,12 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
     Raises:
         SchemaMismatch: The ``weir_*`` tables are not this version's.
     """
-    require_current_schema(engine)
     report = CheckReport()
+    with engine.connect() as connection:
+        if migrations.is_absent(connection):
+            report.notes.append("no Weir tables here; nothing to check")
+            return report
+    require_current_schema(engine)
     with Session(engine) as session:
         n_batches = session.execute(sa.select(sa.func.count()).select_from(schema.batch)).scalar()
         n_chunks = session.execute(sa.select(sa.func.count()).select_from(schema.chunk)).scalar()
@@ -94,7 +99,9 @@ def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> 
     columns = schema.chunk.c
     last = -1
     while rows := session.execute(
-        sa.select(columns.chunk_id, columns.n_points, columns.crc32, columns.payload)
+        sa.select(
+            columns.chunk_id, columns.run_uuid, columns.n_points, columns.crc32, columns.payload
+        )
         .where(columns.chunk_id > last)
         .order_by(columns.chunk_id)
         .limit(_PAGE)
@@ -102,7 +109,11 @@ def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> 
         ids = [row.chunk_id for row in rows]
         index = defaultdict(list)
         for entry in session.execute(
-            sa.select(schema.series).where(schema.series.c.chunk_id.in_(ids))
+            sa.select(schema.series).where(
+                # The key of the table begins with the run: without it every page reads all of it.
+                schema.series.c.run_uuid.in_({row.run_uuid for row in rows}),
+                schema.series.c.chunk_id.in_(ids),
+            )
         ):
             index[entry.chunk_id].append(entry)
         reduced = defaultdict(list)

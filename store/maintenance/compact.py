@@ -3,6 +3,9 @@
 For each run: rows of MLflow's ``metrics`` table are moved in slices of up to ``SLICE_POINTS``
 points, then batches, then packs are merged. History of runs that are gone is removed. On SQLite
 the file is then rebuilt without the freed pages.
+
+SQLite keeps whatever is bound to a column: a step given as ``np.int64`` is there as a BLOB, 2.7
+and infinity are as they were. A chunk holds whole numbers alone, so such rows stay in ``metrics``.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import CompactedElsewhere
-from mlflow_weir.store import schema
+from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.maintenance.database import (
     in_transaction,
     orphaned_runs,
     require_current_schema,
 )
 from mlflow_weir.store.maintenance.progress import Progress
+from mlflow_weir.store.maintenance.upgrade import upgrade
 from mlflow_weir.store.metrics import chunks, compaction
 from mlflow_weir.store.metrics.points import Series, history_order
 
@@ -57,16 +61,24 @@ class CompactReport:
 
 
 def compact(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> CompactReport:
-    """Move what is loose into chunks.
+    """Move what is loose into chunks; where Weir has never been, create its tables first.
 
     Raises:
         SchemaMismatch: The ``weir_*`` tables are not this version's.
     """
-    require_current_schema(engine)
     report = CompactReport(dry_run=dry_run)
-    old, new = schema.mlflow_metrics.c, schema.batch.c
+    with engine.connect() as connection:
+        is_new = migrations.current_revision(connection) is None
     with Session(engine) as session:
-        rows = _counts(session, old.run_uuid, sa.func.count())
+        rows = _movable_rows(session, report)
+    if is_new and dry_run:
+        report.moved_rows = sum(rows.values())
+        return report
+    if is_new:
+        upgrade(engine)
+    require_current_schema(engine)
+    new = schema.batch.c
+    with Session(engine) as session:
         waiting = _counts(session, new.run_uuid, sa.func.sum(new.n_points))
         orphans = orphaned_runs(session)
         packed = _runs_of_many_packs(session)
@@ -102,10 +114,41 @@ def compact(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> 
     return report
 
 
+def _movable_rows(session: Session, report: CompactReport) -> dict[str, int]:
+    """Count the rows of each run that a chunk can hold, and note how many it cannot."""
+    is_movable = _is_movable(session)
+    rows = _counts(session, schema.mlflow_metrics.c.run_uuid, sa.func.count(), is_movable)
+    n_odd = session.execute(
+        sa.select(sa.func.count()).select_from(schema.mlflow_metrics).where(~is_movable)
+    ).scalar_one()
+    if n_odd:
+        report.notes.append(
+            f"{n_odd:,} rows of `metrics` have a step or timestamp that is not a whole number, or "
+            "a value that is no number, and stay where they are"
+        )
+    return rows
+
+
+def _is_movable(session: Session) -> sa.ColumnElement[bool]:
+    """Return the condition that a row holds what its columns are declared to hold."""
+    if session.get_bind().dialect.name != "sqlite":
+        return sa.true()
+    old = schema.mlflow_metrics.c
+    return sa.and_(
+        sa.func.typeof(old.step) == "integer",
+        sa.func.typeof(old.timestamp) == "integer",
+        sa.func.typeof(old.value).in_(["real", "integer"]),
+    )
+
+
 def _counts(
-    session: Session, column: sa.ColumnElement[str], amount: sa.ColumnElement[int]
+    session: Session,
+    column: sa.ColumnElement[str],
+    amount: sa.ColumnElement[int],
+    condition: sa.ColumnElement[bool] | None = None,
 ) -> dict[str, int]:
-    rows = session.execute(sa.select(column, amount).group_by(column))
+    condition = sa.true() if condition is None else condition
+    rows = session.execute(sa.select(column, amount).where(condition).group_by(column))
     return {run_id: int(n) for run_id, n in rows}
 
 
@@ -123,7 +166,7 @@ def _runs_of_many_packs(session: Session) -> set[str]:
 def _move_slice(session: Session, run_id: str) -> int:
     """Move the next points of a run out of MLflow's table; return how many rows went."""
     old = schema.mlflow_metrics.c
-    of_run = old.run_uuid == run_id
+    of_run = sa.and_(old.run_uuid == run_id, _is_movable(session))
     keys = session.execute(
         sa.select(old.key, sa.func.count()).where(of_run).group_by(old.key).order_by(old.key)
     ).all()
@@ -178,6 +221,17 @@ def _vacuum(engine: sa.Engine, progress: Progress, report: CompactReport) -> Non
     path = Path(str(engine.url.database))
     if not path.is_file():
         return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.detach()  # its settings are for here, and it is closed at the end
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0").close()
+        _rebuild(connection, path, progress, report)
+
+
+def _rebuild(
+    connection: sa.Connection, path: Path, progress: Progress, report: CompactReport
+) -> None:
+    """Rebuild the file unless somebody writes to it at this moment, who goes before."""
+    _checkpoint(connection)  # what the log holds counts as the file's size before
     before = path.stat().st_size
     if shutil.disk_usage(path.parent).free < 2 * before:
         report.notes.append(
@@ -185,12 +239,21 @@ def _vacuum(engine: sa.Engine, progress: Progress, report: CompactReport) -> Non
         )
         return
     progress.start("rebuilding the file", 1)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        try:
-            connection.exec_driver_sql("VACUUM")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sa.exc.OperationalError as exc:
-            report.notes.append(f"{path} was not rebuilt: {exc.orig}; nothing is lost")
-            return
+    try:
+        connection.exec_driver_sql("VACUUM").close()
+    except sa.exc.OperationalError as exc:
+        report.notes.append(f"{path} was not rebuilt: {exc.orig}; nothing is lost")
+        return
+    if not _checkpoint(connection):
+        report.notes.append(f"{path} gets smaller when whoever reads it now has closed it")
     progress.advance(1)
-    report.freed_bytes = before - path.stat().st_size
+    report.freed_bytes = max(0, before - path.stat().st_size)
+
+
+def _checkpoint(connection: sa.Connection) -> bool:
+    """Move what SQLite's log holds into the file; say whether nobody was in the way."""
+    try:
+        rows = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sa.exc.OperationalError:
+        return False
+    return bool(rows[0][0] == 0)

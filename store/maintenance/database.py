@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
+from mlflow import environment_variables as mlflow_settings
 from sqlalchemy.orm import Session
 
 from mlflow_weir import settings
-from mlflow_weir.errors import ConfigError, SchemaMismatch
+from mlflow_weir.errors import ConfigError, SchemaMismatch, StoreUnavailable, WeirError
 from mlflow_weir.store import engine as engines
-from mlflow_weir.store import migrations, mlflow_private, schema
+from mlflow_weir.store import migrations, schema
 
 T = TypeVar("T")
+
+_CONNECT_TIMEOUT_S = 10
+_DRIVERS_WITH_TIMEOUT = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
 
 
 @contextlib.contextmanager
@@ -29,21 +33,85 @@ def opened(db_uri: str) -> Iterator[sa.Engine]:
         db_uri: SQLAlchemy URI without ``weir`` in it.
 
     Raises:
-        ConfigError: There is no such SQLite file, or the database holds no MLflow tables.
+        ConfigError: The URI is not one, there is no such SQLite file, it is not a database, or
+            the database holds no MLflow tables.
+        StoreUnavailable: The server does not answer or does not let this user in.
     """
-    url = sa.make_url(db_uri)
+    url = _parsed(db_uri)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
-        raise ConfigError(f"{url.database}: no such file", hint="check the path in the URI")
-    engine = mlflow_private.create_engine(db_uri)
+        what = "a folder, not a file" if Path(url.database).is_dir() else "no such file"
+        raise ConfigError(f"{url.database}: {what}", hint="check the path in the URI")
+    engine = _engine(url)
     try:
-        if not sa.inspect(engine).has_table("runs"):
+        try:
+            has_runs = sa.inspect(engine).has_table("runs")
+        except sa.exc.DBAPIError as exc:
+            raise _connection_error(url, exc) from exc
+        if not has_runs:
             raise ConfigError(
-                f"{url.render_as_string(hide_password=True)}: no MLflow tables here",
+                f"{_shown(url)}: no MLflow tables here",
                 hint="check the URI, or let MLflow create them with `mlflow db upgrade`",
             )
         yield engine
     finally:
         engine.dispose()
+
+
+def _parsed(db_uri: str) -> sa.URL:
+    try:
+        return sa.make_url(db_uri)
+    except (sa.exc.ArgumentError, ValueError) as exc:  # the second for a port that is no number
+        scheme, colon, _ = db_uri.partition("://")
+        raise ConfigError(
+            f"{f'{scheme}://…' if colon else db_uri} is not a database URI",
+            hint="write sqlite:///file.db or postgresql+psycopg://user:password@host:port/database",
+        ) from exc
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    """Create an engine that says at once that a server is not there.
+
+    MLflow's own tries for a hundred seconds. A command line has somebody who waits.
+    """
+    arguments: dict[str, object] = {}
+    try:
+        if url.get_driver_name() in _DRIVERS_WITH_TIMEOUT and "connect_timeout" not in url.query:
+            arguments["connect_timeout"] = _CONNECT_TIMEOUT_S
+        if url.get_backend_name() == "mysql":  # TLS as MLflow sets it up
+            certificates = {
+                "ssl_ca": mlflow_settings.MLFLOW_MYSQL_SSL_CA.get(),
+                "ssl_cert": mlflow_settings.MLFLOW_MYSQL_SSL_CERT.get(),
+                "ssl_key": mlflow_settings.MLFLOW_MYSQL_SSL_KEY.get(),
+            }
+            arguments.update((name, path) for name, path in certificates.items() if path)
+        return sa.create_engine(url, connect_args=arguments, pool_pre_ping=True)
+    except sa.exc.ArgumentError as exc:  # no such dialect or driver
+        raise ConfigError(
+            f"{_shown(url)}: {exc}",
+            hint="Weir keeps sqlite, postgresql+psycopg and mysql+pymysql databases",
+        ) from exc
+    except ImportError as exc:
+        raise ConfigError(
+            f"{_shown(url)}: {exc}",
+            hint="install the driver that the URI names, or name one that is installed",
+        ) from exc
+
+
+def _connection_error(url: sa.URL, error: sa.exc.DBAPIError) -> WeirError:
+    message = f"{_shown(url)}: {' '.join(str(error.orig).split())}"
+    if url.get_backend_name() != "sqlite":
+        return StoreUnavailable(
+            message, hint="check that the server runs, and the address and user in the URI"
+        )
+    if engines.is_transient(error):
+        return StoreUnavailable(message, hint="another process has locked it; try again")
+    return ConfigError(message, hint="check the path in the URI, and who may read the file")
+
+
+def _shown(url: sa.URL) -> str:
+    """Return a URL for a message: no user name, no password, no query, which may hold either."""
+    shown = sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    return shown.render_as_string()
 
 
 def require_current_schema(engine: sa.Engine) -> None:

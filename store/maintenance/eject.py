@@ -9,7 +9,7 @@ are back, before anything is dropped.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from mlflow_weir.errors import ChunkCorrupt, StoreUnavailable
+from mlflow_weir.errors import (
+    ChunkCorrupt,
+    CompactedElsewhere,
+    SchemaMismatch,
+    StoreUnavailable,
+)
+from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.maintenance.database import (
     in_transaction,
@@ -36,31 +42,47 @@ _ROWS_AT_ONCE = 10_000
 
 @dataclass
 class EjectReport:
-    """What was done, or with ``dry_run`` what would be."""
+    """What was done, or with ``dry_run`` what would be; ``notes`` are for the person."""
 
     dry_run: bool
-    n_points: int
-    n_batches: int
-    n_chunks: int
+    n_points: int = 0
+    n_batches: int = 0
+    n_chunks: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> EjectReport:
     """Write every point back to ``metrics`` and remove what is Weir's; nothing on a stock one.
 
-    Nothing may write to the database meanwhile: a writer that started before would put its
-    points into tables that are about to go.
+    A second one at the same time does what is left, or finds nothing to do. Nothing else may write
+    to the database meanwhile: a writer that started before would put its points into tables that
+    are about to go.
 
     Raises:
         SchemaMismatch: The ``weir_*`` tables are not this version's.
         ChunkCorrupt: Some rows cannot be read. All others are back; these are where they were.
         StoreUnavailable: Something wrote meanwhile; nothing is lost.
     """
+    try:
+        if not _is_stock(engine):
+            return _eject(engine, progress, dry_run)
+    except (sa.exc.DBAPIError, SchemaMismatch):
+        with engines.schema_lock(engine):  # until whoever removes the tables has removed them all
+            if not _is_stock(engine):
+                raise
+    # From the start, since a moment before this was interrupted, or since another one's end.
+    report = EjectReport(dry_run)
+    if not dry_run:
+        _remove_what_is_ours(engine, report)
+    return report
+
+
+def _is_stock(engine: sa.Engine) -> bool:
     with engine.connect() as connection:
-        is_stock = migrations.is_absent(connection)
-    if is_stock:  # from the start, or since a moment before this was interrupted
-        if not dry_run:
-            _remove_what_is_ours(engine)
-        return EjectReport(dry_run, 0, 0, 0)
+        return migrations.is_absent(connection)
+
+
+def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
     if not dry_run:
         _complete(engine)
     require_current_schema(engine)
@@ -98,12 +120,12 @@ def eject(engine: sa.Engine, progress: Progress, *, dry_run: bool = False) -> Ej
             f"{first.reason}; {len(unreadable)} rows like it stay in the weir tables, all other "
             "points are back in `metrics`",
         )
-    _remove_what_is_ours(engine)
+    _remove_what_is_ours(engine, report)
     return report
 
 
-def _remove_what_is_ours(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
+def _remove_what_is_ours(engine: sa.Engine, report: EjectReport) -> None:
+    with engines.schema_lock(engine), engine.begin() as connection:
         _require_empty(connection)
         # In this order: where tables are left, running it again completes what was interrupted.
         migrations.forget(connection)
@@ -111,16 +133,23 @@ def _remove_what_is_ours(engine: sa.Engine) -> None:
         migrations.drop(connection)
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
+            try:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                connection.exec_driver_sql("PRAGMA journal_mode = DELETE").close()
+            except sa.exc.OperationalError as exc:
+                report.notes.append(
+                    f"{engine.url.database} stays in write-ahead mode, because another process "
+                    f"has it open ({exc.orig}); stock MLflow reads and writes it all the same"
+                )
 
 
 def _complete(engine: sa.Engine) -> None:
     """Put back the tables that an interrupted ``eject`` has dropped already; none has a row."""
-    with engine.connect() as connection:
-        if not migrations.is_incomplete(connection):
-            return
-    migrations.upgrade(engine)
+    with engines.schema_lock(engine):
+        with engine.connect() as connection:
+            if not migrations.is_incomplete(connection):
+                return
+        migrations.upgrade(engine)
 
 
 def _require_empty(connection: sa.Connection) -> None:
@@ -172,6 +201,9 @@ def _give_back_chunk(session: Session, row_id: int) -> int:
     ]
     n = _insert(session, row.run_uuid, content)
     if n != len(points):
+        still = sa.select(columns.chunk_id).where(columns.chunk_id == row_id)
+        if session.execute(still).first() is None:
+            raise CompactedElsewhere(f"{what} was written back by another process meanwhile")
         raise ChunkCorrupt(what, f"{len(points)} points, but weir_series lists {n}")
     chunks.delete(session, [row_id])
     return n

@@ -460,10 +460,8 @@ def test_commands_say_what_is_wrong_with_a_uri(
     assert (result.exit_code, "no such file" in result.output) == (1, True)
     assert not (tmp_path / "none.db").exists()
     stock = database_server.new_mlflow_database()
-    for command in ("check", "compact"):
-        result = weir_db(command, stock)
-        assert result.exit_code == 1
-        assert "weir db upgrade" in result.output
     before = dump(stock)
+    assert "nothing to check" in succeeded("check", stock)
+    assert dump(stock) == before
     assert "written back: 0 points" in succeeded("eject", stock, "--yes")
     assert dump(stock) == before
