@@ -13,6 +13,7 @@ that runs with the collector off keeps it off.
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,19 @@ from contextlib import contextmanager
 _lock = threading.Lock()
 _n_pauses = 0
 _was_enabled = False
+
+
+def _start_afresh() -> None:
+    """Undo, in a forked child, what other threads of its parent were in the middle of."""
+    global _lock, _n_pauses
+    _lock = threading.Lock()
+    if _n_pauses and _was_enabled:
+        gc.enable()
+    _n_pauses = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 @contextmanager

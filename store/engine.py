@@ -31,10 +31,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs lustre gpfs beegfs fuse.sshfs fuse.s3fs "
     "fuse.gcsfuse fuse.glusterfs fuse.ceph virtiofs".split()
 )
-# "weir" in ASCII: PostgreSQL's advisory locks are numbers, MySQL's are names.
-_LOCK_NUMBER = 0x77656972
-_LOCK_NAME = "weir_schema"
-_LOCK_WAIT_SECONDS = 300
+_LOCK_NUMBER = 0x77656972  # "weir" in ASCII: PostgreSQL's advisory locks are numbers
+_LOCK_WAIT_SECONDS = 300.0
 _CACHE_KIB = 65_536
 
 
@@ -55,6 +53,17 @@ def file_system_of(path: Path) -> str:
         if inside and len(folder) >= len(best):
             best, kind = folder, fields[2]
     return kind
+
+
+def require_file(db_uri: str) -> None:
+    """Refuse a SQLite URI that names a folder, which MLflow would try to open for minutes.
+
+    Raises:
+        ConfigError: It does.
+    """
+    url = sa.make_url(db_uri)
+    if url.get_backend_name() == "sqlite" and url.database and Path(url.database).is_dir():
+        raise ConfigError(f"{url.database}: a folder, not a file", hint="check the path")
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:
@@ -91,6 +100,8 @@ def prepare_sqlite(engine: sa.Engine) -> None:
             hint="even to read, SQLite writes beside a file in write-ahead mode: allow this "
             "user to write the file and its folder, or open a copy",
         ) from exc
+    except sa.exc.DatabaseError as exc:
+        raise ConfigError(f"{database}: {exc.orig}", hint="check the path in the URI") from exc
 
 
 def _set_cache(connection: sqlite3.Connection, record: object) -> None:
@@ -112,24 +123,39 @@ def schema_lock(engine: sa.Engine) -> Iterator[None]:
     dialect = engine.dialect.name
     if dialect == "postgresql":
         with engine.connect() as connection, connection.begin():
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+            wait_ms = f"{_LOCK_WAIT_SECONDS * 1000:.0f}"
+            connection.execute(sa.select(sa.func.set_config("lock_timeout", wait_ms, True)))
+            try:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+            except sa.exc.OperationalError as exc:
+                raise _lock_taken() from exc
             yield
     elif dialect in {"mysql", "mariadb"}:
+        # The server has one space of names for the locks of all its databases.
+        name = f"weir_schema_{_digest(engine.url.database or '')}"
         with engine.connect() as connection:
-            lock = sa.func.get_lock(_LOCK_NAME, _LOCK_WAIT_SECONDS)
+            lock = sa.func.get_lock(name, _LOCK_WAIT_SECONDS)
             if connection.execute(sa.select(lock)).scalar() != 1:
-                raise StoreUnavailable(
-                    f"the schema lock {_LOCK_NAME!r} stayed taken for {_LOCK_WAIT_SECONDS} s",
-                    hint="another process is migrating this database",
-                )
+                raise _lock_taken()
             try:
                 yield
             finally:
-                connection.execute(sa.select(sa.func.release_lock(_LOCK_NAME)))
+                connection.execute(sa.select(sa.func.release_lock(name)))
     else:
         # One name for one file, however its path is written.
         with _file_lock(os.path.realpath(engine.url.database or "")):
             yield
+
+
+def _lock_taken() -> StoreUnavailable:
+    return StoreUnavailable(
+        f"another process holds the schema lock since {_LOCK_WAIT_SECONDS:.0f} s",
+        hint="it is migrating this database, or was stopped in the middle: look for it",
+    )
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
@@ -139,16 +165,25 @@ def _file_lock(name: str) -> Iterator[None]:
     except ImportError:  # Windows: SQLite's own locks have to do
         yield
         return
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
     try:
-        path = Path(tempfile.gettempdir()) / f"weir-schema-{os.getuid()}-{digest}.lock"
-        file = path.open("a")
-    except OSError:  # no temporary folder: SQLite's own locks have to do
+        path = Path(tempfile.gettempdir()) / f"weir-schema-{os.getuid()}-{_digest(name)}.lock"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:  # no temporary folder to write: SQLite's own locks have to do
         yield
         return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        give_up = time.monotonic() + _LOCK_WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise _lock_taken() from None
+                time.sleep(0.02)
         yield
+    finally:
+        os.close(file)
 
 
 def is_transient(error: BaseException | None) -> bool:

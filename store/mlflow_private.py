@@ -25,6 +25,32 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError, KeyCollision, SchemaMismatch, WeirError
 
+INHERITED_METHODS: dict[str, tuple[str, ...]] = {
+    # overridden in tracking_store.py
+    "_get_or_create_engine": ("db_uri",),
+    "_log_metrics": ("run_id", "metrics"),
+    "_hard_delete_run": ("run_id",),
+    "_hard_delete_experiment": ("experiment_id",),
+    "_search_runs": (
+        "experiment_ids",
+        "filter_string",
+        "run_view_type",
+        "max_results",
+        "order_by",
+        "page_token",
+    ),
+    # called in tracking_store.py and runs/searching.py
+    "_get_run": ("session", "run_uuid", "eager"),
+    "_check_run_is_active": ("run",),
+    "_list_run_infos": ("session", "experiment_id"),
+    "_validate_run_accessible": ("session", "run_id"),
+    "_filter_entity_ids": ("session", "entity_type", "entity_ids"),
+    "_filter_experiment_ids": ("session", "experiment_ids", "lifecycle_stage"),
+    "_validate_max_results_param": ("max_results", "allow_null"),
+    "_get_dialect": (),
+}
+"""Private methods of MLflow's SQL store that ours overrides or calls, with their parameters."""
+
 
 def parse_experiment_ids(experiment_ids: list[str]) -> list[int]:
     """Read experiment ids as the installed MLflow does, with its error for a bad one.

@@ -49,6 +49,9 @@ from mlflow_weir.store.runs import indexes, searching
 
 T = TypeVar("T")
 
+# How long housekeeping waits for SQLite's lock, in ms: inside a log call, and at a run's end.
+_INLINE_WAIT_MS = 50
+_FINAL_WAIT_MS = 5_000
 # Metric objects made with the collector paused: a quarter of a second.
 _BUILT_AT_ONCE = 250_000
 
@@ -79,6 +82,9 @@ class _WeirMethods:
                 version, and what MLflow's own store raises.
         """
         try:
+            # Read here, where a value that cannot work is told at once and not by a log call.
+            self._write_deadline_s = settings.WRITE_DEADLINE_SECONDS.get()
+            settings.STOCK_SAMPLING.get()
             engine = self._get_or_create_engine(db_uri)
             with engines.schema_lock(engine):
                 super().__init__(  # type: ignore[call-arg]
@@ -101,6 +107,7 @@ class _WeirMethods:
         """Return this process's engine for a URI, apart from those of MLflow's own stores."""
         with cls._weir_engines_lock:
             if db_uri not in cls._weir_engines:
+                engines.require_file(db_uri)
                 engine = mlflow_private.create_engine(db_uri)
                 if engine.dialect.name == "sqlite":
                     engines.prepare_sqlite(engine)
@@ -141,27 +148,35 @@ class _WeirMethods:
         The points are committed already. Where the database is locked or another process
         compacts the same run, the next compaction goes on from here.
         """
+        wait_ms = _FINAL_WAIT_MS if is_final else _INLINE_WAIT_MS
         try:
-            self._in_transaction(partial(compaction.compact_batches, run_id=run_id))
+            self._keep_house(partial(compaction.compact_batches, run_id=run_id), wait_ms)
             if is_final:
-                self._in_transaction(partial(compaction.merge_all, run_id=run_id))
+                self._keep_house(partial(compaction.merge_all, run_id=run_id), wait_ms)
                 return
-            while True:
-                with self.ManagedSessionMaker(read_only=False) as session:
-                    level = compaction.due_level(session, run_id)
-                    if level is None or not compaction.merge_level(session, run_id, level):
-                        return
-        except MlflowException as exc:
+            while self._keep_house(partial(compaction.merge_due, run_id=run_id), wait_ms):
+                pass
+        except (sa.exc.SQLAlchemyError, WeirError) as exc:
             if not engines.is_transient(exc):
                 raise
             _log.debug("compaction of run %s put off: %s", run_id, exc)
 
-    def _in_transaction(self, action: Callable[[Session], T]) -> T:
-        with self.ManagedSessionMaker(read_only=False) as session:
+    def _keep_house(self, action: Callable[[Session], T], wait_ms: int) -> T:
+        # Not MLflow's session: that waits 20 s for SQLite's lock and logs a traceback.
+        with Session(self.engine) as session, session.begin():
+            if self.engine.dialect.name == "sqlite":
+                session.execute(sa.text(f"PRAGMA busy_timeout = {wait_ms}"))
             return action(session)
 
+    def _in_transaction(self, action: Callable[[Session], T]) -> T:
+        def transaction() -> T:
+            with self.ManagedSessionMaker(read_only=False) as session:
+                return action(session)
+
+        return self._retrying(transaction)
+
     def _retrying(self, transaction: Callable[[], T]) -> T:
-        return engines.retrying(transaction, settings.WRITE_DEADLINE_SECONDS.get())
+        return engines.retrying(transaction, self._write_deadline_s)
 
     # Deleting
 
@@ -170,7 +185,7 @@ class _WeirMethods:
         self._in_transaction(partial(chunks.delete_runs, run_ids=[run_id]))
 
     def _hard_delete_experiment(self, experiment_id: str) -> None:
-        with self.ManagedSessionMaker() as session:
+        with self.ManagedSessionMaker(read_only=False) as session:  # a replica may lag
             runs = self._list_run_infos(session, experiment_id)  # type: ignore[attr-defined]
             run_ids = [run.run_uuid for run in runs]
         super()._hard_delete_experiment(experiment_id)  # type: ignore[misc]
@@ -244,8 +259,8 @@ class _WeirMethods:
                 "or neither may be specified."
             )
         max_results = max(1, max_results)
-        choose = _sampled_as_stock if settings.STOCK_SAMPLING.get() else _sampled
         with self.ManagedSessionMaker() as session:
+            choose = _sampled_as_stock if settings.STOCK_SAMPLING.get() else _sampled
             for run_id in run_ids:
                 self._validate_run_accessible(session, run_id)  # type: ignore[attr-defined]
             chosen = choose(session, run_ids, metric_key, max_results, start_step, end_step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -17,9 +18,19 @@ T = TypeVar("T")
 _log = logging.getLogger("mlflow_weir")
 
 
+_QUIET_S = 60.0
+_last_reported: dict[tuple[str, type[Exception]], float] = {}
+
+
 def report_internal_error(where: str, exc: Exception) -> None:
-    """Log ``exc`` with its traceback. The test suite replaces this and fails on any call."""
-    _log.warning("%s failed; the run goes on without it", where, exc_info=exc)
+    """Log ``exc`` with its traceback, the same one at most once a minute.
+
+    The test suite replaces this and fails on any call.
+    """
+    now, same = time.monotonic(), (where, type(exc))
+    if now - _last_reported.get(same, -_QUIET_S) >= _QUIET_S:
+        _last_reported[same] = now
+        _log.warning("%s failed; the run goes on without it", where, exc_info=exc)
 
 
 def never_raises(fallback: T) -> Callable[[Callable[P, T]], Callable[P, T]]:

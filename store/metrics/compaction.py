@@ -67,21 +67,18 @@ def compact_batches(session: Session, run_id: str) -> int:
     return chunks.write(session, run_id, _merged(parts), level=0)
 
 
-def due_level(session: Session, run_id: str) -> int | None:
-    """Return the lowest level of the run that has ``FAN_OUT`` packs of a size worth merging."""
-    for level, packs in sorted(_packs(session, run_id).items()):
-        if len(packs) >= FAN_OUT and sum(packs.values()) <= MAX_MERGE_POINTS:
-            return level
-    return None
+def merge_due(session: Session, run_id: str) -> int:
+    """Merge the packs of the lowest level that has ``FAN_OUT``; return the points written.
 
-
-def merge_level(session: Session, run_id: str, level: int) -> int:
-    """Merge all packs of a level into one of the next; return the points written.
+    Levels too large for one merge are passed over; 0 means that nothing is due.
 
     Raises:
         CompactedElsewhere: Roll back; there is nothing left to do.
     """
-    return _merge(session, run_id, schema.chunk.c.level == level, level + 1)
+    for level, packs in sorted(_packs(session, run_id).items()):
+        if len(packs) >= FAN_OUT and sum(packs.values()) <= MAX_MERGE_POINTS:
+            return _merge(session, run_id, schema.chunk.c.level == level, level + 1)
+    return 0
 
 
 def merge_all(session: Session, run_id: str) -> int:

@@ -8,6 +8,7 @@ transaction isolation is relied on.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -159,7 +160,8 @@ def _loose_points(
         )
     ):
         if name == key:  # MySQL's collations match more than the same text
-            rows[run_id].append((timestamp, step, float("nan") if is_nan else value))
+            point = (_whole(timestamp), _whole(step), float("nan") if is_nan else value)
+            rows[run_id].append(point)
     for run_id, points in rows.items():
         timestamps, steps, values = zip(*points, strict=True)
         yield (
@@ -182,6 +184,19 @@ def _loose_points(
             yield run_id, series
 
 
+def _whole(number: object) -> int:
+    """Read a step or timestamp that stock MLflow wrote; SQLite took whatever it was given.
+
+    A NumPy integer became its bytes, a fraction stayed one, and infinity is beyond any step.
+    """
+    if isinstance(number, bytes):
+        return int.from_bytes(number, "little", signed=True)
+    if isinstance(number, float):
+        return round(number) if abs(number) < 2**63 else int(math.copysign(2**63 - 1, number))
+    assert isinstance(number, int)
+    return number
+
+
 def _chunk_points(
     session: Session, run_ids: Sequence[str], key: str
 ) -> Iterator[tuple[str, Series]]:
@@ -195,7 +210,7 @@ def _chunk_points(
             data.crc32,
             data.payload,
         )
-        .join_from(schema.series, schema.chunk, data.chunk_id == index.chunk_id)
+        .join_from(schema.series, schema.chunk, data.chunk_id == index.chunk_id, isouter=True)
         .where(
             index.run_uuid.in_(run_ids),
             index.key_hash == key_hash(key),
@@ -204,6 +219,8 @@ def _chunk_points(
         .order_by(index.run_uuid, index.min_timestamp, index.chunk_id)
     ):
         what = f"weir_chunk {chunk_id}"
+        if payload is None:
+            raise ChunkCorrupt(what, "the row is missing")
         points = decode_chunk(verified(payload, crc32, what), what)
         yield run_id, points.rows(first_row, first_row + n_points)
 

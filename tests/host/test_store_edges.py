@@ -1,0 +1,147 @@
+"""What the store makes of odd rows, damage, bad settings, held locks and forks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from mlflow_weir.errors import StoreUnavailable
+from mlflow_weir.store import engine as engines
+from mlflow_weir.store import schema
+from mlflow_weir.store.collector import paused_collector
+from mlflow_weir.store.metrics import batches
+from mlflow_weir.store.tracking_store import WeirStore
+
+
+def new_run(store: SqlAlchemyStore) -> str:
+    experiment_id = store.create_experiment(f"e{os.urandom(4).hex()}")
+    run_id: str = store.create_run(experiment_id, "somebody", 0, [], "run").info.run_id
+    return run_id
+
+
+def test_odd_steps_that_stock_wrote_to_sqlite_are_read(sqlite_url: str, tmp_path: Path) -> None:
+    stock = SqlAlchemyStore(sqlite_url, str(tmp_path))
+    run_id = new_run(stock)
+    steps = {"numpy": np.int64(3), "fraction": 2.7, "infinite": float("inf"), "whole": 5}
+    for key, step in steps.items():
+        stock.log_metric(run_id, Metric(key, 1.0, 10, step))  # type: ignore[arg-type]
+    store = WeirStore(sqlite_url, str(tmp_path))
+    read = {key: store.get_metric_history(run_id, key)[0].step for key in steps}
+    assert read == {"numpy": 3, "fraction": 3, "infinite": 2**63 - 1, "whole": 5}
+    assert store.get_max_step_for_metric(run_id, "numpy") == 3
+
+
+def test_a_lost_chunk_is_said_and_not_read_as_no_points(
+    mlflow_database_url: str, tmp_path: Path
+) -> None:
+    store = WeirStore(mlflow_database_url, str(tmp_path))
+    run_id = new_run(store)
+    for step in range(batches.MAX_WAITING_BATCHES):
+        store.log_metric(run_id, Metric("loss", 1.0, step, step))
+    with store.engine.begin() as connection:
+        connection.execute(sa.delete(schema.chunk))
+    with pytest.raises(MlflowException, match="weir_chunk 1: the row is missing"):
+        store.get_metric_history(run_id, "loss")
+    with pytest.raises(MlflowException, match="weir_chunk 1: the row is missing"):
+        store.get_metric_history_bulk_interval([run_id], "loss", 10, None, None)
+
+
+@pytest.mark.parametrize("name", ["WEIR_WRITE_DEADLINE_SECONDS", "WEIR_STOCK_SAMPLING"])
+def test_a_bad_setting_is_told_when_the_store_opens(
+    name: str, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1m")
+    with pytest.raises(MlflowException, match=f"{name}='1m'"):
+        WeirStore(sqlite_url, str(tmp_path))
+
+
+def test_a_file_that_is_no_database_and_a_folder_are_told(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.db"
+    garbage.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(MlflowException, match=r"garbage\.db: file is not a database"):
+        WeirStore(f"sqlite:///{garbage}", str(tmp_path))
+    with pytest.raises(MlflowException, match="a folder, not a file"):
+        WeirStore(f"sqlite:///{tmp_path}", str(tmp_path))
+
+
+def test_compaction_is_put_off_where_another_process_writes(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    store = WeirStore(sqlite_url, str(tmp_path))
+    run_id = new_run(store)
+    store.log_metric(run_id, Metric("loss", 1.0, 0, 0))
+    with store.engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        store._compact(run_id, is_final=False)
+        other.rollback()
+    with store.engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(schema.batch)).scalar()
+    store._compact(run_id, is_final=False)
+    with store.engine.connect() as connection:
+        assert not connection.execute(
+            sa.select(sa.func.count()).select_from(schema.batch)
+        ).scalar()
+    assert len(store.get_metric_history(run_id, "loss")) == 1
+
+
+def test_a_schema_lock_that_stays_taken_is_told(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_LOCK_WAIT_SECONDS", 1.0)
+    engine = sa.create_engine(database_url)
+    with engines.schema_lock(engine):
+        with pytest.raises(StoreUnavailable, match="schema lock"), engines.schema_lock(engine):
+            pass
+    with engines.schema_lock(engine):
+        pass
+    engine.dispose()
+
+
+def test_a_schema_lock_is_its_databases_own(
+    mariadb_url: str, database_server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_LOCK_WAIT_SECONDS", 1.0)
+    one, other = sa.create_engine(mariadb_url), sa.create_engine(database_server_url)
+    with engines.schema_lock(one), engines.schema_lock(other):
+        pass
+    one.dispose()
+    other.dispose()
+
+
+@pytest.fixture
+def database_server_url(mariadb_server: object) -> str:
+    """Give a second database of the same MariaDB server."""
+    url: str = mariadb_server.new_database()  # type: ignore[attr-defined]
+    return url
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_pause_collects_garbage() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        with paused_collector():
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=pause)
+    thread.start()
+    assert inside.wait(30)
+    child = os.fork()
+    if child == 0:
+        with paused_collector():
+            pass
+        os._exit(0 if gc.isenabled() else 1)
+    leave.set()
+    thread.join(30)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert gc.isenabled()
