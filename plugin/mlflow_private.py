@@ -98,6 +98,15 @@ def is_server_child() -> bool:
     return _environment(BACKEND_STORE_URI_ENV_VAR) is not None
 
 
+def schema_revisions() -> list[str]:
+    """Return the revisions of MLflow's tables that the installed MLflow knows, newest first."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+
+    script = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    return [revision.revision for revision in script.walk_revisions()]
+
+
 def _environment(name: str) -> str | None:
     """Return one of MLflow's own variables, None where it is unset or empty."""
     return Setting[str | None](name, None, str, "MLflow's own, set between its processes").get()

@@ -35,7 +35,7 @@ _WAY_OUT = {
     "postgres+weir": "write postgresql+weir://",
     "mssql+weir": "Weir keeps SQLite, PostgreSQL and MySQL; MLflow itself also mssql://",
 }
-_FORMS = (
+FORMS = (
     "write weir: for the current directory, weir:///abs/dir for another, "
     "or sqlite+weir:///file.db, postgresql+weir://… or mysql+weir://… for a database"
 )
@@ -76,7 +76,7 @@ def without_secrets(uri: str) -> str:
     """Return the URI for a message: no user name, no password, no query."""
     scheme, colon, rest = uri.partition("://")
     if not colon:
-        return uri
+        return f"…@{uri.rpartition('@')[2]}" if "@" in uri else uri
     authority, slash, path = rest.partition("/")
     if "@" in rest:
         authority, slash, path = rest.rpartition("@")[2].partition("/")
@@ -111,16 +111,17 @@ def _directory_of(uri: str) -> str:
     rest = uri[len(EMBEDDED) + 1 :]
     if rest == "":
         return os.path.abspath(os.path.expanduser(HOME.get() or "."))
+    shown = repr(without_secrets(uri) if "@" in uri else uri)
     if not rest.startswith("///"):
-        raise ConfigError(f"{uri!r} is not an address Weir knows", hint=_FORMS)
+        raise ConfigError(f"{shown} is not an address Weir knows", hint=FORMS)
     if "?" in rest or "#" in rest:
         raise ConfigError(
-            f"{uri!r}: `?` and `#` have no meaning after weir:///",
+            f"{shown}: `?` and `#` have no meaning after weir:///",
             hint="write %23 for a # in a folder's name",
         )
     directory = os.path.normpath("/" + unquote(rest).lstrip("/"))
     if directory == "/":
-        raise ConfigError(f"{uri!r} names no folder", hint=_FORMS)
+        raise ConfigError(f"{uri!r} names no folder", hint=FORMS)
     return directory
 
 
@@ -137,7 +138,7 @@ def strip(uri: str) -> str:
     if scheme not in _DRIVERS:
         raise ConfigError(
             f"{without_secrets(uri)!r}: Weir has no {scheme!r}",
-            hint=_WAY_OUT.get(scheme, _FORMS),
+            hint=_WAY_OUT.get(scheme, FORMS),
         )
     rest = uri[len(scheme) :]
     if not rest.startswith("://"):
@@ -149,7 +150,7 @@ def strip(uri: str) -> str:
         )
     if scheme == "sqlite+weir" and rest[3:4] not in ("", "/", "?"):
         raise ConfigError(
-            f"{uri!r}: two slashes make {rest[3:].partition('/')[0]!r} the name of a host",
+            f"{without_secrets(uri)!r}: two slashes make what follows the name of a host",
             hint="write three slashes before a relative path, four before an absolute one",
         )
     return _DRIVERS[scheme] + rest

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_weir.plugin.uri import expand, is_weir, strip
+from mlflow_weir.plugin.cli.stores import store_at
+from mlflow_weir.plugin.uri import strip
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -111,7 +112,7 @@ def check(uri: str, as_json: bool) -> None:
         + (f"{len(report.problems)} problems" if report.problems else "all well"),
         *report.problems,
     ]
-    _print(report, lines, as_json)
+    _print(report, report.notes or lines, as_json)
     if report.problems:
         raise SystemExit(1)
 
@@ -145,13 +146,13 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
     ]
     if not dry_run:
         lines.append("the database is stock MLflow's again")
-    _print(report, lines, as_json)
+    _print(report, lines + report.notes, as_json)
 
 
 def _database(uri: str) -> AbstractContextManager[sa.Engine]:
     from mlflow_weir.store.maintenance.database import opened
 
-    return opened(strip(expand(uri).database_uri) if is_weir(uri) else uri)
+    return opened(strip(store_at(uri).database_uri))
 
 
 def _with_bars(work: Callable[[ProgressBars], Any]) -> Any:

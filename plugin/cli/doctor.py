@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,14 +16,18 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlflow_weir import __version__
-from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.uri import Backend, expand, strip, without_secrets
+from mlflow_weir.errors import ConfigError, SchemaMismatch
+from mlflow_weir.plugin.cli.stores import is_server, store_at
+from mlflow_weir.plugin.uri import Backend, strip, without_secrets
 from mlflow_weir.settings import ALL
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 MIN_FREE_BYTES = 1 << 30
 CONNECT_TIMEOUT_S = 10
@@ -69,12 +74,12 @@ def doctor(uri: str, as_json: bool) -> None:
 def examine(uri: str) -> list[Finding]:
     """Run every check that applies to ``uri``."""
     findings = [check_versions(), check_settings(), check_git()]
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         return [*findings, Finding("store", True, f"{without_secrets(uri)} is a server")]
     try:
-        backend = expand(uri)
+        backend = store_at(uri)
     except ConfigError as exc:
-        return [*findings, Finding("store", False, uri, str(exc))]
+        return [*findings, Finding("store", False, without_secrets(uri), str(exc))]
     findings.append(check_database(backend))
     local = local_folder(backend)
     if local is not None:
@@ -112,7 +117,7 @@ def check_settings() -> Finding:
 
 
 def check_git() -> Finding:
-    """Is git there? MLflow and Weir record the commit of a run with it."""
+    """Is git there? MLflow records the commit of a run with it."""
     path = shutil.which("git")
     if path is None:
         return Finding("git", False, "not found", "Install git, or runs carry no commit.")
@@ -121,18 +126,20 @@ def check_git() -> Finding:
 
 
 def check_database(backend: Backend) -> Finding:
-    """Does the database answer, and whose tables are in it?"""
+    """Does the database answer, and are the tables in it those of the installed versions?"""
     import sqlalchemy
 
     shown = without_secrets(backend.database_uri)
     url = sqlalchemy.make_url(strip(backend.database_uri))
     file = database_file(backend)
-    if file is not None and not file.exists():
+    if file is not None and not os.path.lexists(file):
         return Finding("database", True, f"{shown}: not there yet, made on first use")
     engine = sqlalchemy.create_engine(url, connect_args=_connect_args(url.get_backend_name()))
     try:
         with engine.connect() as connection:
             tables = set(sqlalchemy.inspect(connection).get_table_names())
+            if "alembic_version" in tables:
+                return check_schema(connection, shown, is_new="alembic_version_weir" not in tables)
     except sqlalchemy.exc.SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
         return Finding(
@@ -140,11 +147,39 @@ def check_database(backend: Backend) -> Finding:
         )
     finally:
         engine.dispose()
-    if "alembic_version" not in tables:
-        return Finding("database", True, f"{shown}: empty, tables are made on first use")
-    ours = "alembic_version_weir" in tables
-    state = "MLflow's tables and Weir's" if ours else "MLflow's tables, Weir's on first use"
-    return Finding("database", True, f"{shown}: {state}")
+    return Finding("database", True, f"{shown}: empty, tables are made on first use")
+
+
+def check_schema(connection: sa.Connection, shown: str, *, is_new: bool) -> Finding:
+    """Are MLflow's tables and Weir's at the revisions that the installed versions work with?
+
+    Args:
+        connection: To a database with MLflow's tables.
+        shown: The database's URI for a message.
+        is_new: Weir has not been here.
+    """
+    from alembic.migration import MigrationContext
+
+    from mlflow_weir.plugin.mlflow_private import schema_revisions
+    from mlflow_weir.store import migrations
+
+    known = schema_revisions()
+    found = MigrationContext.configure(connection).get_current_heads()
+    if found != (known[0],):
+        if set(found) <= set(known):
+            fault, hint = "older than", "Take a back-up, then run `mlflow db upgrade URI`."
+        else:
+            fault, hint = "unknown to", "Install the MLflow that upgraded this database, or newer."
+        detail = f"MLflow's tables are at {', '.join(found) or 'no revision'}, {fault} this MLflow"
+        return Finding("database", False, f"{shown}: {detail}", hint)
+    if is_new:
+        return Finding("database", True, f"{shown}: MLflow's tables, Weir's on first use")
+    try:
+        steps = migrations.pending(connection)
+    except SchemaMismatch as exc:
+        return Finding("database", False, f"{shown}: {exc}", exc.hint)
+    state = "brought up to date on next use" if steps else "both current"
+    return Finding("database", True, f"{shown}: MLflow's tables and Weir's, {state}")
 
 
 def _connect_args(backend_name: str) -> dict[str, Any]:
@@ -170,7 +205,11 @@ def local_folder(backend: Backend) -> Path | None:
 
 def check_folder(folder: Path) -> Finding:
     """Can a file be written beside the database, where artifacts go too?"""
-    there = existing_parent(folder)
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not os.path.isdir(there):
+        return Finding(
+            "folder", False, f"{there} is not a folder", "Set WEIR_HOME to a folder, or move it."
+        )
     try:
         with tempfile.NamedTemporaryFile(dir=there, prefix=".weir-doctor-"):
             pass
@@ -195,4 +234,4 @@ def check_disk(folder: Path) -> Finding:
 
 def existing_parent(folder: Path) -> Path:
     """Return the nearest folder at or above ``folder`` that exists."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
+    return next(path for path in (folder, *folder.parents) if os.path.isdir(path))

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.uri import expand
+from mlflow_weir.plugin.cli.stores import is_server, store_at
+from mlflow_weir.plugin.uri import without_secrets
 
 DEFAULT_PORT = 5000
 
@@ -43,12 +44,13 @@ def run_ui(uri: str, *, host: str, port: int, or_free_port: bool, workers: int) 
     """Serve the store at ``uri`` until a stop signal, and say where and how to stop it.
 
     Raises:
-        ConfigError: ``uri`` is a server already, or the port is taken and must be that one.
+        ConfigError: ``uri`` names no store, or the port is taken and must be that one.
         ServerFailed: MLflow's server ended by itself or never answered.
     """
-    if uri.startswith(("http://", "https://")):
-        raise ConfigError(f"{uri}: this is a server already", hint="open it in a browser")
-    store_uri, artifact_root = expand(uri)
+    shown = without_secrets(uri)
+    if is_server(uri):
+        raise ConfigError(f"{shown}: this is a server already", hint="open it in a browser")
+    store_uri, artifact_root = store_at(uri)
     if artifact_root is not None:
         ensure_folder(uri, store_uri)
     # Here and not at the top: this is the one layer that may reach ui_extensions, and lazily.
@@ -57,7 +59,7 @@ def run_ui(uri: str, *, host: str, port: int, or_free_port: bool, workers: int) 
     chosen = choose_port(host, port, or_free=or_free_port)
     if chosen != port != 0:
         click.echo(f"Port {port} is taken; using {chosen}.")
-    click.echo(f"Starting MLflow's UI on {uri} (several seconds) ...")
+    click.echo(f"Starting MLflow's UI on {shown} (several seconds) ...")
     serve(
         ServerOptions(store_uri, artifact_root, host, chosen, workers),
         announce=lambda address, log: click.echo(
@@ -78,6 +80,6 @@ def ensure_folder(uri: str, database_uri: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(
-            f"{uri}: cannot use the folder {folder}: {exc.strerror}",
+            f"{without_secrets(uri)}: cannot use the folder {folder}: {exc.strerror}",
             hint="set WEIR_HOME to a folder you can write, or name one as weir:///abs/dir",
         ) from exc

@@ -14,6 +14,7 @@ import pytest
 from mlflow.genai.scorers import registry as scorers
 from mlflow.server import constants, handlers
 from mlflow.store import tracking
+from mlflow.store.db import utils as db_utils
 from mlflow.tracking._model_registry import registry as model_registries
 from mlflow.tracking._model_registry import utils as model_registry
 from mlflow.tracking._tracking_service import registry as tracking_registries
@@ -125,6 +126,12 @@ def test_mlflows_default_artifact_roots_are_known(tmp_path: Path) -> None:
         assert mlflow_private.is_default_artifact_root(default)
     for chosen in ("s3://bucket", str(tmp_path)):
         assert not mlflow_private.is_default_artifact_root(chosen)
+
+
+def test_the_newest_revision_we_see_is_the_one_mlflow_wants() -> None:
+    known = mlflow_private.schema_revisions()
+    assert known[0] == db_utils._get_latest_schema_revision()
+    assert len(known) == len(set(known)) > 50
 
 
 def test_a_servers_children_know_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
