@@ -76,6 +76,24 @@ def test_links_resolve(page: Path) -> None:
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
+@EACH_PAGE
+def test_no_page_installs_from_an_index_what_is_not_there(page: Path) -> None:
+    assert not re.search(r"pip install (-U )?mlflow-weir", page.read_text())
+
+
+def test_the_readme_names_every_exception_from_stocks_answers() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for words in ("extremes of a curve", "not whole are rounded", "-0.0", "matched exactly"):
+        assert words in readme
+    assert "docs/decisions/003-metric-history.md" in readme
+
+
+@pytest.mark.parametrize("name", ["cli.md", "database.md"])
+def test_the_pages_say_that_writers_wait_while_the_file_is_rebuilt(name: str) -> None:
+    page = " ".join((ROOT / "docs" / name).read_text().split())
+    assert re.search(r"On SQLite it ends with rebuilding the file, [a-z ]*writers wait", page)
+
+
 def test_the_readme_names_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "make demo" in readme
