@@ -8,7 +8,6 @@ transaction isolation is relied on.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -192,7 +191,9 @@ def _whole(number: object) -> int:
     if isinstance(number, bytes):
         return int.from_bytes(number, "little", signed=True)
     if isinstance(number, float):
-        return round(number) if abs(number) < 2**63 else int(math.copysign(2**63 - 1, number))
+        if abs(number) < 2**63:
+            return round(number)
+        return 2**63 - 1 if number > 0 else -(2**63)
     assert isinstance(number, int)
     return number
 
