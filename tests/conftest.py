@@ -1,7 +1,7 @@
 """What every test has: the guard's errors made visible, and real database servers.
 
-With ``WEIR_REQUIRE_COMPONENTS=1`` (``.ci/run``) a skip for a missing component is a failure. What a
-container does not permit, such as mounting a small disk, or an older MLflow does not have, is a
+With ``WEIR_REQUIRE_COMPONENTS=1`` (``.ci/run``) a skip for a missing component is a failure. What
+a container does not permit, such as mounting a small disk, or an older MLflow does not have, is a
 skip with its reason still.
 """
 

@@ -38,6 +38,7 @@ from metric_writers import (
     points_of,
     run_at_once,
 )
+from mlflow_weir.errors import CompactedElsewhere
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.maintenance.check import check
@@ -408,8 +409,8 @@ def test_rows_that_another_process_has_compacted_are_not_compacted_again(
     name = "decode_batch" if step == "compact_batches" else "decode_chunk"
     original = getattr(compaction, name)
     monkeypatch.setattr(compaction, name, first_read)
-    with pytest.raises(MlflowException, match="elsewhere"):
-        store._in_transaction(lambda session: work(session, model.run_id))
+    with pytest.raises(CompactedElsewhere, match="elsewhere"):
+        store._keep_house(lambda session: work(session, model.run_id), 1_000)
     assert check(store.engine, Silent()).n_points == 120
     model.check()
     store._dispose_engine()

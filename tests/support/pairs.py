@@ -204,10 +204,14 @@ def comparable(value: Any) -> Any:
     if isinstance(value, Metric):
         return (value.run_id, *_point(value))
     if isinstance(value, _MlflowObject):
-        return {
+        plain = {
             name: (item is None) if name in CLOCK_FIELDS else comparable(item)
             for name, item in dict(value).items()
         }
+        if isinstance(plain.get("metrics"), list):
+            # A logged model's, which MLflow reads in no order: PostgreSQL gives another each time.
+            plain["metrics"].sort(key=repr)
+        return plain
     if isinstance(value, PagedList):
         return {"items": [comparable(item) for item in value], "token": value.token}
     if isinstance(value, dict):
