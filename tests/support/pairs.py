@@ -208,9 +208,10 @@ def comparable(value: Any) -> Any:
             name: (item is None) if name in CLOCK_FIELDS else comparable(item)
             for name, item in dict(value).items()
         }
-        if isinstance(plain.get("metrics"), list):
+        metrics = plain.get("metrics")
+        if isinstance(metrics, list):
             # A logged model's, which MLflow reads in no order: PostgreSQL gives another each time.
-            plain["metrics"].sort(key=repr)
+            plain["metrics"] = sorted(metrics, key=repr)
         return plain
     if isinstance(value, PagedList):
         return {"items": [comparable(item) for item in value], "token": value.token}
