@@ -61,11 +61,9 @@ docs: $(STAMP)
 	$(PY) -m pytest tests/docs
 
 bench: $(STAMP) ## measure stock MLflow and Weir side by side
-	$(PY) -m pip install --quiet --group bench
 	$(PY) benchmarks/run.py
 
 bench-long: $(STAMP) ## the same up to 1,000,000 runs and 100,000,000 points (hours)
-	$(PY) -m pip install --quiet --group bench
 	$(PY) benchmarks/run.py --long
 
 host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a checkout of MLflow)

@@ -250,7 +250,7 @@ class _WeirMethods:
     ) -> list[MetricWithRunId]:
         """Return up to ``max_results`` points a run, by step, extremes kept.
 
-        The one declared deviation from MLflow, which returns as many points but loses what lies
+        A declared deviation from MLflow, which returns as many points but loses what lies
         between them; ``WEIR_STOCK_SAMPLING=1`` gives MLflow's choice.
         """
         if (start_step is None) != (end_step is None):
