@@ -8,7 +8,7 @@ places that touch ``os.environ``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -44,6 +44,15 @@ class Setting(Generic[T]):
 def child_environment(**overrides: str) -> dict[str, str]:
     """Return the environment for a child process: ours, with ``overrides`` on top."""
     return {**os.environ, **overrides}
+
+
+def pick_environment(names: Collection[str], prefixes: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the variables that are set, of these names or beginning with one of ``prefixes``."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in names or name.startswith(prefixes)
+    }
 
 
 def switch(text: str) -> bool:
