@@ -12,13 +12,15 @@ ABOUT = """\
 A page of 1,000 runs through `search_runs`, each run with 20 metrics, 10 params and 6 tags.
 *90 % in* is the page that starts nine tenths down the result. Both stores returned the same runs
 in the same order. Stock is timed once, at the first size after a warm-up; ours is
-the median of 7 after one.
+the median of 7 after one. Stock is not asked to sort 100,000 runs by a metric: on SQLite it
+was stopped after ten minutes without an answer.
 """
 
 _LIMIT_S = 0.250
 _REPEATS = 7
 _GROWTH_LIMITS = (1.3, 2.0)  # at 10 and at 100 times the first size
 _MOST_FOR_STOCK = 100_000
+_MOST_FOR_STOCK_BY_METRIC = 10_000
 
 
 def measure(place: Place, sizes: Sizes) -> list[Row]:
@@ -35,8 +37,9 @@ def measure(place: Place, sizes: Sizes) -> list[Row]:
             experiment_id = search_runs.build_database(weir_url, n_runs, with_indexes=True)
         say(f"{place.name}: {n_runs:,} runs written")
         for query in search_runs.QUERIES:
+            asks_stock = not query.order_by or n_runs <= _MOST_FOR_STOCK_BY_METRIC
             (timing,) = search_runs.measure(
-                stock_url,
+                stock_url if asks_stock else None,
                 weir_url,
                 experiment_id,
                 n_runs,
