@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mlflow_weir.store.engine import file_system_of
+from mlflow_weir.filesystems import file_system_of
 
 _DISTRIBUTIONS = (
     "mlflow", "mlflow-weir", "SQLAlchemy", "pyarrow", "numpy", "psycopg",

@@ -23,36 +23,14 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.filesystems import NETWORK_FILE_SYSTEMS, file_system_of
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-_NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs lustre gpfs beegfs fuse.sshfs fuse.s3fs "
-    "fuse.gcsfuse fuse.glusterfs fuse.ceph virtiofs".split()
-)
 _LOCK_NUMBER = 0x77656972  # "weir" in ASCII: PostgreSQL's advisory locks are numbers
 _LOCK_WAIT_SECONDS = 300.0
 _CACHE_KIB = 65_536
-
-
-def file_system_of(path: Path) -> str:
-    """Return the type of the file system that holds a path, such as ``ext4``; "" if unknown."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    target = os.path.realpath(path)
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        folder = fields[1].replace("\\040", " ")
-        inside = target == folder or target.startswith(folder.rstrip("/") + "/")
-        if inside and len(folder) >= len(best):
-            best, kind = folder, fields[2]
-    return kind
 
 
 def require_file(db_uri: str) -> None:
@@ -77,7 +55,7 @@ def prepare_sqlite(engine: sa.Engine) -> None:
         return
     sa.event.listen(engine, "connect", _set_cache)
     engine.dispose()  # the pool may hold a connection from before
-    if file_system_of(Path(database).parent) in _NETWORK_FILE_SYSTEMS:
+    if file_system_of(Path(database).parent) in NETWORK_FILE_SYSTEMS:
         _log.warning(
             "%s is on a network file system: write-ahead logging stays off, and writers wait for "
             "readers. A database server (postgresql+weir://) serves several machines better",

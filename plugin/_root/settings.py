@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from mlflow_weir.errors import ConfigError
 
@@ -73,14 +74,86 @@ def seconds(text: str) -> float:
     return value
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one of a few words."""
+
+    def parse(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return parse
+
+
+_UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+
+
+def size_bytes(text: str) -> int:
+    """Parse a size: whole bytes, or a whole number of KiB, MiB, GiB or TiB."""
+    number = text.strip().rstrip("KMGTibkmgtB")
+    unit = text.strip()[len(number) :].lower()
+    if not (number.strip().isascii() and number.strip().isdigit()) or unit not in _UNITS:
+        raise ValueError("expected a size such as 500000, 64MiB or 2GiB")
+    value = int(number) * _UNITS[unit]
+    if not 0 < value < 1 << 60:
+        raise ValueError("expected at least 1 byte and less than 1 EiB")
+    return value
+
+
+def state_home() -> Path | None:
+    """Return the folder for programs' state, as the XDG directories say; None without a home."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(named):
+        return Path(named)
+    home = os.path.expanduser("~")
+    return Path(home, ".local", "state") if os.path.isabs(home) and home != "/" else None
+
+
 DISABLE = Setting(
     "WEIR_DISABLE",
     False,
     switch,
     "1 keeps Weir out: its URIs are opened by MLflow's own stores, which do not see its history.",
 )
+CLIENT = Setting(
+    "WEIR_CLIENT",
+    "auto",
+    one_of("auto", "on", "off"),
+    "off makes log calls go straight to the store, on journals for a stock MLflow server as well.",
+)
+EXIT_WAIT_SECONDS = Setting[float | None](
+    "WEIR_EXIT_WAIT_SECONDS",
+    None,
+    seconds,
+    "Longest time the end of a process waits for delivery, instead of 60 s (10 s while the store "
+    "does not answer).",
+)
 HOME = Setting(
     "WEIR_HOME", "", str, "Folder that `weir:` keeps its files in, instead of the current one."
+)
+JOURNAL_SYNC_SECONDS = Setting(
+    "WEIR_JOURNAL_SYNC_SECONDS",
+    0.2,
+    seconds,
+    "Longest time a record waits in the page cache before it is synced to disk.",
+)
+SPOOL = Setting(
+    "WEIR_SPOOL",
+    "",
+    str,
+    "Folder for what is not delivered yet; on a network file system the default is used instead.",
+)
+SPOOL_MAX_BYTES = Setting(
+    "WEIR_SPOOL_MAX_BYTES",
+    32 << 30,
+    size_bytes,
+    "Most that the spool may hold, such as `2GiB`; beyond it records wait in memory.",
+)
+SPOOL_MEMORY_BYTES = Setting(
+    "WEIR_SPOOL_MEMORY_BYTES",
+    64 << 20,
+    size_bytes,
+    "Memory for records that cannot be written; beyond it they are dropped and counted.",
 )
 STOCK_SAMPLING = Setting(
     "WEIR_STOCK_SAMPLING",
@@ -95,9 +168,15 @@ WRITE_DEADLINE_SECONDS = Setting(
     "Longest time a write waits for a locked database before it fails.",
 )
 
-ALL: tuple[Setting[bool] | Setting[str] | Setting[float], ...] = (
+ALL: tuple[Setting[Any], ...] = (
+    CLIENT,
     DISABLE,
+    EXIT_WAIT_SECONDS,
     HOME,
+    JOURNAL_SYNC_SECONDS,
+    SPOOL,
+    SPOOL_MAX_BYTES,
+    SPOOL_MEMORY_BYTES,
     STOCK_SAMPLING,
     WRITE_DEADLINE_SECONDS,
 )
