@@ -1,15 +1,17 @@
-"""Tables of the metric history, and the columns of MLflow's tables it touches.
+"""Weir's tables: the metric history and what has been delivered.
 
-    weir_batch    one row a write: every point of one call for one run, in log order
-    weir_chunk    Parquet: points of one run, one metric or many short ones together
-    weir_series   which rows of which chunk belong to a metric (one row a metric and chunk)
-    weir_rollup   a metric's buckets within one chunk, at one resolution
+    weir_batch      one row a write: every point of one call for one run, in log order
+    weir_chunk      Parquet: points of one run, one metric or many short ones together
+    weir_series     which rows of which chunk belong to a metric (one row a metric and chunk)
+    weir_rollup     a metric's buckets within one chunk, at one resolution
+    weir_journal    how far each journal has been applied, which makes that exactly once
+    weir_heartbeat  runs that a process answers for: when it was last seen, what Weir said of it
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
 to MLflow's tables: on SQLite its migrations recreate them, which would empty children that
 cascade. ``metrics`` and ``latest_metrics`` are MLflow's; tests/host/test_schema.py holds the
-columns named here against MLflow's models.
+columns named here, and in delivery/mlflow_tables.py, against MLflow's models.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ metadata = sa.MetaData()
 # SQLite gives automatic ids to INTEGER primary keys only.
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _Blob = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+_LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 _KeyBytes = sa.LargeBinary().with_variant(mysql.VARBINARY(1000), "mysql", "mariadb")
 # Ids are hexadecimal: compared by bytes, whatever the database's collation is.
 _RunId = sa.String(32).with_variant(
@@ -80,6 +83,30 @@ rollup = sa.Table(
     sa.Column("resolution", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("crc32", sa.BigInteger, nullable=False),
     sa.Column("payload", _Blob, nullable=False),
+)
+
+journal = sa.Table(
+    "weir_journal",
+    metadata,
+    sa.Column("journal_id", _RunId, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("fencing", sa.BigInteger, nullable=False),
+    sa.Column("n_records", sa.BigInteger, nullable=False),
+    sa.Column("n_points", sa.BigInteger, nullable=False),
+    sa.Column("n_rejected", sa.BigInteger, nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", _LongText, nullable=False),
+)
+
+heartbeat = sa.Table(
+    "weir_heartbeat",
+    metadata,
+    sa.Column("run_uuid", _RunId, primary_key=True),
+    sa.Column("journal_id", _RunId, nullable=True),
+    sa.Column("host", sa.String(255), nullable=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=True),
+    sa.Column("provisional_status", sa.String(20), nullable=True),
+    sa.Column("provisional_by", sa.String(16), nullable=True),
 )
 
 # MLflow's own, by the columns used here.

@@ -38,9 +38,12 @@ ROW_BYTES = 24
 OPERATIONS: Mapping[str, frozenset[str]] = {
     name: frozenset(fields.split())
     for name, fields in {
-        "create_experiment": "experiment_id name artifact_location tags at_ms",
+        "create_experiment": (
+            "experiment_id name artifact_location artifact_root workspace tags at_ms"
+        ),
         "create_run": (
-            "run_id experiment_id experiment_name user_id start_time tags run_name artifact_uri"
+            "run_id experiment_id experiment_name artifact_root workspace user_id start_time tags "
+            "run_name artifact_uri"
         ),
         "update_run": "run_id status end_time run_name is_provisional is_revival",
         "log_params": "run_id params",
@@ -67,8 +70,13 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
 
 ``create_experiment`` gets or creates by name, and its ``experiment_id`` is an alias until the
 database has given one. ``own_run`` says that the journal's process answers for the run, ``how`` is
-"fluent" or "client". ``exit`` says how it ended, ``points_dropped`` what it could not keep.
+"fluent" or "client". ``exit`` says how it ended (``details`` may hold ``end_time`` in ms),
+``points_dropped`` what it could not keep.
 """
+
+OPTIONAL_FIELDS = frozenset({"artifact_root", "workspace"})
+"""Fields that may be left out: of an experiment that may have to be created, where the store puts
+artifacts of experiments, and the workspace the name is in."""
 
 _POINTS = 0x50
 _OPERATION = 0x4F
@@ -167,12 +175,14 @@ def encode_operation(name: str, fields: Mapping[str, Any]) -> bytes:
 
     Args:
         name: One of ``OPERATIONS``.
-        fields: Exactly its fields; values as JSON has them (NaN and infinities are kept).
+        fields: Exactly its fields, but for ``OPTIONAL_FIELDS``; values as JSON has them (NaN and
+            infinities are kept).
 
     Raises:
         ValueError: They are not.
     """
-    if name not in OPERATIONS or OPERATIONS[name] != set(fields):
+    known = OPERATIONS.get(name)
+    if known is None or not known - OPTIONAL_FIELDS <= fields.keys() <= known:
         raise ValueError(f"operation {name!r} with fields {sorted(fields)}")
     try:
         return b"O" + _encode_json([name, dict(fields)]).encode("ascii")

@@ -140,10 +140,10 @@ def in_transaction(engine: sa.Engine, action: Callable[[Session], T]) -> T:
 
 
 def orphaned_runs(session: Session) -> list[str]:
-    """Return runs that have metric history here but no row in MLflow's ``runs``."""
+    """Return runs that our tables hold something of but that MLflow's ``runs`` does not have."""
     known = schema.mlflow_runs.c.run_uuid
     found: set[str] = set()
-    for table in (schema.batch, schema.chunk, schema.series):
+    for table in (schema.batch, schema.chunk, schema.series, schema.heartbeat):
         query = (
             sa.select(table.c.run_uuid)
             .distinct()

@@ -8,19 +8,19 @@ atomically, so writers of one run need no read and no lock beyond the row.
 from __future__ import annotations
 
 import functools
-import math
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import KeyCollision
 from mlflow_weir.store import schema
-from mlflow_weir.store.metrics.encoding import encode_batch
-from mlflow_weir.store.metrics.points import Point
+from mlflow_weir.store.metrics.encoding import encode_columns
+from mlflow_weir.store.metrics.points import Columns, Point, columns_of
 
 MAX_WAITING_BATCHES = 64
 MAX_WAITING_BYTES = 8 << 20
@@ -52,7 +52,12 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
     Raises:
         KeyCollision: The database takes two keys of the run for one.
     """
-    payload = encode_batch(points)
+    return append_columns(session, run_id, columns_of(points))
+
+
+def append_columns(session: Session | sa.Connection, run_id: str, points: Columns) -> Waiting:
+    """Add points that are columns already; as ``append``."""
+    payload = encode_columns(points)
     session.execute(
         sa.insert(schema.batch).values(
             run_uuid=run_id,
@@ -62,7 +67,8 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
             payload=payload,
         )
     )
-    dialect = session.get_bind().dialect.name
+    bind = session if isinstance(session, sa.Connection) else session.get_bind()
+    dialect = bind.dialect.name
     latest = _latest(run_id, points)
     session.execute(_latest_upsert(dialect), latest)
     if dialect in {"mysql", "mariadb"}:
@@ -75,7 +81,7 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
     return Waiting(n_batches, int(size_bytes))
 
 
-def _require_own_rows(session: Session, run_id: str, keys: Sequence[str]) -> None:
+def _require_own_rows(session: Session | sa.Connection, run_id: str, keys: Sequence[str]) -> None:
     """Refuse keys that MySQL's collation takes for others, as MLflow's own insert would fail."""
     table = schema.mlflow_latest_metrics.c
     # Locking, because a plain read shows the state at this transaction's first read, without the
@@ -88,29 +94,44 @@ def _require_own_rows(session: Session, run_id: str, keys: Sequence[str]) -> Non
         raise KeyCollision(
             f"run {run_id}: this database takes metric {refused[0]!r} for another of the run's",
             hint="its collation ignores case and accents; log it under another name",
+            keys=refused,
         )
 
 
-def _latest(run_id: str, points: Sequence[Point]) -> list[dict[str, Any]]:
-    best: dict[str, tuple[int, int, float]] = {}
-    is_nan: dict[str, bool] = {}
-    for key, timestamp, step, value in points:
-        nan = math.isnan(value)
-        rank = (step, timestamp, 0.0 if nan else value)
-        # Strictly greater: on a tie the first logged stays, as in MLflow.
-        if key not in best or rank > best[key]:
-            best[key], is_nan[key] = rank, nan
+def _latest(run_id: str, points: Columns) -> list[dict[str, Any]]:
+    """Return the row of each key: its point with the greatest (step, timestamp, value).
+
+    On a tie the first logged stays, as in MLflow.
+    """
+    step, timestamp, value = points.series.step, points.series.timestamp, points.series.value
+    is_nan = np.isnan(value)
+    number = np.where(is_nan, 0.0, value)
+    # Sixteen bits are sorted by radix, in a tenth of the time.
+    index = points.index.astype(np.uint16) if len(points.keys) < 1 << 16 else points.index
+    order = np.argsort(index, kind="stable")
+    last = np.append(index[order[1:]] != index[order[:-1]], True)
+    if not bool(np.all((step[order[1:]] > step[order[:-1]]) | last[:-1])):
+        order = np.lexsort((-np.arange(len(points)), number, timestamp, step, index))
+    best = order[last]
     # Sorted, so that transactions that share keys lock them in one order.
+    rows = zip(
+        (points.keys[at] for at in index[best].tolist()),
+        step[best].tolist(),
+        timestamp[best].tolist(),
+        number[best].tolist(),
+        is_nan[best].tolist(),
+        strict=True,
+    )
     return [
         {
             "run_uuid": run_id,
-            "key": key,
-            "step": best[key][0],
-            "timestamp": best[key][1],
-            "value": best[key][2],
-            "is_nan": is_nan[key],
+            "key": row[0],
+            "step": row[1],
+            "timestamp": row[2],
+            "value": row[3],
+            "is_nan": row[4],
         }
-        for key in sorted(best)
+        for row in sorted(rows)
     ]
 
 

@@ -146,10 +146,10 @@ def delete(session: Session, chunk_ids: Sequence[int]) -> int:
 
 
 def delete_runs(session: Session, run_ids: Sequence[str]) -> None:
-    """Delete everything the metric history holds of these runs."""
+    """Delete everything our tables hold of these runs."""
     for start in range(0, len(run_ids), 500):
         ids = run_ids[start : start + 500]
         owned = sa.select(schema.chunk.c.chunk_id).where(schema.chunk.c.run_uuid.in_(ids))
         session.execute(sa.delete(schema.rollup).where(schema.rollup.c.chunk_id.in_(owned)))
-        for table in (schema.series, schema.chunk, schema.batch):
+        for table in (schema.series, schema.chunk, schema.batch, schema.heartbeat):
             session.execute(sa.delete(table).where(table.c.run_uuid.in_(ids)))

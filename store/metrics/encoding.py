@@ -35,7 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlflow_weir.errors import ChunkCorrupt
-from mlflow_weir.store.metrics.points import Point, Series
+from mlflow_weir.store.metrics.points import Columns, Point, Series, columns_of
 
 _MAGIC = b"WB01"
 _HEADER = struct.Struct("<4sII")
@@ -82,20 +82,21 @@ def encode_batch(points: Sequence[Point]) -> bytes:
     Raises:
         OverflowError: A step or timestamp does not fit 64 bits.
     """
-    index: dict[str, int] = {}
-    for point in points:
-        index.setdefault(point.key, len(index))
-    names = [key_bytes(key) for key in index]
-    n = len(points)
+    return encode_columns(columns_of(points))
+
+
+def encode_columns(points: Columns) -> bytes:
+    """Write points that are columns already as a batch, keeping their order."""
+    names = [key_bytes(key) for key in points.keys]
     return b"".join(
         (
-            _HEADER.pack(_MAGIC, len(names), n),
+            _HEADER.pack(_MAGIC, len(names), len(points)),
             np.array([len(name) for name in names], dtype="<u2").tobytes(),
             *names,
-            np.array([index[point.key] for point in points], dtype="<u4").tobytes(),
-            np.array([point.timestamp for point in points], dtype="<i8").tobytes(),
-            np.array([point.step for point in points], dtype="<i8").tobytes(),
-            np.array([point.value for point in points], dtype="<f8").tobytes(),
+            points.index.astype("<u4", copy=False).tobytes(),
+            points.series.timestamp.astype("<i8", copy=False).tobytes(),
+            points.series.step.astype("<i8", copy=False).tobytes(),
+            points.series.value.astype("<f8", copy=False).tobytes(),
         )
     )
 

@@ -10,7 +10,7 @@ as MLflow's primary key has it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 Int64Column = npt.NDArray[np.int64]
 Float64Column = npt.NDArray[np.float64]
+UInt32Column = npt.NDArray[np.uint32]
 
 INFINITY = 1.7976931348623157e308
 _INT64 = range(-(2**63), 2**63)
@@ -56,6 +57,64 @@ EMPTY = Series(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Points of any metrics of one run, in log order.
+
+    Attributes:
+        keys: (k,) the metrics, each once, in order of first appearance.
+        index: (n,) each point's metric, as an index into ``keys``.
+        series: (n,) the numbers.
+    """
+
+    keys: Sequence[str]
+    index: UInt32Column
+    series: Series
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.series)
+
+    def rows(self, start: int, stop: int) -> Columns:
+        """Return the points ``start`` (inclusive) to ``stop`` (exclusive) with their keys."""
+        if start == 0 and stop >= len(self):
+            return self
+        return self._of(self.index[start:stop], self.series.rows(start, stop))
+
+    def without(self, keys: Collection[str]) -> Columns:
+        """Return the points of all other keys."""
+        refused = [at for at, key in enumerate(self.keys) if key in keys]
+        kept = ~np.isin(self.index, refused)
+        return self._of(self.index[kept], self.series.take(kept))
+
+    def _of(self, index: UInt32Column, series: Series) -> Columns:
+        used, first, inverse = np.unique(index, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), dtype=np.uint32)
+        rank[order] = np.arange(len(order), dtype=np.uint32)
+        return Columns([self.keys[at] for at in used[order].tolist()], rank[inverse], series)
+
+
+def columns_of(points: Sequence[Point]) -> Columns:
+    """Return points as columns, in the same order.
+
+    Raises:
+        OverflowError: A step or timestamp does not fit 64 bits.
+    """
+    index: dict[str, int] = {}
+    for point in points:
+        index.setdefault(point.key, len(index))
+    return Columns(
+        list(index),
+        np.array([index[point.key] for point in points], dtype=np.uint32),
+        Series(
+            np.array([point.timestamp for point in points], dtype=np.int64),
+            np.array([point.step for point in points], dtype=np.int64),
+            np.array([point.value for point in points], dtype=np.float64),
+        ),
+    )
+
+
 class Point(NamedTuple):
     """One logged value, as a caller hands it over."""
 
@@ -73,6 +132,11 @@ def stored_value(value: float) -> float:
     if math.isinf(value):
         return INFINITY if value > 0 else -INFINITY
     return float(value) + 0.0
+
+
+def stored_values(values: Float64Column) -> Float64Column:
+    """Return what ``stored_value`` makes of each value."""
+    return np.clip(values, -INFINITY, INFINITY) + 0.0
 
 
 def is_int64(number: int) -> bool:

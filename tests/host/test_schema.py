@@ -18,6 +18,9 @@ from mlflow.store.db.base_sql_model import Base as MlflowBase
 
 from metric_writers import ARTIFACTS, make_small
 from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.delivery import heartbeats, mlflow_tables
+from mlflow_weir.store.delivery.apply import apply
+from mlflow_weir.store.delivery.records import encode_points
 from mlflow_weir.store.runs import indexes
 from mlflow_weir.store.tracking_store import WeirStore
 
@@ -38,6 +41,11 @@ def filled_run(store: Any) -> str:
         points = [Metric("loss", i / 3, i, i) for i in range(start, start + 50)]
         store.log_batch(run_id, points, [], [])
     store.log_batch(run_id, [Metric("loss", 0.0, 500, 500)], [], [])
+    # The same point once more, from a journal.
+    again = encode_points(run_id, [("loss", 500, 500, 0.0)])
+    outcome = apply(store.engine, "a" * 32, 1, 0, len(again), [again])
+    assert outcome.n_points == 1
+    assert heartbeats.beat(store.engine, [run_id], "a" * 32, "here", 1) == []
     return run_id
 
 
@@ -79,7 +87,12 @@ def test_head_is_the_newest_script() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [schema.mlflow_metrics, schema.mlflow_latest_metrics, schema.mlflow_runs],
+    [
+        schema.mlflow_metrics,
+        schema.mlflow_latest_metrics,
+        schema.mlflow_runs,
+        *mlflow_tables.ALL,
+    ],
     ids=lambda table: table.name,
 )
 def test_mlflows_tables_have_the_columns_that_are_used(table: sa.TableClause) -> None:
@@ -87,6 +100,8 @@ def test_mlflows_tables_have_the_columns_that_are_used(table: sa.TableClause) ->
     for column in table.columns:
         assert column.name in theirs.columns
         assert isinstance(theirs.columns[column.name].type, column.type._type_affinity or ())
+    if table in mlflow_tables.ALL:  # rows are inserted: nothing is left to a default
+        assert {column.name for column in table.columns} == set(theirs.columns.keys())
     if table.name == "latest_metrics":
         assert {column.name for column in theirs.primary_key} == {"key", "run_uuid"}
     if table.name in {"metrics", "latest_metrics"}:

@@ -1,0 +1,283 @@
+"""Application of a journal's records to the tracking database, each exactly once.
+
+One call is one transaction: the journal's position, the operations in their order, then the points
+of each run as one ``weir_batch`` row, so that a run that the same records create has them too. The
+rows in MLflow's tables are those that MLflow's own store writes for the same calls.
+
+Guarantees, each with a test of the same name in tests/host/test_delivery.py:
+
+* applied_exactly_once: whatever is asked again, by however many at once, after whatever crash.
+* a_refused_record_is_refused_alone: what MLflow's rules or the database do not allow is named with
+  a reason; every other record is applied.
+* nothing_is_applied_in_part: with the database gone the error is ``StoreUnavailable``, and the
+  same call may be repeated.
+
+Nothing here imports MLflow. An engine may be shared by threads; each call takes a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import sqlalchemy as sa
+
+from mlflow_weir.errors import KeyCollision
+from mlflow_weir.store.delivery import experiments, inputs, logged_models, positions, runs
+from mlflow_weir.store.delivery.connection import is_refusal, refusal_reason, transaction
+from mlflow_weir.store.delivery.delivery import Delivery
+from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.delivery.gathering import Gathered, RunPoints, gather, records_of
+from mlflow_weir.store.delivery.positions import Rejected
+from mlflow_weir.store.delivery.records import Operation
+from mlflow_weir.store.metrics import batches
+
+_MAX_BATCH_POINTS = 1 << 17
+
+_OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
+    "create_experiment": experiments.create_experiment,
+    "create_run": runs.create_run,
+    "update_run": runs.update_run,
+    "log_params": runs.log_params,
+    "set_tags": runs.set_tags,
+    "delete_tag": runs.delete_tag,
+    "set_experiment_tag": experiments.set_experiment_tag,
+    "log_inputs": inputs.log_inputs,
+    "log_outputs": inputs.log_outputs,
+    "model_metrics": logged_models.log_model_metrics,
+    "create_logged_model": logged_models.create_logged_model,
+    "finalize_logged_model": logged_models.finalize_logged_model,
+    "set_logged_model_tags": logged_models.set_logged_model_tags,
+    "delete_logged_model_tag": logged_models.delete_logged_model_tag,
+    "log_logged_model_params": logged_models.log_logged_model_params,
+    "own_run": runs.own_run,
+    "exit": runs.exit_run,
+    "points_dropped": runs.points_dropped,
+}
+
+
+@dataclass
+class Outcome:
+    """What became of the records.
+
+    Attributes:
+        was_applied: They had been applied before; nothing was done, and what is said below of
+            these records is empty.
+        position: Of the journal in the database.
+        n_records: Records that these were, rejected ones included.
+        n_points: Points of them that are in the database.
+        rejected: What is not.
+        ended_runs: Runs that they ended, provisionally or not: to be compacted for good.
+        due_runs: Other runs with so many batches that they are to be compacted.
+        aliases: Experiment ids that the journal has used so far, with what they became.
+        open_runs: Runs that the journal's process answers for, "fluent" or "client".
+        provisional: Those of them that were ended provisionally, with the status.
+    """
+
+    was_applied: bool
+    position: int
+    n_records: int = 0
+    n_points: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    ended_runs: list[str] = field(default_factory=list)
+    due_runs: list[str] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    open_runs: dict[str, str] = field(default_factory=dict)
+    provisional: dict[str, str] = field(default_factory=dict)
+
+
+class _Again(Exception):
+    """The database refused something: roll back, and find out what."""
+
+
+def apply(
+    engine: sa.Engine,
+    journal_id: str,
+    fencing: int | None,
+    start: int,
+    end: int,
+    payloads: Sequence[bytes],
+) -> Outcome:
+    """Apply the records of a journal between two positions, in one transaction.
+
+    Args:
+        engine: Of the tracking database, whose ``weir_*`` tables are there.
+        journal_id: 32 hex digits.
+        fencing: Number of the caller's lease; None for a copy of a journal, whose numbers are
+            another machine's.
+        start: Position of the first record, in bytes.
+        end: Position after the last.
+        payloads: The records.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached or written; ask again.
+        PositionMismatch: It is at a position in between, or before; read from there.
+        LeaseLost: Somebody with a higher fencing number delivers this journal.
+    """
+    if not 0 <= start < end:
+        raise ValueError(f"journal {journal_id}: from position {start} to {end}")
+    gathered = gather(payloads)
+    attempt = _Attempt(journal_id, fencing, start, end, payloads, gathered)
+    try:
+        with transaction(engine) as connection:
+            return attempt.run(connection, is_careful=False)
+    except _Again:
+        with transaction(engine) as connection:
+            return attempt.run(connection, is_careful=True)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One call's arguments.
+
+    The first attempt goes without savepoints, which would cost two round trips a record; if the
+    database refuses anything, the second goes with one for each.
+    """
+
+    journal_id: str
+    fencing: int | None
+    start: int
+    end: int
+    payloads: Sequence[bytes]
+    gathered: Gathered
+
+    def run(self, connection: sa.Connection, *, is_careful: bool) -> Outcome:
+        state = positions.claim(connection, self.journal_id, self.fencing, self.start, self.end)
+        delivery = Delivery(connection, self.journal_id, state)
+        if state.position >= self.end:
+            return _outcome(delivery, was_applied=True)
+        outcome = Outcome(was_applied=False, position=self.end, n_records=len(self.payloads))
+        for number, reason in self.gathered.unreadable.items():
+            outcome.rejected.append(Rejected("a record", reason, (number,)))
+        delivery.load_runs(self.gathered.run_ids())
+        for number, operation in self.gathered.operations:
+            refused = self._refusal(delivery, partial(_perform, delivery, operation), is_careful)
+            if refused is not None:
+                outcome.rejected.append(Rejected(_describe(operation), refused, (number,)))
+        # In one order, so that deliveries that share runs lock them alike.
+        for run_id in sorted(self.gathered.points):
+            self._write_points(delivery, self.gathered.points[run_id], outcome, is_careful)
+        state.position = self.end
+        state.fencing = max(state.fencing, self.fencing or 0)
+        state.n_records += outcome.n_records
+        state.n_points += outcome.n_points
+        state.n_rejected += len(outcome.rejected)
+        state.rejected += outcome.rejected
+        positions.save(connection, self.journal_id, state, delivery.now_ms)
+        return replace(
+            _outcome(delivery, was_applied=False),
+            n_records=outcome.n_records,
+            n_points=outcome.n_points,
+            rejected=outcome.rejected,
+            due_runs=[run for run in outcome.due_runs if run not in delivery.ended_runs],
+        )
+
+    def _refusal(
+        self, delivery: Delivery, action: Callable[[], None], is_careful: bool
+    ) -> str | None:
+        """Do something; return why it was refused, or None where it was done."""
+        if not is_careful:
+            try:
+                action()
+            except Refused as exc:
+                return str(exc)
+            except Exception as exc:
+                if is_refusal(exc):
+                    raise _Again from exc
+                raise
+            return None
+        reason = None
+        # Another writer may have written the same row since it was looked for: look again.
+        for is_locking in (False, True):
+            delivery.is_locking = is_locking
+            try:
+                with delivery.connection.begin_nested():
+                    action()
+            except Refused as exc:
+                return str(exc)
+            except Exception as exc:
+                if not is_refusal(exc):
+                    raise
+                reason = refusal_reason(exc)
+            else:
+                return None
+        return reason
+
+    def _write_points(
+        self, delivery: Delivery, points: RunPoints, outcome: Outcome, is_careful: bool
+    ) -> None:
+        run_id = points.run_id
+        columns = points.columns()
+        waiting: list[batches.Waiting] = []
+        refused_keys: list[str] = []
+
+        def write() -> None:
+            delivery.active_run(run_id)
+            waiting.clear()
+            for first in range(0, len(columns), _MAX_BATCH_POINTS):
+                part = columns.rows(first, first + _MAX_BATCH_POINTS)
+                waiting.append(batches.append_columns(delivery.connection, run_id, part))
+
+        while len(columns):
+            try:
+                reason = self._refusal(delivery, write, is_careful)
+            except KeyCollision as exc:
+                if not is_careful:
+                    raise _Again from exc
+                refused_keys += exc.keys
+                columns = columns.without(exc.keys)
+                continue
+            if reason is not None:
+                outcome.rejected.append(
+                    Rejected(
+                        f"{len(columns)} points of run {run_id}",
+                        reason,
+                        records_of(self.payloads, run_id),
+                    )
+                )
+            else:
+                outcome.n_points += len(columns)
+                if any(one.is_due for one in waiting):
+                    outcome.due_runs.append(run_id)
+            break
+        for key in refused_keys:
+            outcome.rejected.append(_collision(run_id, key, self.payloads))
+
+
+def _collision(run_id: str, key: str, payloads: Sequence[bytes]) -> Rejected:
+    return Rejected(
+        f"points of metric {key!r} of run {run_id}",
+        "the database takes this name for that of another metric of the run, because its "
+        "collation ignores case and accents; log it under another name",
+        records_of(payloads, run_id),
+    )
+
+
+def _perform(delivery: Delivery, operation: Operation) -> None:
+    perform = _OPERATIONS.get(operation.name)
+    if perform is None:
+        raise Refused("this version does not know the operation; a newer one has written it")
+    perform(delivery, Fields(operation.fields))
+
+
+def _describe(operation: Operation) -> str:
+    """Name an operation to a person, by what it is about."""
+    for name in ("run_id", "model_id", "name", "experiment_id"):
+        about = operation.fields.get(name)
+        if isinstance(about, str):
+            kind = {"run_id": "run", "model_id": "logged model"}.get(name, "experiment")
+            return f"{operation.name} of {kind} {about:.200}"
+    return operation.name
+
+
+def _outcome(delivery: Delivery, *, was_applied: bool) -> Outcome:
+    state = delivery.state
+    return Outcome(
+        was_applied=was_applied,
+        position=state.position,
+        ended_runs=list(delivery.ended_runs),
+        aliases=dict(state.aliases),
+        open_runs=dict(state.open_runs),
+        provisional=dict(state.provisional),
+    )

@@ -1,0 +1,134 @@
+"""Runs that a process answers for: when it was last seen, and ends that are not the last word.
+
+One row a run that is alive, or whose end Weir has written: ``provisional_status`` is that end,
+and ``provisional_by`` who wrote it: MLflow's "exit handler", before the exit code was known; the
+"exit" of the process that was found out afterwards; a "timeout" of the heartbeat. While the run
+still has that status Weir may change it; another status is somebody else's word and stays.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from mlflow_weir.store import schema
+from mlflow_weir.store.delivery import mlflow_tables as tables
+from mlflow_weir.store.delivery.connection import transaction
+
+_columns = schema.heartbeat.c
+_HOST_CHARACTERS = 255
+_MAX_IN = 500
+
+
+def beat(
+    engine: sa.Engine, run_ids: Sequence[str], journal_id: str, host: str, at_ms: int
+) -> list[str]:
+    """Say that the process that answers for some runs is alive.
+
+    Args:
+        engine: Of the tracking database.
+        run_ids: The runs, all in one transaction; those not delivered yet are passed over.
+        journal_id: The process's journal.
+        host: Where it runs.
+        at_ms: Wall time.
+
+    Returns:
+        Runs that a time-out had ended and that are running again.
+
+    Raises:
+        StoreUnavailable: Nothing was written; the next beat will do.
+    """
+    revived: list[str] = []
+    wanted = sorted(set(run_ids))
+    runs = tables.runs.c
+    with transaction(engine) as connection:
+        for start in range(0, len(wanted), _MAX_IN):
+            part = wanted[start : start + _MAX_IN]
+            # A run may not be delivered yet: nothing is noted of one that is not there.
+            known = connection.execute(
+                sa.select(runs.run_uuid, runs.status, _columns.provisional_status)
+                .outerjoin(
+                    schema.heartbeat,
+                    sa.and_(
+                        _columns.run_uuid == runs.run_uuid, _columns.provisional_by == "timeout"
+                    ),
+                )
+                .where(runs.run_uuid.in_(part))
+                .order_by(runs.run_uuid)
+            ).all()
+            rows = [
+                {
+                    "run_uuid": run_id,
+                    "journal_id": journal_id,
+                    "host": host[:_HOST_CHARACTERS],
+                    "at_ms": at_ms,
+                }
+                for run_id, _, _ in known
+            ]
+            if rows:
+                names = ("journal_id", "host", "at_ms")
+                connection.execute(_upsert(connection.dialect.name, names), rows)
+            revived += [run_id for run_id, status, noted in known if status == noted]
+        for run_id in revived:
+            revive(connection, run_id)
+    return revived
+
+
+def set_provisional(
+    connection: sa.Connection, run_id: str, status: str | None, by: str | None = None
+) -> None:
+    """Note the end that Weir has given a run; None takes such a note away."""
+    if status is None:
+        connection.execute(
+            sa.update(schema.heartbeat)
+            .where(_columns.run_uuid == run_id)
+            .values(provisional_status=None, provisional_by=None)
+        )
+        return
+    row = {"run_uuid": run_id, "provisional_status": status, "provisional_by": by}
+    names = ("provisional_status", "provisional_by")
+    connection.execute(_upsert(connection.dialect.name, names), [row])
+
+
+def is_provisional(connection: sa.Connection, run_id: str, status: str) -> bool:
+    """Say whether Weir gave a run the status that it has."""
+    noted = connection.execute(
+        sa.select(_columns.provisional_status).where(_columns.run_uuid == run_id)
+    ).scalar()
+    return noted is not None and noted == status
+
+
+def revive(connection: sa.Connection, run_id: str) -> None:
+    """Let a run that Weir had ended run again."""
+    connection.execute(
+        sa.update(tables.runs)
+        .where(tables.runs.c.run_uuid == run_id)
+        .values(status="RUNNING", end_time=None)
+    )
+    connection.execute(
+        sa.delete(tables.tags).where(
+            tables.tags.c.run_uuid == run_id, tables.tags.c.key == "weir.exit_cause"
+        )
+    )
+    set_provisional(connection, run_id, None)
+
+
+@functools.cache
+def _upsert(dialect: str, names: tuple[str, ...]) -> sa.Executable:
+    """Return the statement that writes these columns of a run's row, making it if need be."""
+    if dialect in {"mysql", "mariadb"}:
+        statement = mysql.insert(schema.heartbeat)
+        return statement.on_duplicate_key_update(
+            {name: statement.inserted[name] for name in names}
+        )
+    upsert = (
+        sqlite.insert(schema.heartbeat)
+        if dialect == "sqlite"
+        else postgresql.insert(schema.heartbeat)
+    )
+    return upsert.on_conflict_do_update(
+        index_elements=["run_uuid"], set_={name: upsert.excluded[name] for name in names}
+    )
