@@ -20,13 +20,8 @@ from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.maintenance.database import orphaned_runs, require_current_schema
 from mlflow_weir.store.maintenance.progress import Progress
 from mlflow_weir.store.metrics import rollups
-from mlflow_weir.store.metrics.encoding import (
-    decode_batch,
-    decode_chunk,
-    decode_chunk_keys,
-    key_text,
-    verified,
-)
+from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_text, verified
+from mlflow_weir.store.metrics.encoding import decode_chunk, decode_chunk_keys
 
 _PAGE = 200  # chunks read at once
 

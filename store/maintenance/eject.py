@@ -33,7 +33,8 @@ from mlflow_weir.store.maintenance.database import (
 )
 from mlflow_weir.store.maintenance.progress import Progress
 from mlflow_weir.store.metrics import chunks
-from mlflow_weir.store.metrics.encoding import decode_batch, decode_chunk, key_text, verified
+from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_text, verified
+from mlflow_weir.store.metrics.encoding import decode_chunk
 from mlflow_weir.store.metrics.points import Series
 from mlflow_weir.store.runs import indexes
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import KeyCollision
 from mlflow_weir.store import schema
-from mlflow_weir.store.metrics.encoding import encode_columns
+from mlflow_weir.store.metrics.batch_encoding import encode_columns
 from mlflow_weir.store.metrics.points import Columns, Point, columns_of
+
+if TYPE_CHECKING:  # 6 MB that a delivery does without
+    from sqlalchemy.orm import Session
 
 MAX_WAITING_BATCHES = 64
 MAX_WAITING_BYTES = 8 << 20

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from mlflow_weir.errors import ChunkCorrupt, CompactedElsewhere
 from mlflow_weir.store import schema
 from mlflow_weir.store.metrics import chunks
-from mlflow_weir.store.metrics.encoding import decode_batch, decode_chunk, key_text, verified
+from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_text, verified
+from mlflow_weir.store.metrics.encoding import decode_chunk
 from mlflow_weir.store.metrics.points import Series, concatenate, history_order
 
 FAN_OUT = 8

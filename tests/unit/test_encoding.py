@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metric_model import INT64_MAX, INT64_MIN, exact, rows_of
 from mlflow_weir.errors import ChunkCorrupt
-from mlflow_weir.store.metrics import encoding
+from mlflow_weir.store.metrics import batch_encoding, encoding
 from mlflow_weir.store.metrics.points import INFINITY, Point, Series, group_by_key, history_order
 
 SURROGATES = st.characters(categories=["Cs"])
@@ -60,12 +60,12 @@ ENDS = [
 @example(ENDS)
 def test_a_batch_gives_back_every_point_in_log_order(points: list[Point]) -> None:
     expected = group_by_key(points)
-    payload = encoding.encode_batch(points)
-    assert same_content(encoding.decode_batch(payload, "row"), expected)
+    payload = batch_encoding.encode_batch(points)
+    assert same_content(batch_encoding.decode_batch(payload, "row"), expected)
     for key, series in expected.items():
-        alone = encoding.decode_batch(payload, "row", only=key)
+        alone = batch_encoding.decode_batch(payload, "row", only=key)
         assert same_content(alone, {key: series})
-    assert encoding.decode_batch(payload, "row", only="not there " * 3) == {}
+    assert batch_encoding.decode_batch(payload, "row", only="not there " * 3) == {}
 
 
 @pytest.mark.parametrize("field", ["timestamp", "step"])
@@ -73,7 +73,7 @@ def test_a_batch_gives_back_every_point_in_log_order(points: list[Point]) -> Non
 def test_a_number_beyond_64_bits_is_refused(field: str, number: int) -> None:
     timestamp, step = (number, 0) if field == "timestamp" else (0, number)
     with pytest.raises(OverflowError):
-        encoding.encode_batch([Point("a", timestamp, step, 0.0)])
+        batch_encoding.encode_batch([Point("a", timestamp, step, 0.0)])
 
 
 @given(POINTS)
@@ -106,8 +106,8 @@ def test_a_chunk_is_a_parquet_file_that_others_read() -> None:
 
 @given(KEYS)
 def test_any_text_is_a_key(key: str) -> None:
-    assert encoding.key_text(encoding.key_bytes(key)) == key
-    assert encoding.key_text(memoryview(encoding.key_bytes(key))) == key  # type: ignore[arg-type]
+    assert batch_encoding.key_text(batch_encoding.key_bytes(key)) == key
+    assert batch_encoding.key_text(memoryview(batch_encoding.key_bytes(key))) == key  # type: ignore[arg-type]
     assert INT64_MIN <= encoding.key_hash(key) <= INT64_MAX
 
 
@@ -118,11 +118,11 @@ def test_the_hash_of_a_key_never_changes() -> None:
 
 
 DECODERS: list[tuple[str, bytes, Callable[[bytes, str], Any]]] = [
-    ("batch", encoding.encode_batch(MANY[:60]), encoding.decode_batch),
+    ("batch", batch_encoding.encode_batch(MANY[:60]), batch_encoding.decode_batch),
     (
         "batch of one key",
-        encoding.encode_batch([point for point in MANY if point.key == "loss"][:30]),
-        lambda payload, what: encoding.decode_batch(payload, what, only="loss"),
+        batch_encoding.encode_batch([point for point in MANY if point.key == "loss"][:30]),
+        lambda payload, what: batch_encoding.decode_batch(payload, what, only="loss"),
     ),
     ("chunk", chunk_of(MANY[:60])[0], encoding.decode_chunk),
     ("keys of a chunk", chunk_of(MANY[:60])[0], encoding.decode_chunk_keys),
@@ -139,7 +139,7 @@ def test_a_payload_cut_anywhere_is_corrupt(
     crc32 = zlib.crc32(payload)
     for end in range(len(payload)):
         with pytest.raises(ChunkCorrupt, match="row 7"):
-            encoding.verified(payload[:end], crc32, "row 7")
+            batch_encoding.verified(payload[:end], crc32, "row 7")
         with pytest.raises(ChunkCorrupt, match="row 7"):
             decode(payload[:end], "row 7")
 
@@ -154,7 +154,7 @@ def test_a_flipped_bit_is_corrupt_and_never_another_error(
         damaged = bytearray(payload)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(ChunkCorrupt, match="checksum"):
-            encoding.verified(bytes(damaged), crc32, "row")
+            batch_encoding.verified(bytes(damaged), crc32, "row")
         try:  # past the checksum, as a writer with a bug would leave it
             decode(bytes(damaged), "row")
         except ChunkCorrupt:
@@ -174,4 +174,4 @@ def test_garbage_is_corrupt(
 
 
 def test_a_sound_payload_is_handed_on() -> None:
-    assert encoding.verified(b"abc", zlib.crc32(b"abc"), "row") == b"abc"
+    assert batch_encoding.verified(b"abc", zlib.crc32(b"abc"), "row") == b"abc"

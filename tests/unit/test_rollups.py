@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metric_model import INT64_MAX, INT64_MIN, Row, exact, rows_of, series_of
 from mlflow_weir.errors import ChunkCorrupt
-from mlflow_weir.store.metrics import encoding, rollups
+from mlflow_weir.store.metrics import batch_encoding, rollups
 from mlflow_weir.store.metrics.points import INFINITY
 
 INT64 = st.integers(INT64_MIN, INT64_MAX)
@@ -142,7 +142,7 @@ PAYLOAD = rollups.encode(rollups.every(series_of([(i, i, i / 7) for i in range(9
 def test_a_rollup_cut_anywhere_is_corrupt() -> None:
     for end in range(len(PAYLOAD)):
         with pytest.raises(ChunkCorrupt, match="row 7"):
-            encoding.verified(PAYLOAD[:end], zlib.crc32(PAYLOAD), "row 7")
+            batch_encoding.verified(PAYLOAD[:end], zlib.crc32(PAYLOAD), "row 7")
         with pytest.raises(ChunkCorrupt, match="row 7"):
             rollups.decode(PAYLOAD[:end], "row 7")
 
@@ -152,7 +152,7 @@ def test_a_flipped_bit_is_corrupt_and_never_another_error() -> None:
         damaged = bytearray(PAYLOAD)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(ChunkCorrupt, match="checksum"):
-            encoding.verified(bytes(damaged), zlib.crc32(PAYLOAD), "row")
+            batch_encoding.verified(bytes(damaged), zlib.crc32(PAYLOAD), "row")
         try:  # past the checksum, as a writer with a bug would leave it
             rollups.decode(bytes(damaged), "row")
         except ChunkCorrupt:
