@@ -40,6 +40,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "doctor",
         "Check the installation and a store; say what to do.",
     ),
+    "journal": LazyCommand(
+        "mlflow_weir.plugin.cli.journal",
+        "journal",
+        "Look for damage in journals, and salvage damaged ones.",
+    ),
     "ui": LazyCommand(
         "mlflow_weir.plugin.cli.ui",
         "ui",

@@ -95,7 +95,7 @@ def next_frame(buffer: bytes) -> int | None:
         claimed = int(FRAME_HEADER_BYTES + unpack(buffer)[0])
         if claimed <= stop and parse(buffer[claimed:]).end:
             return claimed
-    for at in range(1, stop + 1):
+    for at in range(FRAME_HEADER_BYTES, stop + 1):
         length, checksum = unpack(buffer, at)
         if length <= stop - at and length <= _MAX_SEARCHED_BYTES and (length or checksum):
             payload = buffer[at + FRAME_HEADER_BYTES : at + FRAME_HEADER_BYTES + length]

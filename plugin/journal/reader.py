@@ -5,8 +5,8 @@ tests/faults/test_journal_crash.py:
 
 * prefix_only: what is read is a prefix of what was appended; never a gap, never a record that was
   not appended.
-* beside_a_writer: a record that ``append`` returned for is read by the next ``read``; one that is
-  being written is "not yet".
+* beside_a_writer: a record that ``append`` wrote is there for who reads until nothing comes; one
+  that is being written is "not yet".
 * damage_is_told: bytes that do not match their checksum and are no torn tail raise
   ``JournalCorrupt`` with file and offset.
 
@@ -72,7 +72,7 @@ class JournalReader:
             max_bytes: Of frames; a first record that alone is larger comes alone.
 
         Returns:
-            Whole records, as many as fit; none where nothing new is whole.
+            Whole records of one segment, as many as fit; none where nothing new is whole.
 
         Raises:
             JournalCorrupt: What is at ``position`` is no record, and more follows: a further

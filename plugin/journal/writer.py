@@ -390,12 +390,14 @@ class Journal:
         return self._start + layout.SEGMENT_BYTES - self.end
 
     def _begin_segment(self) -> None:
-        # What may be there already is from an attempt that failed, and was never counted.
-        file = _open(self.folder / layout.segment_name(self.end), _SEGMENT_FLAGS, 0o600)
+        path = self.folder / layout.segment_name(self.end)
         try:
-            _truncate(file, 0)
-        except OSError:
-            os.close(file)
+            file = _open(path, _SEGMENT_FLAGS, 0o600)
+        except BaseException:
+            # Were it there while the one before is written on, readers would look for the next
+            # record in it.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
             raise
         self._file, before, self._start = file, self._file, self.end
         os.close(before)
