@@ -31,6 +31,9 @@ DRAIN = "drain"
 STOP = "stop"
 """Nudge: finish the transaction in hand and end."""
 
+SET_ASIDE = "set aside: "
+"""How the error of a journal begins that no waiting will deliver."""
+
 _CHECK_S = 0.25  # a found agent is believed in for so long
 _START_S = 1.0  # so long a started one has to appear; doubled for each that does not
 _MAX_START_S = 30.0
@@ -149,11 +152,11 @@ def wait_delivered(
     next_progress_s, pause_s = _PROGRESS_S, 0.001
     nudged_s = -1.0
     while True:
-        delivered, error, is_set_aside = _delivered(folder)
+        delivered, error = _delivered(folder, position)
         waited_s = time.monotonic() - began
         if delivered >= position:
             return True
-        if is_set_aside or waited_s >= timeout_s:
+        if error.startswith(SET_ASIDE) or waited_s >= timeout_s:
             return False
         ensure_agent(spool)
         if waited_s - nudged_s >= _PROGRESS_S:
@@ -167,15 +170,15 @@ def wait_delivered(
         pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 
 
-def _delivered(folder: Path) -> tuple[float, str, bool]:
-    """Return the position delivered (infinite when the journal is gone), the error, set aside."""
+def _delivered(folder: Path, wanted: int) -> tuple[int, str]:
+    """Return the position delivered, the wanted one when the journal is gone, and the error."""
     try:
         found = json.loads((folder / "delivered.json").read_bytes())
-        return int(found["position"]), str(found.get("error") or ""), bool(found.get("set_aside"))
+        return int(found["position"]), str(found.get("error") or "")
     except OSError:
-        return (0 if folder.is_dir() else float("inf")), "", False
-    except (ValueError, KeyError, TypeError):  # a copy that was cut off; the next one replaces it
-        return 0, "", False
+        return (0 if folder.is_dir() else wanted), ""
+    except (ValueError, KeyError, TypeError):  # damaged; the next one replaces it
+        return 0, ""
 
 
 def _reach(spool: Path, message: bytes | None = None) -> bool | None:

@@ -1,0 +1,241 @@
+"""One journal on its way to its target: read, applied, noted, discarded, at last removed.
+
+The target holds the truth about how far a journal is applied, and what its process answers for;
+``delivered.json`` is a copy for whoever waits or looks, which a kill may leave behind.
+
+Used by the agent's workers and by ``weir sync``, each journal by one thread at a time. Two
+processes may deliver one journal; the fencing number and the position in the target let one of
+them through (``LeaseLost``, ``PositionMismatch``), and the other catches up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mlflow_weir.errors import JournalError, JournalFull, PositionMismatch
+from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, verdict
+from mlflow_weir.plugin.agent.targets import DeliveryTarget
+from mlflow_weir.plugin.journal.format import list_segments
+from mlflow_weir.plugin.journal.reader import JournalReader, Records, discard_before
+from mlflow_weir.plugin.journal.spool import MAX_REJECTED, Delivered, JournalFolder
+from mlflow_weir.plugin.journal.writer import Journal
+from mlflow_weir.store.delivery.records import encode_operation
+
+if TYPE_CHECKING:
+    from mlflow_weir.store.delivery.apply import Outcome
+
+_log = logging.getLogger(__name__)
+
+STEP_BYTES = 3 << 19
+"""Frames of one transaction: some 20,000 records of one point, or one larger record."""
+
+_MAX_REASON = 500
+
+
+class JournalDelivery:
+    """The delivery of one journal.
+
+    Attributes:
+        folder: The journal.
+        open_runs: Runs that its process answers for, up to ``position``, and how.
+        due: Runs to compact, and whether for good; for the caller to take out.
+        noted: What ``delivered.json`` says, or would say.
+    """
+
+    def __init__(self, folder: JournalFolder, fencing: int | None) -> None:
+        """Look at a journal; where to begin, the target says in the first step.
+
+        Args:
+            folder: The journal.
+            fencing: Number that its transactions carry; None for a copy from elsewhere, into
+                which nothing is written either.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        self.folder = folder
+        self.open_runs: dict[str, Ownership] = {}
+        self.due: dict[str, bool] = {}
+        self.noted = Delivered() if fencing is None else _noted(folder)
+        self._fencing = fencing
+        self._journal_id = folder.header().journal_id
+        self._reader = JournalReader(folder.path, self.noted.position)
+        self._has_begun = False
+        self._closing: Journal | None = None
+        self._settled: set[str] = set()
+        self._is_saved = True
+
+    @property
+    def position(self) -> int:
+        """Everything before it is applied."""
+        return self._reader.position
+
+    def owner_is_gone(self) -> None:
+        """Take note that nobody writes any more: what is half there will stay so."""
+        self._reader.is_final = True
+
+    def step(self, target: DeliveryTarget) -> bool:
+        """Deliver the next records, in one transaction; False when there are none now.
+
+        Raises:
+            StoreUnavailable: The target did not take them; they are as they were.
+            LeaseLost: Somebody else delivers this journal.
+            JournalError: It cannot be read; ``JournalCorrupt`` for what never will be.
+        """
+        if not self._has_begun:
+            self._begin(target)
+        records = self._reader.read(STEP_BYTES)
+        if records.end == records.start:
+            return False
+        try:
+            outcome = target.apply(
+                self._journal_id, self._fencing, records.start, records.end, records.payloads
+            )
+        except PositionMismatch:
+            self._has_begun = False  # somebody else was at it: look where the target is
+            return True
+        except BaseException:
+            self._reader.position = records.start
+            raise
+        self._take(records, outcome)
+        if self._fencing is not None:
+            discard_before(self.folder.path, self.position)
+        return True
+
+    def _begin(self, target: DeliveryTarget) -> None:
+        """Go to where the target is."""
+        state = target.state(self._journal_id)
+        position = 0 if state is None else state.position
+        first = min(list_segments(self.folder.path), default=0)
+        if position < first:
+            raise JournalError(
+                f"{self.folder.path}: the target has it up to byte {position}, and what follows "
+                f"was delivered up to byte {first} and removed",
+                hint="was the database replaced by an older copy?",
+            )
+        self._reader.position = position
+        if state is not None:
+            self._take_runs(state.open_runs, state.provisional)
+            rejected = [_shortened(one.what, one.reason) for one in state.rejected]
+            self.note(
+                position=position,
+                n_records=state.n_records,
+                n_points=state.n_points,
+                n_rejected=state.n_rejected,
+                rejected=rejected[-MAX_REJECTED:],
+                aliases=state.aliases,
+                open_runs=state.open_runs,
+            )
+        self._has_begun = True
+
+    def _take_runs(self, open_runs: dict[str, str], provisional: dict[str, str]) -> None:
+        self.open_runs = {
+            run_id: Ownership.PROVISIONAL if run_id in provisional else Ownership(how)
+            for run_id, how in open_runs.items()
+        }
+
+    def _take(self, records: Records, outcome: Outcome) -> None:
+        self._take_runs(outcome.open_runs, outcome.provisional)
+        self.due.update(dict.fromkeys(outcome.due_runs, False))
+        self.due.update(dict.fromkeys(outcome.ended_runs, True))
+        rejected = [_shortened(one.what, one.reason) for one in outcome.rejected]
+        self.note(
+            position=records.end,
+            at_ms=time.time_ns() // 1_000_000,
+            n_records=self.noted.n_records + outcome.n_records,
+            n_points=self.noted.n_points + outcome.n_points,
+            n_rejected=self.noted.n_rejected + len(rejected),
+            rejected=[*self.noted.rejected, *rejected][-MAX_REJECTED:],
+            error="",
+            aliases=outcome.aliases,
+            open_runs=outcome.open_runs,
+        )
+
+    def note(self, **changes: Any) -> None:
+        """Change what ``delivered.json`` says; a full disk is tried again with the next change."""
+        self.noted = dataclasses.replace(self.noted, **changes)
+        if self._fencing is None:
+            return
+        try:
+            self.folder.write_delivered(self.noted)
+            self._is_saved = True
+        except JournalError as exc:
+            if self._is_saved:
+                _log.warning("delivered, but not noted: %s", exc)
+            self._is_saved = False
+
+    def fail(self, reason: str) -> None:
+        """Note why delivery does not go on."""
+        if reason != self.noted.error:
+            self.note(error=reason, error_at_ms=time.time_ns() // 1_000_000)
+
+    def active_runs(self) -> list[str]:
+        """Return the runs that are going on as far as is known: those to send heartbeats for."""
+        return [run for run, how in self.open_runs.items() if how is not Ownership.PROVISIONAL]
+
+    def close_runs(
+        self, evidence: Evidence, is_open_elsewhere: Callable[[str], bool]
+    ) -> dict[str, str]:
+        """Write into the journal what became of the runs that its process left open.
+
+        To be called once everything is delivered and the owner is gone. From here on this process
+        owns the journal; records that were written are delivered by further steps.
+
+        Args:
+            evidence: How the process ended.
+            is_open_elsewhere: Says whether another living process answers for a run too.
+
+        Returns:
+            Causes by run.
+
+        Raises:
+            LeaseLost: Another process owns it: it lives after all, or somebody else does this.
+            JournalError: It cannot be written.
+        """
+        journal = self._closing = self._closing or Journal.adopt(self.folder)
+        causes = {}
+        for run_id, how in self.open_runs.items():
+            if run_id in self._settled or is_open_elsewhere(run_id):
+                continue
+            found = verdict(how, evidence)
+            if found is not None:
+                causes[run_id] = found.cause
+                details = {} if evidence.at_ms is None else {"end_time": evidence.at_ms}
+                fields = {"run_id": run_id, **found._asdict(), "details": details}
+                journal.append(encode_operation("exit", fields))
+                self._settled.add(run_id)
+        if not journal.flush():
+            raise JournalFull(f"{self.folder.path}: no room to say how its runs ended")
+        if causes:
+            journal.sync()
+        return causes
+
+    def remove(self) -> None:
+        """Remove the journal, delivered to its end, with all that belongs to it."""
+        self._reader.close()
+        self.folder.remove()
+        if self._closing is not None:
+            self._closing.close()
+
+    def close(self) -> None:
+        """Give back files and locks; the journal stays."""
+        self._reader.close()
+        if self._closing is not None:
+            self._closing.close()
+            self._closing = None
+
+
+def _noted(folder: JournalFolder) -> Delivered:
+    try:
+        return folder.delivered()
+    except JournalError as exc:  # a copy of what the target knows
+        _log.warning("%s", exc)
+        return Delivered()
+
+
+def _shortened(what: str, reason: str) -> dict[str, str]:
+    return {"what": what[:_MAX_REASON], "reason": reason[:_MAX_REASON]}

@@ -1,0 +1,138 @@
+"""A tracking database as a target.
+
+The connection settings of the journal's owner (``PG*``, ``MLFLOW_MYSQL_SSL_*``) go with the
+address, because the agent's own environment serves everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.plugin.agent.compactor import Compactor
+from mlflow_weir.plugin.agent.targets import Address
+from mlflow_weir.plugin.uri import expand, strip
+from mlflow_weir.store.delivery import apply as applying
+from mlflow_weir.store.delivery import heartbeats, positions
+from mlflow_weir.store.delivery.connection import open_engine, transaction
+
+# What libpq would read from its environment, by the name of the argument.
+_LIBPQ = {
+    "PGCHANNELBINDING": "channel_binding",
+    "PGDATABASE": "dbname",
+    "PGGSSENCMODE": "gssencmode",
+    "PGHOST": "host",
+    "PGHOSTADDR": "hostaddr",
+    "PGKRBSRVNAME": "krbsrvname",
+    "PGOPTIONS": "options",
+    "PGPASSFILE": "passfile",
+    "PGPASSWORD": "password",
+    "PGPORT": "port",
+    "PGSERVICE": "service",
+    "PGSSLCERT": "sslcert",
+    "PGSSLCRL": "sslcrl",
+    "PGSSLKEY": "sslkey",
+    "PGSSLMODE": "sslmode",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGTARGETSESSIONATTRS": "target_session_attrs",
+    "PGUSER": "user",
+}
+
+
+class SqlTarget:
+    """Delivers into a tracking database."""
+
+    def __init__(self, address: Address) -> None:
+        """Read the address; nothing is connected.
+
+        Raises:
+            ConfigError: It names no database that others than its process could reach.
+        """
+        self._url = database_url(address)
+        if self._url.get_backend_name() == "sqlite":
+            file = self._url.database or ""
+            if not Path(file).is_absolute():
+                raise ConfigError(f"{file or 'a database in memory'}: only its process has it")
+        self._address = address
+        self._engine: sa.Engine | None = None
+        self._compactor = Compactor(address)
+
+    def state(self, journal_id: str) -> positions.JournalState | None:
+        """Read the journal's row."""
+        with transaction(self._open()) as connection:
+            return positions.read(connection, journal_id)
+
+    def apply(
+        self, journal_id: str, fencing: int | None, start: int, end: int, payloads: Sequence[bytes]
+    ) -> applying.Outcome:
+        """Apply records in one transaction."""
+        return applying.apply(self._open(), journal_id, fencing, start, end, payloads)
+
+    def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
+        """Write the runs' heartbeats."""
+        heartbeats.beat(self._open(), run_ids, journal_id, host, at_ms)
+
+    def compact(self, run_id: str, *, is_final: bool) -> bool:
+        """Turn batches into chunks, and merge chunks."""
+        try:
+            return self._compactor.step(self._open(), run_id, is_final=is_final)
+        except sa.exc.DBAPIError as exc:
+            raise StoreUnavailable(f"compaction of run {run_id}: {exc.orig}") from exc
+
+    def close(self) -> None:
+        """Close the connection, and wait for nobody."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        self._compactor.close()
+
+    def _open(self) -> sa.Engine:
+        if self._engine is None:
+            self._engine = engine_at(self._address)
+        return self._engine
+
+
+def database_url(address: Address) -> sa.URL:
+    """Return the database behind an address, with the settings of the journal's owner in it.
+
+    Raises:
+        ConfigError: It is no database URI.
+    """
+    try:
+        url = sa.make_url(strip(expand(address.uri).database_uri))
+    except (sa.exc.ArgumentError, ValueError) as exc:  # what they say may hold the password
+        raise ConfigError(f"{address.shown} is not a database URI") from exc
+    if url.get_backend_name() != "postgresql":
+        return url
+    # What the URI says goes before what its owner's environment said, as in libpq.
+    named = {
+        "user": url.username,
+        "password": url.password,
+        "host": url.host,
+        "port": url.port,
+        "dbname": url.database,
+    }
+    said = {name for name, value in named.items() if value} | set(url.query)
+    return url.update_query_dict(
+        {
+            _LIBPQ[name]: value
+            for name, value in address.environment
+            if name in _LIBPQ and _LIBPQ[name] not in said
+        }
+    )
+
+
+def engine_at(address: Address) -> sa.Engine:
+    """Return an engine on the database of an address.
+
+    Raises:
+        ConfigError: The URI names a driver that is not installed, or a folder.
+    """
+    uri = database_url(address).render_as_string(hide_password=False)
+    try:
+        return open_engine(uri, dict[str, str](address.environment))
+    except (ImportError, sa.exc.ArgumentError) as exc:
+        raise ConfigError(f"{address.shown}: {exc}") from exc

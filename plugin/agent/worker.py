@@ -1,0 +1,341 @@
+"""The thread that delivers to one target: its journals in turn, each strictly in order.
+
+One target that is away, or that is slow to say so, holds up nobody else's journals. While it is
+away it is tried again after 0.2 s, then twice as long each time up to 30 s; a training that waits
+for its delivery is a reason to try each second.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mlflow_weir.errors import (
+    ConfigError,
+    JournalCorrupt,
+    JournalError,
+    LeaseLost,
+    SchemaMismatch,
+    StoreUnavailable,
+)
+from mlflow_weir.plugin.agent.client import SET_ASIDE
+from mlflow_weir.plugin.agent.drain import JournalDelivery
+from mlflow_weir.plugin.agent.exit_states import Evidence
+from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, open_target
+from mlflow_weir.plugin.journal.spool import Header, JournalFolder
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 10.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _URGED_PAUSE_S = 0.2, 30.0, 1.0
+_YIELD_S = 2.0  # to whoever else delivers a journal
+_CLOSE_IDLE_S = 30.0  # then the connection is given back
+_SAY_AGAIN_S = 600.0
+
+
+class Pause:
+    """A growing pause between tries."""
+
+    def __init__(self) -> None:
+        self._next_s = _FIRST_PAUSE_S
+        self.until_s = 0.0
+
+    def is_over(self) -> bool:
+        """Say whether it is time to try."""
+        return time.monotonic() >= self.until_s
+
+    def grow(self, at_least_s: float = 0.0) -> None:
+        """Begin the next pause, twice as long as the one before."""
+        self.until_s = time.monotonic() + max(self._next_s, at_least_s)
+        self._next_s = min(2 * self._next_s, _LONGEST_PAUSE_S)
+
+    def urge(self) -> None:
+        """Let it be short: somebody waits."""
+        self.until_s = min(self.until_s, time.monotonic() + _URGED_PAUSE_S)
+
+    def end(self) -> None:
+        """Begin afresh: it went well."""
+        self._next_s, self.until_s = _FIRST_PAUSE_S, 0.0
+
+
+@dataclass
+class Tracked:
+    """One journal as the agent sees it; the worker's thread alone touches ``delivery``.
+
+    Attributes:
+        end: Size of the journal, as last looked at, in bytes.
+        evidence: How its process ended; None while it lives.
+        is_released: Its process lives, but closed the journal.
+        is_done: Delivered to the end and removed.
+        is_stuck: Nothing but a person can deliver it.
+    """
+
+    folder: JournalFolder
+    header: Header
+    address: Address
+    end: int = 0
+    evidence: Evidence | None = None
+    is_released: bool = False
+    is_done: bool = False
+    is_stuck: bool = False
+    delivery: JournalDelivery | None = None
+    pause: Pause = field(default_factory=Pause)
+    is_closed: bool = False
+
+    def answers_for(self, run_id: str) -> bool:
+        """Say whether its process lives and has the run open."""
+        delivery = self.delivery
+        return self.evidence is None and delivery is not None and run_id in delivery.open_runs
+
+
+class Worker(threading.Thread):
+    """Delivers the journals of one address."""
+
+    def __init__(
+        self,
+        address: Address,
+        next_fencing: Callable[[], int],
+        is_open_elsewhere: Callable[[str, Tracked], bool],
+    ) -> None:
+        super().__init__(name=f"weir-deliver-{address.kind}", daemon=True)
+        self.address = address
+        self._next_fencing = next_fencing
+        self._is_open_elsewhere = is_open_elsewhere
+        self._fencing = next_fencing()
+        self._target: DeliveryTarget | None = None
+        self._journals: list[Tracked] = []
+        self._signal = threading.Condition()
+        self._is_awake = False
+        self._stop_asked = threading.Event()
+        self._pause = Pause()
+        self._said: tuple[str, float] = ("", 0.0)
+        self._due: dict[str, bool] = {}
+        self._compaction_pause = Pause()
+        self._next_beat_s = 0.0
+        self._idle_since_s = time.monotonic()
+
+    def add(self, journal: Tracked) -> None:
+        """Deliver this journal too; any thread."""
+        with self._signal:
+            self._journals.append(journal)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at the journals now; any thread."""
+        with self._signal:
+            self._is_awake = True
+            self._signal.notify()
+
+    def urge(self) -> None:
+        """Do not let somebody wait for a long pause to end; any thread."""
+        self._pause.urge()
+        for journal in list(self._journals):
+            journal.pause.urge()
+        self.wake()
+
+    def ask_to_stop(self) -> None:
+        """Finish the transaction in hand and end; any thread."""
+        with self._signal:
+            self._stop_asked.set()
+            self._signal.notify()
+
+    def is_idle(self) -> bool:
+        """Say whether it has neither journals nor housekeeping."""
+        return not self._journals and not self._due
+
+    def run(self) -> None:
+        """Deliver until asked to stop."""
+        while not self._stop_asked.is_set():
+            try:
+                self._pass()
+            except Exception:  # noqa: BLE001 - one target's fault must not end the others' delivery
+                _log.exception("delivery to %s", self.address.shown)
+                self._pause.grow()
+            with self._signal:
+                if not self._is_awake and not self._stop_asked.is_set():
+                    self._signal.wait(self._wait_s())
+                self._is_awake = False
+        for journal in self._journals:
+            if journal.delivery is not None:
+                journal.delivery.close()
+        self._close_target()
+
+    def _wait_s(self) -> float:
+        now = time.monotonic()
+        moments = [self._next_beat_s if self._journals else now + _CLOSE_IDLE_S]
+        if self._has_work():
+            moments.append(self._pause.until_s)
+        moments += [one.pause.until_s for one in self._journals if one.pause.until_s > now]
+        if self._due:
+            moments.append(self._compaction_pause.until_s)
+        return max(min(moments) - now, 0.02)
+
+    def _has_work(self) -> bool:
+        return any(
+            one.delivery is None or one.end > one.delivery.position or one.evidence is not None
+            for one in self._journals
+        )
+
+    def _pass(self) -> None:
+        """Go round the journals until none has anything new, and keep house in between."""
+        is_more = True
+        while is_more and not self._stop_asked.is_set() and self._pause.is_over():
+            is_more = False
+            for journal in list(self._journals):
+                if self._stop_asked.is_set() or not self._pause.is_over():
+                    break
+                if journal.pause.is_over():
+                    is_more |= self._try(journal)
+            with self._signal:
+                self._journals = [one for one in self._journals if not one.is_done]
+            if self._journals or self._due:
+                self._idle_since_s = time.monotonic()
+            self._beat()
+            self._keep_house()
+        if time.monotonic() - self._idle_since_s > _CLOSE_IDLE_S:
+            self._close_target()
+
+    def _try(self, journal: Tracked) -> bool:
+        """Do one step of one journal; True when it has more to do at once."""
+        try:
+            is_more = self._step(journal)
+        except StoreUnavailable as exc:
+            self._put_off(journal, exc, self._pause)
+        except LeaseLost as exc:  # weir sync is at it; what it did is found in the database
+            _log.info("journal %s: %s", journal.header.journal_id, exc)
+            self._begin_again(journal)
+            journal.pause.grow(_YIELD_S)
+        except (ConfigError, SchemaMismatch) as exc:
+            journal.is_stuck = True
+            self._put_off(journal, exc, self._pause)
+        except FileNotFoundError:  # delivered elsewhere and removed
+            self._forget(journal)
+        except Exception as exc:  # noqa: BLE001 - one journal's fault must not stop the others
+            self._set_aside(journal, exc)
+        else:
+            journal.is_stuck = False
+            journal.pause.end()
+            return is_more
+        return False
+
+    def _step(self, journal: Tracked) -> bool:
+        if not journal.folder.path.is_dir():
+            self._forget(journal)
+            return False
+        if journal.delivery is None:
+            journal.delivery = JournalDelivery(journal.folder, self._fencing)
+        delivery = journal.delivery
+        if journal.evidence is not None:
+            delivery.owner_is_gone()
+        if self._target is None:
+            self._target = open_target(self.address)
+        if delivery.step(self._target):
+            self._due.update(delivery.due)
+            delivery.due.clear()
+            self._said = ("", 0.0)
+            self._pause.end()
+            return True
+        if journal.evidence is not None:
+            return self._settle(journal, delivery, journal.evidence)
+        if journal.is_released and not delivery.open_runs:
+            return self._settle(journal, delivery, Evidence(None))
+        return False
+
+    def _settle(self, journal: Tracked, delivery: JournalDelivery, evidence: Evidence) -> bool:
+        """End the runs of a journal that is delivered, then remove it."""
+        if not journal.is_closed:
+            causes = delivery.close_runs(
+                evidence, lambda run_id: self._is_open_elsewhere(run_id, journal)
+            )
+            journal.is_closed = True
+            for run_id, cause in causes.items():
+                _log.info("run %s: %s", run_id, cause)
+            return True
+        delivery.remove()
+        journal.is_done = True
+        _log.info("journal %s: delivered and removed", journal.header.journal_id)
+        return False
+
+    def _begin_again(self, journal: Tracked) -> None:
+        if journal.delivery is not None:
+            journal.delivery.close()
+        journal.delivery, journal.is_closed = None, False
+        self._fencing = self._next_fencing()
+
+    def _forget(self, journal: Tracked) -> None:
+        if journal.delivery is not None:
+            journal.delivery.close()
+        journal.is_done = True
+
+    def _put_off(self, journal: Tracked, error: Exception, pause: Pause) -> None:
+        reason = self.address.redacted(str(error))
+        pause.grow()
+        for one in self._journals:
+            if one.delivery is not None and (one is journal or one.end > one.delivery.position):
+                one.delivery.fail(reason)
+        if reason != self._said[0] or time.monotonic() - self._said[1] > _SAY_AGAIN_S:
+            _log.warning("%s is not available: %s", self.address.shown, reason)
+            self._said = (reason, time.monotonic())
+
+    def _set_aside(self, journal: Tracked, error: Exception) -> None:
+        """Leave a journal that cannot be delivered; look again now and then."""
+        reason = self.address.redacted(str(error)) or type(error).__name__
+        is_expected = isinstance(error, JournalError)
+        if not journal.is_stuck:
+            _log.error(
+                "journal %s is set aside: %s",
+                journal.header.journal_id,
+                reason,
+                exc_info=None if is_expected else error,
+            )
+        if journal.delivery is not None:
+            is_for_good = isinstance(error, JournalCorrupt)
+            journal.delivery.fail(f"{SET_ASIDE}{reason}" if is_for_good else reason)
+        journal.is_stuck = True
+        journal.pause.grow()
+
+    def _beat(self) -> None:
+        """Say now and then that the runs of living processes are alive."""
+        now = time.monotonic()
+        if now < self._next_beat_s or self._target is None:
+            return
+        self._next_beat_s = now + HEARTBEAT_S
+        for journal in self._journals:
+            delivery = journal.delivery
+            if delivery is None or journal.evidence is not None or not self._pause.is_over():
+                continue
+            run_ids = delivery.active_runs()
+            if run_ids:
+                header, at_ms = journal.header, time.time_ns() // 1_000_000
+                try:
+                    self._target.beat(header.journal_id, header.host, run_ids, at_ms)
+                except StoreUnavailable as exc:
+                    self._put_off(journal, exc, self._pause)
+
+    def _keep_house(self) -> None:
+        """Do one step of compaction, between two rounds of delivery."""
+        if not self._due or self._target is None or not self._compaction_pause.is_over():
+            return
+        run_id = next(iter(self._due))
+        try:
+            is_more = self._target.compact(run_id, is_final=self._due[run_id])
+        except StoreUnavailable as exc:
+            _log.info("put off: %s", self.address.redacted(str(exc)))
+            self._compaction_pause.grow()
+            return
+        except Exception:  # noqa: BLE001 - points are safe in batches; the rest must go on
+            _log.exception("compaction of run %s", run_id)
+            is_more = False
+        self._compaction_pause.end()
+        if not is_more:
+            del self._due[run_id]
+        else:
+            self._compaction_pause.until_s = time.monotonic() + 0.02
+
+    def _close_target(self) -> None:
+        if self._target is not None:
+            self._target.close()
+            self._target = None
