@@ -109,6 +109,12 @@ def state_home() -> Path | None:
     return Path(home, ".local", "state") if os.path.isabs(home) and home != "/" else None
 
 
+AGENT_IDLE_SECONDS = Setting(
+    "WEIR_AGENT_IDLE_SECONDS",
+    60.0,
+    seconds,
+    "Seconds without a living process or anything to deliver after which the agent ends.",
+)
 DISABLE = Setting(
     "WEIR_DISABLE",
     False,
@@ -169,6 +175,7 @@ WRITE_DEADLINE_SECONDS = Setting(
 )
 
 ALL: tuple[Setting[Any], ...] = (
+    AGENT_IDLE_SECONDS,
     CLIENT,
     DISABLE,
     EXIT_WAIT_SECONDS,
