@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 FORMAT = 1
 MAX_REJECTED = 100
+_VAR_TMP = Path("/var/tmp")
 _MAX_FILE_BYTES = 16 << 20
 _ABANDONED_S = 60.0
 _JOURNAL_ID = re.compile(r"[0-9a-f]{32}")
@@ -209,8 +210,15 @@ class JournalFolder:
             raise JournalError(f"{new}: {exc.strerror}") from exc
 
     def owner_is_gone(self) -> bool:
-        """Say whether no process writes it any more; False for a journal of this process."""
-        return not is_owned(self.path)
+        """Say whether no process writes it any more; False for a journal of this process.
+
+        Raises:
+            JournalError: Its lock cannot be looked at.
+        """
+        try:
+            return not is_owned(self.path)
+        except OSError as exc:
+            raise JournalError(f"{self.path}: {exc.strerror}") from exc
 
     def sync(self, position: int = 0) -> None:
         """Make everything from ``position`` on survive a power cut.
@@ -364,7 +372,7 @@ def _sizes(folder: Path | str) -> Iterator[int]:
 def _default_roots() -> list[Path]:
     state, user = settings.state_home(), os.geteuid()
     roots = [] if state is None else [state / "weir"]
-    roots.append(Path("/var/tmp") / f"weir-{user}")
+    roots.append(_VAR_TMP / f"weir-{user}")
     with contextlib.suppress(FileNotFoundError):  # no usable temporary folder at all
         roots.append(Path(tempfile.gettempdir()) / f"weir-{user}")
     return roots
