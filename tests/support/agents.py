@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,38 @@ from mlflow_weir.plugin.agent.lease import holder_of
 from mlflow_weir.plugin.journal.spool import Spool
 
 DEADLINE_S = 30.0
+
+# The beginning of programs that write a journal as a training does: a run, and some points of it.
+# Arguments: spool, database URI, run id, "fluent" or "client", number of points.
+TRAINING = """
+import os, signal, sys, time
+from pathlib import Path
+from mlflow_weir.plugin.agent import client
+from mlflow_weir.plugin.journal.spool import Credentials, Spool, Target
+from mlflow_weir.plugin.journal.writer import Journal
+from mlflow_weir.store.delivery.records import encode_operation, encode_points
+
+spool, uri, run_id, how = Spool(Path(sys.argv[1])), *sys.argv[2:5]
+journal = Journal.create(spool, Target("sql", uri), Credentials(uri))
+
+def operation(name, **fields):
+    return journal.append(encode_operation(name, fields))
+
+def end_run(status, is_provisional):
+    operation("update_run", run_id=run_id, status=status, end_time=5, run_name=None,
+              is_provisional=is_provisional, is_revival=False)
+
+def delivered():
+    assert client.wait_delivered(journal.folder, journal.end, 30)
+
+operation("create_run", run_id=run_id, experiment_id="0", experiment_name=None, user_id="me",
+          start_time=1, tags=[], run_name="a run", artifact_uri=None)
+operation("own_run", run_id=run_id, how=how)
+for step in range(int(sys.argv[5])):
+    journal.append(encode_points(run_id, [("loss", step, step, step / 3)]))
+delivered()
+print("ready", flush=True)
+"""
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
@@ -95,6 +128,49 @@ def status_of(pid: int) -> dict[str, str]:
     """Return /proc/PID/status by name."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+class Database:
+    """A SQLite database with MLflow's tables and Weir's.
+
+    Attributes:
+        uri: Its SQLAlchemy URI.
+        path: Its file.
+    """
+
+    def __init__(self, template: Path, path: Path) -> None:
+        shutil.copyfile(template, path)
+        self.path, self.uri = path, f"sqlite:///{path}"
+
+    def run(self, run_id: str) -> tuple[str, str | None] | None:
+        """Return a run's status and the cause of its end; None if there is none."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
+            row = connection.execute(
+                "SELECT status, (SELECT value FROM tags WHERE run_uuid = r.run_uuid AND "
+                "key = 'weir.exit_cause') FROM runs r WHERE run_uuid = ?",
+                (run_id,),
+            ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def steps(self, run_id: str, key: str = "loss") -> list[int]:
+        """Return the steps that the history of a metric has."""
+        return [metric.step for metric in self._open().get_metric_history(run_id, key)]
+
+    def _open(self) -> Any:
+        from mlflow_weir.store.tracking_store import WeirStore
+
+        return WeirStore(self.uri, "/nowhere")
+
+
+def make_template(path: Path) -> Path:
+    """Make a database to copy."""
+    from mlflow_weir.store.tracking_store import WeirStore
+
+    store: Any = WeirStore(f"sqlite:///{path}", "/nowhere")
+    store._dispose_engine()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
 
 
 def delivered(folder: Path) -> dict[str, Any]:
