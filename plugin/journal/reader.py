@@ -166,7 +166,7 @@ class JournalReader:
         """Parse what is at ``position`` and move it; voids are passed over."""
         while True:
             offset = self.position - self._start
-            buffer = os.pread(self._file, max(max_bytes, FRAME_HEADER_BYTES), offset)
+            buffer: bytes = os.pread(self._file, max(max_bytes, FRAME_HEADER_BYTES), offset)
             payloads, end = parse(buffer)
             if not end and len(buffer) >= FRAME_HEADER_BYTES:
                 size = size_of_frame_at(buffer)

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from databases import DatabaseServer
+from disks import mounted
 from metric_writers import ARTIFACTS
 from mlflow_weir.store.maintenance.check import check
 from mlflow_weir.store.maintenance.progress import Silent
@@ -135,18 +135,8 @@ def test_a_writer_killed_inside_a_write_to_the_database(sqlite_url: str, when: i
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """Mount a file system of 3 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small file system")
-    folder = Path(tempfile.mkdtemp(prefix="weir-disk"))
-    words = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if subprocess.run(words, capture_output=True).returncode != 0:
-        folder.rmdir()
-        pytest.skip("this container may not mount file systems")
-    try:
+    with mounted("3m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-        folder.rmdir()
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing_that_was_acknowledged(

@@ -44,7 +44,7 @@ def put_segments(folder: Path, *contents: bytes) -> Path:
 
 
 def start_python(
-    code: str, *arguments: str, wrapper: tuple[str, ...] = (), **environment: str
+    code: str, *arguments: str, wrapper: tuple[str, ...] = ()
 ) -> subprocess.Popen[bytes]:
     """Run ``code`` in a process of its own, with pipes."""
     support = str(Path(__file__).parent)
@@ -53,13 +53,13 @@ def start_python(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": support, **environment},
+        env={**os.environ, "PYTHONPATH": support},
     )
 
 
-def run_python(code: str, *arguments: str, **environment: str) -> str:
+def run_python(code: str, *arguments: str) -> str:
     """Run ``code`` to its end, which has to be a good one; return what it printed."""
-    process = start_python(code, *arguments, **environment)
+    process = start_python(code, *arguments)
     output, error = process.communicate(timeout=60)
     assert process.returncode == 0, error.decode()
     return output.decode()
