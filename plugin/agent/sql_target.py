@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
-from mlflow_weir.plugin.agent.compactor import Compactor
 from mlflow_weir.plugin.agent.targets import Address
 from mlflow_weir.plugin.uri import expand, strip
 from mlflow_weir.store.delivery import apply as applying
 from mlflow_weir.store.delivery import heartbeats, positions
 from mlflow_weir.store.delivery.connection import open_engine, transaction
+
+if TYPE_CHECKING:
+    from mlflow_weir.plugin.agent.compactor import Compactor
 
 # What libpq would read from its environment, by the name of the argument.
 _LIBPQ = {
@@ -58,7 +61,7 @@ class SqlTarget:
                 raise ConfigError(f"{file or 'a database in memory'}: only its process has it")
         self._address = address
         self._engine: sa.Engine | None = None
-        self._compactor = Compactor(address)
+        self._compactor: Compactor | None = None
 
     def state(self, journal_id: str) -> positions.JournalState | None:
         """Read the journal's row."""
@@ -77,6 +80,11 @@ class SqlTarget:
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Turn batches into chunks, and merge chunks."""
+        # Not before there is something to compact: pyarrow takes 10 MB.
+        from mlflow_weir.plugin.agent.compactor import Compactor
+
+        if self._compactor is None:
+            self._compactor = Compactor(self._address)
         try:
             return self._compactor.step(self._open(), run_id, is_final=is_final)
         except sa.exc.DBAPIError as exc:
@@ -87,7 +95,8 @@ class SqlTarget:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
-        self._compactor.close()
+        if self._compactor is not None:
+            self._compactor.close()
 
     def _open(self) -> sa.Engine:
         if self._engine is None:

@@ -154,9 +154,10 @@ class Database:
 
     def steps(self, run_id: str, key: str = "loss") -> list[int]:
         """Return the steps that the history of a metric has."""
-        return [metric.step for metric in self._open().get_metric_history(run_id, key)]
+        return [metric.step for metric in self.open().get_metric_history(run_id, key)]
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """Open it as a store; the caller disposes of its engine."""
         from mlflow_weir.store.tracking_store import WeirStore
 
         return WeirStore(self.uri, "/nowhere")
