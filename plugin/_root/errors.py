@@ -13,6 +13,7 @@
         * JournalFull         retryable           no space left, or the quota is spent
         * JournalCorrupt                          what is no torn tail fails its checksum
     * LeaseLost               retryable           another process owns or delivers this journal now
+    * NotPermitted                                the caller may not do that
 
 A torn tail is not an error: it is what a crash leaves, and ``Journal.adopt`` cuts it off.
 
@@ -132,3 +133,7 @@ class LeaseLost(WeirError):
     """Another process holds the lock or the lease under which this one worked."""
 
     retryable = True
+
+
+class NotPermitted(WeirError):
+    """The caller is not the one who may do that."""

@@ -17,9 +17,10 @@ Nothing here imports MLflow. An engine may be shared by threads; each call takes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -29,11 +30,16 @@ from mlflow_weir.store.delivery.connection import is_refusal, refusal_reason, tr
 from mlflow_weir.store.delivery.delivery import Delivery
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.gathering import Gathered, RunPoints, gather, records_of
-from mlflow_weir.store.delivery.positions import Rejected
+from mlflow_weir.store.delivery.positions import LastDelivery, Rejected
 from mlflow_weir.store.delivery.records import Operation
 from mlflow_weir.store.metrics import batches
+from mlflow_weir.store.metrics.points import Columns
 
 _MAX_BATCH_POINTS = 1 << 17
+_COLLISION = (
+    "the database takes this name for that of another metric of the run, because its collation "
+    "ignores case and accents; log it under another name"
+)
 
 _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "create_experiment": experiments.create_experiment,
@@ -62,8 +68,9 @@ class Outcome:
     """What became of the records.
 
     Attributes:
-        was_applied: They had been applied before; nothing was done, and what is said below of
-            these records is empty.
+        was_applied: They had been applied before and nothing was done. What is said below of
+            these records is what was said then if they were the last, and empty if not;
+            ``ended_runs`` and ``due_runs`` are empty.
         position: Of the journal in the database.
         n_records: Records that these were, rejected ones included.
         n_points: Points of them that are in the database.
@@ -87,6 +94,24 @@ class Outcome:
     provisional: dict[str, str] = field(default_factory=dict)
 
 
+class Review(Protocol):
+    """What stands between a journal from outside and the database, asked in the transaction."""
+
+    def operation(self, delivery: Delivery, operation: Operation) -> Operation:
+        """Return the operation as it may be performed.
+
+        Raises:
+            Refused: It may not.
+        """
+
+    def points(self, delivery: Delivery, run_id: str, keys: Iterable[str]) -> Mapping[str, str]:
+        """Return the metrics of a run that are not taken, with the reason.
+
+        Raises:
+            Refused: The run may not be logged to.
+        """
+
+
 class _Again(Exception):
     """The database refused something: roll back, and find out what."""
 
@@ -98,6 +123,9 @@ def apply(
     start: int,
     end: int,
     payloads: Sequence[bytes],
+    *,
+    principal: str | None = None,
+    review: Review | None = None,
 ) -> Outcome:
     """Apply the records of a journal between two positions, in one transaction.
 
@@ -109,8 +137,12 @@ def apply(
         start: Position of the first record, in bytes.
         end: Position after the last.
         payloads: The records.
+        principal: Who delivers, where that is to be the same for all of a journal.
+        review: Looks at every record first; None takes them all, as from a machine whose user
+            has the database's password.
 
     Raises:
+        NotPermitted: Somebody else delivers this journal.
         StoreUnavailable: The database cannot be reached or written; ask again.
         PositionMismatch: It is at a position in between, or before; read from there.
         LeaseLost: Somebody with a higher fencing number delivers this journal.
@@ -118,7 +150,7 @@ def apply(
     if not 0 <= start < end:
         raise ValueError(f"journal {journal_id}: from position {start} to {end}")
     gathered = gather(payloads)
-    attempt = _Attempt(journal_id, fencing, start, end, payloads, gathered)
+    attempt = _Attempt(journal_id, fencing, start, end, payloads, gathered, principal, review)
     try:
         with transaction(engine) as connection:
             return attempt.run(connection, is_careful=False)
@@ -141,18 +173,23 @@ class _Attempt:
     end: int
     payloads: Sequence[bytes]
     gathered: Gathered
+    principal: str | None
+    review: Review | None
 
     def run(self, connection: sa.Connection, *, is_careful: bool) -> Outcome:
-        state = positions.claim(connection, self.journal_id, self.fencing, self.start, self.end)
+        state = positions.claim(
+            connection, self.journal_id, self.fencing, self.start, self.end, self.principal
+        )
         delivery = Delivery(connection, self.journal_id, state)
         if state.position >= self.end:
-            return _outcome(delivery, was_applied=True)
+            return self._said_before(delivery)
         outcome = Outcome(was_applied=False, position=self.end, n_records=len(self.payloads))
         for number, reason in self.gathered.unreadable.items():
             outcome.rejected.append(Rejected("a record", reason, (number,)))
         delivery.load_runs(self.gathered.run_ids())
         for number, operation in self.gathered.operations:
-            refused = self._refusal(delivery, partial(_perform, delivery, operation), is_careful)
+            action = partial(_perform, delivery, operation, self.review)
+            refused = self._refusal(delivery, action, is_careful)
             if refused is not None:
                 outcome.rejected.append(Rejected(_describe(operation), refused, (number,)))
         # In one order, so that deliveries that share runs lock them alike.
@@ -164,6 +201,9 @@ class _Attempt:
         state.n_points += outcome.n_points
         state.n_rejected += len(outcome.rejected)
         state.rejected += outcome.rejected
+        state.last = LastDelivery(
+            self.start, self.end, outcome.n_records, outcome.n_points, len(outcome.rejected)
+        )
         positions.save(connection, self.journal_id, state, delivery.now_ms)
         return replace(
             _outcome(delivery, was_applied=False),
@@ -171,6 +211,15 @@ class _Attempt:
             n_points=outcome.n_points,
             rejected=outcome.rejected,
             due_runs=[run for run in outcome.due_runs if run not in delivery.ended_runs],
+        )
+
+    def _said_before(self, delivery: Delivery) -> Outcome:
+        outcome, last = _outcome(delivery, was_applied=True), delivery.state.last
+        if last is None or (last.start, last.end) != (self.start, self.end):
+            return outcome
+        rejected = delivery.state.rejected[-last.n_rejected :] if last.n_rejected else []
+        return replace(
+            outcome, n_records=last.n_records, n_points=last.n_points, rejected=rejected
         )
 
     def _refusal(
@@ -208,56 +257,70 @@ class _Attempt:
         self, delivery: Delivery, points: RunPoints, outcome: Outcome, is_careful: bool
     ) -> None:
         run_id = points.run_id
-        columns = points.columns()
-        waiting: list[batches.Waiting] = []
-        refused_keys: list[str] = []
-
-        def write() -> None:
+        unwanted: Mapping[str, str] = {}
+        try:
+            if self.review is not None:
+                unwanted = self.review.points(delivery, run_id, points.keys)
             delivery.active_run(run_id)
-            waiting.clear()
-            for first in range(0, len(columns), _MAX_BATCH_POINTS):
-                part = columns.rows(first, first + _MAX_BATCH_POINTS)
-                waiting.append(batches.append_columns(delivery.connection, run_id, part))
-
-        while len(columns):
+        except Refused as exc:
+            self._reject_points(outcome, f"{len(points)} points of run {run_id}", str(exc), run_id)
+            return
+        columns = points.columns()
+        if unwanted:
+            columns = columns.without(unwanted)
+            for key, fault in unwanted.items():
+                self._reject_points(outcome, _metric(key, run_id), fault, run_id)
+        pieces = [
+            columns.rows(first, first + _MAX_BATCH_POINTS)
+            for first in range(0, len(columns), _MAX_BATCH_POINTS)
+        ]
+        while pieces:
+            piece = pieces.pop(0)
+            waiting: list[batches.Waiting] = []
             try:
-                reason = self._refusal(delivery, write, is_careful)
+                reason = self._refusal(
+                    delivery, partial(_append, delivery, run_id, piece, waiting), is_careful
+                )
             except KeyCollision as exc:
                 if not is_careful:
                     raise _Again from exc
-                refused_keys += exc.keys
-                columns = columns.without(exc.keys)
+                rest = piece.without(exc.keys)
+                if len(rest):
+                    pieces.insert(0, rest)
+                for key in exc.keys:
+                    self._reject_points(outcome, _metric(key, run_id), _COLLISION, run_id)
                 continue
-            if reason is not None:
-                outcome.rejected.append(
-                    Rejected(
-                        f"{len(columns)} points of run {run_id}",
-                        reason,
-                        records_of(self.payloads, run_id),
-                    )
-                )
-            else:
-                outcome.n_points += len(columns)
-                if any(one.is_due for one in waiting):
+            if reason is None:
+                outcome.n_points += len(piece)
+                if waiting[-1].is_due and run_id not in outcome.due_runs:
                     outcome.due_runs.append(run_id)
-            break
-        for key in refused_keys:
-            outcome.rejected.append(_collision(run_id, key, self.payloads))
+            elif len(piece.keys) == 1:
+                self._reject_points(outcome, _metric(piece.keys[0], run_id), reason, run_id)
+            else:
+                # One metric's name may be to blame: halve until it is alone.
+                half = len(piece.keys) // 2
+                pieces[:0] = [piece.without(piece.keys[half:]), piece.without(piece.keys[:half])]
+
+    def _reject_points(self, outcome: Outcome, what: str, reason: str, run_id: str) -> None:
+        outcome.rejected.append(Rejected(what, reason, records_of(self.payloads, run_id)))
 
 
-def _collision(run_id: str, key: str, payloads: Sequence[bytes]) -> Rejected:
-    return Rejected(
-        f"points of metric {key!r} of run {run_id}",
-        "the database takes this name for that of another metric of the run, because its "
-        "collation ignores case and accents; log it under another name",
-        records_of(payloads, run_id),
-    )
+def _append(
+    delivery: Delivery, run_id: str, points: Columns, waiting: list[batches.Waiting]
+) -> None:
+    waiting.append(batches.append_columns(delivery.connection, run_id, points))
 
 
-def _perform(delivery: Delivery, operation: Operation) -> None:
+def _metric(key: str, run_id: str) -> str:
+    return f"points of metric {key!r} of run {run_id}"
+
+
+def _perform(delivery: Delivery, operation: Operation, review: Review | None) -> None:
     perform = _OPERATIONS.get(operation.name)
     if perform is None:
         raise Refused("this version does not know the operation; a newer one has written it")
+    if review is not None:
+        operation = review.operation(delivery, operation)
     perform(delivery, Fields(operation.fields))
 
 

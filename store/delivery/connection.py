@@ -99,15 +99,26 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         StoreUnavailable: The database could not be reached, stayed locked, or could not write.
     """
+    with reading(engine) as connection:
+        _begin(connection)
+        yield connection
+        connection.commit()
+
+
+@contextlib.contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Run a block that only reads.
+
+    Raises:
+        StoreUnavailable: The database could not be reached.
+    """
     try:
         with engine.connect() as connection:
-            _begin(connection)
             yield connection
-            connection.commit()
     except sa.exc.DBAPIError as exc:
         if is_refusal(exc):
             raise
-        raise StoreUnavailable(f"the database does not answer: {_words(exc)}") from exc
+        raise StoreUnavailable(f"the database cannot be written: {_words(exc)}") from exc
     except sa.exc.TimeoutError as exc:
         raise StoreUnavailable("all connections to the database are in use") from exc
 

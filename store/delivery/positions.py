@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from mlflow_weir.errors import LeaseLost, PositionMismatch
+from mlflow_weir.errors import LeaseLost, NotPermitted, PositionMismatch
 from mlflow_weir.store import schema
 
 KEPT_REJECTIONS = 100
@@ -39,6 +39,16 @@ class Rejected(NamedTuple):
     records: tuple[int, ...] = ()
 
 
+class LastDelivery(NamedTuple):
+    """What was said of the records applied last, for a caller who did not hear it."""
+
+    start: int
+    end: int
+    n_records: int
+    n_points: int
+    n_rejected: int
+
+
 @dataclass
 class JournalState:
     """What the database knows of a journal.
@@ -53,6 +63,8 @@ class JournalState:
         open_runs: Runs the journal's process answers for, "fluent" or "client".
         provisional: Those of them whose end is not the last word, with the status.
         rejected: The last ``KEPT_REJECTIONS``.
+        principal: Who delivers it to a server; None where nobody has to say.
+        last: The delivery that led to the position.
     """
 
     position: int = 0
@@ -64,6 +76,8 @@ class JournalState:
     open_runs: dict[str, str] = field(default_factory=dict)
     provisional: dict[str, str] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
+    principal: str | None = None
+    last: LastDelivery | None = None
 
 
 def read(
@@ -85,11 +99,18 @@ def read(
         kept["open_runs"],
         kept["provisional"],
         [Rejected(what, reason) for what, reason in kept["rejected"]],
+        kept.get("principal"),
+        LastDelivery(*kept["last"]) if kept.get("last") else None,
     )
 
 
 def claim(
-    connection: sa.Connection, journal_id: str, fencing: int | None, start: int, end: int
+    connection: sa.Connection,
+    journal_id: str,
+    fencing: int | None,
+    start: int,
+    end: int,
+    principal: str | None = None,
 ) -> JournalState:
     """Lock a journal's row, making it where there is none, for records from start to end.
 
@@ -99,11 +120,13 @@ def claim(
         fencing: The caller's; None takes part in no contest, as with a copy of a journal.
         start: Position of the first record.
         end: Position after the last.
+        principal: Who delivers to a server; the journal becomes theirs.
 
     Returns:
         The state; its position is ``start``, or beyond ``end`` where all is applied already.
 
     Raises:
+        NotPermitted: The journal is somebody else's.
         LeaseLost: Somebody with a higher fencing number has been here.
         PositionMismatch: The database is at neither.
     """
@@ -114,6 +137,10 @@ def claim(
                 sa.insert(schema.journal).values(journal_id=journal_id, **_row(JournalState(), 0))
             )
         state = JournalState()
+    if principal is not None:
+        if state.principal not in (None, principal):
+            raise NotPermitted(f"journal {journal_id} is delivered by somebody else")
+        state.principal = principal
     if fencing is not None and state.fencing > fencing:
         raise LeaseLost(
             f"journal {journal_id}: delivered under fencing number {state.fencing} by another "
@@ -147,6 +174,8 @@ def _row(state: JournalState, at_ms: int) -> dict[str, int | str]:
                 "open_runs": state.open_runs,
                 "provisional": state.provisional,
                 "rejected": _shortened(state.rejected),
+                "principal": state.principal,
+                "last": state.last,
             }
         ),
     }
