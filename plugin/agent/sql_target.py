@@ -62,6 +62,7 @@ class SqlTarget:
         self._address = address
         self._engine: sa.Engine | None = None
         self._compactor: Compactor | None = None
+        self._file: tuple[int, int] | None = None
 
     def state(self, journal_id: str) -> positions.JournalState | None:
         """Read the journal's row."""
@@ -99,9 +100,27 @@ class SqlTarget:
             self._compactor.close()
 
     def _open(self) -> sa.Engine:
+        if self._url.get_backend_name() == "sqlite":
+            self._look_at_file(Path(self._url.database or ""))
         if self._engine is None:
             self._engine = engine_at(self._address)
         return self._engine
+
+    def _look_at_file(self, path: Path) -> None:
+        """Let go of a database file that was moved or removed: it takes writes for ever.
+
+        Raises:
+            ConfigError: There is none at the path.
+        """
+        try:
+            found = path.stat()
+        except OSError as exc:
+            self.close()
+            raise ConfigError(f"{path}: {exc.strerror}", hint="was the database moved?") from exc
+        identity = (found.st_dev, found.st_ino)
+        if identity != self._file:
+            self.close()
+            self._file = identity
 
 
 def database_url(address: Address) -> sa.URL:
