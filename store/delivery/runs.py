@@ -33,7 +33,10 @@ def create_run(delivery: Delivery, fields: Fields) -> None:
     run_id = fields.text("run_id")
     if not _RUN_ID.match(run_id):
         raise Refused(f"run id {run_id!r:.100} is not 32 hexadecimal digits")
-    start_time, user_id = fields.whole_or_none("start_time"), fields.text_or_none("user_id")
+    # MLflow cannot read a run without these two.
+    start_time = fields.whole_or_none("start_time")
+    start_time = delivery.now_ms if start_time is None else start_time
+    user_id = fields.text_or_none("user_id") or ""
     artifacts = fields.text_or_none("artifact_uri")
     tags = dict(fields.pairs("tags"))
     given = fields.text_or_none("run_name") or tags.get(tables.RUN_NAME_TAG)
@@ -129,6 +132,8 @@ def _note_status(delivery: Delivery, run: RunFacts, status: str, *, is_provision
         _delete_tag(delivery, run_id, EXIT_CAUSE_TAG)
         state.provisional.pop(run_id, None)
         return
+    if heartbeats.was_lost(delivery.connection, run_id):
+        _delete_tag(delivery, run_id, EXIT_CAUSE_TAG)
     if is_provisional:
         heartbeats.set_provisional(delivery.connection, run_id, status, by="exit handler")
         state.provisional[run_id] = status
