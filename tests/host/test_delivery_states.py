@@ -1,0 +1,213 @@
+"""How a run's end is told: by its process, by its exit code, by nobody; and heartbeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from databases import DatabaseServer
+from deliveries import ARTIFACTS, JournalOfRecords
+from mlflow_weir.store import schema
+from mlflow_weir.store.delivery.apply import Outcome
+from mlflow_weir.store.delivery.connection import open_engine
+from mlflow_weir.store.delivery.heartbeats import beat, set_provisional
+from mlflow_weir.store.tracking_store import WeirStore
+
+pytestmark = pytest.mark.slow
+
+RUN = "0123456789abcdef" * 2
+HOST = "a machine"
+
+
+class OneRun:
+    """A run that a journal created and its process answers for."""
+
+    def __init__(self, server: DatabaseServer) -> None:
+        url = server.new_mlflow_database()
+        self.store: Any = WeirStore(url, ARTIFACTS)
+        self.engine = open_engine(url)
+        self.journal = JournalOfRecords()
+        self.journal.operation(
+            "create_run",
+            run_id=RUN,
+            experiment_id="0",
+            experiment_name=None,
+            user_id="somebody",
+            start_time=1,
+            tags=[],
+            run_name="a run",
+            artifact_uri=None,
+        )
+        self.do("own_run", how="fluent")
+
+    def do(self, name: str, /, **fields: Any) -> Outcome:
+        """Write and deliver one operation; nothing may be refused."""
+        self.journal.operation(name, run_id=RUN, **fields)
+        (outcome,) = self.journal.deliver(self.engine)
+        assert outcome.rejected == []
+        return outcome
+
+    def update(
+        self,
+        status: str | None,
+        end_time: int | None = None,
+        *,
+        is_provisional: bool = False,
+        is_revival: bool = False,
+    ) -> Outcome:
+        return self.do(
+            "update_run",
+            status=status,
+            end_time=end_time,
+            run_name=None,
+            is_provisional=is_provisional,
+            is_revival=is_revival,
+        )
+
+    def exit(self, status: str, cause: str | None, end_time: int | None = 900) -> Outcome:
+        details = {} if end_time is None else {"end_time": end_time}
+        return self.do("exit", status=status, cause=cause, details=details)
+
+    def state(self) -> tuple[str, int | None, str | None]:
+        """Return the run's status, end time and why it ended."""
+        run = self.store.get_run(RUN)
+        return run.info.status, run.info.end_time, run.data.tags.get("weir.exit_cause")
+
+    def heartbeats(self) -> list[tuple[Any, ...]]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.select(schema.heartbeat))]
+
+
+@pytest.fixture
+def run(database_server: DatabaseServer) -> Iterator[OneRun]:
+    opened = OneRun(database_server)
+    yield opened
+    opened.store._dispose_engine()
+    opened.engine.dispose()
+
+
+def test_a_run_that_ends_itself_keeps_its_end(run: OneRun) -> None:
+    assert beat(run.engine, [RUN], run.journal.journal_id, HOST, 5) == []
+    outcome = run.update("FINISHED", 500)
+    assert outcome.ended_runs == [RUN]
+    assert outcome.open_runs == outcome.provisional == {}
+    assert run.heartbeats() == []
+    outcome = run.exit("FAILED", "exit code 3")
+    assert outcome.ended_runs == []
+    assert run.state() == ("FINISHED", 500, None)
+
+
+def test_a_provisional_end_is_corrected_by_the_exit_code(run: OneRun) -> None:
+    outcome = run.update("FINISHED", 500, is_provisional=True)
+    assert outcome.ended_runs == [RUN]
+    assert outcome.open_runs == {RUN: "fluent"}
+    assert outcome.provisional == {RUN: "FINISHED"}
+    outcome = run.exit("FAILED", "exit code 3")
+    assert outcome.ended_runs == [RUN]
+    assert outcome.open_runs == outcome.provisional == {}
+    assert run.state() == ("FAILED", 500, "exit code 3")
+
+
+def test_what_a_person_said_after_a_provisional_end_stays(run: OneRun) -> None:
+    run.update("FINISHED", 500, is_provisional=True)
+    from mlflow.entities import RunStatus
+
+    run.store.update_run_info(RUN, RunStatus.KILLED, 600, None)
+    outcome = run.exit("FAILED", "exit code 3")
+    assert outcome.open_runs == outcome.provisional == {}
+    assert run.state() == ("KILLED", 600, None)
+
+
+@pytest.mark.parametrize("end_time", [900, None])
+def test_a_run_without_an_end_gets_one_and_the_reason(run: OneRun, end_time: int | None) -> None:
+    assert run.exit("KILLED", "signal 9 " + "x" * 9000, end_time).ended_runs == [RUN]
+    status, ended, cause = run.state()
+    assert status == "KILLED"
+    assert ended == 900 if end_time else (ended or 0) > 1_700_000_000_000
+    assert cause is not None
+    assert cause.startswith("signal 9")
+    assert len(cause) == 8000
+
+
+def test_an_exit_of_a_run_that_is_gone_is_no_error(run: OneRun) -> None:
+    run.store.delete_run(RUN)
+    assert run.exit("KILLED", "signal 9").open_runs == {}
+
+
+def test_a_run_that_comes_back_runs_again(run: OneRun) -> None:
+    run.exit("KILLED", "signal 9")
+    outcome = run.update("RUNNING", is_revival=True)
+    assert outcome.rejected == []
+    assert run.state() == ("RUNNING", None, None)
+    run.update("FAILED", 700)
+    run.update("RUNNING", is_revival=True)  # its own word, which Weir does not take back
+    assert run.state() == ("FAILED", 700, None)
+
+
+def test_a_resumed_run_has_no_cause_of_an_end(run: OneRun) -> None:
+    run.exit("KILLED", "signal 9")
+    run.update("RUNNING")
+    assert run.state() == ("RUNNING", 900, None)  # MLflow keeps the end time, too
+    run.exit("FAILED", "exit code 1", 950)
+    assert run.state() == ("FAILED", 950, "exit code 1")
+
+
+def test_a_heartbeat_revives_what_a_time_out_ended(run: OneRun) -> None:
+    from mlflow.entities import RunStatus
+
+    run.store.update_run_info(RUN, RunStatus.FAILED, 800, None)
+    with run.engine.begin() as connection:
+        set_provisional(connection, RUN, "FAILED", by="timeout")
+    journal_id = run.journal.journal_id
+    assert beat(run.engine, [RUN, RUN], journal_id, HOST, 7) == [RUN]
+    assert run.state() == ("RUNNING", None, None)
+    assert run.heartbeats() == [(RUN, journal_id, HOST, 7, None, None)]
+    assert beat(run.engine, [RUN], journal_id, "h" * 300, 8) == []
+    assert run.heartbeats() == [(RUN, journal_id, "h" * 255, 8, None, None)]
+
+
+@pytest.mark.parametrize("by", ["exit", "exit handler"])
+def test_a_heartbeat_revives_nothing_else(run: OneRun, by: str) -> None:
+    from mlflow.entities import RunStatus
+
+    run.store.update_run_info(RUN, RunStatus.FAILED, 800, None)
+    with run.engine.begin() as connection:
+        set_provisional(connection, RUN, "FAILED", by=by)
+    assert beat(run.engine, [RUN], run.journal.journal_id, HOST, 7) == []
+    assert run.state()[0] == "FAILED"
+    run.store.update_run_info(RUN, RunStatus.KILLED, 800, None)  # a person, after a time-out
+    with run.engine.begin() as connection:
+        set_provisional(connection, RUN, "FAILED", by="timeout")
+    assert beat(run.engine, [RUN], run.journal.journal_id, HOST, 8) == []
+    assert run.state()[0] == "KILLED"
+
+
+def test_heartbeats_of_runs_that_are_not_there_leave_nothing(run: OneRun) -> None:
+    assert beat(run.engine, ["f" * 32], run.journal.journal_id, HOST, 7) == []
+    assert beat(run.engine, [], run.journal.journal_id, HOST, 7) == []
+    assert run.heartbeats() == []
+
+
+def test_dropped_points_are_added_up(run: OneRun) -> None:
+    run.do("points_dropped", n=3)
+    run.do("points_dropped", n=40)
+    assert run.store.get_run(RUN).data.tags["weir.points_dropped"] == "43"
+
+
+def test_open_runs_are_known_to_whoever_asks_again(run: OneRun) -> None:
+    run.do("own_run", how="client")  # started here first, and that stays
+    outcome = run.update("FINISHED", 5, is_provisional=True)
+    again = run.journal.apply(run.engine, 0, len(run.journal.payloads))
+    assert again.was_applied
+    assert again.open_runs == outcome.open_runs == {RUN: "fluent"}
+    assert again.provisional == {RUN: "FINISHED"}
+
+
+def test_a_deleted_run_takes_its_heartbeat_along(run: OneRun) -> None:
+    beat(run.engine, [RUN], run.journal.journal_id, HOST, 5)
+    run.store.delete_run(RUN)
+    run.store._hard_delete_run(RUN)
+    assert run.heartbeats() == []
