@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from mlflow_weir.errors import LeaseLost, NotPermitted, PositionMismatch
+from mlflow_weir.errors import LeaseLost, NotPermitted, PositionMismatch, StoreUnavailable
 from mlflow_weir.store import schema
 
 KEPT_REJECTIONS = 100
@@ -127,15 +127,20 @@ def claim(
 
     Raises:
         NotPermitted: The journal is somebody else's.
+        StoreUnavailable: Another process delivers its first records at this moment.
         LeaseLost: Somebody with a higher fencing number has been here.
         PositionMismatch: The database is at neither.
     """
     state = read(connection, journal_id, locked=True)
     if state is None:
         if start == 0:
-            connection.execute(
-                sa.insert(schema.journal).values(journal_id=journal_id, **_row(JournalState(), 0))
-            )
+            row = _row(JournalState(), 0)
+            try:
+                connection.execute(sa.insert(schema.journal).values(journal_id=journal_id, **row))
+            except sa.exc.IntegrityError as exc:
+                raise StoreUnavailable(
+                    f"journal {journal_id}: another process has just begun to deliver it"
+                ) from exc
         state = JournalState()
     if principal is not None:
         if state.principal not in (None, principal):
