@@ -19,11 +19,16 @@ from typing import TYPE_CHECKING, Any
 from mlflow_weir.errors import JournalError, JournalFull, PositionMismatch
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, verdict
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
-from mlflow_weir.plugin.journal.format import list_segments
+from mlflow_weir.plugin.journal.format import list_segments, segment_name
 from mlflow_weir.plugin.journal.reader import JournalReader, Records, discard_before
 from mlflow_weir.plugin.journal.spool import MAX_REJECTED, Delivered, JournalFolder
 from mlflow_weir.plugin.journal.writer import Journal
-from mlflow_weir.store.delivery.records import encode_operation
+from mlflow_weir.store.delivery.records import (
+    Operation,
+    RecordError,
+    decode,
+    encode_operation,
+)
 
 if TYPE_CHECKING:
     from mlflow_weir.store.delivery.apply import Outcome
@@ -34,6 +39,7 @@ STEP_BYTES = 3 << 19
 """Frames of one transaction: some 20,000 records of one point, or one larger record."""
 
 _MAX_REASON = 500
+_DROPPED = b'O["points_dropped"'
 
 
 class JournalDelivery:
@@ -149,6 +155,7 @@ class JournalDelivery:
             n_records=self.noted.n_records + outcome.n_records,
             n_points=self.noted.n_points + outcome.n_points,
             n_rejected=self.noted.n_rejected + len(rejected),
+            n_dropped=self.noted.n_dropped + sum(map(dropped_points, records.payloads)),
             rejected=[*self.noted.rejected, *rejected][-MAX_REJECTED:],
             error="",
             aliases=outcome.aliases,
@@ -227,6 +234,27 @@ class JournalDelivery:
         if self._closing is not None:
             self._closing.close()
             self._closing = None
+
+
+def end_of(folder: JournalFolder) -> int:
+    """Return the size of a journal, in bytes from its beginning."""
+    try:
+        start = max(list_segments(folder.path), default=0)
+        return start + (folder.path / segment_name(start)).stat().st_size
+    except OSError:  # none yet, or gone meanwhile
+        return 0
+
+
+def dropped_points(payload: bytes) -> int:
+    """Return how many points a record says were dropped; 0 for one about something else."""
+    if not payload.startswith(_DROPPED):
+        return 0
+    try:
+        record = decode(payload)
+    except RecordError:
+        return 0
+    n_points = record.fields.get("n") if isinstance(record, Operation) else None
+    return n_points if isinstance(n_points, int) else 0
 
 
 def _noted(folder: JournalFolder) -> Delivered:

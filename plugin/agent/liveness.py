@@ -14,9 +14,11 @@ which counts processes that the kernel killed for want of memory, of the machine
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
+import signal
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +92,11 @@ class Watch:
         if n_kills is None or n_kills <= self._oom.n_kills:
             return None
         return f"oom_kill rose from {self._oom.n_kills} to {n_kills} in {self._oom.file}"
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal; nothing where it has ended, and never to another process."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, number)
 
     def close(self) -> None:
         """Stop watching."""

@@ -23,6 +23,7 @@ from types import FrameType
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent import client, ends, lease, liveness
+from mlflow_weir.plugin.agent.drain import end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.targets import Address, address_of
@@ -248,15 +249,6 @@ class Syncer(threading.Thread):
                 if journal.is_done:
                     self._synced.pop(name, None)
             time.sleep(max(self._pause_s - (time.monotonic() - began), 0.0))
-
-
-def end_of(folder: JournalFolder) -> int:
-    """Return the size of a journal, in bytes from its beginning."""
-    try:
-        start = max(list_segments(folder.path), default=0)
-        return start + os.stat(folder.path / segment_name(start)).st_size
-    except OSError:  # none yet, or gone meanwhile
-        return 0
 
 
 def last_sign_ms(folder: JournalFolder) -> int | None:

@@ -25,6 +25,11 @@ class LazyCommand(NamedTuple):
 
 
 COMMANDS: dict[str, LazyCommand] = {
+    "agent": LazyCommand(
+        "mlflow_weir.plugin.cli.agent",
+        "agent",
+        "Start or stop the background process by hand, or read its log.",
+    ),
     "db": LazyCommand(
         "mlflow_weir.plugin.cli.db",
         "db",
@@ -44,6 +49,21 @@ COMMANDS: dict[str, LazyCommand] = {
         "mlflow_weir.plugin.cli.journal",
         "journal",
         "Look for damage in journals, and salvage damaged ones.",
+    ),
+    "status": LazyCommand(
+        "mlflow_weir.plugin.cli.status",
+        "status",
+        "Show the agent, its journals, what is to be delivered, what was dropped.",
+    ),
+    "stop": LazyCommand(
+        "mlflow_weir.plugin.cli.stop",
+        "stop",
+        "Stop a run as Ctrl-C would: SIGINT to its process.",
+    ),
+    "sync": LazyCommand(
+        "mlflow_weir.plugin.cli.sync",
+        "sync",
+        "Deliver journals left behind: offline, crashed, or copied from elsewhere.",
     ),
     "ui": LazyCommand(
         "mlflow_weir.plugin.cli.ui",

@@ -102,6 +102,7 @@ class Delivered:
     Attributes:
         position: Everything before it is applied.
         at_ms: When that was; 0 if it never was.
+        n_dropped: Points that the process could not keep, as its records say.
         rejected: The last 100 records that the target refused, each ``{"what", "reason"}``.
         error: Why delivery does not go on, or "".
         aliases: Local names of experiments and runs, and their ids in the target.
@@ -113,6 +114,7 @@ class Delivered:
     n_records: int = 0
     n_points: int = 0
     n_rejected: int = 0
+    n_dropped: int = 0
     rejected: list[dict[str, str]] = field(default_factory=list)
     error: str = ""
     error_at_ms: int = 0
@@ -256,7 +258,15 @@ class JournalFolder:
 
 _HEADER_TEXTS = ("host", "node", "boot_id", "program")
 _HEADER_NUMBERS = ("created_ms", "pid", "pid_start_ticks")
-_DELIVERED_NUMBERS = ("position", "at_ms", "n_records", "n_points", "n_rejected", "error_at_ms")
+_DELIVERED_NUMBERS = (
+    "position",
+    "at_ms",
+    "n_records",
+    "n_points",
+    "n_rejected",
+    "n_dropped",
+    "error_at_ms",
+)
 
 
 class Spool:

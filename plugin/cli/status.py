@@ -1,0 +1,101 @@
+"""``weir status``: the agent, its journals, what waits, and what was dropped or refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from mlflow_weir.plugin.cli.terminal import plain
+from mlflow_weir.plugin.journal.spool import Spool
+
+if TYPE_CHECKING:
+    from mlflow_weir.plugin.agent.report import JournalReport, Report
+
+_SHOWN_REJECTIONS = 5
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def status(as_json: bool) -> None:
+    """Show the agent, its journals, what waits to be delivered, what was dropped and why."""
+    from mlflow_weir.plugin.agent.report import report
+
+    found = report(Spool.open())
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+    else:
+        click.echo("\n".join(map(plain, _lines(found))))
+
+
+def _lines(found: Report) -> list[str]:
+    agent = found.agent
+    if agent is None:
+        lines = ["agent: none runs; one is started when something is logged"]
+    else:
+        lines = [
+            f"agent: process {agent.pid} for {_ago(agent.since_ms)}, {_size(agent.memory_bytes)} "
+            f"of memory, version {agent.version}"
+        ]
+    lines.append(f"spool: {found.spool}, {_size(found.size_bytes)}")
+    if not found.journals:
+        lines.append("nothing waits: every journal was delivered and removed")
+    for one in found.journals:
+        lines += _journal_lines(one)
+    for path, reason in found.unreadable.items():
+        lines += [f"{path}: set aside", f"  {reason}"]
+    lines += [
+        "kept: a journal until its process has ended and all of it is delivered, one that is set "
+        "aside until it is salvaged or removed; the agent's log, 2 MiB",
+    ]
+    return lines
+
+
+def _journal_lines(one: JournalReport) -> list[str]:
+    state = "alive" if one.is_alive else "ended"
+    where = f"{one.program or 'a process'} (process {one.pid}, {state})"
+    lines = [
+        f"journal {one.journal_id}: {where}, since {_ago(one.created_ms)}",
+        f"  to {one.target}: {one.n_records:,} records with {one.n_points:,} points delivered",
+    ]
+    if one.waiting_bytes or one.file_bytes:
+        more = "more than " if one.is_more else ""
+        waiting = f"  waiting: {more}{one.waiting_records:,} records, {_size(one.waiting_bytes)}"
+        if one.file_bytes:
+            waiting += f", and files of {_size(one.file_bytes)}"
+        if one.waiting_since_ms:
+            waiting += f", for at most {_ago(one.waiting_since_ms)}"
+        lines.append(waiting)
+    if one.open_runs:
+        lines.append(f"  open runs: {', '.join(sorted(one.open_runs))}")
+    if one.error:
+        since = f" ({_ago(one.error_at_ms)} ago)" if one.error_at_ms else ""
+        lines.append(f"  error{since}: {one.error}")
+    if one.n_dropped:
+        lines.append(f"  dropped: {one.n_dropped:,} points, for want of disk and memory")
+    if one.n_rejected:
+        lines.append(f"  refused by the store: {one.n_rejected:,}")
+        for rejection in one.rejected[-_SHOWN_REJECTIONS:]:
+            lines.append(f"    {rejection.get('what', '')}: {rejection.get('reason', '')}")
+    return lines
+
+
+def _ago(at_ms: int) -> str:
+    """Say how long ago a moment was; a clock that was set may make it none at all."""
+    seconds = max(int(time.time() - at_ms / 1000), 0)
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"
+
+
+def _size(n_bytes: int) -> str:
+    size = float(n_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,155 @@
+"""What the agent decides without a process at hand: states, evidence, messages, pauses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlflow_weir.plugin.agent import ends, liveness
+from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, Verdict, verdict
+from mlflow_weir.plugin.agent.liveness import Ended
+from mlflow_weir.plugin.agent.targets import Address
+from mlflow_weir.plugin.agent.worker import Pause
+from mlflow_weir.plugin.cli.terminal import plain
+
+FLUENT, CLIENT, PROVISIONAL = Ownership.FLUENT, Ownership.CLIENT, Ownership.PROVISIONAL
+KILLED = Ended(None, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "fluent", "client", "provisional"),
+    [
+        (Evidence(Ended(0, None)), ("FINISHED", "exited 0 without end_run"), None, None),
+        (Evidence(Ended(3, None)), *[("FAILED", "exit code 3")] * 3),
+        (
+            Evidence(KILLED, "oom_kill rose from 1 to 2 in x"),
+            *[("FAILED", "out of memory (oom_kill rose from 1 to 2 in x)")] * 2,
+            (
+                "FINISHED",
+                "out of memory (oom_kill rose from 1 to 2 in x) after the end of the program",
+            ),
+        ),
+        (
+            Evidence(KILLED),
+            *[("KILLED", "signal SIGKILL")] * 2,
+            ("FINISHED", "signal SIGKILL after the end of the program"),
+        ),
+        # The kernel killed another process of the cgroup: a SIGTERM is a SIGTERM.
+        (
+            Evidence(Ended(None, signal.SIGTERM), "oom_kill rose"),
+            *[("KILLED", "signal SIGTERM")] * 2,
+            ("FINISHED", "signal SIGTERM after the end of the program"),
+        ),
+        (Evidence(None), ("FAILED", "ended without saying why"), None, None),
+        (Evidence(None, is_restart=True), ("FAILED", "the machine was restarted"), None, None),
+    ],
+)
+def test_states_by_tiers(
+    evidence: Evidence,
+    fluent: tuple[str, str] | None,
+    client: tuple[str, str] | None,
+    provisional: tuple[str, str] | None,
+) -> None:
+    for how, expected in ((FLUENT, fluent), (CLIENT, client), (PROVISIONAL, provisional)):
+        assert verdict(how, evidence) == (None if expected is None else Verdict(*expected))
+
+
+def test_a_real_time_signal_has_a_number() -> None:
+    found = verdict(FLUENT, Evidence(Ended(None, 40)))
+    assert found == Verdict("KILLED", "signal 40")
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence(Ended(0, None), at_ms=5),
+        Evidence(Ended(255, None)),
+        Evidence(KILLED, "oom_kill rose", at_ms=5),
+        Evidence(None, is_restart=True),
+        Evidence(None),
+    ],
+)
+def test_evidence_is_read_as_it_was_written(tmp_path: Path, evidence: Evidence) -> None:
+    ends.write_evidence(tmp_path, evidence)
+    assert ends.read_evidence(tmp_path) == evidence
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"code": 0}', b"\xff", b"null", b"1"]
+)
+def test_evidence_that_makes_no_sense_is_none(tmp_path: Path, content: bytes) -> None:
+    assert ends.read_evidence(tmp_path) is None
+    (tmp_path / "ended.json").write_bytes(content)
+    assert ends.read_evidence(tmp_path) is None
+
+
+def test_two_ends_at_once_are_no_evidence(tmp_path: Path) -> None:
+    record = {"code": 0, "signal": 9, "oom": None, "is_restart": False, "at_ms": None}
+    (tmp_path / "ended.json").write_text(json.dumps(record))
+    assert ends.read_evidence(tmp_path) == Evidence(None)
+
+
+@pytest.mark.parametrize("user", ["somebody", "a", "jo"])
+@pytest.mark.parametrize("password", ["sesame-open", "pw", "p%40ss", "a.b*c"])
+def test_messages_hold_no_user_and_no_password(user: str, password: str) -> None:
+    uri = f"postgresql://{user}:{password}@host:5432/db"
+    address = Address("sql", uri)
+    shown = password.replace("%40", "@")
+    messages = [
+        f'FATAL:  password authentication failed for user "{user}"\nconnection to {uri} failed',
+        f"(1045, \"Access denied for user '{user}'@'host' (using password: '{shown}')\")",
+    ]
+    for message in messages:
+        found = address.redacted(message)
+        for secret in (password, shown, f'"{user}"', f"'{user}'", f"//{user}:"):
+            assert secret not in found
+        assert "\n" not in found
+        assert "failed" in found or "denied" in found
+    assert "host" in address.shown
+    assert user not in address.shown.removeprefix("postgresql://…@host:5432/db")
+    assert password not in repr(address)
+
+
+def test_a_pause_grows_to_half_a_minute_and_can_be_urged() -> None:
+    pause = Pause()
+    assert pause.is_over()
+    lengths = []
+    for _ in range(12):
+        pause.grow()
+        lengths.append(pause._next_s)
+    assert lengths[0] == pytest.approx(0.4)
+    assert lengths[-1] == 30.0
+    assert not pause.is_over()
+    before_s = pause.until_s
+    pause.urge()
+    assert pause.until_s < before_s - 20
+    pause.end()
+    assert pause.is_over()
+
+
+@given(st.text())
+def test_a_terminal_gets_one_line_it_does_not_obey(text: str) -> None:
+    assert plain(text).isprintable()
+    assert len(plain(text)) == len(text)
+
+
+def test_a_number_that_is_another_process_is_not_watched() -> None:
+    ticks = liveness.start_ticks_of(os.getpid())
+    assert ticks is not None
+    assert liveness.try_watch(os.getpid(), ticks + 1) is None
+    watch = liveness.try_watch(os.getpid(), ticks)
+    assert watch is not None
+    assert not watch.has_ended()
+    assert watch.how() is None
+    watch.close()
+
+
+def test_wait_statuses_are_read() -> None:
+    assert liveness.ended(3 << 8) == Ended(3, None)
+    assert liveness.ended(signal.SIGSEGV | 0x80) == Ended(None, signal.SIGSEGV)
