@@ -399,7 +399,8 @@ def metric_of(model_id: str) -> dict[str, Any]:
 
 def steps_of_only(engine: sa.Engine, key: str) -> list[int]:
     with Session(engine) as session:
-        return reading.read_history(session, [RUN], key)[RUN].step.tolist()
+        steps: list[int] = reading.read_history(session, [RUN], key)[RUN].step.tolist()
+    return steps
 
 
 def test_the_last_hundred_rejections_are_kept(sqlite_folder: DatabaseServer) -> None:
