@@ -31,6 +31,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from struct import Struct
+from types import FrameType
 from typing import Any
 from zlib import crc32
 
@@ -56,6 +57,7 @@ _CHUNK_FRAMES = 1024
 _GRANT_BYTES = 1 << 20
 _SEGMENT_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_ROOM = -(1 << 62)
+_KEEP_OUT = -1
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _pack = Struct("<I").pack
@@ -90,7 +92,8 @@ class Journal:
         self._file, self._start = -1, 0
         # Bytes that append may write without a look at anything else; 0 or less: look.
         self._room = 0
-        # Bytes that a call further up this thread's stack is writing, see _append_amid.
+        # Bytes that a call further up this thread's stack is writing, or _KEEP_OUT while it
+        # repairs; see _append_amid.
         self._writing = 0
         self._granted_end = 0
         self._held: deque[bytes] = deque()
@@ -211,23 +214,23 @@ class Journal:
             self._room, self._writing = 0, size
             try:
                 if _write(self._file, data) == size:
-                    self.end = end = self.end + size
-                    # A sum, as a signal handler may have appended meanwhile (_append_amid).
-                    self._room += room - size
-                    self._writing = 0
-                    return end
+                    if self._writing:  # else a signal handler has counted it (_append_amid)
+                        self._writing = 0
+                        self.end += size
+                        self._room += room - size
+                    return self.end
                 error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as exc:
                 error = exc
             except BaseException:  # out of a signal handler, such as KeyboardInterrupt
-                self._account_for_one(size)
+                self._account_for_one()
                 raise
             return self._after_failed_write(data, error)
 
     def flush(self) -> bool:
         """Write what waits in memory, now; say whether nothing waits any more."""
         with self._lock:
-            if self._held and not self._writing and self._is_ours and not self._is_closed:
+            if self._held and self._is_ours and not self._is_closed and not self._is_amid():
                 self._write_held(longest_s=None)
             return not self._held
 
@@ -256,7 +259,7 @@ class Journal:
         to end, and the kernel gives it up.
         """
         with self._lock:
-            if self._is_closed or self._writing or not self._is_ours:
+            if self._is_closed or not self._is_ours or self._is_amid():
                 return
             if not self.flush():
                 while self._held:
@@ -270,36 +273,63 @@ class Journal:
         if len(data) > layout.MAX_PAYLOAD_BYTES:
             limit = f"at most {layout.MAX_PAYLOAD_BYTES:,}"
             raise JournalError(f"a record of {len(data):,} bytes: {limit}")
-        if self._writing:
+        if self._is_amid(n_frames=3):
             return self._append_amid(data)
         self._hold(data)
         if self._fault is None or time.monotonic() >= self._retry_at:
             self._write_held(_LONGEST_APPEND_S)
         return self.end + self._held_bytes
 
+    def _is_amid(self, n_frames: int = 2) -> bool:
+        """Say whether this is a signal handler that interrupted a write of this thread.
+
+        An exception out of one handler during the repairs after another's leaves ``_writing`` as
+        it was; whether that write is still going on, the stack tells.
+
+        Args:
+            n_frames: Of the stack, from here up, that are no such write.
+        """
+        if not self._writing:
+            return False
+        frame: FrameType | None = sys._getframe(n_frames)
+        while frame is not None:
+            if frame.f_code in _WRITES and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back
+        self._writing = 0
+        return False
+
     def _append_amid(self, data: bytes) -> int:
         """Append from a signal handler that interrupted another append of this thread.
 
-        That one has written its frame or not yet, and will account for it itself; this one comes
-        behind or before it. Where that one failed, or writes what waited, this one waits.
+        Where that one has written its frame and not counted it yet, this one does, so that ``end``
+        is right whatever becomes of that one. Where it failed, repairs or writes what waited, this
+        one waits.
         """
+        outer, self._writing = self._writing, _KEEP_OUT
         try:
             size = os.fstat(self._file).st_size
             written = size - (self.end - self._start)
-            if not self._held and written in (0, self._writing):
+            if written == outer:
+                outer = 0
+                self.end += written
+            if not self._held and outer >= 0 and self._start + size == self.end:
+                is_whole = False
                 try:
-                    if _write(self._file, data) == len(data):
+                    is_whole = _write(self._file, data) == len(data)
+                finally:
+                    if is_whole:
                         self.end += len(data)
-                        self._room -= len(data)
-                        return self._start + size + len(data)
-                except OSError:
-                    pass
-                _truncate(self._file, size)
+                    else:
+                        _truncate(self._file, size)
+                if is_whole:
+                    return self.end
         except OSError:
             pass
+        finally:
+            self._writing, self._room = outer, _NO_ROOM
         self._hold(data)
-        self._room = _NO_ROOM
-        return self.end + self._writing + self._held_bytes
+        return self.end + max(outer, 0) + self._held_bytes
 
     def _after_failed_write(self, data: bytes, error: OSError) -> int:
         """Keep the record whose write failed; it comes before those that wait already."""
@@ -312,13 +342,17 @@ class Journal:
             self._cut()
         return end
 
-    def _account_for_one(self, size: int) -> None:
+    def _account_for_one(self) -> None:
         """Find out what became of the frame whose ``append`` was interrupted."""
-        with contextlib.suppress(OSError):
-            if os.fstat(self._file).st_size - (self.end - self._start) == size:
+        size, self._writing = self._writing, _KEEP_OUT
+        try:
+            if size and os.fstat(self._file).st_size - (self.end - self._start) == size:
                 self.end += size
             self._cut()
-        self._room = self._writing = 0
+        except OSError:
+            pass  # cut before the next write, then
+        finally:
+            self._room = self._writing = 0
 
     def _hold(self, data: bytes) -> None:
         if self._held and self._held_bytes + len(data) > self._max_held_bytes:
@@ -336,7 +370,7 @@ class Journal:
     def _write_held(self, longest_s: float | None) -> None:
         """Write what waits, in order, until all is written, time is up or the disk fails."""
         give_up = None if longest_s is None else time.monotonic() + longest_s
-        self._room, self._writing = 0, 1
+        self._room, self._writing = 0, _KEEP_OUT
         try:
             self._cut()
             while self._held and (give_up is None or time.monotonic() < give_up):
@@ -348,11 +382,14 @@ class Journal:
                     self._account_for_held()
             self._fault = None
             if not self._held:
+                self._held_bytes = 0
                 self._room = min(self._left_in_segment(), self._granted_end - self.end)
         except OSError as exc:
             self._note_fault(exc)
         finally:
             self._writing = 0
+            if self._held:  # by a signal handler, perhaps, since the last look
+                self._room = 0
 
     def _next_chunk(self) -> list[bytes]:
         """Return the frames to write in one call, into a segment that has room for them.
@@ -489,6 +526,9 @@ class Journal:
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1
+
+
+_WRITES = frozenset({Journal.append.__code__, Journal._write_held.__code__})
 
 
 @never_raises(None)

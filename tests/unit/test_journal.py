@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -96,9 +97,11 @@ def failing(number: int, part: float = 0.0) -> Callable[[int, bytes], int]:
 
 def test_an_append_takes_at_most_four_microseconds(journal: Journal) -> None:
     payload = bytes(80)
-    each = timeit.repeat(lambda: journal.append(payload), number=2_000, repeat=15)
-    # The machine may be busy with other tests: the median of the calm ones.
-    assert sorted(each)[3] / 2_000 <= 4e-6
+    # Of this thread's time on a processor: the machine may be busy with other tests.
+    each = timeit.repeat(
+        lambda: journal.append(payload), number=2_000, repeat=15, timer=time.thread_time
+    )
+    assert min(each) / 2_000 <= 4e-6
 
 
 def test_positions_count_the_bytes_of_all_frames(
@@ -420,6 +423,42 @@ def test_a_torn_write_that_cannot_be_cut_now_is_cut_before_the_next(
     assert read_all(journal.folder) == [b"first", b"second", b"third", b"fourth"]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "I/O error")])
+def test_a_segment_whose_beginning_failed_leaves_no_file(
+    journal: Journal, clock: list[float], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(layout, "SEGMENT_BYTES", 40)
+    journal.append(bytes(20))
+
+    def interrupted(path: str, flags: int, mode: int) -> int:
+        os.close(os.open(path, flags, mode))
+        raise error
+
+    with monkeypatch.context() as broken, contextlib.suppress(KeyboardInterrupt):
+        broken.setattr(writer, "_open", interrupted)
+        journal.append(b"1" * 20)
+    assert list_segments(journal.folder) == [0]
+    monkeypatch.setattr(layout, "SEGMENT_BYTES", 400)  # the first segment goes on after all
+    clock[0] += 1
+    journal.append(b"2" * 20)
+    assert read_all(journal.folder) == [bytes(20), b"1" * 20, b"2" * 20]
+
+
+def test_of_what_waited_as_much_is_written_as_fits(
+    journal: Journal, disk: Disk, clock: list[float]
+) -> None:
+    disk.is_broken = True
+    for n in range(10):
+        journal.append(b"%d" % n)  # nine bytes each
+    disk.is_broken = False
+    disk.script = [lambda file, data: os.write(file, data[:50])]
+    assert not journal.flush()
+    assert (journal.end, journal.n_held) == (45, 5)
+    assert (journal.folder / segment_name(0)).stat().st_size == 45
+    assert journal.flush()
+    assert read_all(journal.folder) == [b"%d" % n for n in range(10)]
+
+
 @pytest.mark.parametrize("seed", range(150))
 def test_whatever_the_disk_does_nothing_is_lost_or_doubled(
     tmp_path: Path, disk: Disk, clock: list[float], seed: int, monkeypatch: pytest.MonkeyPatch
@@ -610,6 +649,18 @@ def test_a_signal_handler_may_append_amid_an_append(
         assert ends == [first + 12 + 15]
 
 
+def test_a_signal_handler_whose_record_must_wait_keeps_its_place(
+    journal: Journal, disk: Disk, clock: list[float]
+) -> None:
+    journal.append(b"first")
+    handler = amid(journal, b"handler", [], part=1, is_before=False)
+    disk.script = [handler, failing(errno.EIO, 0.5)]
+    journal.append(b"amid")
+    assert journal.n_held == 1
+    journal.append(b"last")
+    assert read_all(journal.folder) == [b"first", b"amid", b"handler", b"last"]
+
+
 def test_a_signal_handler_may_append_while_what_waited_is_written(
     journal: Journal, disk: Disk, clock: list[float]
 ) -> None:
@@ -650,6 +701,28 @@ def test_an_exception_out_of_a_signal_handler_leaves_no_torn_record(
     assert journal.end == sum(8 + len(payload) for payload in found)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+def test_two_exceptions_at_once_do_not_stop_the_journal(
+    journal: Journal, disk: Disk, monkeypatch: pytest.MonkeyPatch, part: float
+) -> None:
+    def interrupted(file: int, data: bytes) -> int:
+        os.write(file, data[: round(len(data) * part)])
+        raise KeyboardInterrupt
+
+    def again(journal: Journal) -> None:
+        raise KeyboardInterrupt
+
+    journal.append(b"first")
+    disk.script = [interrupted]
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "_account_for_one", again)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append(b"amid")
+    assert journal.append(b"last") == 13 + 12
+    assert journal.n_held == 0
+    assert read_all(journal.folder) == [b"first", b"last"]
+
+
 @pytest.mark.slow
 def test_real_signals_lose_and_double_nothing(journal: Journal) -> None:
     acknowledged: list[bytes] = []
@@ -684,6 +757,8 @@ def test_real_signals_lose_and_double_nothing(journal: Journal) -> None:
                 break
             except KeyboardInterrupt:
                 pass
+    assert journal.fault is None
+    assert journal.flush()
     found = read_all(journal.folder)
     assert len(set(found)) == len(found)
     assert set(acknowledged) <= set(found)
@@ -783,6 +858,7 @@ def test_a_torn_tail_is_cut_when_a_journal_is_adopted(
     adopted = Journal.adopt(folder)
     assert "a torn tail of 14 bytes is cut off" in caplog.text
     assert adopted.journal_id == journal.journal_id
+    assert (journal.folder / segment_name(0)).stat().st_size == adopted.end == 13
     assert adopted.append(b"next") == 25
     assert not folder.owner_is_gone()
     adopted.close()
