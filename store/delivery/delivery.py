@@ -150,6 +150,8 @@ class Delivery:
         value: str,
         owner: Mapping[str, Any],
         keys: Collection[str],
+        *,
+        is_locked: bool = False,
     ) -> dict[str, str]:
         """Return the values that some keys of an owner have.
 
@@ -159,6 +161,7 @@ class Delivery:
             value: Its column of values.
             owner: The columns that say whose they are.
             keys: Which to read.
+            is_locked: What is written back depends on what is read.
         """
         found: dict[str, str] = {}
         wanted = sorted(set(keys))
@@ -167,7 +170,7 @@ class Delivery:
                 *(table.c[name] == owned for name, owned in owner.items()),
                 table.c[key].in_(wanted[start : start + _MAX_IN]),
             )
-            if self.is_locking:
+            if self.is_locking or is_locked:
                 query = query.with_for_update()
             found.update((row[0], row[1]) for row in self.connection.execute(query))
         return found

@@ -206,7 +206,15 @@ def points_dropped(delivery: Delivery, fields: Fields) -> None:
     """Add to the number of points of a run that its process could not keep."""
     run = delivery.active_run(fields.text("run_id"))
     dropped = fields.whole("n")
-    there = _read_tags(delivery, run.run_id, [POINTS_DROPPED_TAG]).get(POINTS_DROPPED_TAG, "0")
+    found = delivery.read_pairs(
+        tables.tags,
+        "key",
+        "value",
+        {"run_uuid": run.run_id},
+        [POINTS_DROPPED_TAG],
+        is_locked=True,
+    )
+    there = found.get(POINTS_DROPPED_TAG, "0")
     before = int(there) if there.isascii() and there.isdigit() else 0
     _set_tags(delivery, run.run_id, [(POINTS_DROPPED_TAG, str(before + dropped))])
 

@@ -159,6 +159,57 @@ class PostgresServer(DatabaseServer):
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+class CrashingPostgres(PostgresServer):
+    """A PostgreSQL that can be killed, all of its processes, and started again on its data.
+
+    Started by the main thread alone: it dies with the thread that started it.
+    """
+
+    def __init__(
+        self,
+        command_for: Callable[[int], Sequence[str | Path]],
+        folder: Path,
+        user: str | None,
+    ) -> None:
+        super().__init__(_free_port())
+        self._command = command_for(self._port)
+        self._folder, self._user = folder, user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it has recovered and answers."""
+        self._process = _spawn(self._command, self._folder, self._user)
+        deadline = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                _connect_to_postgres(self._port)
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self._folder / "log").read_text()[-4000:]
+                    raise RuntimeError(f"no answer:\n{log}") from None
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """Kill every process of the server at once: nothing is flushed, nobody is told."""
+        if self._process is None:
+            return
+        pid = self._process.pid
+        self._process.send_signal(signal.SIGSTOP)  # or it starts others meanwhile
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in map(int, children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        while any(Path(f"/proc/{child}").exists() for child in children):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"some of {children} did not go")
+            time.sleep(0.005)
+        self._process = None
+
+
 class MariadbServer(DatabaseServer):
     """A running MariaDB."""
 
@@ -360,6 +411,35 @@ def run_postgres(durable_in: Path | None = None) -> Iterator[PostgresServer]:
     Raises:
         MissingComponent: PostgreSQL is not installed.
     """
+    with _postgres_data(durable_in) as (folder, user, command_for):
+        with _serving(command_for, folder, user, _connect_to_postgres) as port:
+            yield PostgresServer(port)
+
+
+@contextlib.contextmanager
+def run_crashing_postgres(durable_in: Path) -> Iterator[CrashingPostgres]:
+    """Run a PostgreSQL, as durable as it is by default, that a test may kill and start again.
+
+    Args:
+        durable_in: Keep the data below this folder.
+
+    Raises:
+        MissingComponent: PostgreSQL is not installed.
+    """
+    with _postgres_data(durable_in) as (folder, user, command_for):
+        server = CrashingPostgres(command_for, folder, user)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@contextlib.contextmanager
+def _postgres_data(
+    durable_in: Path | None,
+) -> Iterator[tuple[Path, str | None, Callable[[int], Sequence[str | Path]]]]:
+    """Make a data folder; give its parent, whom to serve it as, and with which command."""
     programs = _find_postgres()
     user = _unprivileged("postgres", "nobody")
     with _work_folder("wpg", user, durable_in) as folder:
@@ -382,13 +462,13 @@ def run_postgres(durable_in: Path | None = None) -> Iterator[PostgresServer]:
             words = [word for item in options.items() for word in ("-c", "=".join(item))]
             return [programs / "postgres", "-D", data, "-p", str(port), *words]
 
-        def connect(port: int) -> None:
-            psycopg.connect(
-                f"host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=5"
-            ).close()
+        yield folder, user, command_for
 
-        with _serving(command_for, folder, user, connect) as port:
-            yield PostgresServer(port)
+
+def _connect_to_postgres(port: int) -> None:
+    psycopg.connect(
+        f"host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=5"
+    ).close()
 
 
 def _find_postgres() -> Path:
