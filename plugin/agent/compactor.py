@@ -1,111 +1,166 @@
-"""Compaction of a run, in the agent or, where it takes memory, in a process of its own.
+"""Compaction of runs, in a short-lived process of its own.
 
-A merge holds its points several times over: 100 bytes each and more. The agent does small ones
-itself (tens of milliseconds) and leaves others to a process that runs this module, one at a time,
-which reads what to do from its standard input, so that no secret is in its command line or
-environment. It may be killed at any moment: each step is a transaction.
+A single small merge makes a process 100 MB larger (measured: pyarrow is 35 MB when it is loaded
+and 60 more once it has written a file), which an agent that lives for days would keep. So the
+agent starts this module as a child, hands it one run after the other through a pipe, and the child
+ends when it has had nothing to do for a few seconds. No secret is in its command line or
+environment. It runs at a lower priority than a training, and it may be killed at any moment: each
+step is a transaction.
+
+    to the child      {"uri": …, "environment": {…}}, then {"run_id": …, "is_final": …} a run
+    from the child    "" for a run that is done, else why it could not be, a JSON text each
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
-
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from typing import IO, TYPE_CHECKING, Any
 
 from mlflow_weir.errors import CompactedElsewhere, StoreUnavailable
 from mlflow_weir.plugin.agent.targets import Address
-from mlflow_weir.store import engine as engines
-from mlflow_weir.store import schema
-from mlflow_weir.store.metrics import chunks, compaction
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
 
 _log = logging.getLogger(__name__)
 
-MAX_POINTS_HERE = 1 << 17
-"""Largest run, in points not sealed yet, that is compacted in the agent itself."""
-
+_IDLE_S = 5
 _DEADLINE_S = 60.0
+_NICE = 10
 
 
 class Compactor:
-    """Compacts runs of one database."""
+    """Compacts runs of one database, one at a time, without waiting for it."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[str] | None = None
+        self._job: tuple[str, bool] | None = None
 
-    def step(self, engine: sa.Engine, run_id: str, *, is_final: bool) -> bool:
-        """Do one transaction's worth; False when the run needs no more for now.
-
-        Where a child is needed, the step is its start, or a look at it: True until it is done.
+    def step(self, run_id: str, *, is_final: bool) -> bool:
+        """Begin with a run, or look how far it is; False when the run is done.
 
         Raises:
-            StoreUnavailable: The database is locked, or a child failed.
+            StoreUnavailable: It could not be compacted; try again later.
         """
-        if self._child is not None:
-            return self._is_running(run_id)
-        if _points(engine, run_id) > MAX_POINTS_HERE:
-            self._start(run_id, is_final=is_final)
+        if self._job is None:
+            self._send({"run_id": run_id, "is_final": is_final})
+            self._job = (run_id, is_final)
             return True
-        return any(_in_transaction(engine, run_id, one) for one in _steps(is_final=is_final))
+        answer = self._answer()
+        if answer is None:
+            return True
+        is_this = self._job == (run_id, is_final)  # the run may have ended meanwhile
+        self._job = None
+        if answer:
+            raise StoreUnavailable(f"compaction of run {run_id}: {answer}")
+        return not is_this
 
     def close(self) -> None:
         """End the child, if there is one; what it had in hand is undone."""
         if self._child is not None:
             self._child.kill()
-            self._child.wait()
+            self._child.communicate()
             self._child = None
+            self._job = None
 
-    def _is_running(self, run_id: str) -> bool:
+    def _send(self, job: dict[str, object]) -> None:
+        for _ in range(2):  # an idle child may end at this very moment
+            if self._child is None or self._child.poll() is not None:
+                self.close()
+                self._child = _start(self._address)
+            try:
+                _write(self._child, job)
+                return
+            except OSError:
+                self.close()
+        raise StoreUnavailable("the process that compacts does not start")
+
+    def _answer(self) -> str | None:
+        """Return what the child says of the run, None while it works."""
         assert self._child is not None
-        status = self._child.poll()
-        if status is None:
-            return True
-        self._child = None
-        if status:
-            raise StoreUnavailable(f"compaction of run {run_id} ended with status {status}")
-        return False
-
-    def _start(self, run_id: str, *, is_final: bool) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "mlflow_weir.plugin.agent.compactor"],
-            stdin=subprocess.PIPE,
-            cwd="/",
-        )
-        job = {
-            "uri": self._address.uri,
-            "environment": dict(self._address.environment),
-            "run_id": run_id,
-            "is_final": is_final,
-        }
-        assert self._child.stdin is not None
-        with self._child.stdin as pipe:
-            pipe.write(json.dumps(job).encode())
+        assert self._child.stdout is not None
+        if not select.select([self._child.stdout], [], [], 0)[0]:
+            return None
+        line = self._child.stdout.readline()
+        if not line:
+            status = self._child.wait()
+            self.close()
+            return f"its process ended with status {status}"
+        return str(json.loads(line))
 
 
-def _points(engine: sa.Engine, run_id: str) -> int:
-    with engine.connect() as connection:
-        n_points = 0
-        for table, condition in (
-            (schema.batch, sa.true()),
-            (schema.chunk, schema.chunk.c.level < chunks.SEALED_LEVEL),
-        ):
-            total = sa.select(sa.func.sum(table.c.n_points))
-            query = total.where(table.c.run_uuid == run_id, condition)
-            n_points += int(connection.execute(query).scalar() or 0)
-        return n_points
+def _start(address: Address) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mlflow_weir.plugin.agent.compactor"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+    )
+    _write(child, {"uri": address.uri, "environment": dict(address.environment)})
+    return child
 
 
-def _steps(*, is_final: bool) -> tuple[Callable[[Session, str], int], ...]:
-    last = compaction.merge_all if is_final else compaction.merge_due
-    return compaction.compact_batches, last
+def _write(child: subprocess.Popen[str], record: dict[str, object]) -> None:
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(record) + "\n")
+    child.stdin.flush()
+
+
+def _serve(jobs: IO[str], answers: IO[str]) -> None:
+    """Do what comes in until there is nothing for a while, or nobody left to ask."""
+    from mlflow_weir.plugin.agent.sql_target import engine_at
+
+    os.nice(_NICE)
+    place = json.loads(jobs.readline())
+    address = Address("sql", place["uri"], tuple(place["environment"].items()))
+    engine = engine_at(address)
+    while True:
+        signal.alarm(_IDLE_S)  # which ends this process
+        line = jobs.readline()
+        signal.alarm(0)
+        if not line:
+            break
+        answer = ""
+        try:
+            _compact(engine, json.loads(line))
+        except Exception as exc:  # noqa: BLE001 - whoever asked says what becomes of the run
+            answer = address.redacted(str(exc)) or type(exc).__name__
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    engine.dispose()
+
+
+def _compact(engine: sa.Engine, job: dict[str, Any]) -> None:
+    """Turn a run's batches into chunks, and merge what has become many."""
+    from mlflow_weir.store.engine import retrying
+    from mlflow_weir.store.metrics import compaction
+
+    run_id = str(job["run_id"])
+
+    def once(action: Callable[[Session, str], int]) -> bool:
+        return retrying(lambda: _in_transaction(engine, run_id, action), _DEADLINE_S)
+
+    once(compaction.compact_batches)
+    if job["is_final"]:
+        once(compaction.merge_all)
+        return
+    while once(compaction.merge_due):
+        pass
 
 
 def _in_transaction(engine: sa.Engine, run_id: str, action: Callable[[Session, str], int]) -> bool:
+    from sqlalchemy.orm import Session
+
     try:
         with Session(engine) as session, session.begin():
             return action(session, run_id) > 0
@@ -113,21 +168,5 @@ def _in_transaction(engine: sa.Engine, run_id: str, action: Callable[[Session, s
         return False
 
 
-def _run(job: dict[str, object]) -> None:
-    from mlflow_weir.plugin.agent.sql_target import engine_at
-
-    environment = job["environment"]
-    assert isinstance(environment, dict)
-    engine = engine_at(Address("sql", str(job["uri"]), tuple(environment.items())))
-    run_id, is_final = str(job["run_id"]), bool(job["is_final"])
-
-    def once() -> bool:
-        return any(_in_transaction(engine, run_id, step) for step in _steps(is_final=is_final))
-
-    while engines.retrying(once, _DEADLINE_S):
-        pass
-    engine.dispose()
-
-
 if __name__ == "__main__":
-    _run(json.load(sys.stdin))
+    _serve(sys.stdin, sys.stdout)

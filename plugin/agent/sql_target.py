@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.plugin.agent.compactor import Compactor
 from mlflow_weir.plugin.agent.targets import Address
 from mlflow_weir.plugin.uri import expand, strip
 from mlflow_weir.store.delivery import apply as applying
 from mlflow_weir.store.delivery import heartbeats, positions
 from mlflow_weir.store.delivery.connection import open_engine, transaction
-
-if TYPE_CHECKING:
-    from mlflow_weir.plugin.agent.compactor import Compactor
 
 # What libpq would read from its environment, by the name of the argument.
 _LIBPQ = {
@@ -81,15 +78,9 @@ class SqlTarget:
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Turn batches into chunks, and merge chunks."""
-        # Not before there is something to compact: pyarrow takes 10 MB.
-        from mlflow_weir.plugin.agent.compactor import Compactor
-
         if self._compactor is None:
             self._compactor = Compactor(self._address)
-        try:
-            return self._compactor.step(self._open(), run_id, is_final=is_final)
-        except sa.exc.DBAPIError as exc:
-            raise StoreUnavailable(f"compaction of run {run_id}: {exc.orig}") from exc
+        return self._compactor.step(run_id, is_final=is_final)
 
     def close(self) -> None:
         """Close the connection, and wait for nobody."""

@@ -33,6 +33,7 @@ HEARTBEAT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _URGED_PAUSE_S = 0.2, 30.0, 1.0
 _YIELD_S = 2.0  # to whoever else delivers a journal
 _CLOSE_IDLE_S = 30.0  # then the connection is given back
+_LOOK_AT_CHILD_S = 0.05
 _SAY_AGAIN_S = 600.0
 
 
@@ -51,6 +52,10 @@ class Pause:
         """Begin the next pause, twice as long as the one before."""
         self.until_s = time.monotonic() + max(self._next_s, at_least_s)
         self._next_s = min(2 * self._next_s, _LONGEST_PAUSE_S)
+
+    def is_longest(self) -> bool:
+        """Say whether it has grown for as long as it does."""
+        return self._next_s >= _LONGEST_PAUSE_S
 
     def urge(self) -> None:
         """Let it be short: somebody waits."""
@@ -325,6 +330,9 @@ class Worker(threading.Thread):
         except StoreUnavailable as exc:
             _log.info("put off: %s", self.address.redacted(str(exc)))
             self._compaction_pause.grow()
+            if self._compaction_pause.is_longest():  # the run's next batches are a reason again
+                del self._due[run_id]
+                self._compaction_pause.end()
             return
         except Exception:  # noqa: BLE001 - points are safe in batches; the rest must go on
             _log.exception("compaction of run %s", run_id)
@@ -333,7 +341,7 @@ class Worker(threading.Thread):
         if not is_more:
             del self._due[run_id]
         else:
-            self._compaction_pause.until_s = time.monotonic() + 0.02
+            self._compaction_pause.until_s = time.monotonic() + _LOOK_AT_CHILD_S
 
     def _close_target(self) -> None:
         if self._target is not None:
