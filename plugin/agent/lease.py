@@ -72,9 +72,10 @@ def try_take(files: AgentFiles) -> Lease | None:
             time.sleep(_PAUSE_S)
             continue
         lease = Lease(files, lock, 0)
-        if lease.is_held():  # else it was removed between the two calls
+        if lease.is_held():
             break
-        os.close(lock)
+        os.close(lock)  # it was removed between the two calls
+    os.ftruncate(lock, 0)  # what it says is about somebody who is dead
     lease.fencing = next_fencing(files)
     holder = {
         "pid": os.getpid(),
@@ -82,7 +83,6 @@ def try_take(files: AgentFiles) -> Lease | None:
         "started_ms": time.time_ns() // 1_000_000,
         "version": __version__,
     }
-    os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps(holder).encode(), 0)
     return lease
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -115,11 +116,15 @@ class Trainings:
 def kill_at_random_moments(trainings: Trainings, n_kills: int, seed: int) -> None:
     rng = random.Random(seed)
     spool = trainings.spool
-    for _ in range(n_kills):
+    killed = set()
+    while len(killed) < n_kills:
         pid = wait_until(lambda: _ensured(spool), "an agent")
         # From its start, its first connections included, to the middle of a long drain.
         time.sleep(rng.choice([rng.random() * 0.2, rng.random() * 1.2]))
-        os.kill(pid, signal.SIGKILL)
+        # The lock names the one before for an instant.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
 
 
 def _ensured(spool: Spool) -> int | None:
@@ -130,7 +135,7 @@ def _ensured(spool: Spool) -> int | None:
 
 @pytest.mark.parametrize(
     ("seed", "n_kills"),
-    [(1, 8), pytest.param(2, 100, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
+    [(1, 4), (5, 4), pytest.param(2, 100, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
 )
 def test_an_agent_killed_at_random_moments(
     spool: Spool, database: Database, seed: int, n_kills: int
@@ -169,8 +174,8 @@ def site_of(trace: str) -> str | None:
         return None
     name, arguments = calls[-1]
     files = re.findall(r'[<"]([^<>"]*/[^<>"]*)[>"]', arguments)
-    file = re.sub(r"[0-9a-f]{20,32}", "ID", Path(files[0]).name) if files else "?"
-    return f"{name} {file}"
+    file = re.sub(r"[0-9a-f]{20,32}", "ID", Path(files[0]).name) if files else "(a pipe)"
+    return f"{name} (the database's folder)" if file.isdigit() else f"{name} {file}"
 
 
 CALLS = ("pwrite64", "rename", "fdatasync", "unlink", "write")
@@ -210,7 +215,7 @@ def test_two_hundred_kills_inside_writes_with_the_hits_at_each_site(
             trainings = Trainings(spool, database, 1, ensure="no")
             for _ in range(10):
                 kill_agents(spool)
-                call = rng.choice(CALLS)
+                call = rng.choice(("pwrite64", *CALLS))
                 when = rng.randint(1, 40 if call == "pwrite64" else 6)
                 site = kill_inside(spool, folder / "trace", call, when)
                 if site is not None:
@@ -219,4 +224,4 @@ def test_two_hundred_kills_inside_writes_with_the_hits_at_each_site(
             trainings.finish()
         shutil.rmtree(folder)
     RESULTS.write_text(json.dumps(dict(sorted(sites.items())), indent=2) + "\n")
-    assert sum(n for site, n in sites.items() if site.startswith("pwrite64 a.db")) >= 50
+    assert sum(n for site, n in sites.items() if " a.db" in site) >= 80
