@@ -6,6 +6,7 @@
     weir_rollup     a metric's buckets within one chunk, at one resolution
     weir_journal    how far each journal has been applied, which makes that exactly once
     weir_heartbeat  runs that a process answers for: when it was last seen, what Weir said of it
+    weir_lease      work that one of many servers does: which, and until when
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -107,6 +108,15 @@ heartbeat = sa.Table(
     sa.Column("at_ms", sa.BigInteger, nullable=True),
     sa.Column("provisional_status", sa.String(20), nullable=True),
     sa.Column("provisional_by", sa.String(16), nullable=True),
+)
+
+lease = sa.Table(
+    "weir_lease",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.Column("until_ms", sa.BigInteger, nullable=False),
 )
 
 # MLflow's own, by the columns used here.

@@ -56,6 +56,11 @@ def pick_environment(names: Collection[str], prefixes: tuple[str, ...] = ()) -> 
     }
 
 
+def foreign(name: str) -> str | None:
+    """Return a variable that is not ours (MLflow's own), None where it is unset or empty."""
+    return os.environ.get(name) or None
+
+
 def switch(text: str) -> bool:
     """Parse on/off, 1/0, true/false, yes/no."""
     lowered = text.strip().lower()
@@ -134,6 +139,12 @@ EXIT_WAIT_SECONDS = Setting[float | None](
     "Longest time the end of a process waits for delivery, instead of 60 s (10 s while the store "
     "does not answer).",
 )
+HEARTBEAT_TIMEOUT_SECONDS = Setting(
+    "WEIR_HEARTBEAT_TIMEOUT_SECONDS",
+    300.0,
+    seconds,
+    "Silence after which a server marks a run as failed whose process sent heartbeats.",
+)
 HOME = Setting(
     "WEIR_HOME", "", str, "Folder that `weir:` keeps its files in, instead of the current one."
 )
@@ -167,6 +178,12 @@ STOCK_SAMPLING = Setting(
     switch,
     "1 makes MLflow's bulk-interval call choose the points stock MLflow would choose.",
 )
+UI = Setting(
+    "WEIR_UI",
+    True,
+    switch,
+    "off keeps Weir's routes and pages out of `mlflow server`.",
+)
 WRITE_DEADLINE_SECONDS = Setting(
     "WEIR_WRITE_DEADLINE_SECONDS",
     60.0,
@@ -179,11 +196,13 @@ ALL: tuple[Setting[Any], ...] = (
     CLIENT,
     DISABLE,
     EXIT_WAIT_SECONDS,
+    HEARTBEAT_TIMEOUT_SECONDS,
     HOME,
     JOURNAL_SYNC_SECONDS,
     SPOOL,
     SPOOL_MAX_BYTES,
     SPOOL_MEMORY_BYTES,
     STOCK_SAMPLING,
+    UI,
     WRITE_DEADLINE_SECONDS,
 )

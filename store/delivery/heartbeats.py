@@ -101,6 +101,12 @@ def is_provisional(connection: sa.Connection, run_id: str, status: str) -> bool:
     return noted is not None and noted == status
 
 
+def was_lost(connection: sa.Connection, run_id: str) -> bool:
+    """Say whether a time-out of the heartbeat has ended a run."""
+    by = sa.select(_columns.provisional_by).where(_columns.run_uuid == run_id)
+    return connection.execute(by).scalar() == "timeout"
+
+
 def revive(connection: sa.Connection, run_id: str) -> None:
     """Let a run that Weir had ended run again."""
     connection.execute(

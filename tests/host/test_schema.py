@@ -21,7 +21,7 @@ from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.delivery import heartbeats, mlflow_tables
 from mlflow_weir.store.delivery.apply import apply
 from mlflow_weir.store.delivery.records import encode_points
-from mlflow_weir.store.runs import indexes
+from mlflow_weir.store.runs import indexes, node_lost
 from mlflow_weir.store.tracking_store import WeirStore
 
 pytestmark = pytest.mark.slow
@@ -46,6 +46,7 @@ def filled_run(store: Any) -> str:
     outcome = apply(store.engine, "a" * 32, 1, 0, len(again), [again])
     assert outcome.n_points == 1
     assert heartbeats.beat(store.engine, [run_id], "a" * 32, "here", 1) == []
+    assert node_lost.mark_lost(store.engine, "a", now_ms=1, timeout_ms=1, lease_ms=1) == []
     return run_id
 
 

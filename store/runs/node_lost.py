@@ -1,0 +1,118 @@
+"""Runs whose machine gave no sign of life: they are marked as failed, and why.
+
+One of all servers on a database does it at a time: whoever holds the lease, which is read and
+renewed in the transaction that marks. What is judged is a run with heartbeats, never one without:
+nobody has promised to answer for that. And heartbeats are missed only while somebody could have
+received them, so a run is given its whole time again after the servers were all away
+(``since_ms`` of the lease).
+
+A heartbeat that comes after all undoes it (``heartbeats.beat``), unless somebody has given the run
+another status meanwhile.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import sqlalchemy as sa
+
+from mlflow_weir.store import schema
+from mlflow_weir.store.delivery import heartbeats
+from mlflow_weir.store.delivery import mlflow_tables as tables
+from mlflow_weir.store.delivery.connection import transaction
+from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG
+
+_LEASE = "node-lost"
+_MAX_AT_ONCE = 500
+_columns = schema.heartbeat.c
+_lease = schema.lease.c
+
+
+def mark_lost(
+    engine: sa.Engine, holder: str, *, now_ms: int, timeout_ms: int, lease_ms: int
+) -> list[str]:
+    """Mark runs as failed that were not heard of for too long, if the lease is ours to take.
+
+    Args:
+        engine: Of the tracking database.
+        holder: Who asks, by a name no other process has; at most 64 characters.
+        now_ms: Wall time.
+        timeout_ms: How long a run may be silent.
+        lease_ms: How long nobody else is to look, should we not come back.
+
+    Returns:
+        The runs that were marked.
+
+    Raises:
+        StoreUnavailable: Nothing was done.
+    """
+    with transaction(engine) as connection:
+        since_ms = _take_lease(connection, holder, now_ms, lease_ms)
+        if since_ms is None or now_ms - since_ms < timeout_ms:
+            return []
+        before_ms = now_ms - timeout_ms
+        silent = connection.execute(
+            sa.select(_columns.run_uuid)
+            .join(tables.runs, tables.runs.c.run_uuid == _columns.run_uuid)
+            .where(
+                _columns.at_ms < before_ms,
+                tables.runs.c.status == "RUNNING",
+                tables.runs.c.lifecycle_stage == tables.ACTIVE,
+            )
+            .order_by(_columns.run_uuid)
+            .limit(_MAX_AT_ONCE)
+        ).scalars()
+        # In the order in which heartbeats lock them too, and looked at again under the lock.
+        locked = connection.execute(
+            sa.select(_columns.run_uuid, _columns.at_ms)
+            .where(_columns.run_uuid.in_(silent.all()), _columns.at_ms < before_ms)
+            .order_by(_columns.run_uuid)
+            .with_for_update()
+        )
+        return [row.run_uuid for row in locked.all() if _mark(connection, row.run_uuid, row.at_ms)]
+
+
+def _take_lease(connection: sa.Connection, holder: str, now_ms: int, lease_ms: int) -> int | None:
+    """Take or renew the lease; return since when it was held by somebody, None if not by us."""
+    found = connection.execute(
+        sa.select(schema.lease).where(_lease.name == _LEASE).with_for_update()
+    ).one_or_none()
+    if found is None:
+        values = {"holder": holder, "since_ms": now_ms, "until_ms": now_ms + lease_ms}
+        try:
+            with connection.begin_nested():
+                connection.execute(sa.insert(schema.lease).values(name=_LEASE, **values))
+        except sa.exc.IntegrityError:
+            return None  # another one has made it in the same moment
+        return now_ms
+    if found.holder != holder and now_ms <= found.until_ms:
+        return None
+    # The next holder comes within one more term, if there is any.
+    since_ms: int = found.since_ms if now_ms <= found.until_ms + lease_ms else now_ms
+    connection.execute(
+        sa.update(schema.lease)
+        .where(_lease.name == _LEASE)
+        .values(holder=holder, since_ms=since_ms, until_ms=now_ms + lease_ms)
+    )
+    return since_ms
+
+
+def _mark(connection: sa.Connection, run_id: str, at_ms: int) -> bool:
+    runs, tags = tables.runs.c, tables.tags.c
+    ended = connection.execute(
+        sa.update(tables.runs)
+        .where(runs.run_uuid == run_id, runs.status == "RUNNING")
+        .values(status="FAILED", end_time=at_ms)
+    )
+    if not ended.rowcount:
+        return False
+    last = datetime.fromtimestamp(at_ms / 1000, timezone.utc).isoformat(" ", "seconds")
+    cause = f"node lost: no sign of life since {last}"
+    connection.execute(
+        sa.delete(tables.tags).where(tags.run_uuid == run_id, tags.key == EXIT_CAUSE_TAG)
+    )
+    connection.execute(
+        sa.insert(tables.tags).values(key=EXIT_CAUSE_TAG, value=cause, run_uuid=run_id)
+    )
+    heartbeats.set_provisional(connection, run_id, "FAILED", by="timeout")
+    return True
