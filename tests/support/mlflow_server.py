@@ -51,11 +51,15 @@ class ServerSpec:
         arguments: What follows ``mlflow``, without host, port and workers.
         folder: Its current directory, which must exist.
         variables: Environment variables on top of the test's; MLflow's own are taken out first.
+        workers: Number of worker processes.
+        prefix: What ``--static-prefix`` says.
     """
 
     arguments: Sequence[str]
     folder: Path
     variables: Sequence[tuple[str, str]] = ()
+    workers: int = 1
+    prefix: str = ""
 
 
 @contextlib.contextmanager
@@ -63,8 +67,8 @@ def start_servers(*specs: ServerSpec) -> Iterator[list[ServerProcess]]:
     """Run the servers until the block ends; yield them in order once all of them answer."""
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(_process(spec)) for spec in specs]
-        for server, process in started:
-            _wait_for_health(server, process)
+        for spec, (server, process) in zip(specs, started, strict=True):
+            _wait_for_health(server, process, spec.prefix)
         yield [server for server, _ in started]
 
 
@@ -87,7 +91,9 @@ def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, subprocess.Popen
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "mlflow", *spec.arguments),
-                *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--workers", str(spec.workers)),
+                *(("--static-prefix", spec.prefix) if spec.prefix else ()),
             ],
             cwd=spec.folder,
             env=environment,
@@ -124,11 +130,11 @@ def _signal_group(group: int, signum: int) -> bool:
     return True
 
 
-def _wait_for_health(server: ServerProcess, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_health(server: ServerProcess, process: subprocess.Popen[bytes], prefix: str) -> None:
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{server.address}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{server.address}{prefix}/health", timeout=5) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -1,0 +1,504 @@
+"""Every route of ours: without credentials, with another's, from another site, undeclared.
+
+The routes are read from the blueprint itself, so that one that is added without a case here fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import flask
+import pytest
+import sqlalchemy as sa
+from mlflow import MlflowClient
+
+from databases import DatabaseServer
+from mlflow_server import ServerProcess, ServerSpec, start_servers
+from mlflow_weir.ui_extensions import access, api
+from senders import Answer, Sender, User, call, create_run, new_id, operation, points
+
+ADMIN = User("admin", "an administrator's 1st password")
+ALICE = User("alice", "alice's own 1st password")
+BOB = User("bob", "bob's own 1st password")
+WRONG = User("alice", "not alice's password")
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow warns about itself.
+    pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),
+]
+
+
+class Servers(NamedTuple):
+    """Ways to be let in."""
+
+    auth: ServerProcess
+    auth_workspaces: ServerProcess
+    asking: ServerProcess
+    silent: ServerProcess
+
+
+# Two apps of somebody else's: one that decides where Flask asks, one around it.
+FOREIGN_APPS = """
+import flask
+from mlflow.server import app
+
+def nobody_writes():
+    if flask.request.path == "/health":
+        return None
+    if flask.request.headers.get("X-Who") is None:
+        return "who?", 401
+    if flask.request.path.endswith("/runs/update"):
+        return "no", 403
+
+def asking():
+    app.before_request(nobody_writes)
+    return app
+
+def silent():
+    inner = app.wsgi_app
+    def guarded(environ, start_response):
+        if "HTTP_X_WHO" not in environ and environ["PATH_INFO"] != "/health":
+            start_response("401 Unauthorized", [])
+            return [b"who?"]
+        return inner(environ, start_response)
+    app.wsgi_app = guarded
+    return app
+"""
+ENTRY_POINTS = "[mlflow.app]\nasking = foreign_apps:asking\nsilent = foreign_apps:silent\n"
+
+
+@pytest.fixture(scope="module")
+def databases_of(sqlite_folder: DatabaseServer) -> dict[str, str]:
+    return {name: sqlite_folder.new_mlflow_database() for name in Servers._fields}
+
+
+@pytest.fixture(scope="module")
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, databases_of: dict[str, str]
+) -> Iterator[Servers]:
+    folder = {name: tmp_path_factory.mktemp(name) for name in databases_of}
+    foreign = tmp_path_factory.mktemp("foreign")
+    (foreign / "foreign_apps.py").write_text(FOREIGN_APPS)
+    (foreign / "foreign_apps-1.dist-info").mkdir()
+    (foreign / "foreign_apps-1.dist-info" / "METADATA").write_text(
+        "Name: foreign-apps\nVersion: 1\n"
+    )
+    (foreign / "foreign_apps-1.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
+    specs = []
+    for name, url in databases_of.items():
+        arguments = ["server", "--backend-store-uri", url.replace("sqlite:", "sqlite+weir:")]
+        variables = [("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")]
+        if name.startswith("auth"):
+            config = folder[name] / "auth.ini"
+            config.write_text(
+                "[mlflow]\ndefault_permission = READ\n"
+                f"database_uri = sqlite:///{folder[name]}/auth.db\n"
+                f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
+                "authorization_function = "
+                "mlflow.server.auth:authenticate_request_basic_auth\n"
+            )
+            arguments += ["--app-name", "basic-auth"]
+            variables += [
+                ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
+                ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+            ]
+        if name == "auth_workspaces":
+            arguments += ["--enable-workspaces", "--gunicorn-opts", "--timeout 60"]
+        if not name.startswith("auth"):
+            arguments += ["--app-name", name, "--gunicorn-opts", "--timeout 60"]
+            variables.append(("PYTHONPATH", str(foreign)))
+        specs.append(ServerSpec(arguments, folder[name], tuple(variables)))
+    with start_servers(*specs) as started:
+        found = Servers(*started)
+        for server in (found.auth, found.auth_workspaces):
+            for user in (ALICE, BOB):
+                body = {"username": user.name, "password": user.password}
+                answer = call(server, "POST", "/api/2.0/mlflow/users/create", body, user=ADMIN)
+                assert answer.status == 200, answer
+        yield found
+
+
+def routes() -> list[tuple[str, str, str]]:
+    """Return endpoint, method and path of every route of ours."""
+    app = flask.Flask("walked")
+    app.register_blueprint(api.blueprint())
+    return [
+        (rule.endpoint, method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint != "static"
+        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"})
+    ]
+
+
+def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, dict[str, str]]:
+    """Return a request that the route takes from whom it may."""
+    if endpoint == "weir.info":
+        return None, {}
+    if endpoint == "weir.ingest":
+        return Sender(server).request([create_run(new_id())])
+    if endpoint == "weir.heartbeat":
+        body = f'{{"journal": "{new_id()}", "runs": []}}'
+        return body.encode(), {"Content-Type": "application/json"}
+    raise AssertionError(f"{endpoint} has no case in this test")
+
+
+ALL_ROUTES = pytest.mark.parametrize(
+    ("endpoint", "method", "path"), routes(), ids=[f"{m} {p}" for _, m, p in routes()]
+)
+
+
+def count_rows(database: str, table: str) -> int:
+    engine = sa.create_engine(database)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar()
+    finally:
+        engine.dispose()
+    return int(found or 0)
+
+
+@ALL_ROUTES
+def test_nobody_gets_in_without_credentials(
+    endpoint: str, method: str, path: str, servers: Servers, databases_of: dict[str, str]
+) -> None:
+    for name in ("auth", "auth_workspaces"):
+        server = getattr(servers, name)
+        runs = count_rows(databases_of[name], "runs")
+        body, headers = valid_request(endpoint, server)
+        for user in (None, WRONG, User("nobody", "x")):
+            answer = call(server, method, path, body, headers, user)
+            assert answer.status == 401, answer
+        for odd in (
+            f"/{path}",
+            f"{path}/",
+            f"/static-files/..{path}",
+            path.replace("weir", "%77eir"),
+        ):
+            assert call(server, method, odd, body, headers).status in {
+                301,
+                308,
+                400,
+                401,
+                404,
+                405,
+            }, odd
+        assert call(server, method, path, body, headers, ADMIN).status == 200
+        assert count_rows(databases_of[name], "runs") <= runs + 1
+
+
+@ALL_ROUTES
+def test_pages_of_other_sites_change_nothing(
+    endpoint: str, method: str, path: str, servers: Servers
+) -> None:
+    if method == "GET":
+        pytest.skip("it changes nothing")
+    body, headers = valid_request(endpoint, servers.auth)
+    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
+        answer = call(servers.auth, method, path, body, {**headers, "Origin": origin}, ALICE)
+        assert answer.status == 403, (origin, answer)
+    # What a form can send without being asked.
+    for form in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        answer = call(servers.auth, method, path, body, {**headers, "Content-Type": form}, ALICE)
+        assert answer.status == 415, (form, answer)
+    assert call(servers.auth, "GET", path, None, {}, ALICE).status in {403, 405}
+
+
+@ALL_ROUTES
+def test_hosts_of_others_are_refused(
+    endpoint: str, method: str, path: str, servers: Servers
+) -> None:
+    body, headers = valid_request(endpoint, servers.auth)
+    answer = call(servers.auth, method, path, body, {**headers, "Host": "evil.example"}, ALICE)
+    assert answer.status == 403
+
+
+@ALL_ROUTES
+def test_an_app_that_decides_where_it_is_not_asked_keeps_everybody_out(
+    endpoint: str, method: str, path: str, servers: Servers
+) -> None:
+    who = {"X-Who": "somebody"}
+    body, headers = valid_request(endpoint, servers.silent)
+    assert call(servers.silent, method, path, body, headers).status == 401
+    answer = call(servers.silent, method, path, body, {**headers, **who})
+    assert answer.status == 403, answer
+    assert call(servers.asking, method, path, body, headers).status == 401
+    assert call(servers.asking, method, path, body, {**headers, **who}).status == 200
+
+
+def test_a_route_that_is_not_declared_is_forbidden() -> None:
+    blueprint = api.blueprint()
+
+    @blueprint.route("/forgotten")
+    def forgotten() -> str:
+        return "everything"
+
+    app = flask.Flask("undeclared")
+    app.register_blueprint(blueprint)
+    answer = app.test_client().get(f"{access.PREFIX}/forgotten")
+    assert (answer.status_code, answer.get_json()) == (403, {"error": "not permitted"})
+    with pytest.raises(ValueError, match="content type"):
+        access.route(blueprint, "/x", "POST")(forgotten)
+
+
+class Mine(NamedTuple):
+    """What alice has on a server."""
+
+    sender: Sender
+    experiment_id: str
+    run_id: str
+    model_id: str
+
+
+@pytest.fixture
+def mine(servers: Servers) -> Mine:
+    sender, run_id, model_id = Sender(servers.auth, ALICE), new_id(), f"m-{new_id()}"
+    answer = sender.send(
+        operation(
+            "create_experiment", experiment_id="e", name=f"alice's {run_id}", at_ms=1, tags=[]
+        ),
+        create_run(run_id, "e"),
+        operation(
+            "create_logged_model",
+            model_id=model_id,
+            experiment_id="e",
+            name="net",
+            source_run_id=run_id,
+            at_ms=1,
+        ),
+        operation("log_outputs", run_id=run_id, models=[[model_id, 0]]),
+        operation("log_params", run_id=run_id, params=[["lr", "1"]]),
+        *points(run_id, "m", [1.0]),
+    )
+    assert answer["rejected"] == []
+    return Mine(sender, answer["aliases"]["e"], run_id, model_id)
+
+
+def state(server: ServerProcess, mine: Mine) -> Any:
+    """Return what MLflow says of alice's things."""
+    answers: list[Answer] = [
+        call(server, "GET", f"/api/2.0/mlflow/{path}", user=ADMIN)
+        for path in (
+            f"runs/get?run_id={mine.run_id}",
+            f"experiments/get?experiment_id={mine.experiment_id}",
+            f"logged-models/{mine.model_id}",
+            f"metrics/get-history?run_id={mine.run_id}&metric_key=m",
+        )
+    ]
+    assert [answer.status for answer in answers] == [200] * 4
+    return [answer.body for answer in answers]
+
+
+def attempts(mine: Mine) -> dict[str, bytes]:
+    """Return a record of every kind against what is alice's."""
+    run, model, experiment = mine.run_id, mine.model_id, mine.experiment_id
+    metric = {"key": "x", "value": 1.0, "timestamp": 1, "step": 1}
+    return {
+        "points": points(run, "m", [9.0], 5)[0],
+        "create_run": create_run(run, experiment),
+        "create_run in it": create_run(new_id(), experiment),
+        "create_run by alias": create_run(new_id(), "e"),
+        "update_run": operation("update_run", run_id=run, status="FAILED", end_time=1),
+        "revival": operation("update_run", run_id=run, is_revival=True),
+        "log_params": operation("log_params", run_id=run, params=[["a", "b"]]),
+        "set_tags": operation("set_tags", run_id=run, tags=[["a", "b"]]),
+        "delete_tag": operation("delete_tag", run_id=run, key="mlflow.runName"),
+        "set_experiment_tag": operation(
+            "set_experiment_tag", experiment_id=experiment, key="a", value="b"
+        ),
+        "log_inputs": operation("log_inputs", run_id=run, datasets=[], models=[model]),
+        "log_outputs": operation("log_outputs", run_id=run, models=[[f"m-{new_id()}", 0]]),
+        "model_metrics": operation(
+            "model_metrics", run_id=run, metrics=[{**metric, "model_id": model}]
+        ),
+        "create_logged_model": operation(
+            "create_logged_model", model_id=model, experiment_id=experiment, name="n", at_ms=1
+        ),
+        "create_logged_model in it": operation(
+            "create_logged_model",
+            model_id=f"m-{new_id()}",
+            experiment_id=experiment,
+            name="n",
+            at_ms=1,
+        ),
+        "finalize_logged_model": operation(
+            "finalize_logged_model", model_id=model, status="FAILED", at_ms=1
+        ),
+        "set_logged_model_tags": operation(
+            "set_logged_model_tags", model_id=model, tags=[["a", "b"]]
+        ),
+        "delete_logged_model_tag": operation("delete_logged_model_tag", model_id=model, key="a"),
+        "log_logged_model_params": operation(
+            "log_logged_model_params", model_id=model, params=[["a", "b"]]
+        ),
+        "own_run": operation("own_run", run_id=run, how="fluent"),
+        "exit": operation("exit", run_id=run, status="FAILED", cause="bob says so"),
+        "points_dropped": operation("points_dropped", run_id=run, n=5),
+    }
+
+
+def test_every_operation_is_tried() -> None:
+    from mlflow_weir.store.delivery import records
+
+    tried = {name.partition(" ")[0] for name in attempts(Mine(None, "1", new_id(), "m"))}  # type: ignore[arg-type]
+    assert tried - {"points", "revival"} == set(records.OPERATIONS) - {"create_experiment"}
+
+
+def test_another_users_records_are_refused_each_alone(servers: Servers, mine: Mine) -> None:
+    before = state(servers.auth, mine)
+    bob, own_run = Sender(servers.auth, BOB), new_id()
+    bob.send(
+        operation("create_experiment", experiment_id="b", name=new_id(), at_ms=1, tags=[]),
+        create_run(own_run, "b"),
+    )
+    for name, record in attempts(mine).items():
+        answer = bob.send(record, *points(own_run, "m", [1.0], bob.position))
+        assert answer["n_points"] == 1, name
+        (rejected,) = answer["rejected"]
+        expected = "does not exist" if name == "create_run by alias" else "not permitted"
+        assert expected in rejected["reason"], (name, rejected)
+    assert bob.beat(mine.run_id, own_run)["runs"] == [own_run]
+    # By bob's own run into alice's model.
+    metric = {"key": "x", "value": 1.0, "timestamp": 1, "step": 1, "model_id": mine.model_id}
+    for record in (
+        operation("model_metrics", run_id=own_run, metrics=[metric]),
+        operation("log_outputs", run_id=own_run, models=[[mine.model_id, 0]]),
+        operation("log_inputs", run_id=own_run, datasets=[], models=[mine.model_id]),
+    ):
+        assert bob.rejections(record) == ["not permitted"]
+    assert state(servers.auth, mine) == before
+    # What is not there is told from what is not his by nobody.
+    assert bob.rejections(*points(new_id(), "m", [1.0])) == ["not permitted"]
+
+
+def test_a_run_id_that_another_takes_first_is_not_attached_to(servers: Servers) -> None:
+    """Both choose the same id and send at once, often; points end where their run was created."""
+    alice, bob = Sender(servers.auth, ALICE), Sender(servers.auth, BOB)
+    homes = {}
+    for sender in (alice, bob):
+        answer = sender.send(
+            operation("create_experiment", experiment_id="e", name=new_id(), at_ms=1, tags=[])
+        )
+        homes[sender.journal_id] = answer["aliases"]["e"]
+    for round_number in range(5):
+        run_id = new_id()
+        answers: dict[str, dict[str, Any]] = {}
+        together = threading.Barrier(2)
+
+        def race(sender: Sender, key: str, run_id: str, together: threading.Barrier) -> None:
+            together.wait()
+            answers[sender.journal_id] = sender.send(  # noqa: B023 - joined in this turn
+                create_run(run_id, "e"), *points(run_id, key, [1.0])
+            )
+
+        threads = [
+            threading.Thread(target=race, args=(sender, key, run_id, together))
+            for sender, key in ((alice, "alice"), (bob, "bob"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        shown = call(servers.auth, "GET", f"/api/2.0/mlflow/runs/get?run_id={run_id}", user=ADMIN)
+        run = shown.body["run"]
+        keys = [metric["key"] for metric in run["data"]["metrics"]]
+        winner = alice if run["info"]["experiment_id"] == homes[alice.journal_id] else bob
+        assert keys == ["alice" if winner is alice else "bob"], round_number
+        assert answers[winner.journal_id]["rejected"] == []
+        loser = bob if winner is alice else alice
+        assert len(answers[loser.journal_id]["rejected"]) == 2
+
+
+def test_a_journal_is_its_first_senders(servers: Servers, mine: Mine) -> None:
+    stolen = Sender(servers.auth, BOB, journal_id=mine.sender.journal_id)
+    for start in (0, mine.sender.position):
+        answer = stolen.post(*stolen.request([create_run(new_id())], start))
+        assert answer.status == 403, answer
+    assert mine.sender.rejections(*points(mine.run_id, "m", [2.0], 1)) == []
+
+
+def test_a_permission_that_is_taken_away_ends_the_deliveries(servers: Servers, mine: Mine) -> None:
+    assert mine.sender.rejections(*points(mine.run_id, "m", [2.0], 1)) == []
+    body = {
+        "username": ALICE.name,
+        "resource_type": "experiment",
+        "resource_id": mine.experiment_id,
+    }
+    path = "/api/3.0/mlflow/users/permissions/revoke"
+    answer = call(servers.auth, "POST", path, body, user=ADMIN)
+    if answer.status == 404:  # MLflow before 3.17
+        path = "/api/2.0/mlflow/experiments/permissions/delete"
+        body = {"username": ALICE.name, "experiment_id": mine.experiment_id}
+        answer = call(servers.auth, "DELETE", path, body, user=ADMIN)
+    assert answer.status == 200, answer
+    assert mine.sender.rejections(*points(mine.run_id, "m", [3.0], 2)) == ["not permitted"]
+
+
+def test_an_experiment_that_one_may_not_see_gives_no_alias(servers: Servers, mine: Mine) -> None:
+    name = f"hidden {new_id()}"
+    alice = Sender(servers.auth, ALICE)
+    created = operation("create_experiment", experiment_id="h", name=name, at_ms=1, tags=[])
+    experiment_id = alice.send(created)["aliases"]["h"]
+    body = {"username": BOB.name, "experiment_id": experiment_id, "permission": "NO_PERMISSIONS"}
+    path = "/api/2.0/mlflow/experiments/permissions/create"
+    answer = call(servers.auth, "POST", path, body, user=ADMIN)
+    if answer.status == 404:  # since MLflow 3.17
+        path = "/api/3.0/mlflow/users/permissions/grant"
+        del body["experiment_id"]
+        body |= {
+            "resource_type": "experiment",
+            "resource_id": experiment_id,
+            "permission": "DENY",
+        }
+        answer = call(servers.auth, "POST", path, body, user=ADMIN)
+    assert answer.status == 200, answer
+    bob = Sender(servers.auth, BOB)
+    told = bob.send(
+        created, create_run(new_id(), "h"), create_run(new_id(), "?", experiment_name=name)
+    )
+    assert told["aliases"] == {}
+    assert told["rejected"][0]["reason"] == "not permitted"
+    assert len(told["rejected"]) == 3
+
+
+def test_with_workspaces_one_creates_only_where_one_may(servers: Servers) -> None:
+    server, header = servers.auth_workspaces, {"X-MLFLOW-WORKSPACE": "team-a"}
+    call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-a"}, user=ADMIN)
+    sender, name = Sender(server, ALICE, headers=header), f"in team-a {new_id()}"
+    created = operation("create_experiment", experiment_id="e", name=name, at_ms=1, tags=[])
+    assert sender.rejections(created) == ["not permitted"]
+    admin, run_id = Sender(server, ADMIN, headers=header), new_id()
+    answer = admin.send(created, create_run(run_id, "e"))
+    assert answer["rejected"] == []
+    for record in (*points(run_id, "m", [1.0]), create_run(new_id(), answer["aliases"]["e"])):
+        assert len(sender.rejections(record)) == 1
+        assert len(Sender(server, ALICE).rejections(record)) == 1
+    assert sender.beat(run_id)["runs"] == []
+
+
+def test_the_foreign_app_that_can_be_asked_is_asked_for_each_run(servers: Servers) -> None:
+    sender = Sender(servers.asking, headers={"X-Who": "somebody"})
+    run_id = new_id()
+    assert sender.rejections(create_run(run_id), *points(run_id, "m", [1.0])) == []
+    assert "not permitted" in sender.rejections(*points(run_id, "m", [1.0], 1))[0]
+
+
+def test_mlflows_own_client_logs_as_before_under_basic_auth(
+    servers: Servers, mine: Mine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", ALICE.name)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ALICE.password)
+    client = MlflowClient(servers.auth.address)
+    run = client.create_run(mine.experiment_id)
+    client.log_metric(run.info.run_id, "m", 1.0)
+    assert client.get_run(run.info.run_id).data.metrics == {"m": 1.0}
+
+
+def test_answers_are_no_page_whatever_was_sent(mine: Mine) -> None:
+    sender = mine.sender
+    answer = sender.post(*sender.request([create_run("<script>", mine.experiment_id)]))
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "not 32 hexadecimal digits" in answer.body["rejected"][0]["reason"]

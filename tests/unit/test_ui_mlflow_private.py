@@ -1,0 +1,131 @@
+"""The private names of MLflow that the server side touches are there and do what it expects."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import flask
+import pytest
+from mlflow.environment_variables import _MLFLOW_SGI_NAME
+from mlflow.exceptions import MlflowException
+from mlflow.server import auth as installed_auth
+from mlflow.server import handlers
+from mlflow.server.security_utils import get_allowed_origins_from_env, should_block_cors_request
+
+from mlflow_weir.ui_extensions import access, mlflow_private
+
+
+def test_the_functions_we_wrap_take_what_we_pass() -> None:
+    assert list(inspect.signature(installed_auth._find_validator).parameters) == ["req"]
+    assert not inspect.signature(installed_auth.authenticate_request).parameters
+    assert list(inspect.signature(handlers._add_static_prefix).parameters) == ["route"]
+    parameters = inspect.signature(handlers._get_tracking_store).parameters.values()
+    assert all(parameter.default is None for parameter in parameters)
+    assert list(inspect.signature(should_block_cors_request).parameters) == [
+        "origin",
+        "method",
+        "allowed_origins",
+    ]
+    assert get_allowed_origins_from_env() is None
+    assert installed_auth.is_auth_enabled() is False
+    assert not mlflow_private.is_auth_on()
+
+
+def test_mlflows_before_request_calls_what_we_wrap_by_its_name() -> None:
+    called = inspect.getsource(installed_auth._before_request)
+    for name in (
+        "authenticate_request()",
+        "_find_validator(request)",
+        "mlflow_authenticated_user",
+    ):
+        assert name in called
+
+
+def test_an_asgi_server_is_known_by_mlflows_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not mlflow_private.is_asgi()
+    monkeypatch.setenv(_MLFLOW_SGI_NAME.name, "uvicorn")
+    assert mlflow_private.is_asgi()
+
+
+def test_paths_get_the_static_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(handlers.STATIC_PREFIX_ENV_VAR, raising=False)
+    assert mlflow_private.static_prefixed("/x") == "/x"
+    monkeypatch.setenv(handlers.STATIC_PREFIX_ENV_VAR, "/mlf")
+    assert mlflow_private.static_prefixed("/x") == "/mlf/x"
+
+
+class FakeAuth(ModuleType):
+    """The two names of MLflow's basic-auth module that are wrapped, counting their calls."""
+
+    def __init__(self) -> None:
+        super().__init__("auth")
+        self.n_authenticated = 0
+        self.answer: object = object()
+        self.authenticate_request: Callable[[], object] = self._authenticate
+        self._find_validator: Any = lambda request: None
+
+    def _authenticate(self) -> object:
+        self.n_authenticated += 1
+        return self.answer
+
+
+def test_our_requests_are_authenticated_once_and_others_as_before() -> None:
+    auth = FakeAuth()
+    mlflow_private.join_auth(auth, access.BLUEPRINT)
+    app = flask.Flask("joined")
+    routes = flask.Blueprint(access.BLUEPRINT, "joined")
+
+    @routes.route("/ours")
+    @app.route("/stock")
+    def view() -> str:
+        return ""
+
+    app.register_blueprint(routes)
+    with app.test_request_context("/ours"):
+        assert auth.authenticate_request() is auth.authenticate_request() is auth.answer
+        assert auth.n_authenticated == 1
+        assert auth._find_validator(flask.request)() is True
+    with app.test_request_context("/stock"):
+        auth.authenticate_request()
+        auth.authenticate_request()
+        assert auth.n_authenticated == 3
+        assert auth._find_validator(flask.request) is None
+    # A refusal is no authorization, and is asked for again.
+    auth.answer = flask.Response(status=401)
+    with app.test_request_context("/ours"):
+        auth.authenticate_request()
+        auth.authenticate_request()
+    assert auth.n_authenticated == 5
+
+
+def test_names_are_held_to_mlflows_rules() -> None:
+    assert mlflow_private.metric_name_fault("loss/train") is None
+    assert "../loss" in (mlflow_private.metric_name_fault("../loss") or "")
+    assert mlflow_private.metric_name_fault("x" * 251) is not None
+    assert mlflow_private.checked_params([("lr", "1")]) == [["lr", "1"]]
+    assert len(mlflow_private.checked_tags([("k", "v" * 9_000)])[0][1]) == 8_000
+    tags = [("k", "v")]
+    dataset = {"name": "d", "digest": "1", "source_type": "t", "source": "s"}
+    mlflow_private.check_dataset(dataset, tags)
+    for fault in (
+        lambda: mlflow_private.checked_params([("../x", "1")]),
+        lambda: mlflow_private.checked_tags([("k" * 251, "1")]),
+        lambda: mlflow_private.check_experiment_tag("k" * 1_000, "1"),
+        lambda: mlflow_private.check_logged_model_name("a/b"),
+        lambda: mlflow_private.check_dataset({**dataset, "name": "d" * 1_000}, tags),
+    ):
+        with pytest.raises(MlflowException):
+            fault()
+
+
+def test_a_request_has_a_workspace_only_where_the_server_has_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_ENABLE_WORKSPACES", raising=False)
+    assert mlflow_private.request_workspace() is None
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    monkeypatch.delenv("MLFLOW_WORKSPACE", raising=False)
+    assert mlflow_private.request_workspace() == "default"

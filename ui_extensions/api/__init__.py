@@ -1,0 +1,34 @@
+"""The extension's own API, below ``/ajax-api/3.0/weir/``: one module a resource."""
+
+from __future__ import annotations
+
+import flask
+
+from mlflow_weir.errors import NotPermitted, StoreUnavailable
+from mlflow_weir.ui_extensions import access, mlflow_private
+
+_RETRY_AFTER_S = 2
+
+
+def blueprint() -> flask.Blueprint:
+    """Return all routes, each behind the guard."""
+    from mlflow_weir.ui_extensions.api import heartbeat, info, ingest
+
+    prefix = mlflow_private.static_prefixed(access.PREFIX)
+    routes = flask.Blueprint(access.BLUEPRINT, __name__, url_prefix=prefix)
+    routes.before_request(access.guard)
+    routes.register_error_handler(NotPermitted, _not_permitted)
+    routes.register_error_handler(StoreUnavailable, _unavailable)
+    for resource in (info, ingest, heartbeat):
+        resource.add_to(routes)
+    return routes
+
+
+def _not_permitted(error: NotPermitted) -> flask.Response:
+    return access.refusal(403, str(error))
+
+
+def _unavailable(error: StoreUnavailable) -> flask.Response:
+    answer = access.refusal(503, str(error))
+    answer.headers["Retry-After"] = str(_RETRY_AFTER_S)
+    return answer

@@ -1,0 +1,44 @@
+"""``POST heartbeat``: a process that answers for runs is alive.
+
+    request   {"journal": 32 hex digits, "runs": [run id, …], "host": name}
+    200       {"runs": those that were noted, "revived": those that a time-out had ended}
+
+A run that is not there, or not the caller's to edit, is left out without a word.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import flask
+
+from mlflow_weir.store.delivery import heartbeats
+from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.ui_extensions import access, deliveries, review
+
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_MAX_BYTES = 1 << 20
+
+
+def add_to(routes: flask.Blueprint) -> None:
+    """Add the route."""
+
+    @access.route(routes, "/heartbeat", "POST", content_type="application/json")
+    def heartbeat() -> flask.Response:
+        engine = deliveries.engine()
+        flask.request.max_content_length = _MAX_BYTES
+        found = flask.request.get_json(silent=True)
+        if not isinstance(found, dict):
+            return access.refusal(400, "not a JSON object")
+        try:
+            fields = Fields(found)
+            journal_id, host = fields.text("journal"), fields.text_or_none("host") or ""
+            run_ids = fields.texts("runs")
+        except Refused as exc:
+            return access.refusal(400, str(exc))
+        if not all(_ID.match(one) for one in [journal_id, *run_ids]):
+            return access.refusal(400, "an id that is not 32 hexadecimal digits")
+        mine = review.runs_to_edit(engine, access.Access(), run_ids)
+        revived = heartbeats.beat(engine, mine, journal_id, host, time.time_ns() // 1_000_000)
+        return flask.jsonify({"runs": mine, "revived": revived})

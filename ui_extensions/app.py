@@ -1,0 +1,48 @@
+"""Puts the extension on MLflow's server app, whichever it is.
+
+MLflow has one Flask app (``mlflow.server.app``), under plain ``mlflow server``, under
+``--app-name basic-auth`` and under other apps alike, and mounts it behind FastAPI where uvicorn
+serves. So the extension is a Flask blueprint on it: under gunicorn and waitress there is nothing
+else, and a FastAPI route added late would be open to everybody. ``plugin/entry_points.py`` calls
+``install`` and ``join_auth`` when MLflow has imported the modules they are about, in a server on a
+Weir store; ``create_app`` is what ``mlflow server --app-name weir`` asks for.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mlflow_weir.settings import HEARTBEAT_TIMEOUT_SECONDS
+from mlflow_weir.ui_extensions import access, housekeeping, mlflow_private
+from mlflow_weir.ui_extensions.api import blueprint
+
+if TYPE_CHECKING:
+    import flask
+
+
+def install(app: flask.Flask) -> None:
+    """Add the extension's routes to the server's app, once."""
+    if access.BLUEPRINT in app.blueprints:
+        return
+    HEARTBEAT_TIMEOUT_SECONDS.get()  # a value that cannot work is told now
+    app.register_blueprint(blueprint())
+    if mlflow_private.is_serving():
+        housekeeping.start()
+
+
+def join_auth(auth: ModuleType) -> None:
+    """Let MLflow's basic-auth app authenticate the extension's routes."""
+    mlflow_private.join_auth(auth, access.BLUEPRINT)
+
+
+def create_app() -> Any:
+    """Build MLflow's server app with the extension on it, for ``--app-name weir``."""
+    from mlflow.server import app
+
+    install(app)
+    if not mlflow_private.is_asgi():
+        return app
+    from mlflow.server.fastapi_app import create_fastapi_app
+
+    return create_fastapi_app(app)
