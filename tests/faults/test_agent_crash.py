@@ -116,7 +116,7 @@ class Trainings:
 def kill_at_random_moments(trainings: Trainings, n_kills: int, seed: int) -> None:
     rng = random.Random(seed)
     spool = trainings.spool
-    killed = set()
+    killed: set[int] = set()
     while len(killed) < n_kills:
         pid = wait_until(lambda: _ensured(spool), "an agent")
         # From its start, its first connections included, to the middle of a long drain.
