@@ -1,4 +1,4 @@
-"""Deliveries to real servers: plain, on PostgreSQL with two gunicorn workers, with workspaces.
+"""Deliveries to real servers, most with two workers: uvicorn, gunicorn, prefix, workspaces.
 
 What a caller may not do is in tests/security/test_routes.py.
 """
@@ -43,6 +43,7 @@ class Servers(NamedTuple):
     plain: ServerProcess
     postgres: ServerProcess
     workspaces: ServerProcess
+    stock: ServerProcess
     off: ServerProcess
 
 
@@ -68,6 +69,7 @@ def databases_of(sqlite_folder: DatabaseServer, postgres_server: DatabaseServer)
         "plain": sqlite_folder.new_mlflow_database(),
         "postgres": postgres_server.new_mlflow_database(),
         "workspaces": sqlite_folder.new_mlflow_database(),
+        "stock": sqlite_folder.new_mlflow_database(),
         "off": sqlite_folder.new_mlflow_database(),
     }
 
@@ -89,9 +91,18 @@ def servers(
     folder = {name: tmp_path_factory.mktemp(name) for name in databases_of}
     gunicorn = ["--gunicorn-opts", "--timeout 60"]
     specs = [
-        ServerSpec(base["plain"], folder["plain"], (no_jobs, soon)),
+        ServerSpec(base["plain"], folder["plain"], (no_jobs, soon), 2),
         ServerSpec([*base["postgres"], *gunicorn], folder["postgres"], (no_jobs, soon), 2, PREFIX),
-        ServerSpec([*base["workspaces"], "--enable-workspaces"], folder["workspaces"], (no_jobs,)),
+        ServerSpec(
+            [*base["workspaces"], "--enable-workspaces", "--app-name", "weir"],
+            folder["workspaces"],
+            (no_jobs,),
+        ),
+        ServerSpec(
+            ["server", "--backend-store-uri", databases_of["stock"], "--app-name", "weir"],
+            folder["stock"],
+            (no_jobs,),
+        ),
         ServerSpec(base["off"], folder["off"], (no_jobs, ("WEIR_UI", "off"))),
     ]
     with start_servers(*specs) as started:
@@ -418,6 +429,18 @@ def test_points_come_in_faster_than_any_training_logs_them(
     print(f"\n{place.database.partition(':')[0]}: {rate:,.0f} points/s through ingest")
     assert n_points == 200_000
     assert rate > LEAST_POINTS_PER_S
+
+
+def test_a_store_that_is_not_ours_takes_no_deliveries(servers: Servers) -> None:
+    """``--app-name weir`` on a stock database: what is not Weir's store would not show points."""
+    answer = call(servers.stock, "GET", f"{ROUTES}/info")
+    assert (answer.status, answer.body) == (
+        404,
+        {"error": "this server's tracking store is not Weir's"},
+    )
+    sender = Sender(servers.stock)
+    assert sender.post(*sender.request([create_run(new_id())])).status == 404
+    assert MlflowClient(servers.stock.address).create_run("0").info.status == "RUNNING"
 
 
 def test_a_server_that_has_been_told_so_goes_without_us(servers: Servers, tmp_path: Path) -> None:

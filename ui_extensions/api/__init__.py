@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import flask
+import sqlalchemy as sa
+from mlflow.exceptions import MlflowException
 
 from mlflow_weir.errors import NotPermitted, StoreUnavailable
 from mlflow_weir.ui_extensions import access, mlflow_private
@@ -19,6 +21,9 @@ def blueprint() -> flask.Blueprint:
     routes.before_request(access.guard)
     routes.register_error_handler(NotPermitted, _not_permitted)
     routes.register_error_handler(StoreUnavailable, _unavailable)
+    # What opens the store, or asks it in MLflow's ways, fails in theirs.
+    routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
+    routes.register_error_handler(MlflowException, _mlflow_failed)
     for resource in (info, ingest, heartbeat):
         resource.add_to(routes)
     return routes
@@ -26,6 +31,17 @@ def blueprint() -> flask.Blueprint:
 
 def _not_permitted(error: NotPermitted) -> flask.Response:
     return access.refusal(403, str(error))
+
+
+def _database_failed(error: sa.exc.SQLAlchemyError) -> flask.Response:
+    return _unavailable(StoreUnavailable(f"the database fails: {type(error).__name__}"))
+
+
+def _mlflow_failed(error: MlflowException) -> flask.Response:
+    status = error.get_http_status_code()
+    if status >= 500:
+        return _unavailable(StoreUnavailable("MLflow's store fails"))
+    return access.refusal(status, error.message)
 
 
 def _unavailable(error: StoreUnavailable) -> flask.Response:
