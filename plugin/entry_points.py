@@ -11,6 +11,7 @@ docs/decisions/001-entry-points.md says why this way, and what was measured.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,69 @@ from contextlib import contextmanager
 from typing import Any
 
 _logger = logging.getLogger("mlflow_weir")
+
+
+def _wait_for_delivery() -> None:
+    # Only where this process has journaled: nothing is imported for it.
+    exits = sys.modules.get("mlflow_weir.plugin.exits")
+    if exits is not None:
+        exits.wait_for_delivery()
+
+
+def _join_server() -> None:
+    """In a process of ``mlflow server`` on a Weir store, wait for the server's modules.
+
+    The server's app is put together long after this, by whatever ``--app-name`` says.
+    """
+    from mlflow_weir.settings import DISABLE, UI, foreign
+
+    # All that `import mlflow` pays for in a process that is no server. MLflow's private name, held
+    # by tests/unit/test_plugin_mlflow_private.py.
+    backend = foreign("_MLFLOW_SERVER_FILE_STORE")
+    if backend is None:
+        return
+    from mlflow_weir.plugin.uri import is_weir
+
+    if not is_weir(backend) or DISABLE.get() or not UI.get():
+        return
+    from mlflow.utils.import_hooks import register_post_import_hook
+
+    register_post_import_hook(_install_extension, "mlflow.server")
+    register_post_import_hook(_join_auth, "mlflow.server.auth")
+
+
+def _install_extension(server: Any) -> None:
+    from mlflow_weir.guard import never_raises
+
+    @never_raises(None)
+    def install_extension() -> None:
+        from mlflow_weir.ui_extensions import app
+
+        app.install(server.app)
+
+    install_extension()
+
+
+def _join_auth(auth: Any) -> None:
+    # Where this fails, the routes stay closed to all but administrators, and the log says so.
+    from mlflow_weir.guard import never_raises
+
+    @never_raises(None)
+    def join_auth() -> None:
+        from mlflow_weir.ui_extensions import app
+
+        app.join_auth(auth)
+
+    join_auth()
+
+
+try:
+    _join_server()
+except Exception:  # whatever it is, `import mlflow` goes on
+    _logger.warning("the server goes without Weir's extension", exc_info=True)
+
+# Before MLflow registers its own handler, so that it runs after that has ended the open runs.
+atexit.register(_wait_for_delivery)
 
 
 def tracking_store(store_uri: str, artifact_uri: str | None = None, **options: Any) -> Any:
@@ -51,11 +115,18 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **options: A
         _say_no_jobs(store_uri, embedded_root)
     from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 
-    from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
-
-    store_class: Any = WorkspaceAwareWeirStore if MLFLOW_ENABLE_WORKSPACES.get() else WeirStore
+    has_workspaces = MLFLOW_ENABLE_WORKSPACES.get()
     if replica_uri is not None:
         replica_uri, _ = _resolve(replica_uri)
+    if _journals(registry):
+        from mlflow_weir.plugin import journaled_store
+
+        return journaled_store.sql_store(
+            database_uri, root, replica_uri, has_workspaces=has_workspaces, **options
+        )
+    from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
+
+    store_class: Any = WorkspaceAwareWeirStore if has_workspaces else WeirStore
     return store_class(database_uri, root, read_db_uri=replica_uri, **options)
 
 
@@ -126,6 +197,17 @@ def _make_folder(uri: str, database_uri: str) -> None:
             f"{uri!r}: cannot use the folder {folder!r}: {exc.strerror}",
             hint="set WEIR_HOME to a folder you can write, or use weir:///abs/dir",
         ) from exc
+
+
+def _journals(registry: object) -> bool:
+    """Say whether this process trains: it is no server, no job of one, and nobody said no."""
+    from mlflow_weir.plugin import mlflow_private
+    from mlflow_weir.settings import CLIENT
+
+    with _mlflow_errors():
+        if CLIENT.get() == "off":
+            return False
+    return not (mlflow_private.is_server_registry(registry) or mlflow_private.is_server_child())
 
 
 def _is_disabled(store_uri: str) -> bool:

@@ -8,12 +8,18 @@ when it is used: MLflow loads the entry points while it is itself half imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from mlflow_weir.settings import Setting
+from mlflow_weir.settings import foreign
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, ExperimentTag, Metric, Param, Run, RunTag
 
 _BUILDER = "_get_sqlalchemy_store"
+_SPARK_LOOKUP = "_get_active_spark_session"
 
 
 def is_server_registry(registry: object) -> bool:
@@ -74,12 +80,12 @@ def store_arguments(registry: object, artifact_uri: str | None) -> tuple[str | N
     if is_server_registry(registry):
         from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
 
-        return artifact_uri, _environment(READ_REPLICA_BACKEND_STORE_URI_ENV_VAR)
+        return artifact_uri, foreign(READ_REPLICA_BACKEND_STORE_URI_ENV_VAR)
     if artifact_uri is None:
         from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
         from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR
 
-        inherited = _environment(_SERVER_ARTIFACT_ROOT_ENV_VAR)
+        inherited = foreign(_SERVER_ARTIFACT_ROOT_ENV_VAR)
         artifact_uri = DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH if inherited is None else inherited
     return artifact_uri, None
 
@@ -95,7 +101,7 @@ def is_server_child() -> bool:
     """Say whether this is a worker or job process, not the command that starts them."""
     from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
 
-    return _environment(BACKEND_STORE_URI_ENV_VAR) is not None
+    return foreign(BACKEND_STORE_URI_ENV_VAR) is not None
 
 
 def schema_revisions() -> list[str]:
@@ -107,6 +113,158 @@ def schema_revisions() -> list[str]:
     return [revision.revision for revision in script.walk_revisions()]
 
 
-def _environment(name: str) -> str | None:
-    """Return one of MLflow's own variables, None where it is unset or empty."""
-    return Setting[str | None](name, None, str, "MLflow's own, set between its processes").get()
+def validate_run_id(run_id: str) -> None:
+    """Check a run id by MLflow's rules."""
+    from mlflow.utils.validation import _validate_run_id
+
+    _validate_run_id(run_id)
+
+
+def validate_batch(
+    metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
+) -> tuple[Sequence[Param], Sequence[RunTag]]:
+    """Check one ``log_batch`` by MLflow's rules, but for each metric, which the caller has done.
+
+    Returns:
+        Params and tags, cut where MLflow would cut them.
+    """
+    from mlflow.utils import validation
+
+    _, params, tags = validation._validate_batch_log_data([], params, tags)
+    validation._validate_batch_log_limits(metrics, params, tags)
+    validation._validate_param_keys_unique(params)
+    return params, tags
+
+
+def validate_param(param: Param) -> Param:
+    """Check one param by MLflow's rules, and cut what MLflow would cut."""
+    from mlflow.utils.validation import _validate_param
+
+    checked: Param = _validate_param(param.key, param.value)
+    return checked
+
+
+def validate_tag(tag: RunTag) -> RunTag:
+    """Check one tag by MLflow's rules, and cut what MLflow would cut."""
+    from mlflow.utils.validation import _validate_tag
+
+    checked: RunTag = _validate_tag(tag.key, tag.value)
+    return checked
+
+
+def validate_dataset_inputs(datasets: list[DatasetInput] | None) -> None:
+    """Check data sets by MLflow's rules.
+
+    Raises:
+        TypeError: They are not in a list.
+    """
+    from mlflow.utils.validation import _validate_dataset_inputs
+
+    if datasets is not None:
+        if not isinstance(datasets, list):
+            raise TypeError(f"Argument 'datasets' should be a list, got '{type(datasets)}'")
+        _validate_dataset_inputs(datasets)
+
+
+def validate_experiment(
+    name: str, artifact_location: str | None, tags: Sequence[ExperimentTag] | None
+) -> None:
+    """Check what an experiment is created with by MLflow's rules."""
+    from mlflow.utils import validation
+
+    validation._validate_experiment_name(name)
+    if artifact_location:
+        validation._validate_experiment_artifact_location_length(artifact_location)
+    for tag in tags or ():
+        validation._validate_experiment_tag(tag.key, tag.value)
+
+
+def named_run(run_name: str | None, tags: list[RunTag] | None) -> tuple[str, list[RunTag]]:
+    """Return the name and the tags that MLflow would give a new run.
+
+    Raises:
+        MlflowException: The name and the tag that holds it differ.
+    """
+    from mlflow.entities import RunTag
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, _get_run_name_from_tags
+    from mlflow.utils.name_utils import _generate_random_name
+
+    tags = list(tags or ())
+    tagged = _get_run_name_from_tags(tags)
+    if run_name and tagged and run_name != tagged:
+        raise MlflowException.invalid_parameter_value(
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with "
+            f"different values (run_name='{run_name}', mlflow.runName='{tagged}')."
+        )
+    name: str = run_name or tagged or _generate_random_name()
+    if not tagged:
+        tags.append(RunTag(key=MLFLOW_RUN_NAME, value=name))
+    return name, tags
+
+
+def logged_models_tag(tags: Mapping[str, str], mlflow_model: Any) -> RunTag:
+    """Return the tag that lists a run's models, with one more in it.
+
+    Raises:
+        TypeError: It is no model.
+    """
+    from mlflow.entities import RunTag
+    from mlflow.models import Model
+    from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS
+
+    if not isinstance(mlflow_model, Model):
+        raise TypeError(
+            f"Argument 'mlflow_model' should be mlflow.models.Model, got '{type(mlflow_model)}'"
+        )
+    listed = json.loads(tags.get(MLFLOW_LOGGED_MODELS, "[]"))
+    value = json.dumps([*listed, mlflow_model.get_tags_dict()])
+    return validate_tag(RunTag(MLFLOW_LOGGED_MODELS, value))
+
+
+def latest_metrics_of(run: Run) -> Sequence[Metric]:
+    """Return a run's latest metrics with their steps and timestamps."""
+    return run.data._metric_objs or ()
+
+
+def is_worlds_fault(error: BaseException) -> bool:
+    """Say whether a store failed for what the caller cannot help: it is locked, away, broken."""
+    import sqlalchemy as sa
+    from mlflow.exceptions import MlflowException, RestException
+
+    if not isinstance(error, MlflowException):
+        return isinstance(error, (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError))
+    if error.error_code in {
+        "TEMPORARILY_UNAVAILABLE",
+        "REQUEST_LIMIT_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+    }:
+        return True
+    if error.error_code != "INTERNAL_ERROR":
+        return False
+    # A server's 5xx, or a request that never arrived; MLflow wraps programming mistakes so too.
+    reason = error.__cause__ or error.__context__
+    return isinstance(error, RestException) or (
+        reason is not None and not isinstance(reason, MlflowException) and is_worlds_fault(reason)
+    )
+
+
+def spare_spark_lookup() -> None:
+    """Let MLflow look for a Spark session only where pyspark has been imported.
+
+    Each ``MlflowClient()``, so each ``mlflow.log_metric``, asks an active Spark session for a
+    registry URI where none is set, by an import that fails where pyspark is not installed: 140 of
+    190 µs a call. No session can be active before somebody imported pyspark, so that the answer
+    is the same (docs/decisions/004-spark-lookup.md).
+    """
+    from mlflow.tracking._model_registry import utils
+
+    stock: Callable[[], Any] = vars(utils)[_SPARK_LOOKUP]
+    if getattr(stock, "is_spared", False):
+        return
+
+    def active_session() -> Any:
+        return stock() if "pyspark" in sys.modules else None
+
+    setattr(active_session, "is_spared", True)  # noqa: B010
+    setattr(utils, _SPARK_LOOKUP, active_session)

@@ -54,6 +54,9 @@ _INLINE_WAIT_MS = 50
 _FINAL_WAIT_MS = 5_000
 # Metric objects made with the collector paused: a quarter of a second.
 _BUILT_AT_ONCE = 250_000
+_LARGEST_WHOLE = 1 << 63
+_MAX_VALID_KEYS = 100_000
+_valid_keys: set[str] = set()  # names that MLflow has let pass
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +122,7 @@ class _WeirMethods:
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         if not metrics:
             return
-        points = _validated_points(metrics)
+        points = validated_points(metrics, is_batch=len(metrics) != 1)
 
         def write() -> batches.Waiting:
             with self.ManagedSessionMaker(read_only=False) as session:
@@ -299,18 +302,36 @@ class WorkspaceAwareWeirStore(_WeirMethods, WorkspaceAwareSqlAlchemyStore):
     """The same where MLflow's workspaces are on."""
 
 
-def _validated_points(metrics: Sequence[Metric]) -> list[Point]:
+def validated_points(metrics: Sequence[Metric], *, is_batch: bool) -> list[Point]:
+    """Return what is stored of metrics, once MLflow's rules have let them pass.
+
+    Args:
+        metrics: As the user logged them.
+        is_batch: Errors say which one of a list it was.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE.
+    """
     points = []
     for i, metric in enumerate(metrics):
-        mlflow_private.validate_metric(metric, path="" if len(metrics) == 1 else f"metrics[{i}]")
-        points.append(
-            Point(
-                metric.key,
-                _whole(metric.timestamp, "timestamp", metric.key),
-                _whole(metric.step, "step", metric.key),
-                stored_value(metric.value),
-            )
-        )
+        key, value, timestamp, step = metric.key, metric.value, metric.timestamp, metric.step
+        # All that MLflow looks at, where nothing is unusual: 0.3 µs a metric instead of 2.3.
+        if not (
+            type(key) is str
+            and key in _valid_keys
+            and type(value) is float
+            and type(timestamp) is int
+            and type(step) is int
+            and 0 <= timestamp < _LARGEST_WHOLE
+            and -_LARGEST_WHOLE <= step < _LARGEST_WHOLE
+        ):
+            mlflow_private.validate_metric(metric, path=f"metrics[{i}]" if is_batch else "")
+            timestamp = _whole(timestamp, "timestamp", key)
+            step = _whole(step, "step", key)
+            if len(_valid_keys) >= _MAX_VALID_KEYS:
+                _valid_keys.clear()
+            _valid_keys.add(key)
+        points.append(Point(key, timestamp, step, stored_value(value)))
     return points
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,13 +34,27 @@ def internal_errors(
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take our variables and MLflow's addresses out of the environment of every test."""
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, session_spool: Path) -> None:
+    """Take our variables and MLflow's addresses out of the environment of every test.
+
+    Journals go to a spool of the test session's own.
+    """
     for name in list(os.environ):
         if name.startswith("WEIR_") and name != "WEIR_REQUIRE_COMPONENTS":
             monkeypatch.delenv(name)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WEIR_SPOOL", str(session_spool))
+
+
+@pytest.fixture(scope="session")
+def session_spool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give this test process a spool and an agent of its own, which ends with it."""
+    from mlflow_weir.plugin.agent import client
+
+    spool = tmp_path_factory.mktemp("spool")
+    yield spool
+    client.nudge(spool, client.STOP)
 
 
 def _fail_on_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

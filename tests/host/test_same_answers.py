@@ -18,11 +18,27 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mlflow.entities import Dataset, DatasetInput, ExperimentTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    ExperimentTag,
+    Metric,
+    Param,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 
 from databases import DatabaseServer
-from pairs import StorePair, comparable, log_from_another_process, open_pair
+from mlflow_weir.store.tracking_store import WeirStore
+from pairs import (
+    StorePair,
+    comparable,
+    log_from_another_process,
+    open_journaled,
+    open_pair,
+)
 
 numbers = itertools.count()  # for names: hypothesis seeds ``random`` anew for each example
 
@@ -100,9 +116,18 @@ calls = st.one_of(
 )
 
 
+@pytest.fixture(params=[WeirStore, open_journaled], ids=["direct", "journaled"])
+def pair(
+    request: pytest.FixtureRequest, database_server: DatabaseServer, tmp_path: Path
+) -> Iterator[StorePair]:
+    """Open stock MLflow's store and ours, as a server and as a training process have it."""
+    with open_pair(database_server, tmp_path.as_uri(), open_weir=request.param) as opened:
+        yield opened
+
+
 @pytest.fixture
-def pair(database_server: DatabaseServer, tmp_path: Path) -> Iterator[StorePair]:
-    """Open stock MLflow's store and ours."""
+def direct_pair(database_server: DatabaseServer, tmp_path: Path) -> Iterator[StorePair]:
+    """The same without a journal, for what a database refuses only when it is there."""
     with open_pair(database_server, tmp_path.as_uri()) as opened:
         yield opened
 
@@ -339,8 +364,9 @@ def test_keys_that_a_collation_may_take_for_one(
     one_by_one=st.booleans(),
 )
 def test_metrics_of_logged_models_and_data_sets(
-    pair: StorePair, sequence: list[list[tuple[int, int, Any, int]]], one_by_one: bool
+    direct_pair: StorePair, sequence: list[list[tuple[int, int, Any, int]]], one_by_one: bool
 ) -> None:
+    pair = direct_pair
     experiment_id = pair.new_experiment(f"models {next(numbers)}")
     run_id = pair.new_run(experiment_id)
     models = [
@@ -686,6 +712,8 @@ def test_processes_log_to_one_run(pair: StorePair, tmp_path: Path) -> None:
     ]
     race(writers)
     assert [writer.exitcode for writer in writers] == [0, 0]
+    # A run that is open in a training is answered from what that process knows of it.
+    pair.call("update_run_info", run_id, RunStatus.FINISHED, 1_700_000_000_009, None)
     compare_after_a_race(pair, run_id, 2)
 
 

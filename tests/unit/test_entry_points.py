@@ -27,6 +27,10 @@ from mlflow.tracking._workspace.registry import get_workspace_store
 import mlflow_weir
 from databases import DatabaseServer
 from mlflow_weir.plugin import entry_points, mlflow_private
+from mlflow_weir.plugin.journaled_store import (
+    JournaledWeirStore,
+    WorkspaceAwareJournaledWeirStore,
+)
 from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
 
 EXTRA_IMPORT_MS = 20.0
@@ -97,10 +101,12 @@ def test_a_database_uri_with_weir_gets_our_store_with_the_same_arguments(
     monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", workspaces)
     monkeypatch.setenv("_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE", with_weir(replica))
     ours = WorkspaceAwareWeirStore if workspaces == "true" else WeirStore
-    assert description(build_as_client(with_weir(url), root)) == {
+    client = build_as_client(with_weir(url), root)
+    assert description(client) == {
         **description(tracking_service._get_sqlalchemy_store(url, root)),
-        "class": ours,
+        "class": WorkspaceAwareJournaledWeirStore if workspaces == "true" else JournaledWeirStore,
     }
+    assert isinstance(client, ours)
     root = root or "/servers"
     assert description(build_as_server(with_weir(url), root)) == {
         **description(handlers.TrackingStoreRegistryWrapper._get_sqlalchemy_store(url, root)),
@@ -120,13 +126,34 @@ def test_an_embedded_store_keeps_its_own_artifact_root_unless_another_was_chosen
     for build in (build_as_client, build_as_server):
         for default in (None, "./mlruns", "mlflow-artifacts:/"):
             store = build(uri, default)
-            assert type(store) is WeirStore
+            assert isinstance(store, WeirStore)
             assert store.db_uri == f"sqlite:///{home}/weir.db"
             assert store.artifact_root_uri == f"{home}/weir-artifacts"
         assert build(uri, "s3://bucket/x").artifact_root_uri == "s3://bucket/x"
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
     tracking_service._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
     assert build_as_client(uri).artifact_root_uri == f"{home}/weir-artifacts"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"WEIR_CLIENT": "off"}, {"_MLFLOW_SERVER_FILE_STORE": "sqlite:///x.db"}],
+    ids=["switched-off", "a-server's-child"],
+)
+def test_a_process_that_does_not_train_writes_straight_to_the_store(
+    variables: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert type(build_as_client(with_weir(url))) is WeirStore
+
+
+def test_a_word_that_weir_client_does_not_know_is_refused(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "perhaps")
+    with pytest.raises(MlflowException, match="WEIR_CLIENT='perhaps': expected one of auto, on"):
+        build_as_client(with_weir(url))
 
 
 def test_an_embedded_store_makes_its_folder(tmp_path: Path) -> None:

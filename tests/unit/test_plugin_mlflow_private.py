@@ -7,11 +7,21 @@ only module to change.
 from __future__ import annotations
 
 import inspect
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from mlflow.entities import Metric, Run, RunData, RunInfo, RunTag
+from mlflow.exceptions import MlflowException, RestException
 from mlflow.genai.scorers import registry as scorers
+from mlflow.protos.databricks_pb2 import (
+    INTERNAL_ERROR,
+    RESOURCE_DOES_NOT_EXIST,
+    TEMPORARILY_UNAVAILABLE,
+)
 from mlflow.server import constants, handlers
 from mlflow.store import tracking
 from mlflow.store.db import utils as db_utils
@@ -20,6 +30,7 @@ from mlflow.tracking._model_registry import utils as model_registry
 from mlflow.tracking._tracking_service import registry as tracking_registries
 from mlflow.tracking._tracking_service import utils as tracking_service
 from mlflow.tracking._workspace import registry as workspaces
+from mlflow.utils import validation
 
 from mlflow_weir.plugin import entry_points, mlflow_private
 
@@ -139,3 +150,133 @@ def test_a_servers_children_know_its_store(monkeypatch: pytest.MonkeyPatch) -> N
     assert not mlflow_private.is_server_child()
     monkeypatch.setenv(constants.BACKEND_STORE_URI_ENV_VAR, "weir:")
     assert mlflow_private.is_server_child()
+    # Written out in entry_points.py, which every `import mlflow` runs.
+    assert constants.BACKEND_STORE_URI_ENV_VAR == "_MLFLOW_SERVER_FILE_STORE"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_validate_batch_log_data",
+        "_validate_batch_log_limits",
+        "_validate_dataset_inputs",
+        "_validate_experiment_artifact_location_length",
+        "_validate_experiment_name",
+        "_validate_experiment_tag",
+        "_validate_param",
+        "_validate_param_keys_unique",
+        "_validate_run_id",
+        "_validate_tag",
+    ],
+)
+def test_mlflow_checks_what_is_logged_by_functions_of_these_names(name: str) -> None:
+    assert callable(getattr(validation, name))
+
+
+def test_a_runs_name_comes_from_the_argument_the_tag_or_is_made_up() -> None:
+    name, tags = mlflow_private.named_run("a", None)
+    assert (name, [(tag.key, tag.value) for tag in tags]) == ("a", [("mlflow.runName", "a")])
+    name, tags = mlflow_private.named_run(None, [RunTag("mlflow.runName", "b")])
+    assert (name, len(tags)) == ("b", 1)
+    name, tags = mlflow_private.named_run(None, [])
+    assert name
+    assert tags[0].value == name
+    with pytest.raises(MlflowException, match="Both 'run_name' argument and"):
+        mlflow_private.named_run("a", [RunTag("mlflow.runName", "b")])
+
+
+def test_a_run_tells_its_latest_metrics_with_their_steps() -> None:
+    run = Run(run_info(), RunData([Metric("m", 0.5, 7, 3)]))
+    (metric,) = mlflow_private.latest_metrics_of(run)
+    assert (metric.key, metric.value, metric.timestamp, metric.step) == ("m", 0.5, 7, 3)
+
+
+def run_info() -> RunInfo:
+    return RunInfo(
+        run_id="a" * 32,
+        experiment_id="0",
+        user_id="someone",
+        status="RUNNING",
+        start_time=1,
+        end_time=None,
+        lifecycle_stage="active",
+    )
+
+
+WORLD = {
+    "locked": MlflowException("locked", TEMPORARILY_UNAVAILABLE),
+    "refused": sa.exc.OperationalError("SELECT 1", {}, OSError("refused")),
+    "reset": ConnectionResetError(),
+    "a-server's-500": RestException({"error_code": "INTERNAL_ERROR", "message": "oops"}),
+    "too-many-requests": RestException({"error_code": "REQUEST_LIMIT_EXCEEDED"}),
+}
+USER = {
+    "no-such-run": MlflowException("no", RESOURCE_DOES_NOT_EXIST),
+    "a-mistake-wrapped": MlflowException("user_id cannot be None", INTERNAL_ERROR),
+    "a-mistake": TypeError("no"),
+}
+
+
+@pytest.mark.parametrize("error", WORLD.values(), ids=WORLD)
+def test_the_worlds_faults_are_told(error: Exception) -> None:
+    assert mlflow_private.is_worlds_fault(error)
+
+
+@pytest.mark.parametrize("error", USER.values(), ids=USER)
+def test_from_what_the_caller_did(error: Exception) -> None:
+    assert not mlflow_private.is_worlds_fault(error)
+
+
+def test_a_request_that_never_arrived_is_the_worlds_fault() -> None:
+    with pytest.raises(MlflowException) as wrapped:
+        try:
+            raise ConnectionRefusedError
+        except ConnectionRefusedError as exc:
+            raise MlflowException(f"API request failed with exception {exc}")  # noqa: B904
+    assert mlflow_private.is_worlds_fault(wrapped.value)
+
+
+def test_a_spark_session_is_looked_for_only_where_pyspark_was_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    class Session:
+        class conf:
+            @staticmethod
+            def get(name: str, default: object) -> str:
+                return "databricks-uc"
+
+    def look() -> Any:
+        asked.append(1)
+        return Session
+
+    monkeypatch.setattr(model_registry, "_get_active_spark_session", look)
+    monkeypatch.setattr(model_registry, "_registry_uri", None)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    mlflow_private.spare_spark_lookup()
+    mlflow_private.spare_spark_lookup()
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    assert model_registry._get_registry_uri_from_context() is None
+    assert asked == []
+
+    pyspark = types.ModuleType("pyspark")
+    utils = types.ModuleType("pyspark.sql.utils")
+    utils.AnalysisException = ValueError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyspark", pyspark)
+    monkeypatch.setitem(sys.modules, "pyspark.sql", types.ModuleType("pyspark.sql"))
+    monkeypatch.setitem(sys.modules, "pyspark.sql.utils", utils)
+    assert model_registry._get_registry_uri_from_context() == "databricks-uc"
+    assert asked == [1]
+
+
+def test_the_registry_uri_still_follows_the_tracking_uri(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mlflow_private.spare_spark_lookup()
+    monkeypatch.setattr(model_registry, "_registry_uri", None)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    for uri in ("sqlite:///a.db", "http://example.com"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setattr(tracking_service, "_tracking_uri", None)
+        assert model_registry.get_registry_uri() == uri

@@ -1,0 +1,106 @@
+"""Asking a store directly from inside a training: for so long, and not again for a while.
+
+A store that does not answer must not hold up a training. Each question is put in a thread of its
+own and given up after a time; after a failure nothing is asked for some seconds, in which what is
+known has to do.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+from mlflow_weir.plugin import mlflow_private
+
+T = TypeVar("T")
+
+FIRST_WAIT_S = 2.0
+"""Where a training begins: its experiment, its run."""
+
+_AWAY_S = 5.0
+
+IS_SETTLED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_settled", default=False)
+"""On while a store may be read as it is, without what is on its way to it."""
+
+
+class Away(Exception):
+    """The store did not answer in time, or could not; what is known has to do."""
+
+    def as_mlflow_error(self) -> MlflowException:
+        """Return what a caller gets where nothing is known."""
+        return MlflowException(f"The tracking store is away: {self}", TEMPORARILY_UNAVAILABLE)
+
+
+class Contact:
+    """What is known of a store's willingness to answer.
+
+    Attributes:
+        has_answered: It did, the last time it was asked.
+    """
+
+    def __init__(self) -> None:
+        self.has_answered = False
+        self._away_until_s = 0.0
+
+    def ask(self, timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
+        """Call a method of the store, for so long at most.
+
+        Raises:
+            Away: It did not answer, or said that it cannot; or did so a moment ago.
+            MlflowException: What it answered, where that is an answer.
+        """
+        if time.monotonic() < self._away_until_s:
+            raise Away("it did not answer a moment ago")
+        try:
+            answer = call_within(timeout_s, call, *arguments)
+        except Away:
+            self._give_up()
+            raise
+        except Exception as exc:
+            if mlflow_private.is_worlds_fault(exc):
+                self._give_up()
+                raise Away(str(exc)) from exc
+            self.has_answered = True
+            raise
+        self.has_answered = True
+        return answer
+
+    def _give_up(self) -> None:
+        self.has_answered = False
+        self._away_until_s = time.monotonic() + _AWAY_S
+
+
+def call_within(timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
+    """Call something in a thread, for so long at most; the thread goes on when it is over.
+
+    Raises:
+        Away: The time is over.
+    """
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+    context = contextvars.copy_context()  # MLflow's workspace, for one
+    done = threading.Event()
+
+    def act() -> None:
+        try:
+            outcome.append(context.run(call, *arguments))
+        except BaseException as exc:  # noqa: BLE001  (raised in the caller)
+            failure.append(exc)
+        finally:
+            done.set()
+
+    try:
+        threading.Thread(target=act, name="weir-store-call", daemon=True).start()
+    except RuntimeError:  # the interpreter is shutting down
+        return call(*arguments)
+    if not done.wait(timeout_s):
+        raise Away(f"no answer for {timeout_s:g} s")
+    if failure:
+        raise failure[0]
+    return outcome[0]

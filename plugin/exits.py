@@ -1,0 +1,228 @@
+"""How a training process ends: what it can say itself about why, and the wait for delivery.
+
+MLflow's exit handler ends an open run as FINISHED whatever happened before. Here is noted what the
+interpreter knows by then: an exception that nobody caught, the code given to ``sys.exit``. A run
+that ends while the interpreter exits is therefore written as what it was, and as *provisional*:
+the agent corrects it once it knows the exit code (docs/journal.md, "How a run ended").
+
+Order at exit (Python calls the handlers last come, first served): ``_note_exiting`` (armed with
+the first journal, after MLflow's import), MLflow's ``_safe_end_run``, and ``wait_for_delivery``
+(armed by the entry points, which MLflow loads before it registers its own).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn
+
+from mlflow_weir import settings
+from mlflow_weir.guard import never_raises
+from mlflow_weir.plugin.agent.client import DeliveryState
+from mlflow_weir.plugin.recorder import Recorder, recorders
+
+_FLUENT_S = 5.0  # MLflow asks other providers after ours, git among them
+_MAX_TRACEBACK_CHARACTERS = 8_000  # as long as a tag may be
+_SILENT_S = 0.1
+_SILENT_IN_LOGS_S = 2.0
+_WAIT_ANSWERING_S = 60.0
+_WAIT_AWAY_S = 10.0
+_WAIT_EPHEMERAL_S = 300.0
+
+
+class Cause(NamedTuple):
+    """Why the process ends.
+
+    Attributes:
+        status: ``FAILED`` or ``KILLED``.
+        text: One line for a person.
+        details: More of it, such as a traceback; "" where there is none.
+    """
+
+    status: str
+    text: str
+    details: str
+
+
+_local = threading.local()
+_cause: Cause | None = None
+_is_exiting = False
+_is_armed = False
+_has_said_where = False
+
+
+def note_fluent_start() -> None:
+    """Remember that this thread is about to begin a run with ``mlflow.start_run``."""
+    _local.fluent_at_s = time.monotonic()
+
+
+def is_fluent_start() -> bool:
+    """Say whether the run now begun in this thread is a fluent one; true once for each start."""
+    at_s = getattr(_local, "fluent_at_s", None)
+    _local.fluent_at_s = None
+    return at_s is not None and time.monotonic() - at_s < _FLUENT_S
+
+
+def is_exiting() -> bool:
+    """Say whether the interpreter has begun to exit."""
+    return _is_exiting
+
+
+def cause_of_exit() -> Cause | None:
+    """Return why the process exits, if it does and something went wrong."""
+    return _cause if _is_exiting else None
+
+
+def arm() -> None:
+    """Watch how this process ends; called with each journal, does it once a process."""
+    global _is_armed
+    if _is_armed:
+        return
+    _is_armed = True
+    atexit.register(_note_exiting)
+    _hook_exceptions()
+    _hook_exit_codes()
+
+
+def _start_afresh() -> None:
+    global _cause, _is_exiting
+    _cause, _is_exiting = None, False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+
+
+def _note_exiting() -> None:
+    global _is_exiting
+    _is_exiting = True
+
+
+def _hook_exceptions() -> None:
+    before: Callable[..., Any] = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        _note_exception(kind, value, trace)
+        before(kind, value, trace)
+
+    sys.excepthook = hook
+
+
+@never_raises(None)
+def _note_exception(
+    kind: type[BaseException], value: BaseException, trace: TracebackType | None
+) -> None:
+    # Another thread's goes through threading.excepthook and does not end the process.
+    global _cause
+    text = "".join(traceback.format_exception_only(kind, value)).strip()
+    details = "".join(traceback.format_exception(kind, value, trace))
+    status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+    _cause = Cause(status, f"uncaught {text}"[:500], details[-_MAX_TRACEBACK_CHARACTERS:])
+
+
+class _Exit(SystemExit):
+    """A ``SystemExit`` that tells, when it is gone, whether somebody caught it.
+
+    The interpreter drops an exception that reached the top when no Python frame is left; one that
+    was caught goes while the frame that caught it runs.
+    """
+
+    def __del__(self) -> None:
+        global _cause
+        with contextlib.suppress(Exception):
+            if sys._getframe(0).f_back is None and _code_of(self.code):
+                _cause = Cause("FAILED", f"exit code {_code_of(self.code)}", _text_of(self.code))
+
+
+def _hook_exit_codes() -> None:
+    # Kernels before 6.15 do not tell the agent the exit code of a process that is not its child.
+    def exit(status: Any = None, /) -> NoReturn:
+        raise _Exit(status)
+
+    exit.__doc__ = sys.exit.__doc__
+    sys.exit = exit
+
+
+def _code_of(code: Any) -> int:
+    if code is None:
+        return 0
+    return code & 0xFF if isinstance(code, int) else 1
+
+
+def _text_of(code: Any) -> str:
+    return "" if code is None or isinstance(code, int) else str(code)[:_MAX_TRACEBACK_CHARACTERS]
+
+
+def say_where(info: Any, target_uri: str) -> None:
+    """Print, once a process, which run this is and how to look at it."""
+    global _has_said_where
+    if _has_said_where:
+        return
+    _has_said_where = True
+    how = "weir ui" if target_uri.startswith("sqlite:") else "your tracking server"
+    _print(f"weir: run {info.run_name} ({info.run_id}) in {target_uri}; see it with {how}")
+
+
+def _print(line: str, *, end: str = "\n") -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no stderr at all
+        print(line, end=end, file=sys.stderr, flush=True)
+
+
+def wait_for_delivery() -> None:
+    """Wait until what this process wrote is in the store, within limits; say what is left."""
+    for recorder in list(recorders):
+        if recorder.journal is not None:
+            _wait_for(recorder)
+
+
+@never_raises(None)
+def _wait_for(recorder: Recorder) -> None:
+    journal = recorder.journal
+    if journal is None:
+        return
+    wait = _ExitWait()
+    is_delivered = recorder.deliver(wait.longest_s, wait.goes_on)
+    wait.end_line()
+    if not is_delivered:
+        _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
+
+
+class _ExitWait:
+    """How long the exit waits, and the line that says so."""
+
+    def __init__(self) -> None:
+        override_s = settings.EXIT_WAIT_SECONDS.get()
+        is_patient = _dies_with_container()
+        self.longest_s = override_s or (_WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S)
+        self._away_s = self.longest_s if override_s or is_patient else _WAIT_AWAY_S
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._next_line_s = _SILENT_S if self._is_terminal else _SILENT_IN_LOGS_S
+        self._is_in_line = False
+
+    def goes_on(self, state: DeliveryState) -> bool:
+        if state.waited_s >= self._next_line_s:
+            self._next_line_s = state.waited_s + (1.0 if self._is_terminal else self.longest_s)
+            why = f": {state.error}" if state.error else ""
+            left = f"weir: {(state.wanted - state.position) / 1e6:.2f} MB left to deliver{why}"
+            if self._is_terminal:
+                _print(f"\r{left[:100]:<100}", end="")
+                self._is_in_line = True
+            else:
+                _print(left)
+        return state.waited_s < (self._away_s if state.error else self.longest_s)
+
+    def end_line(self) -> None:
+        if self._is_in_line:
+            _print("")
+
+
+def _dies_with_container() -> bool:
+    """Say whether this process is a container's first, so that the spool ends with it."""
+    return os.getpid() == 1 or (os.getppid() == 1 and os.path.exists("/.dockerenv"))

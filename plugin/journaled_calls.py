@@ -1,0 +1,438 @@
+"""The calls of a training: checked here, noted in an overlay, written to the journal.
+
+Faults of the world (database locked, server away) are met by going on with what is known: no log
+call waits longer than ``_LOG_WAIT_S`` for them and none raises. Mistakes (an invalid key, a
+changed param, an unknown or deleted run) are raised at once, as MLflow raises them, as far as they
+can be known; what could not be checked is settled on delivery and listed by ``weir status``.
+
+Everything not named here is inherited and goes to the store directly, once what this machine has
+written so far was delivered (bounded in time), so that reads see the writes before them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlflow.entities import (
+    LifecycleStage,
+    Metric,
+    Param,
+    Run,
+    RunInfo,
+    RunInputs,
+    RunStatus,
+    RunTag,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
+    INTERNAL_ERROR,
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
+from mlflow.store.entities import PagedList
+from mlflow.utils.async_logging.run_operations import RunOperations
+from mlflow.utils.uri import append_to_uri_path
+
+from mlflow_weir.plugin import exits, mlflow_private
+from mlflow_weir.plugin.contact import IS_SETTLED, Away
+from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, JournaledExperiments
+from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.store.delivery import records
+from mlflow_weir.store.metrics.points import Point
+from mlflow_weir.store.tracking_store import validated_points
+
+SETTLE_WAIT_S = 2.0
+"""How long a read waits for what is on its way to the store."""
+
+_LOG_WAIT_S = 0.08
+
+
+class JournaledCalls(JournaledExperiments):
+    """The calls of a training; comes first in the bases of a store."""
+
+    _log_wait_s = _LOG_WAIT_S
+
+    # What a training writes
+
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        """Log one point of a metric."""
+        view = self._writable(run_id)
+        points = validated_points((metric,), is_batch=False)
+        if metric.model_id is not None:
+            self._require_models([metric])
+        self.recorder.append(records.encode_points(run_id, points))
+        view.note_point(*points[0])
+        if metric.model_id is not None:
+            self._log_model_metrics_of(run_id, [metric], points)
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> None:
+        """Log many values at once; all are checked before one is written."""
+        mlflow_private.validate_run_id(run_id)
+        metrics = list(metrics)
+        params, tags = mlflow_private.validate_batch(metrics, params, tags)
+        view = self._writable(run_id)
+        try:
+            points = validated_points(metrics, is_batch=True)
+        except (TypeError, OverflowError) as exc:
+            # A number that no float can hold, which MLflow finds only after the params.
+            self._log_params_of(view, params)
+            raise MlflowException(str(exc), INTERNAL_ERROR) from exc
+        has_models = any(metric.model_id is not None for metric in metrics)
+        if has_models:
+            self._require_models(metrics)
+        self._log_params_of(view, params)
+        if points:
+            self.recorder.append(records.encode_points(run_id, points))
+            view.note_points(points)
+            if has_models:
+                self._log_model_metrics_of(run_id, metrics, points)
+        if tags:
+            self._set_tags_of(view, tags)
+
+    def log_batch_async(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> RunOperations:
+        """Log many values; accepted when this returns, as every call here is."""
+        self.log_batch(run_id, metrics, params, tags)
+        return RunOperations([])
+
+    def log_param(self, run_id: str, param: Param) -> None:
+        """Log a param, which cannot be changed afterwards."""
+        param = mlflow_private.validate_param(param)
+        view = self._writable(run_id)
+        if changed := view.changed_params([param]):
+            raise MlflowException(
+                "Changing param values is not allowed. Param with key='{}' was already"
+                " logged with value='{}' for run ID='{}'. Attempted logging new value"
+                " '{}'.".format(param.key, changed[0]["old_value"], run_id, param.value),
+                INVALID_PARAMETER_VALUE,
+            )
+        self._write_params(view, [param])
+
+    def _log_params_of(self, view: RunView, params: Sequence[Param]) -> None:
+        if not params:
+            return
+        if changed := view.changed_params(params):
+            raise MlflowException(
+                "Changing param values is not allowed. Params were already"
+                f" logged='{changed}' for run ID='{view.run_id}'.",
+                INVALID_PARAMETER_VALUE,
+            )
+        self._write_params(view, params)
+
+    def _write_params(self, view: RunView, params: Sequence[Param]) -> None:
+        pairs = [[param.key, param.value] for param in params]
+        self._write("log_params", run_id=view.run_id, params=pairs)
+        view.note_params(params)
+
+    def set_tag(self, run_id: str, tag: RunTag) -> None:
+        """Set a tag of a run."""
+        self._set_tags_of(self._writable(run_id), [mlflow_private.validate_tag(tag)])
+
+    def _set_tags_of(self, view: RunView, tags: Sequence[RunTag]) -> None:
+        pairs = [[tag.key, tag.value] for tag in tags]
+        self._write("set_tags", run_id=view.run_id, tags=pairs)
+        view.note_tags(tags)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Delete a tag of a run, which must have it."""
+        view = self._writable(run_id)
+        if view.is_verified and key not in view.tags:
+            raise MlflowException(
+                f"No tag with name: {key} in run with id {run_id}",
+                error_code=RESOURCE_DOES_NOT_EXIST,
+            )
+        self._write("delete_tag", run_id=run_id, key=key)
+        view.tags.pop(key, None)
+
+    def log_inputs(
+        self, run_id: str, datasets: list[Any] | None = None, models: list[Any] | None = None
+    ) -> None:
+        """Log data sets and models that went into a run."""
+        mlflow_private.validate_run_id(run_id)
+        mlflow_private.validate_dataset_inputs(datasets)
+        view = self._writable(run_id)
+        self._write(
+            "log_inputs",
+            run_id=run_id,
+            datasets=[_dataset_fields(dataset_input) for dataset_input in datasets or ()],
+            models=[model.model_id for model in models or ()],
+        )
+        view.note_inputs(datasets or (), models or ())
+
+    def log_outputs(self, run_id: str, models: list[Any]) -> None:
+        """Log models that came out of a run."""
+        view = self._writable(run_id)
+        self._write(
+            "log_outputs",
+            run_id=run_id,
+            models=[[model.model_id, model.step] for model in models],
+        )
+        view.note_outputs(models)
+
+    def record_logged_model(self, run_id: str, mlflow_model: Any) -> None:
+        """Note a model in the run's tag that lists them, as MLflow does."""
+        view = self._writable(run_id)
+        tag = mlflow_private.logged_models_tag(view.tags, mlflow_model)
+        self._set_tags_of(view, [tag])
+
+    def _require_models(self, metrics: Sequence[Metric]) -> None:
+        """Refuse metrics of logged models that do not exist, as far as that can be known."""
+        for model_id in {metric.model_id for metric in metrics} - {None} - self._known_models:
+            try:
+                self._directly(super().get_logged_model, model_id)  # type: ignore[misc]
+            except MlflowException as exc:
+                raise MlflowException(str(exc), BAD_REQUEST) from exc
+            except Away:
+                continue
+            self._known_models.add(model_id)
+
+    def _log_model_metrics_of(
+        self, run_id: str, metrics: Sequence[Metric], points: Sequence[Point]
+    ) -> None:
+        self._write(
+            "model_metrics",
+            run_id=run_id,
+            metrics=[
+                {
+                    "key": metric.key,
+                    "value": point.value,
+                    "timestamp": point.timestamp,
+                    "step": point.step,
+                    "model_id": metric.model_id,
+                    "dataset_name": metric.dataset_name,
+                    "dataset_digest": metric.dataset_digest,
+                }
+                for metric, point in zip(metrics, points, strict=True)
+                if metric.model_id is not None
+            ],
+        )
+
+    # A run's life
+
+    def create_run(
+        self,
+        experiment_id: str,
+        user_id: str,
+        start_time: int,
+        tags: list[RunTag] | None,
+        run_name: str | None,
+    ) -> Run:
+        """Begin a run, with an id of our own choosing."""
+        how = "fluent" if exits.is_fluent_start() else "client"
+        experiment = self._experiment(experiment_id)
+        if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise MlflowException(
+                f"The experiment {experiment_id} must be in the 'active' state. "
+                f"Current state is {experiment.lifecycle_stage}.",
+                INVALID_PARAMETER_VALUE,
+            )
+        run_name, tags = mlflow_private.named_run(run_name, tags)
+        run_id = uuid.uuid4().hex
+        if experiment.artifact_location.startswith(PENDING_ARTIFACTS):
+            artifact_uri = f"{PENDING_ARTIFACTS}{run_id}"
+        else:
+            artifact_uri = append_to_uri_path(experiment.artifact_location, run_id, "artifacts")
+        self._write(
+            "create_run",
+            run_id=run_id,
+            experiment_id=experiment_id,
+            experiment_name=experiment.name or None,
+            user_id=user_id,
+            start_time=start_time,
+            tags=[[tag.key, tag.value] for tag in tags],
+            run_name=run_name,
+            artifact_uri=None if artifact_uri.startswith(PENDING_ARTIFACTS) else artifact_uri,
+        )
+        self._write("own_run", run_id=run_id, how=how)
+        view = RunView(
+            RunInfo(
+                run_id=run_id,
+                experiment_id=str(experiment_id),
+                user_id=user_id,
+                status=RunStatus.to_string(RunStatus.RUNNING),
+                start_time=start_time,
+                end_time=None,
+                lifecycle_stage=LifecycleStage.ACTIVE,
+                artifact_uri=artifact_uri,
+                run_name=run_name,
+            ),
+            tags={tag.key: tag.value for tag in tags},
+            is_verified=True,
+            is_ours=True,
+        )
+        with self._lock:
+            self._views[run_id] = view
+        if how == "fluent":
+            exits.say_where(view.info, self.recorder.target.uri)
+        run = view.to_run()
+        return Run(run.info, run.data, RunInputs(dataset_inputs=[]))  # as MLflow: no outputs
+
+    def update_run_info(
+        self, run_id: str, run_status: Any, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        """Change a run's status, end and name."""
+        view = self._writable(run_id)
+        is_end = run_status is not None and RunStatus.is_terminated(run_status)
+        cause = exits.cause_of_exit() if is_end else None
+        if cause is not None:
+            run_status = RunStatus.from_string(cause.status)
+        self._write(
+            "update_run",
+            run_id=run_id,
+            status=None if run_status is None else RunStatus.to_string(run_status),
+            end_time=end_time,
+            run_name=run_name,
+            is_provisional=is_end and exits.is_exiting(),
+            is_revival=False,
+        )
+        if cause is not None:
+            self._write(
+                "exit",
+                run_id=run_id,
+                status=cause.status,
+                cause=cause.text,
+                details={},
+            )
+            if cause.details:
+                self._set_tags_of(view, [RunTag("weir.exit_traceback", cause.details)])
+        info = view.note_info(run_status, end_time, run_name)
+        if run_status == RunStatus.RUNNING:
+            self._resume(view)
+        return info
+
+    def _resume(self, view: RunView) -> None:
+        """Answer for a run from here on, which somebody began before."""
+        self._write("own_run", run_id=view.run_id, how="fluent")
+        if not view.is_ours:
+            try:
+                view.learn(self._directly(super().get_run, view.run_id))  # type: ignore[misc]
+            except Away:
+                return
+            view.is_ours = True
+
+    def get_run(self, run_id: str) -> Run:
+        """Return a run; one that is open in this process is answered from what is known here."""
+        view = self._views.get(run_id)
+        if view is not None and view.is_ours and view.is_open:
+            return view.to_run()
+        try:
+            run: Run = self._directly(super().get_run, run_id)  # type: ignore[misc]
+        except Away as away:
+            if view is None:
+                raise away.as_mlflow_error() from away
+            return view.to_run()
+        if view is not None and not self.recorder.is_delivered():
+            view.learn(run)
+            return view.to_run()
+        return run
+
+    # Reads that show what is not delivered yet
+
+    def get_metric_history(
+        self,
+        run_id: str,
+        metric_key: str,
+        max_results: int | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Metric]:
+        """Return a metric's points, those included that this process has yet to deliver."""
+        if self.recorder.settle(SETTLE_WAIT_S) or max_results is not None or page_token:
+            return super().get_metric_history(run_id, metric_key, max_results, page_token)  # type: ignore[misc,no-any-return]
+        waiting = [
+            Metric(key, value, timestamp, step)
+            for record in self.recorder.waiting()
+            if isinstance(record, records.Points) and record.run_id == run_id
+            for key, timestamp, step, value in record.points()
+            if key == metric_key
+        ]
+        try:
+            stored = self._directly(super().get_metric_history, run_id, metric_key)  # type: ignore[misc]
+        except Away as away:
+            if run_id not in self._views:
+                raise away.as_mlflow_error() from away
+            stored = []
+        return PagedList(_in_history_order([*stored, *waiting]), None)
+
+    # How
+
+    def _writable(self, run_id: str) -> RunView:
+        """Return the view of a run that may be written to.
+
+        Raises:
+            MlflowException: No such run, or it is deleted.
+        """
+        view = self._views.get(run_id)
+        if view is None:
+            view = self._adopted(run_id)
+        if view.is_deleted:
+            raise MlflowException(
+                f"The run {run_id} must be in the 'active' state. "
+                f"Current state is {view.info.lifecycle_stage}.",
+                INVALID_PARAMETER_VALUE,
+            )
+        return view
+
+    def _adopted(self, run_id: str) -> RunView:
+        """Begin to follow a run that this process did not begin.
+
+        What other processes have yet to deliver is not in it: it is for checks, not for reads.
+        """
+        try:
+            view = RunView.of_run(self._found(run_id))
+        except Away:
+            view = RunView.of_unknown(run_id)
+        except MlflowException as exc:
+            if exc.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            view = RunView.of_unknown(run_id)  # there, but MLflow cannot show it
+        with self._lock:
+            return self._views.setdefault(run_id, view)
+
+    def _found(self, run_id: str) -> Run:
+        get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
+        wait_s = self._log_wait_s if self._contact.has_answered else self._first_wait_s
+        token = IS_SETTLED.set(True)
+        try:
+            return self._directly(get_run, run_id, timeout_s=wait_s)
+        except MlflowException:
+            pass  # perhaps begun by another process of this machine, and not delivered yet
+        finally:
+            IS_SETTLED.reset(token)
+        return self._directly(get_run, run_id)
+
+
+def _dataset_fields(dataset_input: Any) -> dict[str, Any]:
+    dataset = dataset_input.dataset
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "source_type": dataset.source_type,
+        "source": dataset.source,
+        "schema": dataset.schema,
+        "profile": dataset.profile,
+        "tags": [[tag.key, tag.value] for tag in dataset_input.tags],
+    }
+
+
+def _in_history_order(metrics: list[Metric]) -> list[Metric]:
+    def rank(metric: Metric) -> tuple[int, int, float, bool]:
+        is_nan = metric.value != metric.value
+        return metric.timestamp, metric.step, 0.0 if is_nan else metric.value, is_nan
+
+    found = {rank(metric): metric for metric in reversed(metrics)}  # duplicates: the first stays
+    return [found[key] for key in sorted(found)]

@@ -1,0 +1,170 @@
+"""Experiments as a training process sees them: the store's, or an alias until it is back."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlflow.entities import Experiment, ExperimentTag, LifecycleStage
+from mlflow.utils.time import get_current_time_millis
+
+from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
+from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.store.delivery import records
+
+T = TypeVar("T")
+
+PENDING_ARTIFACTS = "weir-pending:"
+"""Artifact root of what was begun while the store was away."""
+
+PENDING_EXPERIMENT = "pending-"
+"""How the alias of an experiment begins that the store does not know yet."""
+
+
+class JournaledExperiments:
+    """The calls about experiments, and what every journaled call needs.
+
+    Attributes:
+        recorder: This process's journal for the store.
+    """
+
+    recorder: Recorder
+    _first_wait_s = FIRST_WAIT_S
+
+    def _begin_journaling(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._contact = Contact()
+        self._views: dict[str, RunView] = {}
+        self._experiments: dict[str, Experiment] = {}
+        self._known_models: set[str | None] = set()
+        self._lock = threading.RLock()
+
+    def _write(self, operation: str, /, **fields: Any) -> None:
+        self.recorder.append(records.encode_operation(operation, fields))
+
+    def _directly(
+        self, call: Callable[..., T], *arguments: Any, timeout_s: float | None = None
+    ) -> T:
+        return self._contact.ask(timeout_s or self._first_wait_s, call, *arguments)
+
+    def create_experiment(
+        self,
+        name: str,
+        artifact_location: str | None = None,
+        tags: list[ExperimentTag] | None = None,
+    ) -> str:
+        """Create an experiment; with the store away, one that exists from its delivery on."""
+        mlflow_private.validate_experiment(name, artifact_location, tags)
+        try:
+            experiment_id: str = self._directly(
+                super().create_experiment,  # type: ignore[misc]
+                name,
+                artifact_location,
+                tags,
+            )
+            return experiment_id
+        except Away:
+            pass
+        alias = f"{PENDING_EXPERIMENT}{uuid.uuid4().hex}"
+        now_ms = get_current_time_millis()
+        self._write(
+            "create_experiment",
+            experiment_id=alias,
+            name=name,
+            artifact_location=artifact_location,
+            tags=[[tag.key, tag.value] for tag in tags or ()],
+            at_ms=now_ms,
+        )
+        self._experiments[alias] = Experiment(
+            experiment_id=alias,
+            name=name,
+            artifact_location=artifact_location or f"{PENDING_ARTIFACTS}{alias}",
+            lifecycle_stage=LifecycleStage.ACTIVE,
+            tags=tags,
+            creation_time=now_ms,
+            last_update_time=now_ms,
+        )
+        return alias
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """Return an experiment, as it was last seen where the store is away."""
+        if experiment_id in self._experiments and experiment_id.startswith(PENDING_EXPERIMENT):
+            return self._experiments[experiment_id]
+        try:
+            return self._remember(self._directly(super().get_experiment, experiment_id))  # type: ignore[misc]
+        except Away as away:
+            if experiment_id in self._experiments:
+                return self._experiments[experiment_id]
+            raise away.as_mlflow_error() from away
+
+    def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
+        """Return an experiment, None where none has the name or none is known."""
+        for experiment in self._experiments.values():
+            if experiment.name == experiment_name and experiment.experiment_id.startswith(
+                PENDING_EXPERIMENT
+            ):
+                return experiment
+        try:
+            found = self._directly(super().get_experiment_by_name, experiment_name)  # type: ignore[misc]
+        except Away:
+            known = (e for e in self._experiments.values() if e.name == experiment_name)
+            return next(known, None)
+        return None if found is None else self._remember(found)
+
+    def _remember(self, experiment: Experiment) -> Experiment:
+        self._experiments[str(experiment.experiment_id)] = experiment
+        return experiment
+
+    def _experiment(self, experiment_id: str) -> Experiment:
+        """Return what a new run needs to know of its experiment, known or made up."""
+        experiment_id = str(experiment_id)
+        known = self._experiments.get(experiment_id)
+        if known is not None:
+            return known
+        try:
+            return self._remember(self._directly(super().get_experiment, experiment_id))  # type: ignore[misc]
+        except Away:
+            return Experiment(
+                experiment_id=experiment_id,
+                name="",
+                artifact_location=f"{PENDING_ARTIFACTS}{experiment_id}",
+                lifecycle_stage=LifecycleStage.ACTIVE,
+            )
+
+    # Changes that are not a training's: done at once, and what is known of the run forgotten
+
+    def delete_run(self, run_id: str) -> None:
+        """Put a run into the bin."""
+        super().delete_run(run_id)  # type: ignore[misc]
+        self._views.pop(run_id, None)
+
+    def restore_run(self, run_id: str) -> None:
+        """Take a run out of the bin."""
+        super().restore_run(run_id)  # type: ignore[misc]
+        self._views.pop(run_id, None)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Put an experiment and its runs into the bin."""
+        super().delete_experiment(experiment_id)  # type: ignore[misc]
+        self._forget_experiment(experiment_id)
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Take an experiment and its runs out of the bin."""
+        super().restore_experiment(experiment_id)  # type: ignore[misc]
+        self._forget_experiment(experiment_id)
+
+    def rename_experiment(self, experiment_id: str, new_name: str) -> None:
+        """Rename an experiment."""
+        super().rename_experiment(experiment_id, new_name)  # type: ignore[misc]
+        self._forget_experiment(experiment_id)
+
+    def _forget_experiment(self, experiment_id: str) -> None:
+        with self._lock:
+            self._experiments.pop(str(experiment_id), None)
+            for run_id, view in list(self._views.items()):
+                if view.info.experiment_id == str(experiment_id):
+                    del self._views[run_id]

@@ -1,0 +1,142 @@
+"""The tracking stores of a training process: MLflow's calls, with a journal in front.
+
+``docs/journal.md`` tells the whole way of a record.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from mlflow.store.tracking.abstract_store import AbstractStore
+
+from mlflow_weir import settings
+from mlflow_weir.plugin import exits, mlflow_private
+from mlflow_weir.plugin.contact import IS_SETTLED
+from mlflow_weir.plugin.journal.spool import Credentials, Target
+from mlflow_weir.plugin.journaled_calls import SETTLE_WAIT_S, JournaledCalls
+from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.plugin.uri import without_secrets
+from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
+
+_FILE_WAIT_S = 20.0
+# What database drivers read beside a URI.
+_DATABASE_ENVIRONMENT = frozenset(
+    "PGUSER PGPASSWORD PGPASSFILE PGHOST PGPORT PGDATABASE PGSERVICE PGSERVICEFILE PGSSLMODE "
+    "PGSSLCERT PGSSLKEY PGSSLROOTCERT MLFLOW_MYSQL_SSL_CA MLFLOW_MYSQL_SSL_CERT "
+    "MLFLOW_MYSQL_SSL_KEY".split()
+)
+
+
+class _LazySql(JournaledCalls):
+    """Opens the database on the first call that needs it; comes before an SQL store."""
+
+    def __init__(
+        self,
+        db_uri: str,
+        default_artifact_root: str,
+        read_db_uri: str | None = None,
+        *,
+        recorder: Recorder,
+    ) -> None:
+        """Take note of where the database is.
+
+        Args:
+            db_uri: SQLAlchemy URI without ``weir`` in it.
+            default_artifact_root: Where runs of new experiments keep their artifacts.
+            read_db_uri: Read replica for reads, as in MLflow.
+            recorder: This process's journal for that database.
+        """
+        AbstractStore.__init__(self)  # what every store has, with a database or without
+        self._begin_journaling(recorder)
+        self._arguments = (db_uri, default_artifact_root, read_db_uri)
+        self._opening = threading.RLock()
+        self._is_open = False
+        if sa.make_url(db_uri).get_backend_name() == "sqlite":
+            # A file: no network between, and its readers wait for nobody.
+            self._log_wait_s = self._first_wait_s = _FILE_WAIT_S
+
+    def __getattr__(self, name: str) -> Any:
+        # What SqlAlchemyStore.__init__ would have set, on the first look at any of it.
+        if name.startswith("__") or self.__dict__.get("_is_open", True):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._open()
+        return getattr(self, name)
+
+    def _open(self) -> None:
+        with self._opening:
+            if self._is_open:
+                return
+            self._is_open = True  # what __init__ looks for and does not find is missing
+            try:
+                db_uri, artifact_root, read_db_uri = self._arguments
+                super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)  # type: ignore[call-arg]
+            except BaseException:
+                self._is_open = False
+                raise
+
+    @property
+    def ManagedSessionMaker(self) -> Callable[..., Any]:
+        """MLflow's sessions; what this machine wrote before is in the store first."""
+        sessions: Callable[..., Any] = self._session_maker
+        if not IS_SETTLED.get():
+            self.recorder.settle(SETTLE_WAIT_S)
+        return sessions
+
+    @ManagedSessionMaker.setter
+    def ManagedSessionMaker(self, sessions: Callable[..., Any]) -> None:
+        self._session_maker = sessions
+
+    def _hard_delete_run(self, run_id: str) -> None:
+        super()._hard_delete_run(run_id)  # type: ignore[misc]
+        self._views.pop(run_id, None)
+
+    def _hard_delete_experiment(self, experiment_id: str) -> None:
+        super()._hard_delete_experiment(experiment_id)  # type: ignore[misc]
+        self._forget_experiment(experiment_id)
+
+
+class JournaledWeirStore(_LazySql, WeirStore):
+    """``WeirStore`` in a training process."""
+
+
+class WorkspaceAwareJournaledWeirStore(_LazySql, WorkspaceAwareWeirStore):
+    """The same where MLflow's workspaces are on."""
+
+
+def sql_store(
+    db_uri: str,
+    default_artifact_root: Any,
+    read_db_uri: str | None,
+    *,
+    has_workspaces: bool,
+    **options: Any,
+) -> JournaledWeirStore | WorkspaceAwareJournaledWeirStore:
+    """Build the store of a training process on a database.
+
+    Args:
+        db_uri: SQLAlchemy URI without ``weir`` in it.
+        default_artifact_root: Where runs of new experiments keep their artifacts.
+        read_db_uri: Read replica for reads, or None.
+        has_workspaces: MLflow's workspaces are on.
+        options: What a later MLflow may add; passed on.
+    """
+    settings.WRITE_DEADLINE_SECONDS.get()  # a value that cannot work is told at once
+    mlflow_private.spare_spark_lookup()
+    recorder = Recorder(*sql_target(db_uri), when_opened=lambda _: exits.arm())
+    store = WorkspaceAwareJournaledWeirStore if has_workspaces else JournaledWeirStore
+    return store(db_uri, default_artifact_root, read_db_uri, recorder=recorder, **options)
+
+
+def sql_target(db_uri: str) -> tuple[Target, Credentials]:
+    """Return what a journal says of a database, and what only the agent may know."""
+    url = sa.make_url(db_uri)
+    if url.get_backend_name() == "sqlite" and url.database:
+        url = url.set(database=os.path.abspath(url.database))
+    whole = url.render_as_string(hide_password=False)
+    return Target("sql", without_secrets(whole)), Credentials(
+        whole, settings.pick_environment(_DATABASE_ENVIRONMENT)
+    )

@@ -1,0 +1,214 @@
+"""What this process knows of its runs: the last state read, plus what its journal holds since.
+
+MLflow asks for a run in the middle of a training (``log_metric(run_id=…)``, ``end_run``,
+autologgers), when its latest records may not be in the store yet, or the store be away. A
+``RunView`` answers at once, and is what a param that changes, or a run that is deleted, is told
+from. It follows MLflow's rules for a run's latest metrics, params, tags and name.
+
+A view is changed by the thread that logs, under the lock of the store that owns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlflow.entities import (
+    DatasetInput,
+    LifecycleStage,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    RunStatus,
+    RunTag,
+)
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+
+from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.store.metrics.points import Point
+
+
+class RunView:
+    """One run as this process sees it.
+
+    Attributes:
+        run_id: 32 hex digits.
+        params: Key to value.
+        tags: Key to value, ``mlflow.runName`` included.
+        is_verified: The store has confirmed that the run exists, or this process began it.
+        is_ours: This process began or resumed it, and has seen all there was before; while it
+            ``is_open``, reads are answered from here.
+        is_open: It has not been ended.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        *,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+        is_verified: bool,
+        is_ours: bool = False,
+    ) -> None:
+        self.run_id: str = info.run_id
+        self.params = params or {}
+        self.tags = tags or {}
+        self.is_verified = is_verified
+        self.is_ours = is_ours
+        self.is_open = not RunStatus.is_terminated(RunStatus.from_string(info.status))
+        self._info = info
+        # key -> (step, timestamp, value or 0 for NaN), value
+        self._latest: dict[str, tuple[tuple[int, int, float], float]] = {}
+        self._dataset_inputs: list[DatasetInput] = []
+        self._model_inputs: list[LoggedModelInput] = []
+        self._model_outputs: list[LoggedModelOutput] = []
+
+    @classmethod
+    def of_run(cls, run: Run) -> RunView:
+        """Begin from what the store answered."""
+        view = cls(
+            run.info, params=dict(run.data.params), tags=dict(run.data.tags), is_verified=True
+        )
+        view.note_points(
+            Point(metric.key, metric.timestamp, metric.step, metric.value)
+            for metric in mlflow_private.latest_metrics_of(run)
+        )
+        if run.inputs is not None:
+            view.note_inputs(run.inputs.dataset_inputs or [], run.inputs.model_inputs or [])
+        if run.outputs is not None:
+            view.note_outputs(run.outputs.model_outputs or [])
+        return view
+
+    @classmethod
+    def of_unknown(cls, run_id: str) -> RunView:
+        """Begin from nothing: the store could not be asked about this run."""
+        info = RunInfo(
+            run_id=run_id,
+            experiment_id="",
+            user_id="",
+            status=RunStatus.to_string(RunStatus.RUNNING),
+            start_time=0,
+            end_time=None,
+            lifecycle_stage=LifecycleStage.ACTIVE,
+        )
+        return cls(info, is_verified=False)
+
+    def learn(self, run: Run) -> None:
+        """Put what the store answered late below what was noted since."""
+        base = RunView.of_run(run)
+        base.params.update(self.params)
+        base.tags.update(self.tags)
+        base.note_points(
+            Point(key, rank[1], rank[0], value) for key, (rank, value) in self._latest.items()
+        )
+        self.params, self.tags, self._latest = base.params, base.tags, base._latest
+        self._dataset_inputs = base._dataset_inputs + self._dataset_inputs
+        self._model_inputs = base._model_inputs + self._model_inputs
+        self._model_outputs = base._model_outputs + self._model_outputs
+        self._info, self.is_verified = base._info, True
+
+    @property
+    def info(self) -> RunInfo:
+        """The run's facts."""
+        return self._info
+
+    @property
+    def is_deleted(self) -> bool:
+        """Say whether the run was in the bin when it was last looked at."""
+        return bool(self._info.lifecycle_stage != LifecycleStage.ACTIVE)
+
+    def note_point(self, key: str, timestamp: int, step: int, value: float) -> None:
+        """Keep a point if it is the metric's latest: by (step, timestamp, value), NaN as 0."""
+        rank = (step, timestamp, value if value == value else 0.0)
+        known = self._latest.get(key)
+        if known is None or rank > known[0]:
+            self._latest[key] = (rank, value)
+
+    def note_points(self, points: Iterable[Point]) -> None:
+        """Keep those of the points that are their metric's latest."""
+        for point in points:
+            self.note_point(*point)
+
+    def changed_params(self, params: Sequence[Param]) -> list[dict[str, str]]:
+        """Return those whose value is another than the one logged before, as MLflow names them."""
+        return [
+            {"key": param.key, "old_value": self.params[param.key], "new_value": param.value}
+            for param in params
+            if self.params.get(param.key, param.value) != param.value
+        ]
+
+    def note_params(self, params: Iterable[Param]) -> None:
+        """Add params that were found to be new or unchanged."""
+        self.params.update((param.key, param.value) for param in params)
+
+    def note_tags(self, tags: Iterable[RunTag]) -> None:
+        """Set tags; ``mlflow.runName`` names the run as well."""
+        for tag in tags:
+            self.tags[tag.key] = tag.value
+            if tag.key == MLFLOW_RUN_NAME:
+                self._info = _changed(self._info, run_name=tag.value)
+
+    def note_inputs(
+        self, datasets: Iterable[DatasetInput], models: Iterable[LoggedModelInput]
+    ) -> None:
+        """Add inputs."""
+        self._dataset_inputs.extend(datasets)
+        self._model_inputs.extend(models)
+
+    def note_outputs(self, models: Iterable[LoggedModelOutput]) -> None:
+        """Add models that came out."""
+        self._model_outputs.extend(models)
+
+    def note_info(self, status: int | None, end_time: int | None, run_name: str | None) -> RunInfo:
+        """Change status (one of ``RunStatus``), end (ms) and name where they are given."""
+        changes: dict[str, Any] = {}
+        if status is not None:
+            changes["status"] = RunStatus.to_string(status)
+        if end_time is not None:
+            changes["end_time"] = end_time
+        if run_name:
+            changes["run_name"] = run_name
+        self._info = _changed(self._info, **changes)
+        if run_name:
+            self.tags[MLFLOW_RUN_NAME] = run_name
+        if status is not None:
+            self.is_open = not RunStatus.is_terminated(status)
+        return self._info
+
+    def to_run(self) -> Run:
+        """Return MLflow's entity; later changes of the view do not reach it."""
+        return Run(
+            _changed(self._info),
+            RunData(
+                [
+                    Metric(key, value, timestamp, step)
+                    for key, ((step, timestamp, _), value) in list(self._latest.items())
+                ],
+                [Param(key, value) for key, value in self.params.items()],
+                [RunTag(key, value) for key, value in self.tags.items()],
+            ),
+            RunInputs(list(self._dataset_inputs), list(self._model_inputs)),
+            RunOutputs(list(self._model_outputs)),
+        )
+
+
+def _changed(info: RunInfo, **changes: Any) -> RunInfo:
+    """Return a copy, with some of its facts changed."""
+    facts = {
+        "run_id": info.run_id,
+        "experiment_id": info.experiment_id,
+        "user_id": info.user_id,
+        "status": info.status,
+        "start_time": info.start_time,
+        "end_time": info.end_time,
+        "lifecycle_stage": info.lifecycle_stage,
+        "artifact_uri": info.artifact_uri,
+        "run_name": info.run_name,
+    }
+    return RunInfo(**{**facts, **changes})

@@ -1,0 +1,169 @@
+"""A process's journal for one tracking target: opened on first need, delivered by the agent.
+
+``append`` never raises for the world's faults and never waits. A forked child gets a journal of
+its own with its first record, so that what its parent was in the middle of writing stays whole.
+Nothing here imports MLflow.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mlflow_weir.errors import WeirError
+from mlflow_weir.plugin.agent import client
+from mlflow_weir.plugin.journal.format import list_segments, segment_name
+from mlflow_weir.plugin.journal.reader import JournalReader
+from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
+from mlflow_weir.plugin.journal.writer import Journal
+from mlflow_weir.store.delivery import records
+
+_AGENT_CHECK_S = 1.0
+_POLL_S = 0.005
+
+recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+"""Every recorder of this process, for its end."""
+
+
+class Recorder:
+    """The journal of this process for one target.
+
+    Args:
+        target: Where the records are to go; without secrets.
+        credentials: What delivery needs beside it, or None.
+        when_opened: Called, in the logging thread, each time a journal has been begun.
+
+    Threads share one recorder.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        credentials: Credentials | None,
+        when_opened: Callable[[Recorder], None] | None = None,
+    ) -> None:
+        self.target = target
+        self._credentials = credentials
+        self._when_opened = when_opened
+        self._journal: Journal | None = None
+        self._spool: Spool | None = None
+        self._lock = threading.Lock()
+        self._next_agent_check_s = 0.0
+        self._targets: dict[str, Target] = {}  # of the machine's journals, by id
+        recorders.add(self)
+
+    def append(self, payload: bytes) -> None:
+        """Write one record; when this returns, it outlives a killed process.
+
+        Raises:
+            ConfigError: No folder on this machine can hold a journal.
+        """
+        journal = self._journal
+        if journal is None or not journal.is_ours():
+            journal = self._open()
+        journal.append(payload)
+        now = time.monotonic()
+        if now >= self._next_agent_check_s:
+            self._next_agent_check_s = now + _AGENT_CHECK_S
+            client.ensure_agent(journal.folder.parent.parent)
+
+    def _open(self) -> Journal:
+        with self._lock:
+            journal = self._journal
+            if journal is None or not journal.is_ours():
+                self._spool = Spool.open()
+                journal = Journal.create(self._spool, self.target, self._credentials)
+                self._journal = journal
+                self._next_agent_check_s = 0.0
+                if self._when_opened is not None:
+                    self._when_opened(self)
+            return journal
+
+    @property
+    def journal(self) -> Journal | None:
+        """This process's journal; None until its first record, and in a new child of fork."""
+        journal = self._journal
+        return journal if journal is not None and journal.is_ours() else None
+
+    def is_delivered(self) -> bool:
+        """Say whether every record of this process is in the store."""
+        journal = self.journal
+        return journal is None or client.wait_delivered(journal.folder, journal.end, 0)
+
+    def deliver(
+        self,
+        timeout_s: float,
+        progress: Callable[[client.DeliveryState], bool | None] | None = None,
+    ) -> bool:
+        """Wait until what this process wrote so far is in the store; say whether it is."""
+        journal = self.journal
+        if journal is None:
+            return True
+        journal.flush()
+        return client.wait_delivered(journal.folder, journal.end, timeout_s, progress)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until every process of this machine has its records for this target in the store.
+
+        Returns at once where nothing waits, and as soon as the agent says that the target is
+        away.
+
+        Returns:
+            Whether they are.
+        """
+        try:
+            spool = self._spool or Spool.open()
+        except (OSError, WeirError):
+            return True  # nobody can have written anything
+        self._spool = spool
+        deadline_s = time.monotonic() + timeout_s
+        for folder in spool.journals():
+            left_s = max(deadline_s - time.monotonic(), 0.0)
+            if self._is_ours(folder) and not client.wait_delivered(
+                folder.path, _end_of(folder.path), left_s, _while_it_moves
+            ):
+                return False
+        return True
+
+    def _is_ours(self, folder: JournalFolder) -> bool:
+        """Say whether a journal, of any process, is for the same target."""
+        target = self._targets.get(folder.path.name)
+        if target is None:
+            try:
+                target = folder.header().target
+            except (OSError, WeirError):  # gone, or set aside as corrupt
+                return False
+            self._targets[folder.path.name] = target
+        return target == self.target
+
+    def waiting(self) -> Iterator[records.Points | records.Operation]:
+        """Give the records of this process that are not in the store yet, in order."""
+        journal = self.journal
+        if journal is None:
+            return
+        reader = JournalReader(journal.folder, self._delivered_to(journal))
+        while True:
+            found = reader.read()
+            if not found.payloads:
+                return
+            for payload in found.payloads:
+                yield records.decode(payload)
+
+    def _delivered_to(self, journal: Journal) -> int:
+        return JournalFolder(journal.folder).delivered().position
+
+
+def _end_of(folder: Path) -> int:
+    """Return the position after what is in a journal's files; 0 where there is none any more."""
+    try:
+        segments = list_segments(folder)
+        return segments[-1] + (folder / segment_name(segments[-1])).stat().st_size
+    except (OSError, IndexError):
+        return 0
+
+
+def _while_it_moves(state: client.DeliveryState) -> bool:
+    return not state.error

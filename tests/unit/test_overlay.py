@@ -1,0 +1,122 @@
+"""A run's view follows MLflow's rules for latest metrics, params, tags and name."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from mlflow.entities import (
+    LifecycleStage,
+    Metric,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunStatus,
+    RunTag,
+)
+
+from mlflow_weir.plugin.overlay import RunView
+
+
+def info(**changes: object) -> RunInfo:
+    facts: dict[str, object] = {
+        "run_id": "a" * 32,
+        "experiment_id": "1",
+        "user_id": "someone",
+        "status": "RUNNING",
+        "start_time": 5,
+        "end_time": None,
+        "lifecycle_stage": LifecycleStage.ACTIVE,
+        "artifact_uri": "file:///x",
+        "run_name": "swift-fox",
+    }
+    return RunInfo(**{**facts, **changes})
+
+
+def view() -> RunView:
+    return RunView(info(), tags={"mlflow.runName": "swift-fox"}, is_verified=True)
+
+
+@pytest.mark.parametrize(
+    ("points", "latest"),
+    [
+        ([("m", 1, 1, 0.5), ("m", 1, 2, 0.1)], 0.1),
+        ([("m", 1, 2, 0.1), ("m", 9, 1, 0.5)], 0.1),
+        ([("m", 1, 2, 0.1), ("m", 2, 2, 0.5)], 0.5),
+        ([("m", 1, 2, 0.5), ("m", 1, 2, 0.1)], 0.5),
+        ([("m", 1, 2, -1.0), ("m", 1, 2, math.nan)], math.nan),
+        ([("m", 1, 2, math.nan), ("m", 1, 2, 0.0)], math.nan),
+    ],
+    ids=["step", "step-before-time", "time", "value", "nan-is-0", "tie-keeps-the-first"],
+)
+def test_the_latest_metric_is_by_step_then_time_then_value(
+    points: list[tuple[str, int, int, float]], latest: float
+) -> None:
+    seen = view()
+    for point in points:
+        seen.note_point(*point)
+    assert seen.to_run().data.metrics == pytest.approx({"m": latest}, nan_ok=True)
+
+
+def test_a_changed_param_is_named_with_both_values() -> None:
+    seen = view()
+    seen.note_params([Param("a", "1")])
+    assert seen.changed_params([Param("a", "1"), Param("b", "2")]) == []
+    assert seen.changed_params([Param("a", "2")]) == [
+        {"key": "a", "old_value": "1", "new_value": "2"}
+    ]
+
+
+def test_the_name_tag_names_the_run_and_a_new_name_sets_the_tag() -> None:
+    seen = view()
+    seen.note_tags([RunTag("mlflow.runName", "calm-owl")])
+    assert seen.to_run().info.run_name == "calm-owl"
+    seen.note_info(None, None, "bold-cat")
+    assert seen.to_run().data.tags["mlflow.runName"] == "bold-cat"
+
+
+def test_a_run_handed_out_does_not_change_any_more() -> None:
+    seen = view()
+    before = seen.to_run()
+    seen.note_point("m", 1, 1, 0.5)
+    seen.note_info(RunStatus.FINISHED, 9, None)
+    assert before.data.metrics == {}
+    assert (before.info.status, before.info.end_time) == ("RUNNING", None)
+
+
+def test_an_end_closes_the_view_and_running_opens_it_again() -> None:
+    seen = view()
+    assert seen.is_open
+    assert seen.note_info(RunStatus.FAILED, 9, None).end_time == 9
+    assert not seen.is_open
+    seen.note_info(RunStatus.RUNNING, None, None)
+    assert seen.is_open
+
+
+def test_what_the_store_answers_late_goes_below_what_was_noted_since() -> None:
+    seen = RunView.of_unknown("a" * 32)
+    assert not seen.is_verified
+    seen.note_point("m", 1, 7, 0.7)
+    seen.note_tags([RunTag("t", "ours")])
+    seen.learn(
+        Run(
+            info(),
+            RunData(
+                [Metric("m", 0.1, 1, 1), Metric("n", 3.0, 1, 1)],
+                [Param("a", "1")],
+                [RunTag("t", "theirs"), RunTag("u", "theirs")],
+            ),
+        )
+    )
+    run = seen.to_run()
+    assert run.data.metrics == {"m": 0.7, "n": 3.0}
+    assert run.data.params == {"a": "1"}
+    assert run.data.tags == {"t": "ours", "u": "theirs"}
+    assert run.info.experiment_id == "1"
+    assert seen.is_verified
+
+
+def test_a_run_in_the_bin_is_seen_as_such() -> None:
+    deleted = Run(info(lifecycle_stage=LifecycleStage.DELETED), RunData())
+    assert RunView.of_run(deleted).is_deleted
