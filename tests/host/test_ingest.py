@@ -5,7 +5,9 @@ What a caller may not do is in tests/security/test_routes.py.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import socket
 import sqlite3
 import time
@@ -318,6 +320,39 @@ def test_a_body_has_limits_packed_and_unpacked(place: Place) -> None:
     headers["X-Weir-End"] = str(9 << 20)
     del headers["Content-Encoding"]
     assert sender.post(bytes(9 << 20), headers).status == 413
+
+
+def test_a_body_of_no_said_length_has_the_same_limits(servers: Servers) -> None:
+    """Under gunicorn chunks come as sent; uvicorn's bridge to Flask knows no such body."""
+    sender = Sender(servers.postgres, prefix=PREFIX)
+    body, headers = sender.request([create_run(new_id())], is_packed=False)
+    address = urllib.parse.urlsplit(servers.postgres.address)
+    for sent, status in ((body, 200), (bytes(9 << 20), 413)):
+        wire = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+        parts = (sent[start : start + 65_536] for start in range(0, len(sent), 65_536))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            wire.request("POST", f"{PREFIX}{ROUTES}/ingest", parts, headers, encode_chunked=True)
+        assert wire.getresponse().status == status
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"[" * 100_000,
+        b'{"journal": "x", "runs": []}',
+        b'{"journal": 1, "runs": []}',
+    ],
+)
+def test_a_heartbeat_that_makes_no_sense_is_refused(place: Place, body: bytes) -> None:
+    path, headers = f"{place.prefix}{ROUTES}/heartbeat", {"Content-Type": "application/json"}
+    assert call(place.server, "POST", path, body, headers).status == 400
+    runs = {"journal": new_id(), "runs": ["../x"]}
+    assert call(place.server, "POST", path, runs, headers).status == 400
+    assert call(place.server, "POST", path, bytes(2 << 20), headers).status == 413
 
 
 def test_a_locked_database_is_asked_again_later(

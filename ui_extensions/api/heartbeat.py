@@ -8,6 +8,7 @@ A run that is not there, or not the caller's to edit, is left out without a word
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -27,8 +28,13 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/heartbeat", "POST", content_type="application/json")
     def heartbeat() -> flask.Response:
         engine = deliveries.engine()
-        flask.request.max_content_length = _MAX_BYTES
-        found = flask.request.get_json(silent=True)
+        body = deliveries.read_body(_MAX_BYTES)
+        if body is None:
+            return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            found = None
         if not isinstance(found, dict):
             return access.refusal(400, "not a JSON object")
         try:

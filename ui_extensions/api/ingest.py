@@ -118,8 +118,9 @@ def _records(start: int, end: int) -> list[bytes]:
             f"from position {start} to {end}: expected 1 to {MAX_UNPACKED_BYTES} bytes",
             413 if length > 0 else 400,
         )
-    flask.request.max_content_length = MAX_BYTES
-    body = flask.request.get_data(cache=False)
+    body = deliveries.read_body(MAX_BYTES)
+    if body is None:
+        raise _BadBody(f"more than {MAX_BYTES} bytes", 413)
     encoding = flask.request.headers.get("Content-Encoding", "").strip().lower()
     if encoding == "gzip":
         body = _unpack(body, length)
