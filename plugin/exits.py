@@ -177,28 +177,36 @@ def _print(line: str, *, end: str = "\n") -> None:
 
 def wait_for_delivery() -> None:
     """Wait until what this process wrote is in the store, within limits; say what is left."""
-    for recorder in list(recorders):
-        if recorder.journal is not None:
-            _wait_for(recorder)
+    deliver_all(None)
 
 
-@never_raises(None)
-def _wait_for(recorder: Recorder) -> None:
+def deliver_all(timeout_s: float | None) -> bool:
+    """Wait until what this process wrote is in the store, and say whether it is.
+
+    Args:
+        timeout_s: Seconds for each store; None for the limits of a process's end.
+    """
+    return all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])
+
+
+@never_raises(False)
+def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
     journal = recorder.journal
     if journal is None:
-        return
-    wait = _ExitWait()
+        return True
+    wait = _ExitWait(timeout_s)
     is_delivered = recorder.deliver(wait.longest_s, wait.goes_on)
     wait.end_line()
     if not is_delivered:
         _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
+    return is_delivered
 
 
 class _ExitWait:
     """How long the exit waits, and the line that says so."""
 
-    def __init__(self) -> None:
-        override_s = settings.EXIT_WAIT_SECONDS.get()
+    def __init__(self, timeout_s: float | None) -> None:
+        override_s = settings.EXIT_WAIT_SECONDS.get() if timeout_s is None else timeout_s
         is_patient = _dies_with_container()
         self.longest_s = override_s or (_WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S)
         self._away_s = self.longest_s if override_s or is_patient else _WAIT_AWAY_S

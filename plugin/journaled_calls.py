@@ -48,6 +48,9 @@ from mlflow_weir.store.tracking_store import validated_points
 SETTLE_WAIT_S = 2.0
 """How long a read waits for what is on its way to the store."""
 
+FLUSH_WAIT_S = 60.0
+"""How long a call waits that asks for delivery."""
+
 _LOG_WAIT_S = 0.08
 
 
@@ -109,6 +112,16 @@ class JournaledCalls(JournaledExperiments):
         """Log many values; accepted when this returns, as every call here is."""
         self.log_batch(run_id, metrics, params, tags)
         return RunOperations([])
+
+    def flush_async_logging(self) -> None:
+        """Wait until what was logged is in the store, for a minute at most."""
+        self.recorder.deliver(FLUSH_WAIT_S)
+
+    def end_async_logging(self) -> None:
+        """Nothing to end: there is no queue in this process."""
+
+    def shut_down_async_logging(self) -> None:
+        """Nothing to end: there is no queue in this process."""
 
     def log_param(self, run_id: str, param: Param) -> None:
         """Log a param, which cannot be changed afterwards."""
@@ -234,6 +247,7 @@ class JournaledCalls(JournaledExperiments):
     ) -> Run:
         """Begin a run, with an id of our own choosing."""
         how = "fluent" if exits.is_fluent_start() else "client"
+        self.recorder.prepare()  # it starts while the store is asked about the experiment
         experiment = self._experiment(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
             raise MlflowException(
@@ -257,6 +271,7 @@ class JournaledCalls(JournaledExperiments):
             tags=[[tag.key, tag.value] for tag in tags],
             run_name=run_name,
             artifact_uri=None if artifact_uri.startswith(PENDING_ARTIFACTS) else artifact_uri,
+            **self._place(),
         )
         self._write("own_run", run_id=run_id, how=how)
         view = RunView(
@@ -277,6 +292,7 @@ class JournaledCalls(JournaledExperiments):
         )
         with self._lock:
             self._views[run_id] = view
+        self.recorder.hurry()  # from here on the agent sees how this process ends
         if how == "fluent":
             exits.say_where(view.info, self.recorder.target.uri)
         run = view.to_run()

@@ -43,6 +43,10 @@ class JournaledExperiments:
         self._known_models: set[str | None] = set()
         self._lock = threading.RLock()
 
+    def _place(self) -> dict[str, str]:
+        """Return where new experiments belong, as far as this process says and not the store."""
+        return {}
+
     def _write(self, operation: str, /, **fields: Any) -> None:
         self.recorder.append(records.encode_operation(operation, fields))
 
@@ -78,6 +82,7 @@ class JournaledExperiments:
             artifact_location=artifact_location,
             tags=[[tag.key, tag.value] for tag in tags or ()],
             at_ms=now_ms,
+            **self._place(),
         )
         self._experiments[alias] = Experiment(
             experiment_id=alias,

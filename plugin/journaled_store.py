@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from mlflow.store.tracking.abstract_store import AbstractStore
+from mlflow.utils.uri import resolve_uri_if_local
 
 from mlflow_weir import settings
 from mlflow_weir.plugin import exits, mlflow_private
@@ -50,7 +50,6 @@ class _LazySql(JournaledCalls):
             read_db_uri: Read replica for reads, as in MLflow.
             recorder: This process's journal for that database.
         """
-        AbstractStore.__init__(self)  # what every store has, with a database or without
         self._begin_journaling(recorder)
         self._arguments = (db_uri, default_artifact_root, read_db_uri)
         self._opening = threading.RLock()
@@ -58,6 +57,11 @@ class _LazySql(JournaledCalls):
         if sa.make_url(db_uri).get_backend_name() == "sqlite":
             # A file: no network between, and its readers wait for nobody.
             self._log_wait_s = self._first_wait_s = _FILE_WAIT_S
+
+    def _place(self) -> dict[str, str]:
+        place = {"artifact_root": resolve_uri_if_local(self._arguments[1])}
+        workspace = mlflow_private.active_workspace()
+        return place if workspace is None else {**place, "workspace": workspace}
 
     def __getattr__(self, name: str) -> Any:
         # What SqlAlchemyStore.__init__ would have set, on the first look at any of it.

@@ -222,6 +222,18 @@ def logged_models_tag(tags: Mapping[str, str], mlflow_model: Any) -> RunTag:
     return validate_tag(RunTag(MLFLOW_LOGGED_MODELS, value))
 
 
+def active_workspace() -> str | None:
+    """Return the workspace that calls are for; None where workspaces are off."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+
+    if not MLFLOW_ENABLE_WORKSPACES.get():
+        return None
+    from mlflow.utils.workspace_context import get_request_workspace
+
+    workspace: str | None = get_request_workspace()
+    return workspace
+
+
 def latest_metrics_of(run: Run) -> Sequence[Metric]:
     """Return a run's latest metrics with their steps and timestamps."""
     return run.data._metric_objs or ()

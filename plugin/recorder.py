@@ -70,6 +70,20 @@ class Recorder:
             self._next_agent_check_s = now + _AGENT_CHECK_S
             client.ensure_agent(journal.folder.parent.parent)
 
+    def prepare(self) -> None:
+        """Begin the journal and see that an agent watches this process, ahead of the first record.
+
+        Raises:
+            ConfigError: No folder on this machine can hold a journal.
+        """
+        journal = self.journal or self._open()
+        client.ensure_agent(journal.folder.parent.parent)
+
+    def hurry(self) -> None:
+        """Tell the agent that there is something new, which it would find by itself in 0.2 s."""
+        if self._spool is not None:
+            client.nudge(self._spool.root)
+
     def _open(self) -> Journal:
         with self._lock:
             journal = self._journal

@@ -6,6 +6,7 @@
         * KeyCollision                            the database takes two metric keys for one
         * StoreUnavailable    retryable           database locked, network away
             * CompactedElsewhere                  another process took the same rows first
+            * RunNotThereYet                      perhaps another journal has yet to create it
             * PositionMismatch                    the journal was applied up to elsewhere
         * SchemaMismatch                          database older or newer than this code
         * ChunkCorrupt                            stored points fail their checksum
@@ -81,6 +82,13 @@ class PositionMismatch(StoreUnavailable):
     def __init__(self, journal_id: str, position: int) -> None:
         super().__init__(f"journal {journal_id}: applied up to byte {position}")
         self.position = position
+
+
+class RunNotThereYet(StoreUnavailable):
+    """A record names a run that does not exist; nothing was applied."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} does not exist yet")
 
 
 class SchemaMismatch(StoreError):

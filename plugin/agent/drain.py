@@ -84,10 +84,11 @@ class JournalDelivery:
         """Take note that nobody writes any more: what is half there will stay so."""
         self._reader.is_final = True
 
-    def step(self, target: DeliveryTarget) -> bool:
+    def step(self, target: DeliveryTarget, *, is_patient: bool = False) -> bool:
         """Deliver the next records, in one transaction; False when there are none now.
 
         Raises:
+            RunNotThereYet: They name a run that does not exist, and ``is_patient``.
             StoreUnavailable: The target did not take them; they are as they were.
             LeaseLost: Somebody else delivers this journal.
             JournalError: It cannot be read; ``JournalCorrupt`` for what never will be.
@@ -99,7 +100,12 @@ class JournalDelivery:
             return False
         try:
             outcome = target.apply(
-                self._journal_id, self._fencing, records.start, records.end, records.payloads
+                self._journal_id,
+                self._fencing,
+                records.start,
+                records.end,
+                records.payloads,
+                is_patient=is_patient,
             )
         except PositionMismatch:
             self._has_begun = False  # somebody else was at it: look where the target is

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mlflow_weir.errors import ConfigError
+from mlflow_weir.errors import ConfigError, StoreUnavailable
 from mlflow_weir.plugin.agent.compactor import Compactor
 from mlflow_weir.plugin.agent.targets import Address
 from mlflow_weir.plugin.uri import expand, strip
+from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import apply as applying
 from mlflow_weir.store.delivery import heartbeats, positions
 from mlflow_weir.store.delivery.connection import open_engine, transaction
+from mlflow_weir.store.engine import schema_lock
 
 # What libpq would read from its environment, by the name of the argument.
 _LIBPQ = {
@@ -67,10 +69,19 @@ class SqlTarget:
             return positions.read(connection, journal_id)
 
     def apply(
-        self, journal_id: str, fencing: int | None, start: int, end: int, payloads: Sequence[bytes]
+        self,
+        journal_id: str,
+        fencing: int | None,
+        start: int,
+        end: int,
+        payloads: Sequence[bytes],
+        *,
+        is_patient: bool,
     ) -> applying.Outcome:
         """Apply records in one transaction."""
-        return applying.apply(self._open(), journal_id, fencing, start, end, payloads)
+        return applying.apply(
+            self._open(), journal_id, fencing, start, end, payloads, is_patient=is_patient
+        )
 
     def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
         """Write the runs' heartbeats."""
@@ -94,7 +105,9 @@ class SqlTarget:
         if self._url.get_backend_name() == "sqlite":
             self._look_at_file(Path(self._url.database or ""))
         if self._engine is None:
-            self._engine = engine_at(self._address)
+            engine = engine_at(self._address)
+            _ensure_tables(engine)
+            self._engine = engine
         return self._engine
 
     def _look_at_file(self, path: Path) -> None:
@@ -155,3 +168,26 @@ def engine_at(address: Address) -> sa.Engine:
         return open_engine(uri, dict[str, str](address.environment))
     except (ImportError, sa.exc.ArgumentError) as exc:
         raise ConfigError(f"{address.shown}: {exc}") from exc
+
+
+def _ensure_tables(engine: sa.Engine) -> None:
+    """Create our tables beside MLflow's, where the training could not reach the database.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached, or MLflow has no tables there yet.
+    """
+    with transaction(engine) as connection:
+        inspector = sa.inspect(connection)
+        if inspector.has_table(schema.journal.name):
+            return
+        if not inspector.has_table(schema.mlflow_runs.name):
+            raise StoreUnavailable(
+                "MLflow has no tables there yet", hint="`mlflow db upgrade URI` creates them"
+            )
+    from mlflow_weir.store import migrations  # Alembic, which is seldom needed
+
+    try:
+        with schema_lock(engine):
+            migrations.upgrade(engine)
+    except sa.exc.DBAPIError as exc:
+        raise StoreUnavailable(f"its tables cannot be created: {exc.orig}") from exc

@@ -81,11 +81,19 @@ class DeliveryTarget(Protocol):
         """
 
     def apply(
-        self, journal_id: str, fencing: int | None, start: int, end: int, payloads: Sequence[bytes]
+        self,
+        journal_id: str,
+        fencing: int | None,
+        start: int,
+        end: int,
+        payloads: Sequence[bytes],
+        *,
+        is_patient: bool,
     ) -> Outcome:
         """Apply consecutive records of a journal, all or none.
 
         Raises:
+            RunNotThereYet: They name a run that does not exist, and ``is_patient``.
             StoreUnavailable: Nothing was applied; try again later.
             PositionMismatch: They do not begin where the target is.
             LeaseLost: Somebody with a larger fencing number delivers this journal.

@@ -18,11 +18,12 @@ from mlflow_weir.errors import (
     JournalCorrupt,
     JournalError,
     LeaseLost,
+    RunNotThereYet,
     SchemaMismatch,
     StoreUnavailable,
 )
 from mlflow_weir.plugin.agent.client import SET_ASIDE
-from mlflow_weir.plugin.agent.drain import JournalDelivery
+from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, open_target
 from mlflow_weir.plugin.journal.spool import Header, JournalFolder
@@ -76,6 +77,8 @@ class Tracked:
         is_released: Its process lives, but closed the journal.
         is_done: Delivered to the end and removed.
         is_stuck: Nothing but a person can deliver it.
+        waits_for: Journals, and how far each is to be delivered before this one may name a run
+            that does not exist.
     """
 
     folder: JournalFolder
@@ -89,6 +92,7 @@ class Tracked:
     delivery: JournalDelivery | None = None
     pause: Pause = field(default_factory=Pause)
     is_closed: bool = False
+    waits_for: list[tuple[Tracked, int]] | None = None
 
     def answers_for(self, run_id: str) -> bool:
         """Say whether its process lives and has the run open."""
@@ -207,6 +211,13 @@ class Worker(threading.Thread):
         """Do one step of one journal; True when it has more to do at once."""
         try:
             is_more = self._step(journal)
+        except RunNotThereYet as exc:
+            # Begun by another process, perhaps, whose journal comes after this one. What it wrote
+            # before this record is in its file by now.
+            _log.debug("journal %s: %s", journal.header.journal_id, exc)
+            others = [one for one in self._journals if one is not journal and not one.is_done]
+            journal.waits_for = [(one, end_of(one.folder)) for one in others]
+            return True
         except StoreUnavailable as exc:
             self._put_off(journal, exc, self._pause)
         except LeaseLost as exc:  # weir sync is at it; what it did is found in the database
@@ -237,7 +248,10 @@ class Worker(threading.Thread):
             delivery.owner_is_gone()
         if self._target is None:
             self._target = open_target(self.address)
-        if delivery.step(self._target):
+        if journal.waits_for is not None and any(map(_is_behind, journal.waits_for)):
+            return False  # the others' steps bring us back here
+        if delivery.step(self._target, is_patient=journal.waits_for is None):
+            journal.waits_for = None
             self._due.update(delivery.due)
             delivery.due.clear()
             self._said = ("", 0.0)
@@ -347,3 +361,11 @@ class Worker(threading.Thread):
         if self._target is not None:
             self._target.close()
             self._target = None
+
+
+def _is_behind(awaited: tuple[Tracked, int]) -> bool:
+    """Say whether a journal has yet to be delivered up to a position, and will be."""
+    journal, position = awaited
+    if journal.is_done or journal.is_stuck or journal.waits_for is not None:
+        return False  # of two that wait for each other one has to go on
+    return journal.delivery is None or journal.delivery.position < position

@@ -122,6 +122,8 @@ class JournalReader:
                 payloads = self._read_frames(max_bytes)
                 if payloads:
                     return Records(start, self.position, payloads)
+            if self.position > self._start and self._open_segment(self.position):
+                continue  # the next one, found without a look at all of them
             segments = list_segments(self.folder)
             current = max((s for s in segments if s <= self.position), default=None)
             if current is None:
@@ -152,14 +154,20 @@ class JournalReader:
     def _open(self) -> bool:
         """Open the segment that holds ``position``, if there is one."""
         starts = [s for s in list_segments(self.folder) if s <= self.position]
-        if not starts:
+        return bool(starts) and self._open_segment(starts[-1])
+
+    def _open_segment(self, start: int) -> bool:
+        """Open a segment in place of the one that is open; False if there is none of that name."""
+        path = self.folder / segment_name(start)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
             return False
-        self._start = starts[-1]
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        self._file = os.open(self._path(), flags)
-        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+        self.close()
+        self._file, self._start = file, start
+        if not stat.S_ISREG(os.fstat(file).st_mode):
             self.close()
-            raise JournalError(f"{self._path()}: not a regular file")
+            raise JournalError(f"{path}: not a regular file")
         return True
 
     def _read_frames(self, max_bytes: int) -> list[bytes]:

@@ -126,6 +126,7 @@ def apply(
     *,
     principal: str | None = None,
     review: Review | None = None,
+    is_patient: bool = False,
 ) -> Outcome:
     """Apply the records of a journal between two positions, in one transaction.
 
@@ -140,17 +141,22 @@ def apply(
         principal: Who delivers, where that is to be the same for all of a journal.
         review: Looks at every record first; None takes them all, as from a machine whose user
             has the database's password.
+        is_patient: Apply nothing rather than refuse a run that does not exist: another journal
+            may be about to create it.
 
     Raises:
         NotPermitted: Somebody else delivers this journal.
         StoreUnavailable: The database cannot be reached or written; ask again.
         PositionMismatch: It is at a position in between, or before; read from there.
         LeaseLost: Somebody with a higher fencing number delivers this journal.
+        RunNotThereYet: A run does not exist, and ``is_patient``.
     """
     if not 0 <= start < end:
         raise ValueError(f"journal {journal_id}: from position {start} to {end}")
     gathered = gather(payloads)
-    attempt = _Attempt(journal_id, fencing, start, end, payloads, gathered, principal, review)
+    attempt = _Attempt(
+        journal_id, fencing, start, end, payloads, gathered, principal, review, is_patient
+    )
     try:
         with transaction(engine) as connection:
             return attempt.run(connection, is_careful=False)
@@ -175,12 +181,13 @@ class _Attempt:
     gathered: Gathered
     principal: str | None
     review: Review | None
+    is_patient: bool
 
     def run(self, connection: sa.Connection, *, is_careful: bool) -> Outcome:
         state = positions.claim(
             connection, self.journal_id, self.fencing, self.start, self.end, self.principal
         )
-        delivery = Delivery(connection, self.journal_id, state)
+        delivery = Delivery(connection, self.journal_id, state, is_patient=self.is_patient)
         if state.position >= self.end:
             return self._said_before(delivery)
         outcome = Outcome(was_applied=False, position=self.end, n_records=len(self.payloads))

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mlflow_weir.errors import RunNotThereYet
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.store.delivery.positions import JournalState
@@ -54,6 +55,7 @@ class Delivery:
         journal_id: Whose records are applied.
         state: The journal's; operations change it.
         is_locking: Read what is about to be written with locks: after another writer was met.
+        is_patient: Raise ``RunNotThereYet`` rather than refuse a run that does not exist.
         now_ms: Wall time of the delivery.
         ended_runs: Runs that a record of this delivery ended.
     """
@@ -62,6 +64,7 @@ class Delivery:
     journal_id: str
     state: JournalState
     is_locking: bool = False
+    is_patient: bool = False
     now_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     ended_runs: dict[str, None] = field(default_factory=dict)
     _runs: dict[str, RunFacts | None] = field(default_factory=dict)
@@ -100,6 +103,8 @@ class Delivery:
         """
         run = self.find_run(run_id)
         if run is None:
+            if self.is_patient:
+                raise RunNotThereYet(run_id)
             raise Refused(f"run {run_id} does not exist")
         if run.lifecycle_stage != tables.ACTIVE:
             raise Refused(f"run {run_id} is deleted; restore it to log to it")

@@ -1,0 +1,466 @@
+"""A training as users write it, in a process of its own: what it logs, how it ends, what it costs.
+
+Scripts know nothing of Weir. What they wrote is read by another process of MLflow, without a
+journal, once the agent says that all is delivered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from databases import DatabaseServer
+from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.journal.spool import Spool
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
+
+DEADLINE_S = 60.0
+
+# Before each script: ``seen`` returns once the agent has delivered, and so knows the process.
+PRELUDE = """
+import mlflow, os, sys, time
+def seen():
+    import mlflow_weir
+    assert mlflow_weir.finish()
+"""
+
+
+class Training:
+    """Runs scripts on one embedded store, with a spool of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.uri = f"weir://{folder}/store"
+        self.spool = folder / "spool"
+        self._environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": self.uri,
+            "WEIR_SPOOL": str(self.spool),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + script, *arguments],
+            env={**self._environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(script, *arguments, **variables)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def settle(self) -> None:
+        """Wait until no journal is left: everything is delivered, exit states too."""
+        deadline = time.monotonic() + DEADLINE_S
+        while (left := Spool(self.spool).journals()) and time.monotonic() < deadline:
+            agent.ensure_agent(self.spool)
+            agent.nudge(self.spool)
+            time.sleep(0.02)
+        assert not left
+
+    def client(self, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+        monkeypatch.setenv("WEIR_CLIENT", "off")
+        return MlflowClient(self.uri)
+
+    def only_run(self, monkeypatch: pytest.MonkeyPatch) -> Run:
+        self.settle()
+        (run,) = self.client(monkeypatch).search_runs(["0"])
+        return run
+
+
+def with_weir(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql+weir://")
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[Training]:
+    made = Training(tmp_path)
+    yield made
+    agent.nudge(made.spool, agent.STOP)
+
+
+def test_what_a_script_logs_is_in_the_store(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = training.run("""
+mlflow.set_experiment("first")
+with mlflow.start_run(run_name="parent") as run:
+    mlflow.log_params({"lr": 0.1, "layers": 3})
+    mlflow.set_tags({"a": "1", "b": "2"})
+    mlflow.delete_tag("b")
+    for step in range(500):
+        mlflow.log_metric("loss", 1 / (1 + step), step=step)
+        mlflow.log_metrics({"x": step, "y": -step}, step=step)
+    mlflow.log_text("hello", "notes/a.txt")
+    with mlflow.start_run(nested=True, run_name="child"):
+        mlflow.log_metric("loss", 7.0)
+print(run.info.run_id)
+""")
+    assert code == 0, err
+    training.settle()
+    client = training.client(monkeypatch)
+    experiment = client.get_experiment_by_name("first")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    parent, child = runs["parent"], runs["child"]
+    assert parent.info.run_id == out.strip()
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+    assert parent.data.params == {"lr": "0.1", "layers": "3"}
+    assert parent.data.tags["a"] == "1"
+    assert "b" not in parent.data.tags
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    history = client.get_metric_history(parent.info.run_id, "loss")
+    assert [point.step for point in history] == list(range(500))
+    assert parent.data.metrics == {"loss": 1 / 500, "x": 499.0, "y": -499.0}
+    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["notes"]
+    (line,) = [line for line in err.splitlines() if "see it with" in line]
+    assert f"run parent ({out.strip()})" in line
+
+
+ENDS = {
+    "with-block": ("with mlflow.start_run(): mlflow.log_metric('m', 1)", 0, "FINISHED", None),
+    "no-end": ("mlflow.start_run(); mlflow.log_metric('m', 1)", 0, "FINISHED", None),
+    "exception": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); raise ValueError('boom')",
+        1,
+        "FAILED",
+        "uncaught ValueError: boom",
+    ),
+    "sys.exit": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); sys.exit(3)",
+        3,
+        "FAILED",
+        "exit code 3",
+    ),
+    "sys.exit-0": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); sys.exit()",
+        0,
+        "FINISHED",
+        None,
+    ),
+    "SystemExit": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); raise SystemExit(4)",
+        4,
+        "FAILED",
+        "exit code 4",
+    ),
+    "caught-exit": (
+        """
+mlflow.start_run(); mlflow.log_metric('m', 1)
+try:
+    sys.exit(3)
+except SystemExit:
+    pass
+""",
+        0,
+        "FINISHED",
+        None,
+    ),
+    "keyboard": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); raise KeyboardInterrupt",
+        -signal.SIGINT,
+        "KILLED",
+        "uncaught KeyboardInterrupt",
+    ),
+    "os._exit": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); seen(); os._exit(7)",
+        7,
+        "FAILED",
+        "exit code 7",
+    ),
+    "terminated": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); seen(); os.kill(os.getpid(), 15)",
+        -signal.SIGTERM,
+        "KILLED",
+        "signal SIGTERM",
+    ),
+    "killed": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); seen(); os.kill(os.getpid(), 9)",
+        -signal.SIGKILL,
+        "KILLED",
+        "signal SIGKILL",
+    ),
+    "ended-as-failed-by-the-user": (
+        "mlflow.start_run(); mlflow.log_metric('m', 1); mlflow.end_run('KILLED')",
+        0,
+        "KILLED",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "code", "status", "cause"), ENDS.values(), ids=ENDS)
+def test_a_run_ends_as_its_process_does(
+    script: str,
+    code: int,
+    status: str,
+    cause: str | None,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found_code, _, err = training.run(script)
+    assert found_code == code, err
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, run.data.tags.get("weir.exit_cause")) == (status, cause)
+    assert run.data.metrics == {"m": 1.0}
+    assert run.info.end_time is not None
+
+
+def test_a_launcher_that_ends_well_leaves_its_run_alone(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = training.run("""
+client = mlflow.MlflowClient()
+run = client.create_run("0")
+client.set_tag(run.info.run_id, "launched", "yes")
+""")
+    assert code == 0, err
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, run.data.tags["launched"]) == ("RUNNING", "yes")
+
+
+def test_mistakes_are_raised_by_the_call(training: Training) -> None:
+    code, out, err = training.run("""
+client = mlflow.MlflowClient()
+deleted = client.create_run("0").info.run_id
+client.delete_run(deleted)
+mlflow.start_run()
+mlflow.log_param("a", 1)
+for call in (
+    lambda: mlflow.log_metric("bad//key", 1),
+    lambda: mlflow.log_metric("m", "text"),
+    lambda: mlflow.log_param("a", 2),
+    lambda: client.log_metric("f" * 32, "m", 1),
+    lambda: client.log_metric(deleted, "m", 1),
+    lambda: client.delete_tag(mlflow.active_run().info.run_id, "absent"),
+    lambda: client.create_run("4711"),
+):
+    try:
+        call()
+    except mlflow.MlflowException as exc:
+        print(exc.error_code)
+    else:
+        print("nothing")
+""")
+    assert code == 0, err
+    assert out.split() == [
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_PARAMETER_VALUE",
+        "RESOURCE_DOES_NOT_EXIST",
+        "INVALID_PARAMETER_VALUE",
+        "RESOURCE_DOES_NOT_EXIST",
+        "RESOURCE_DOES_NOT_EXIST",
+    ]
+
+
+def test_reads_see_the_writes_before_them(training: Training) -> None:
+    code, out, err = training.run("""
+import json
+client = mlflow.MlflowClient()
+found = []
+with mlflow.start_run() as run:
+    for step in range(20):
+        mlflow.log_metric("m", step, step=step)
+        found.append(len(client.get_metric_history(run.info.run_id, "m")))
+        found.append(client.get_run(run.info.run_id).data.metrics["m"])
+        found.append(len(mlflow.search_runs(["0"], filter_string=f"metrics.m = {step}")))
+print(json.dumps(found))
+""")
+    assert code == 0, err
+    assert json.loads(out) == [value for step in range(20) for value in (step + 1, step, 1)]
+
+
+def test_a_forked_child_logs_to_its_parents_run(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = training.run("""
+import multiprocessing
+def work(run_id, start):
+    client = mlflow.MlflowClient()
+    for step in range(start, start + 200):
+        client.log_metric(run_id, "m", step, step=step)
+with mlflow.start_run() as run:
+    mlflow.log_metric("before", 1)
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=work, args=(run.info.run_id, 200 * i)) for i in range(3)]
+    for child in children: child.start()
+    for step in range(600, 800): mlflow.log_metric("m", step, step=step)
+    for child in children: child.join()
+    assert [child.exitcode for child in children] == [0, 0, 0]
+""")
+    assert code == 0, err
+    run = training.only_run(monkeypatch)
+    assert run.info.status == "FINISHED"
+    history = training.client(monkeypatch).get_metric_history(run.info.run_id, "m")
+    assert sorted(point.step for point in history) == list(range(800))
+
+
+def test_a_resumed_run_goes_on(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = training.run("""
+with mlflow.start_run() as run:
+    mlflow.log_param("a", 1); mlflow.log_metric("m", 1, step=1)
+print(run.info.run_id)
+""")
+    assert code == 0, err
+    code, out, err = training.run(
+        """
+with mlflow.start_run(run_id=sys.argv[1]) as run:
+    assert run.data.params == {"a": "1"}, run.data
+    assert run.data.metrics == {"m": 1.0}, run.data
+    mlflow.log_param("a", 1); mlflow.log_metric("m", 2, step=2)
+    try:
+        mlflow.log_param("a", 2)
+    except mlflow.MlflowException:
+        print("refused")
+""",
+        out.strip(),
+    )
+    assert (code, out.strip()) == (0, "refused"), err
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 2.0})
+
+
+def test_a_locked_database_does_not_hold_up_a_training(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert training.run("mlflow.start_run(); mlflow.log_metric('warm', 1)")[0] == 0
+    training.settle()
+    process = training.start("""
+mlflow.start_run()
+mlflow.log_metric("m", -1)
+print("ready", flush=True)
+longest = 0
+end = time.monotonic() + 3
+step = 0
+while time.monotonic() < end:
+    before = time.perf_counter()
+    mlflow.log_metric("m", step, step=step)
+    mlflow.log_param(f"p{step}", step) if step < 50 else None
+    longest = max(longest, time.perf_counter() - before)
+    step += 1
+print(step, longest)
+""")
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    file = training.uri.removeprefix("weir://") + "/weir.db"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        n_points, longest_s = process.stdout.readline().split()
+        lock.execute("ROLLBACK")
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert float(longest_s) < 1.0  # bench says how long; stock waits for the lock
+    training.settle()
+    client = training.client(monkeypatch)
+    (run,) = client.search_runs(["0"], "metrics.m > 0")
+    assert len(client.get_metric_history(run.info.run_id, "m")) == int(n_points) + 1
+
+
+def test_a_store_that_is_away_is_met_by_going_on(
+    postgres_server: DatabaseServer, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.new_mlflow_database()
+    nowhere = with_weir(f"{url}_later")
+    code, out, err = training.run(
+        """
+mlflow.set_experiment("offline")
+with mlflow.start_run(run_name="begun offline") as run:
+    longest = 0
+    for step in range(200):
+        before = time.perf_counter()
+        mlflow.log_metric("m", step, step=step)
+        longest = max(longest, time.perf_counter() - before)
+    mlflow.log_param("a", 1)
+    print(mlflow.get_run(run.info.run_id).data.params, longest < 0.5)
+print(run.info.run_id)
+""",
+        MLFLOW_TRACKING_URI=nowhere,
+        WEIR_EXIT_WAIT_SECONDS="0.5",
+    )
+    assert code == 0, err
+    assert out.splitlines()[0] == "{'a': '1'} True"
+    assert "weir sync" in err
+    name = sa.make_url(url).database
+    engine = sa.create_engine(
+        sa.make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} RENAME TO {name}_later")
+    engine.dispose()
+    training.settle()
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    client = MlflowClient(nowhere)
+    experiment = client.get_experiment_by_name("offline")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == out.splitlines()[1]
+    assert (run.info.status, run.data.params) == ("FINISHED", {"a": "1"})
+    assert len(client.get_metric_history(run.info.run_id, "m")) == 200
+
+
+def test_switched_off_nothing_is_journaled(training: Training) -> None:
+    code, _, err = training.run(
+        "with mlflow.start_run(): mlflow.log_metric('m', 1)", WEIR_CLIENT="off"
+    )
+    assert code == 0, err
+    assert not training.spool.exists()
+
+
+def test_passwords_are_nowhere_but_in_the_private_file(
+    postgres_url: str, training: Training
+) -> None:
+    url = with_weir(postgres_url)
+    scheme, rest = url.split("://", 1)
+    secret = f"{scheme}://nobody:pass-word-4711@{rest.rpartition('@')[2]}"
+    code, out, err = training.run(
+        "mlflow.set_experiment('x'); mlflow.start_run(); mlflow.log_metric('m', 1)",
+        MLFLOW_TRACKING_URI=secret,
+        WEIR_EXIT_WAIT_SECONDS="1",
+    )
+    assert code == 0, err
+    assert "4711" not in out + err
+    found = {
+        path.name: path.stat().st_mode & 0o777
+        for path in training.spool.rglob("*")
+        if path.is_file() and b"pass-word-4711" in path.read_bytes()
+    }
+    assert found == {"credentials.json": 0o600}
+
+
+def test_an_unreachable_store_says_so_to_a_read(training: Training) -> None:
+    code, out, err = training.run(
+        """
+try:
+    mlflow.MlflowClient().get_run("f" * 32)
+except mlflow.MlflowException as exc:
+    print(exc.error_code)
+""",
+        MLFLOW_TRACKING_URI="postgresql+weir://127.0.0.1:9/nothing",
+    )
+    assert (code, out.strip()) == (0, "TEMPORARILY_UNAVAILABLE"), err
+
+
+def test_nothing_is_left_when_all_is_delivered(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert training.run("mlflow.start_run(); mlflow.log_metric('m', 1)")[0] == 0
+    training.settle()
+    assert list((training.spool / "journals").iterdir()) == []
