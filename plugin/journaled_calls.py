@@ -39,7 +39,8 @@ from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import exits, mlflow_private
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, JournaledExperiments
+from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
+from mlflow_weir.plugin.journaled_models import JournaledModels
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.metrics.points import Point
@@ -54,7 +55,7 @@ FLUSH_WAIT_S = 60.0
 _LOG_WAIT_S = 0.08
 
 
-class JournaledCalls(JournaledExperiments):
+class JournaledCalls(JournaledModels):
     """The calls of a training; comes first in the bases of a store."""
 
     _log_wait_s = _LOG_WAIT_S
@@ -207,11 +208,11 @@ class JournaledCalls(JournaledExperiments):
         """Refuse metrics of logged models that do not exist, as far as that can be known."""
         for model_id in {metric.model_id for metric in metrics} - {None} - self._known_models:
             try:
-                self._directly(super().get_logged_model, model_id)  # type: ignore[misc]
+                self.get_logged_model(str(model_id))
             except MlflowException as exc:
-                raise MlflowException(str(exc), BAD_REQUEST) from exc
-            except Away:
-                continue
+                if exc.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise MlflowException(str(exc), BAD_REQUEST) from exc
+                continue  # the store is away
             self._known_models.add(model_id)
 
     def _log_model_metrics_of(

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mlflow.entities import Experiment, ExperimentTag, LifecycleStage
+from mlflow.entities import Experiment, ExperimentTag, LifecycleStage, LoggedModel
 from mlflow.utils.time import get_current_time_millis
 
 from mlflow_weir.plugin import mlflow_private
@@ -40,6 +40,7 @@ class JournaledExperiments:
         self._contact = Contact()
         self._views: dict[str, RunView] = {}
         self._experiments: dict[str, Experiment] = {}
+        self._models: dict[str, LoggedModel] = {}
         self._known_models: set[str | None] = set()
         self._lock = threading.RLock()
 

@@ -65,6 +65,35 @@ def scorer_store_class() -> Callable[..., Any]:
     return MlflowTrackingStore
 
 
+def stock_rest_builder(registry: object) -> Callable[..., Any]:
+    """Return what ``registry`` calls for a server's address where Weir is not installed."""
+    if is_server_registry(registry):
+
+        def refuse(store_uri: str, **_: Any) -> None:
+            from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+
+            schemes = vars(registry)["_registry"]
+            raise UnsupportedModelRegistryStoreURIException(
+                store_uri, [one for one in schemes if one not in {"http", "https"}]
+            )
+
+        return refuse
+    from mlflow.tracking._tracking_service.utils import _get_rest_store
+
+    return _get_rest_store
+
+
+def request_headers() -> dict[str, str]:
+    """Return the headers that MLflow adds to every request, who it is from left out."""
+    from mlflow.environment_variables import _MLFLOW_DATABRICKS_TRAFFIC_ID
+    from mlflow.tracking.request_header.registry import resolve_request_headers
+
+    headers: dict[str, str] = dict(resolve_request_headers())
+    if traffic_id := _MLFLOW_DATABRICKS_TRAFFIC_ID.get():
+        headers["x-databricks-traffic-id"] = traffic_id
+    return headers
+
+
 def store_arguments(registry: object, artifact_uri: str | None) -> tuple[str | None, str | None]:
     """Return the artifact root and the read replica that stock's builder would settle on.
 
@@ -203,6 +232,19 @@ def named_run(run_name: str | None, tags: list[RunTag] | None) -> tuple[str, lis
     return name, tags
 
 
+def named_model(name: str | None) -> str:
+    """Return the name of a logged model, made up where there is none.
+
+    Raises:
+        MlflowException: It is no name for one.
+    """
+    from mlflow.utils.name_utils import _generate_random_name
+    from mlflow.utils.validation import _validate_logged_model_name
+
+    _validate_logged_model_name(name)
+    return name or str(_generate_random_name())
+
+
 def logged_models_tag(tags: Mapping[str, str], mlflow_model: Any) -> RunTag:
     """Return the tag that lists a run's models, with one more in it.
 
@@ -247,7 +289,9 @@ def is_worlds_fault(error: BaseException) -> bool:
     if not isinstance(error, MlflowException):
         return isinstance(error, (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError))
     if error.error_code in {
+        "CUSTOMER_UNAUTHORIZED",  # a server's 401: nobody is told who is right
         "TEMPORARILY_UNAVAILABLE",
+        "UNAUTHENTICATED",
         "REQUEST_LIMIT_EXCEEDED",
         "RESOURCE_EXHAUSTED",
     }:

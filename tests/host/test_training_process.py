@@ -464,3 +464,40 @@ def test_nothing_is_left_when_all_is_delivered(
     assert training.run("mlflow.start_run(); mlflow.log_metric('m', 1)")[0] == 0
     training.settle()
     assert list((training.spool / "journals").iterdir()) == []
+
+
+LOG_MODEL = """
+from sklearn.linear_model import LinearRegression
+import numpy
+mlflow.set_experiment("models")
+with mlflow.start_run() as run:
+    fitted = LinearRegression().fit(numpy.eye(3), numpy.arange(3))
+    info = mlflow.sklearn.log_model(fitted, name="fit", step=5, params={"depth": 3})
+    mlflow.log_metric("quality", 0.5, step=5, model_id=info.model_id)
+    mlflow.set_logged_model_tags(info.model_id, {"a": "1", "b": "2"})
+    mlflow.delete_logged_model_tag(info.model_id, "b")
+    assert mlflow.get_logged_model(info.model_id).tags["a"] == "1"
+    loaded = mlflow.sklearn.load_model(info.model_uri)
+    assert numpy.allclose(loaded.predict(numpy.eye(3)), numpy.arange(3))
+print(info.model_id)
+"""
+
+
+def test_a_logged_model_is_there_with_its_params_tags_and_metrics(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = training.run(LOG_MODEL)
+    assert code == 0, err
+    training.settle()
+    client = training.client(monkeypatch)
+    model_id = out.split()[-1]
+    model = client.get_logged_model(model_id)
+    assert (str(model.status), model.params["depth"], model.tags["a"]) == ("READY", "3", "1")
+    assert "b" not in model.tags
+    assert [(metric.key, metric.value, metric.step) for metric in model.metrics or []] == [
+        ("quality", 0.5, 5)
+    ]
+    run = client.get_run(model.source_run_id or "")
+    assert [(found.model_id, found.step) for found in run.outputs.model_outputs] == [(model_id, 5)]
+    files = {item.path for item in client.list_logged_model_artifacts(model_id)}
+    assert {"MLmodel", "model.pkl"} & files
