@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 from mlflow_weir import settings
+from mlflow_weir.errors import WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.recorder import Recorder, recorders
@@ -191,15 +192,31 @@ def deliver_all(timeout_s: float | None) -> bool:
 
 @never_raises(False)
 def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
-    journal = recorder.journal
-    if journal is None:
+    if recorder.journal is None and not recorder.n_held:
         return True
     wait = _ExitWait(timeout_s)
     is_delivered = recorder.deliver(wait.longest_s, wait.goes_on)
     wait.end_line()
+    journal = recorder.journal
+    if journal is None:
+        return _deliver_held(recorder)
     if not is_delivered:
         _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
     return is_delivered
+
+
+def _deliver_held(recorder: Recorder) -> bool:
+    n_held = recorder.n_held
+    try:
+        if recorder.deliver_held():
+            return True
+        n_held = 0
+        why = "memory was full"
+    except WeirError as exc:
+        why = str(exc)
+    n_lost = recorder.n_lost + n_held
+    _print(f"weir: {n_lost} records are lost; no folder of this machine took a journal, and {why}")
+    return False
 
 
 class _ExitWait:

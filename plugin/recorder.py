@@ -7,12 +7,16 @@ Nothing here imports MLflow.
 
 from __future__ import annotations
 
+import logging
+import os
+import secrets
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mlflow_weir import settings
 from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.journal.format import list_segments, segment_name
@@ -22,7 +26,9 @@ from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.store.delivery import records
 
 _AGENT_CHECK_S = 1.0
-_POLL_S = 0.005
+_TRY_AGAIN_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 """Every recorder of this process, for its end."""
@@ -35,6 +41,10 @@ class Recorder:
         target: Where the records are to go; without secrets.
         credentials: What delivery needs beside it, or None.
         when_opened: Called, in the logging thread, each time a journal has been begun.
+
+    Attributes:
+        target: The same.
+        n_lost: Records that neither a journal nor the memory had room for.
 
     Threads share one recorder.
     """
@@ -53,17 +63,26 @@ class Recorder:
         self._lock = threading.Lock()
         self._next_agent_check_s = 0.0
         self._targets: dict[str, Target] = {}  # of the machine's journals, by id
+        self._pid = os.getpid()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._next_try_s = 0.0
+        self._has_said = False
+        self.n_lost = 0
         recorders.add(self)
 
     def append(self, payload: bytes) -> None:
         """Write one record; when this returns, it outlives a killed process.
 
-        Raises:
-            ConfigError: No folder on this machine can hold a journal.
+        Where no folder of the machine takes a journal, records wait in memory, up to
+        WEIR_SPOOL_MEMORY_BYTES, and the journal is tried again each second.
         """
         journal = self._journal
         if journal is None or not journal.is_ours():
-            journal = self._open()
+            journal = self._try_open()
+            if journal is None:
+                self._hold(payload)
+                return
         journal.append(payload)
         now = time.monotonic()
         if now >= self._next_agent_check_s:
@@ -71,30 +90,51 @@ class Recorder:
             client.ensure_agent(journal.folder.parent.parent)
 
     def prepare(self) -> None:
-        """Begin the journal and see that an agent watches this process, ahead of the first record.
-
-        Raises:
-            ConfigError: No folder on this machine can hold a journal.
-        """
-        journal = self.journal or self._open()
-        client.ensure_agent(journal.folder.parent.parent)
+        """Begin the journal and see that an agent watches this process, ahead of the first."""
+        journal = self.journal or self._try_open()
+        if journal is not None:
+            client.ensure_agent(journal.folder.parent.parent)
 
     def hurry(self) -> None:
         """Tell the agent that there is something new, which it would find by itself in 0.2 s."""
         if self._spool is not None:
             client.nudge(self._spool.root)
 
-    def _open(self) -> Journal:
+    def _try_open(self) -> Journal | None:
+        """Return this process's journal, begun if need be; None where it cannot be now."""
         with self._lock:
             journal = self._journal
-            if journal is None or not journal.is_ours():
-                self._spool = Spool.open()
+            if journal is not None and journal.is_ours():
+                return journal
+            if self._pid != os.getpid():  # what a parent could not write is the parent's to write
+                self._pid, self._held, self._held_bytes = os.getpid(), [], 0
+            if time.monotonic() < self._next_try_s:
+                return None
+            try:
+                self._spool = Spool.open_any()
                 journal = Journal.create(self._spool, self.target, self._credentials)
-                self._journal = journal
-                self._next_agent_check_s = 0.0
-                if self._when_opened is not None:
-                    self._when_opened(self)
-            return journal
+            except WeirError as exc:
+                self._next_try_s = time.monotonic() + _TRY_AGAIN_S
+                if not self._has_said:
+                    self._has_said = True
+                    _log.warning("what is logged waits in memory: %s", exc)
+                return None
+            for payload in self._held:
+                journal.append(payload)
+            self._held, self._held_bytes = [], 0
+            self._journal = journal
+            self._next_agent_check_s = 0.0
+        if self._when_opened is not None:
+            self._when_opened(self)
+        return journal
+
+    def _hold(self, payload: bytes) -> None:
+        with self._lock:
+            if self._held_bytes + len(payload) > settings.SPOOL_MEMORY_BYTES.get():
+                self.n_lost += 1
+                return
+            self._held.append(payload)
+            self._held_bytes += len(payload)
 
     @property
     def journal(self) -> Journal | None:
@@ -102,9 +142,16 @@ class Recorder:
         journal = self._journal
         return journal if journal is not None and journal.is_ours() else None
 
+    @property
+    def n_held(self) -> int:
+        """Records that wait in memory for a journal to be begun."""
+        return len(self._held) if self._pid == os.getpid() else 0
+
     def is_delivered(self) -> bool:
         """Say whether every record of this process is in the store."""
         journal = self.journal
+        if journal is None and self.n_held:
+            return False
         return journal is None or client.wait_delivered(journal.folder, journal.end, 0)
 
     def deliver(
@@ -113,11 +160,30 @@ class Recorder:
         progress: Callable[[client.DeliveryState], bool | None] | None = None,
     ) -> bool:
         """Wait until what this process wrote so far is in the store; say whether it is."""
-        journal = self.journal
+        journal = self.journal or (self._try_open() if self.n_held else None)
         if journal is None:
-            return True
+            return not self.n_held
         journal.flush()
         return client.wait_delivered(journal.folder, journal.end, timeout_s, progress)
+
+    def deliver_held(self) -> bool:
+        """Bring what waits in memory into the store from this process: the last way out.
+
+        Raises:
+            WeirError: The store does not take it.
+        """
+        from mlflow_weir.plugin.agent.targets import Address, open_target
+
+        with self._lock:
+            uri = self._credentials.uri if self._credentials else self.target.uri
+            environment = self._credentials.environment if self._credentials else {}
+            address = Address(self.target.kind, uri, tuple(sorted(environment.items())))
+            target = open_target(address, Path(os.devnull))  # nothing of it can be remembered
+            n_bytes = sum(map(len, self._held))
+            target.apply(secrets.token_hex(16), None, 0, n_bytes, self._held, is_patient=False)
+            target.close()
+            self._held, self._held_bytes = [], 0
+            return not self.n_lost
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until every process of this machine has its records for this target in the store.
@@ -129,7 +195,7 @@ class Recorder:
             Whether they are.
         """
         try:
-            spool = self._spool or Spool.open()
+            spool = self._spool or Spool.open_any()
         except (OSError, WeirError):
             return True  # nobody can have written anything
         self._spool = spool

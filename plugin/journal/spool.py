@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 FORMAT = 1
 MAX_REJECTED = 100
 _VAR_TMP = Path("/var/tmp")
+_SHARED_MEMORY = Path("/dev/shm")
 _MAX_FILE_BYTES = 16 << 20
 _ABANDONED_S = 60.0
 _JOURNAL_ID = re.compile(r"[0-9a-f]{32}")
@@ -65,10 +66,12 @@ class Credentials:
     Attributes:
         uri: The target's whole URI.
         environment: The variables that the owner's MLflow would use.
+        headers: Those of the owner's requests to a server, the one that says who it is included.
     """
 
     uri: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -140,7 +143,7 @@ class JournalFolder:
             JournalError: It is missing, unreadable, or not what this version writes.
         """
         path = self.path / "header.json"
-        found = _read_object(path)
+        found = read_object(path)
         if found is None:
             raise JournalError(f"{path}: missing", hint="is this a journal's folder?")
         if found.get("format") != FORMAT:
@@ -168,11 +171,12 @@ class JournalFolder:
             JournalError: It cannot be read, or others than its owner may read it.
         """
         path = self.path / "credentials.json"
-        found = _read_object(path, is_private=True)
+        found = read_object(path, is_private=True)
         if found is None:
             return None
         environment = _texts(found, "environment", path)
-        return Credentials(_get(found, "uri", str, path), environment)
+        headers = _texts(found, "headers", path) if "headers" in found else {}
+        return Credentials(_get(found, "uri", str, path), environment, headers)
 
     def delivered(self) -> Delivered:
         """Read how far it is delivered; zeros if nobody said yet.
@@ -181,7 +185,7 @@ class JournalFolder:
             JournalError: It cannot be read.
         """
         path = self.path / "delivered.json"
-        found = _read_object(path)
+        found = read_object(path)
         if found is None:
             return Delivered()
         rejected = _get(found, "rejected", list, path)
@@ -307,6 +311,23 @@ class Spool:
             if kind not in NETWORK_FILE_SYSTEMS:
                 return cls._prepare(root)
             _warn_once(f"WEIR_SPOOL={named} is on a network file system ({kind})")
+        return cls._open_default(file_system_of)
+
+    @classmethod
+    def open_any(cls) -> Spool:
+        """Return the spool that ``open`` does, or a default one where that cannot be used.
+
+        Raises:
+            ConfigError: No folder of this machine can be used.
+        """
+        try:
+            return cls.open()
+        except ConfigError as exc:
+            _warn_once(str(exc))
+            return cls._open_default(file_system_of)
+
+    @classmethod
+    def _open_default(cls, file_system_of: Callable[[Path], str]) -> Spool:
         reasons = []
         for candidate in _default_roots():
             if file_system_of(candidate) in NETWORK_FILE_SYSTEMS:
@@ -317,6 +338,20 @@ class Spool:
             except ConfigError as exc:
                 reasons.append(str(exc))
         raise ConfigError(f"no folder for the spool: {'; '.join(reasons)}", hint=_LOCAL_ADVICE)
+
+    @classmethod
+    def look(cls) -> Spool | None:
+        """Return the spool that ``open`` would give if it is there already; make nothing."""
+        named = settings.SPOOL.get()
+        roots = [Path(os.path.abspath(os.path.expanduser(named)))] if named else []
+        if not named or file_system_of(roots[0]) in NETWORK_FILE_SYSTEMS:
+            roots = _default_roots()
+        for root in roots:
+            with contextlib.suppress(OSError):
+                found = os.lstat(root)
+                if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                    return cls(root)
+        return None
 
     @classmethod
     def _prepare(cls, root: Path) -> Spool:
@@ -385,6 +420,7 @@ def _default_roots() -> list[Path]:
     roots.append(_VAR_TMP / f"weir-{user}")
     with contextlib.suppress(FileNotFoundError):  # no usable temporary folder at all
         roots.append(Path(tempfile.gettempdir()) / f"weir-{user}")
+    roots.append(_SHARED_MEMORY / f"weir-{user}")  # all else is read-only in some containers
     return roots
 
 
@@ -453,7 +489,7 @@ def write_private(path: Path, record: Mapping[str, Any]) -> None:
         json.dump(record, file)
 
 
-def _read_object(path: Path, *, is_private: bool = False) -> dict[str, Any] | None:
+def read_object(path: Path, *, is_private: bool = False) -> dict[str, Any] | None:
     """Read a JSON object; None if there is no such file.
 
     Raises:

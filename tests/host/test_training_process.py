@@ -501,3 +501,40 @@ def test_a_logged_model_is_there_with_its_params_tags_and_metrics(
     assert [(found.model_id, found.step) for found in run.outputs.model_outputs] == [(model_id, 5)]
     files = {item.path for item in client.list_logged_model_artifacts(model_id)}
     assert {"MLmodel", "model.pkl"} & files
+
+
+def test_a_spool_that_cannot_be_used_costs_a_line_and_no_point(
+    training: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    training.spool = tmp_path / "home" / ".local" / "state" / "weir"
+    code, _, err = training.run(
+        "with mlflow.start_run(): mlflow.log_metric('m', 1)",
+        WEIR_SPOOL="/proc/nothing",
+        HOME=str(tmp_path / "home"),
+        XDG_STATE_HOME="",
+    )
+    assert code == 0, err
+    assert "/proc/nothing" in err
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 1.0})
+
+
+NO_FOLDER = """
+from mlflow_weir.plugin.journal import spool
+spool._default_roots = list
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 1)
+    mlflow.log_param("a", 1)
+    assert mlflow.get_run(run.info.run_id).data.params == {"a": "1"}
+"""
+
+
+def test_without_any_folder_records_wait_in_memory_until_the_end(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = training.run(NO_FOLDER, WEIR_SPOOL="/proc/nothing")
+    assert code == 0, err
+    assert "what is logged waits in memory" in err
+    assert "lost" not in err
+    (run,) = training.client(monkeypatch).search_runs(["0"])
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 1.0})
