@@ -60,18 +60,19 @@ class Contact:
         try:
             answer = call_within(timeout_s, call, *arguments)
         except Away:
-            self._give_up()
+            self.give_up()
             raise
         except Exception as exc:
             if mlflow_private.is_worlds_fault(exc):
-                self._give_up()
+                self.give_up()
                 raise Away(str(exc)) from exc
             self.has_answered = True
             raise
         self.has_answered = True
         return answer
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Ask nothing for a while: the store was found to be away."""
         self.has_answered = False
         self._away_until_s = time.monotonic() + _AWAY_S
 

@@ -2,9 +2,10 @@
 
 MLflow loads this module in every ``import mlflow``, while it is itself half imported. So: the
 standard library alone at module level, and nothing here can fail before it is called. Each builder
-serves MLflow's own schemes too (``sqlite``, ``postgresql``, ``mysql``: both of MLflow's registries
-load entry points after their built-ins, and the last one wins) and returns, for a URI without
-``weir``, what MLflow's own builder returns, through that builder.
+serves MLflow's own schemes too (``sqlite``, ``postgresql``, ``mysql``, ``http``, ``https``: both
+of MLflow's registries load entry points after their built-ins, and the last one wins) and returns,
+for a URI without ``weir`` and a server without it, what MLflow's own builder returns, through that
+builder.
 
 docs/decisions/001-entry-points.md says why this way, and what was measured.
 """
@@ -128,6 +129,43 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **options: A
 
     store_class: Any = WorkspaceAwareWeirStore if has_workspaces else WeirStore
     return store_class(database_uri, root, read_db_uri=replica_uri, **options)
+
+
+def server_store(store_uri: str, artifact_uri: str | None = None, **options: Any) -> Any:
+    """Build the tracking store for a server's address: MLflow's own, or one that decides later.
+
+    A server that runs Weir is recognised at the first use of the store, not here, where MLflow
+    lets nobody else build a store.
+
+    Args:
+        store_uri: As the user wrote it.
+        artifact_uri: Of no use with a server.
+        options: What a later MLflow may add; passed on.
+
+    Raises:
+        MlflowException: ``WEIR_CLIENT`` has a fault; or what MLflow's own builder raises.
+    """
+    registry = sys._getframe(1).f_locals.get("self")  # as in tracking_store
+    from mlflow_weir.plugin import mlflow_private
+
+    stock = mlflow_private.stock_rest_builder(registry)
+    store = stock(store_uri=store_uri, artifact_uri=artifact_uri, **options)
+    if _is_kept_out() or not _journals(registry):
+        return store
+    from mlflow_weir.plugin.undecided_rest import undecided
+
+    return undecided(store, store_uri)
+
+
+def _is_kept_out() -> bool:
+    """Say whether WEIR_DISABLE is on, or is a word that nobody knows: the URI is not Weir's."""
+    from mlflow_weir.errors import ConfigError
+    from mlflow_weir.settings import DISABLE
+
+    try:
+        return DISABLE.get()
+    except ConfigError:
+        return True
 
 
 def model_registry_store(store_uri: str, **options: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
+from mlflow_weir.errors import RunNotThereYet
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery import positions
 from mlflow_weir.store.delivery.connection import reading
@@ -232,11 +233,22 @@ class JournalReview:
         run = delivery.find_run(run_id)
         if run_id in self._created_runs and run is not None:
             return
+        if delivery.is_patient and not self._is_theirs(delivery, run_id):
+            # Alike for one that is not theirs: who may not look at a run learns nothing of it.
+            raise RunNotThereYet(run_id)
         if run is None or not self._is_here(delivery, run.experiment_id):
             known = access.principal() is not None or self._workspace is not None
             raise Refused(NOT_PERMITTED if known else f"run {run_id:.100} does not exist")
         if not self._may_edit(run_id, run.experiment_id):
             raise Refused(NOT_PERMITTED)
+
+    def _is_theirs(self, delivery: Delivery, run_id: str) -> bool:
+        run = delivery.find_run(run_id)
+        return (
+            run is not None
+            and self._is_here(delivery, run.experiment_id)
+            and self._may_edit(run_id, run.experiment_id)
+        )
 
     def _edit_run(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
         self._require_run(delivery, fields.text("run_id"))

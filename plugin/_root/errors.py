@@ -85,10 +85,15 @@ class PositionMismatch(StoreUnavailable):
 
 
 class RunNotThereYet(StoreUnavailable):
-    """A record names a run that does not exist; nothing was applied."""
+    """A record names a run that does not exist; nothing was applied.
+
+    Attributes:
+        run_id: The first such run.
+    """
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id} does not exist yet")
+        self.run_id = run_id
 
 
 class SchemaMismatch(StoreError):

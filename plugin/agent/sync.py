@@ -133,7 +133,7 @@ class Syncer:
 
     def _target(self, address: Address) -> DeliveryTarget:
         if address not in self._targets:
-            self._targets[address] = open_target(address)
+            self._targets[address] = open_target(address, self._spool.root)
         return self._targets[address]
 
     def _fencing(self, *, is_own: bool) -> int | None:

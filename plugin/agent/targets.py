@@ -1,8 +1,8 @@
 """Where journals are delivered to, and what an agent asks of such a place.
 
 A target is opened by the agent from what a journal's header and credentials name; journals with
-the same address and credentials share one. ``SqlTarget`` is a database; a server speaks the same
-protocol. All methods are called from one thread.
+the same address and credentials share one. ``SqlTarget`` is a database, ``HttpTarget`` a server.
+All methods are called from one thread.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
@@ -33,11 +34,13 @@ class Address:
         kind: ``sql`` or ``http``.
         uri: Whole, secrets included.
         environment: Variables that the owner's MLflow would use, sorted.
+        headers: Of the owner's requests to a server, sorted.
     """
 
     kind: str
     uri: str = field(repr=False)
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def shown(self) -> str:
@@ -67,7 +70,8 @@ def address_of(folder: JournalFolder) -> Address:
     if credentials is None:
         return Address(header.target.kind, header.target.uri)
     environment = tuple(sorted(credentials.environment.items()))
-    return Address(header.target.kind, credentials.uri, environment)
+    headers = tuple(sorted(credentials.headers.items()))
+    return Address(header.target.kind, credentials.uri, environment, headers)
 
 
 class DeliveryTarget(Protocol):
@@ -117,8 +121,12 @@ class DeliveryTarget(Protocol):
         """Give back connections and children; a later call opens them again."""
 
 
-def open_target(address: Address) -> DeliveryTarget:
+def open_target(address: Address, spool: Path) -> DeliveryTarget:
     """Open a target; nothing is connected yet.
+
+    Args:
+        address: Where.
+        spool: The folder of this user's journals, where servers that run Weir are remembered.
 
     Raises:
         ConfigError: The address is not one that this version delivers to.
@@ -127,4 +135,8 @@ def open_target(address: Address) -> DeliveryTarget:
         from mlflow_weir.plugin.agent.sql_target import SqlTarget
 
         return SqlTarget(address)
+    if address.kind == "http":
+        from mlflow_weir.plugin.agent.http_target import HttpTarget
+
+        return HttpTarget(address, spool)
     raise ConfigError(f"{address.shown}: this version does not deliver to {address.kind!r}")

@@ -247,7 +247,7 @@ class Worker(threading.Thread):
         if journal.evidence is not None:
             delivery.owner_is_gone()
         if self._target is None:
-            self._target = open_target(self.address)
+            self._target = open_target(self.address, journal.folder.path.parent.parent)
         if journal.waits_for is not None and any(map(_is_behind, journal.waits_for)):
             return False  # the others' steps bring us back here
         if delivery.step(self._target, is_patient=journal.waits_for is None):

@@ -28,6 +28,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from struct import Struct
@@ -129,8 +130,7 @@ class Journal:
             lock_file = create_lock(new)
             write_private(new / "header.json", _header(journal_id, target, node))
             if credentials is not None:
-                record = {"uri": credentials.uri, "environment": dict(credentials.environment)}
-                write_private(new / "credentials.json", record)
+                write_private(new / "credentials.json", asdict(credentials))
             (new / "files").mkdir(mode=0o700)
             file = os.open(new / layout.segment_name(0), _SEGMENT_FLAGS, 0o600)
             folder = spool.publish(new, journal_id)

@@ -1,6 +1,9 @@
 """``GET info``: how a client recognises a server that runs Weir.
 
 200  {"weir": version of mlflow-weir, "api": 1}
+
+Every answer below ``/ajax-api/3.0/weir/`` carries ``X-Weir-Api``, so that a server is recognised
+by who is not let in, too. 404 says that its store is not Weir's.
 """
 
 from __future__ import annotations
@@ -12,6 +15,12 @@ from mlflow_weir.ui_extensions import access, deliveries
 
 API = 1
 """Raised when a client of this version could no longer speak to a server of the next."""
+
+
+def introduce(answer: flask.Response) -> flask.Response:
+    """Let an answer say that this server runs Weir."""
+    answer.headers["X-Weir-Api"] = str(API)
+    return answer
 
 
 def add_to(routes: flask.Blueprint) -> None:

@@ -4,6 +4,7 @@
     X-Weir-Start      position of the first record, in bytes
     X-Weir-End        position after the last
     X-Weir-Fencing    number of the sender's lease, or none for a copy of a journal
+    X-Weir-Patient    1: apply nothing rather than refuse a run that does not exist
     Content-Encoding  gzip, or none
     body              frames as in the journal's segments (``mlflow_weir.frames``)
 
@@ -13,6 +14,7 @@
     403  somebody else delivers this journal
     409  {"position"}: the journal is applied up to elsewhere; nothing was done
     413  more than 8 MiB, or 32 MiB unpacked
+    425  a run does not exist, or is not the caller's, and the sender is patient; nothing was done
     423  somebody with a higher fencing number delivers it; nothing was done
     503  Retry-After: the database is away; nothing was done, or all of it
 
@@ -26,7 +28,7 @@ import zlib
 
 import flask
 
-from mlflow_weir.errors import LeaseLost, PositionMismatch, WeirError
+from mlflow_weir.errors import LeaseLost, PositionMismatch, RunNotThereYet, WeirError
 from mlflow_weir.frames import parse
 from mlflow_weir.store.delivery.apply import Outcome, apply
 from mlflow_weir.store.delivery.gathering import gather
@@ -79,11 +81,14 @@ def add_to(routes: flask.Blueprint) -> None:
                 payloads,
                 principal=access.principal(),
                 review=review,
+                is_patient=flask.request.headers.get("X-Weir-Patient") == "1",
             )
         except PositionMismatch as exc:
             return access.refusal(409, str(exc), position=exc.position)
         except LeaseLost as exc:
             return access.refusal(423, str(exc))
+        except RunNotThereYet as exc:
+            return access.refusal(425, str(exc), run=exc.run_id)
         deliveries.keep_house(outcome)
         return flask.jsonify(_answer(outcome))
 

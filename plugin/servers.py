@@ -1,0 +1,87 @@
+"""Tracking servers that run Weir, as far as this user's machine has met them.
+
+    SPOOL/servers.json    {"format": 1, "servers": {address: when it was met, in ms}}
+
+A server that runs Weir is asked once and remembered by its address, so that later processes ask
+nobody and a training can begin while it is away. A stock server is not remembered, and leaves
+nothing on disk. The agent forgets one that does not take deliveries any more. Whoever loses a race
+for the file asks again the next time.
+
+Nothing here imports MLflow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from mlflow_weir.errors import WeirError
+from mlflow_weir.plugin.journal.spool import Spool, read_object, write_private
+
+ROUTES = "/ajax-api/3.0/weir"
+"""Where a server's routes of ours begin, below its address."""
+
+API_HEADER = "X-Weir-Api"
+"""In every answer of a server that runs Weir."""
+
+_FORMAT = 1
+_MAX_SERVERS = 1_000
+
+
+def address_of(uri: str) -> str:
+    """Return the address of a server: its URI without user, password, query and last slash."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2].lower()
+    return urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", ""))
+
+
+def is_known(uri: str) -> bool:
+    """Say whether the server is remembered as one that runs Weir; makes no folder."""
+    with contextlib.suppress(OSError, WeirError):
+        spool = Spool.look()
+        return spool is not None and address_of(uri) in _read(spool.root)
+    return False
+
+
+def remember(uri: str) -> None:
+    """Note that a server runs Weir; where that cannot be written, it is asked again."""
+    with contextlib.suppress(OSError, WeirError):
+        root = Spool.open().root
+        known = _read(root)
+        known[address_of(uri)] = time.time_ns() // 1_000_000
+        newest = sorted(known.items(), key=lambda one: one[1])[-_MAX_SERVERS:]
+        _write(root, dict(newest))
+
+
+def forget(root: Path, uri: str) -> None:
+    """Forget a server that does not run Weir any more.
+
+    Args:
+        root: The spool's folder.
+        uri: The server's.
+    """
+    with contextlib.suppress(OSError, WeirError):
+        known = _read(root)
+        if known.pop(address_of(uri), None) is not None:
+            _write(root, known)
+
+
+def _read(root: Path) -> dict[str, int]:
+    found = read_object(root / "servers.json", is_private=True) or {}
+    servers = found.get("servers")
+    if found.get("format") != _FORMAT or not isinstance(servers, dict):
+        return {}
+    return {address: at for address, at in servers.items() if isinstance(at, int)}
+
+
+def _write(root: Path, servers: dict[str, int]) -> None:
+    new = root / f"servers.json.{os.getpid()}-{threading.get_ident()}"
+    try:
+        write_private(new, {"format": _FORMAT, "servers": servers})
+        os.replace(new, root / "servers.json")
+    finally:
+        new.unlink(missing_ok=True)
