@@ -1,4 +1,4 @@
-"""What an agent delivers, in what order, how soon and at what cost, and what it makes of faults."""
+"""What an agent delivers, in what order, how soon and at what cost, and what faults do to it."""
 
 from __future__ import annotations
 
