@@ -34,7 +34,9 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.store.entities import PagedList
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.async_logging.run_operations import RunOperations
+from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import exits, mlflow_private
@@ -293,6 +295,7 @@ class JournaledCalls(JournaledModels):
         )
         with self._lock:
             self._views[run_id] = view
+        self.recorder.own_roots.add(artifact_uri)
         self.recorder.hurry()  # from here on the agent sees how this process ends
         if how == "fluent":
             exits.say_where(view.info, self.recorder.target.uri)
@@ -368,8 +371,9 @@ class JournaledCalls(JournaledModels):
         page_token: str | None = None,
     ) -> PagedList[Metric]:
         """Return a metric's points, those included that this process has yet to deliver."""
-        if self.recorder.settle(SETTLE_WAIT_S) or max_results is not None or page_token:
-            return super().get_metric_history(run_id, metric_key, max_results, page_token)  # type: ignore[misc,no-any-return]
+        read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
+        if self.recorder.settle(SETTLE_WAIT_S):
+            return read(run_id, metric_key, max_results, page_token)
         waiting = [
             Metric(key, value, timestamp, step)
             for record in self.recorder.waiting()
@@ -378,12 +382,54 @@ class JournaledCalls(JournaledModels):
             if key == metric_key
         ]
         try:
-            stored = self._directly(super().get_metric_history, run_id, metric_key)  # type: ignore[misc]
+            stored: Sequence[Metric] = self._directly(read, run_id, metric_key)
         except Away as away:
             if run_id not in self._views:
                 raise away.as_mlflow_error() from away
             stored = []
-        return PagedList(_in_history_order([*stored, *waiting]), None)
+        found = _in_history_order([*stored, *waiting])
+        start = SearchUtils.parse_start_offset_from_page_token(page_token)
+        end = len(found) if max_results is None else start + max_results
+        token = SearchUtils.create_page_token(end) if end < len(found) else None
+        return PagedList(found[start:end], token)
+
+    def search_runs(
+        self,
+        experiment_ids: list[str],
+        filter_string: str | None,
+        run_view_type: int,
+        max_results: int = SEARCH_MAX_RESULTS_DEFAULT,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Run]:
+        """Search runs; what this process has yet to deliver is laid over the first page."""
+        arguments = (
+            experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
+        )  # fmt: skip
+        search: Callable[..., PagedList[Run]] = super().search_runs  # type: ignore[misc]
+        if page_token or self.recorder.settle(SETTLE_WAIT_S):
+            return search(*arguments)
+        ours = self._seen_runs(experiment_ids, filter_string, run_view_type)
+        try:
+            stored = self._directly(search, *arguments)
+        except Away:
+            stored = PagedList([], None)
+        rest = [run for run in stored if run.info.run_id not in self._views]
+        found = SearchUtils.sort([*ours, *rest], order_by)
+        return PagedList(found[:max_results], stored.token)
+
+    def _seen_runs(
+        self, experiment_ids: Sequence[str], filter_string: str | None, run_view_type: int
+    ) -> list[Run]:
+        stages = LifecycleStage.view_type_to_stages(run_view_type)
+        seen = [
+            view.to_run()
+            for view in list(self._views.values())
+            if view.is_verified
+            and view.info.experiment_id in experiment_ids
+            and view.info.lifecycle_stage in stages
+        ]
+        return list(SearchUtils.filter(seen, filter_string))
 
     # How
 

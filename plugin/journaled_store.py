@@ -23,6 +23,7 @@ from mlflow_weir.plugin.uri import without_secrets
 from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
 
 _FILE_WAIT_S = 20.0
+_PROBE_S = 5
 # What database drivers read beside a URI.
 _DATABASE_ENVIRONMENT = frozenset(
     "PGUSER PGPASSWORD PGPASSFILE PGHOST PGPORT PGDATABASE PGSERVICE PGSERVICEFILE PGSSLMODE "
@@ -53,6 +54,7 @@ class _LazySql(JournaledCalls):
         self._begin_journaling(recorder)
         self._arguments = (db_uri, default_artifact_root, read_db_uri)
         self._opening = threading.RLock()
+        self._opener: int | None = None  # the thread that opens; None before and after
         self._is_open = False
         if sa.make_url(db_uri).get_backend_name() == "sqlite":
             # A file: no network between, and its readers wait for nobody.
@@ -65,7 +67,12 @@ class _LazySql(JournaledCalls):
 
     def __getattr__(self, name: str) -> Any:
         # What SqlAlchemyStore.__init__ would have set, on the first look at any of it.
-        if name.startswith("__") or self.__dict__.get("_is_open", True):
+        known = self.__dict__
+        if (
+            name.startswith("__")
+            or known.get("_is_open", True)
+            or known["_opener"] == threading.get_ident()  # __init__ looks for it
+        ):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         self._open()
         return getattr(self, name)
@@ -74,13 +81,14 @@ class _LazySql(JournaledCalls):
         with self._opening:
             if self._is_open:
                 return
-            self._is_open = True  # what __init__ looks for and does not find is missing
+            self._opener = threading.get_ident()
             try:
                 db_uri, artifact_root, read_db_uri = self._arguments
+                _probe(db_uri)
                 super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)  # type: ignore[call-arg]
-            except BaseException:
-                self._is_open = False
-                raise
+                self._is_open = True
+            finally:
+                self._opener = None
 
     @property
     def ManagedSessionMaker(self) -> Callable[..., Any]:
@@ -133,6 +141,21 @@ def sql_store(
     recorder = Recorder(*sql_target(db_uri), when_opened=lambda _: exits.arm())
     store = WorkspaceAwareJournaledWeirStore if has_workspaces else JournaledWeirStore
     return store(db_uri, default_artifact_root, read_db_uri, recorder=recorder, **options)
+
+
+def _probe(db_uri: str) -> None:
+    """Connect once: where nobody answers, MLflow would try for two minutes and log each try.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: Nobody answers.
+    """
+    url = sa.make_url(db_uri)
+    if url.get_backend_name() != "sqlite":
+        engine = sa.create_engine(
+            url, poolclass=sa.NullPool, connect_args={"connect_timeout": _PROBE_S}
+        )
+        with engine.connect():
+            pass
 
 
 def sql_target(db_uri: str) -> tuple[Target, Credentials]:

@@ -390,13 +390,17 @@ with mlflow.start_run(run_name="begun offline") as run:
         longest = max(longest, time.perf_counter() - before)
     mlflow.log_param("a", 1)
     print(mlflow.get_run(run.info.run_id).data.params, longest < 0.5)
+    client = mlflow.MlflowClient()
+    print(len(client.get_metric_history(run.info.run_id, "m")))
+    for wanted in ("params.a = '1'", "metrics.m < 0"):
+        print(len(client.search_runs([run.info.experiment_id], wanted)))
 print(run.info.run_id)
 """,
         MLFLOW_TRACKING_URI=nowhere,
         WEIR_EXIT_WAIT_SECONDS="0.5",
     )
     assert code == 0, err
-    assert out.splitlines()[0] == "{'a': '1'} True"
+    assert out.splitlines()[:4] == ["{'a': '1'} True", "200", "1", "0"]
     assert "weir sync" in err
     name = sa.make_url(url).database
     engine = sa.create_engine(
@@ -411,7 +415,7 @@ print(run.info.run_id)
     experiment = client.get_experiment_by_name("offline")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.run_id == out.splitlines()[1]
+    assert run.info.run_id == out.splitlines()[-1]
     assert (run.info.status, run.data.params) == ("FINISHED", {"a": "1"})
     assert len(client.get_metric_history(run.info.run_id, "m")) == 200
 
