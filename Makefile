@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/peers
 PKG := mlflow_weir
 
 SERVE ?= 1
@@ -60,10 +61,19 @@ types: $(STAMP) typing-tree
 docs: $(STAMP)
 	$(PY) -m pytest tests/docs
 
-bench: $(STAMP) ## measure stock MLflow and Weir side by side
+# Other libraries that log, apart from ours: what they depend on must not change what is measured.
+# The results say which of them were not there.
+$(PEERS)/.installed: pyproject.toml | $(STAMP)
+	test -x $(PEERS)/bin/python || $(PY) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PEERS)/bin/python -m pip install --quiet --group bench \
+		|| echo "not all of the group bench can be installed: measured without" >&2
+	touch $@
+
+bench: $(STAMP) $(PEERS)/.installed ## measure stock MLflow, other libraries and Weir side by side
 	$(PY) benchmarks/run.py
 
-bench-long: $(STAMP) ## the same up to 1,000,000 runs and 100,000,000 points (hours)
+bench-long: $(STAMP) $(PEERS)/.installed ## the same up to 1,000,000 runs and 100,000,000 points (hours)
 	$(PY) benchmarks/run.py --long
 
 host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a checkout of MLflow)

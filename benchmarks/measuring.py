@@ -34,6 +34,15 @@ class Sizes:
         long_run_steps: Steps of 20 metrics in the other long run.
         searched_runs: Runs in the experiment that is searched, one size after the other.
         stored_points: Points in the store while a log call and a chart are timed, growing.
+        log_calls: Log calls of each library in a round; half as many of 20 metrics.
+        log_rounds: Rounds of these; half as many of 20 metrics.
+        long_calls: Log calls in one go, of libraries that are quick enough for it.
+        outage_s: Seconds for which the database is locked, and the server gone.
+        backlog_points: Points that wait when the agent starts.
+        watch_s: Seconds for which an agent is watched that has nothing to do.
+        fresh_points: Points whose way to another process is timed, one every 50 ms.
+        loop_blocks: Blocks of the training loop, of each store in turn.
+        loop_steps: Steps of 50 ms in a block.
     """
 
     history_points: int = 1_000_000
@@ -45,13 +54,26 @@ class Sizes:
     long_run_steps: int = 2_000
     searched_runs: tuple[int, ...] = (10_000, 100_000)
     stored_points: tuple[int, ...] = (1_000_000, 10_000_000)
+    log_calls: int = 1_000
+    log_rounds: int = 5
+    long_calls: int = 30_000
+    outage_s: float = 20.0
+    backlog_points: int = 2_000_000
+    watch_s: float = 30.0
+    fresh_points: int = 600
+    loop_blocks: int = 16
+    loop_steps: int = 50
 
 
 LONG = Sizes(
     searched_runs=(10_000, 100_000, 1_000_000),
     stored_points=(1_000_000, 10_000_000, 100_000_000),
 )
-SMOKE = Sizes(20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000))
+SMOKE = Sizes(
+    20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000),
+    log_calls=40, log_rounds=2, long_calls=400, outage_s=2.0, backlog_points=40_000, watch_s=1.0,
+    fresh_points=40, loop_blocks=2, loop_steps=5,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,24 +83,26 @@ class Row:
     Attributes:
         measure: What was done.
         database: ``SQLite`` or ``PostgreSQL``.
-        unit: ``s``, ``bytes`` (a point) or ``points/s``.
+        unit: ``s``, ``bytes`` (a point), ``points/s``, ``MB`` (10^6 bytes) or ``%`` (of a core).
         stock: MLflow's own store; None where it was not run.
-        weir: Weir's store.
+        weir: Weir's store; None where it was not run.
         target: What design.md asks for, in its words; empty where it asks for nothing.
         passed: Whether the target is met; None without one.
         note: What the reader should know about this figure.
         load: Load average of the last minute when the figure was there.
+        beside: Everybody's figures by name, where more than those two take part.
     """
 
     measure: str
     database: str
     unit: str
     stock: float | None
-    weir: float
+    weir: float | None
     target: str = ""
     passed: bool | None = None
     note: str = ""
     load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 def say(text: str) -> None:

@@ -17,16 +17,23 @@ from measuring import Row
 _HEAD = """\
 # Benchmark results
 
-Stock MLflow beside Weir: the same work on the same machine in the same run, on databases of their
-own. The store rows of the table of numbers; written by `make bench` and `make bench-long`, do not
-edit. Times are wall-clock medians with Python's garbage collector on, slow calls of stock MLflow
-are run once; *load* is the machine's load average when the figure was taken: above 1, other work
-ran beside the benchmark and times are upper limits. *not run* and empty cells are what they say.
+Stock MLflow, and where it is about logging other libraries, beside Weir: the same work on the same
+machine in the same run, on databases of their own. Written by `make bench` and `make bench-long`,
+do not edit. Times are wall-clock medians with Python's garbage collector on, slow calls of stock
+MLflow are run once; *load* is the machine's load average when the figure was taken: above 1, other
+work ran beside the benchmark and times are upper limits. *not run* and empty cells are what they
+say.
 """
 
 
 def save_section(
-    folder: Path, name: str, title: str, about: str, rows: Sequence[Row], facts: dict[str, Any]
+    folder: Path,
+    name: str,
+    title: str,
+    about: str,
+    rows: Sequence[Row],
+    facts: dict[str, Any],
+    columns: Sequence[str] = (),
 ) -> None:
     """Keep a section's figures as JSON.
 
@@ -37,12 +44,14 @@ def save_section(
         about: What was done, in Markdown.
         rows: The figures.
         facts: Date, command, seconds it took, machine and versions.
+        columns: Who took part, in this order, where it was more than stock MLflow and Weir.
     """
     folder.mkdir(exist_ok=True)
     content = {
         "title": title,
         "about": about,
         "facts": facts,
+        "columns": list(columns),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -61,18 +70,17 @@ def write_page(folder: Path, names: Sequence[str], page: Path) -> None:
 
 def as_line(row: Row) -> str:
     """Return a figure as one line of text."""
-    return " | ".join(_cells(dataclasses.asdict(row)))
+    return " | ".join(_cells(dataclasses.asdict(row), list(row.beside)))
 
 
 def _section(content: dict[str, Any]) -> str:
-    facts = content["facts"]
+    facts, columns = content["facts"], content.get("columns", [])
     lines = [
         f"## {content['title']}",
         "",
         content["about"],
-        "| | Database | Target | Stock MLflow | Weir | Stock ÷ Weir | | Note | Load |",
-        "|---|---|---|---:|---:|---:|---|---|---:|",
-        *(f"| {' | '.join(_cells(row))} |" for row in content["rows"]),
+        *_head(columns),
+        *(f"| {' | '.join(_cells(row, columns))} |" for row in content["rows"]),
         "",
         f"{facts['date']}, `{facts['command']}`, {facts['seconds']} s.",
         *(f"{key[0].upper()}{key[1:]}: {value}." for key, value in facts["machine"].items()),
@@ -82,23 +90,42 @@ def _section(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _head(columns: Sequence[str]) -> list[str]:
+    if columns:
+        return [
+            f"| | Target | {' | '.join(columns)} | | Note | Load |",
+            f"|---|---|{'---:|' * len(columns)}---|---|---:|",
+        ]
+    return [
+        "| | Database | Target | Stock MLflow | Weir | Stock ÷ Weir | | Note | Load |",
+        "|---|---|---|---:|---:|---:|---|---|---:|",
+    ]
+
+
+def _cells(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
     stock, weir, unit = row["stock"], row["weir"], row["unit"]
+    verdict = {True: "pass", False: "**miss**", None: ""}[row["passed"]]
+    end = [verdict, row["note"], f"{row['load']:.1f}"]
+    if columns:
+        beside = row["beside"]
+        return [
+            row["measure"],
+            row["target"],
+            *(_figure(beside[name], unit) if name in beside else "" for name in columns),
+            *end,
+        ]
     ratio = ""
-    if stock is not None:
+    if stock is not None and weir is not None:
         times = weir / stock if unit == "points/s" else stock / weir
         ratio = f"{times:,.0f} x" if times >= 10 else f"{times:.2f} x"
-    verdict = {True: "pass", False: "**miss**", None: ""}[row["passed"]]
     return [
         row["measure"],
         row["database"],
         row["target"],
         "not run" if stock is None else _figure(stock, unit),
-        _figure(weir, unit),
+        "not run" if weir is None else _figure(weir, unit),
         ratio,
-        verdict,
-        row["note"],
-        f"{row['load']:.1f}",
+        *end,
     ]
 
 
@@ -107,6 +134,10 @@ def _figure(value: float, unit: str) -> str:
         return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
     if unit == "points/s":
         return f"{value:,.0f}/s"
+    if unit in ("MB", "%"):
+        return f"{value:.1f} {unit}"
     if value >= 1:
         return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    if value < 1e-3:
+        return f"{value * 1e6:.1f} µs" if value < 1e-4 else f"{value * 1e6:.0f} µs"
     return f"{value * 1e3:.1f} ms" if value < 0.1 else f"{value * 1e3:.0f} ms"

@@ -1,4 +1,4 @@
-"""Measure stock MLflow and Weir side by side: ``make bench``, ``make bench-long``.
+"""Measure stock MLflow, other libraries and Weir side by side: ``make bench``.
 
 Needs PostgreSQL's server on this machine. Databases are made in a folder below ``/var/tmp``, on a
 real disk, and removed at the end. Sections can be run one by one; results are kept as one JSON
@@ -23,8 +23,10 @@ from types import ModuleType
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "tests" / "support"))
 
+import agent_work  # noqa: E402
 import growth  # noqa: E402
 import history  # noqa: E402
+import log_calls  # noqa: E402
 import search  # noqa: E402
 import sizes  # noqa: E402
 import writes  # noqa: E402
@@ -39,6 +41,8 @@ SECTIONS: dict[str, ModuleType] = {
     "bytes": sizes,
     "writes": writes,
     "growth": growth,
+    "logging": log_calls,
+    "agent": agent_work,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"
@@ -56,7 +60,10 @@ def main() -> int:
         machine = describe_machine(folder)
         versions = describe_versions(places[1].new_database())
         for name in arguments.only:
-            rows, seconds = _run_section(SECTIONS[name], places, measured)
+            module = SECTIONS[name]
+            columns = getattr(module, "COLUMNS", ())  # where others take part as well
+            further_versions = module.versions() if columns else {}
+            rows, seconds = _run_section(module, places, measured)
             missed += sum(row.passed is False for row in rows)
             for row in rows:
                 print(as_line(row))
@@ -66,10 +73,9 @@ def main() -> int:
                     "command": command,
                     "seconds": round(seconds),
                     "machine": machine,
-                    "versions": versions,
+                    "versions": versions | further_versions,
                 }
-                module = SECTIONS[name]
-                save_section(_RESULTS, name, module.TITLE, module.ABOUT, rows, facts)
+                save_section(_RESULTS, name, module.TITLE, module.ABOUT, rows, facts, columns)
                 write_page(_RESULTS, list(SECTIONS), _PAGE)
     say(f"{missed} targets missed" if missed else "every target met")
     return 1 if missed else 0

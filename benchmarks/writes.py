@@ -22,8 +22,9 @@ from mlflow_weir.store.maintenance.progress import Silent
 TITLE = "Writing"
 ABOUT = """\
 Calls of the store itself, synchronous and durable on both sides (fsync on, SQLite with
-`synchronous=FULL`): there is no journal yet, which is what design.md's targets for log calls are
-about, so nothing here has a target. Both stores are asked in turn, 50 calls each.
+`synchronous=FULL`), as a server or the agent makes them: design.md's targets for log calls are
+about those of a training, which have a section of their own. Both stores are asked in turn, 50
+calls each.
 """
 
 _BLOCK = 50
