@@ -115,8 +115,26 @@ class JournaledWeirStore(_LazySql, WeirStore):
     """``WeirStore`` in a training process."""
 
 
+class _ByWorkspace:
+    """An attribute with a dictionary for each workspace: nothing is seen from another."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"{name} by workspace"
+
+    def __get__(self, store: Any, owner: type) -> dict[str, Any]:
+        found: dict[str | None, dict[str, Any]] = store.__dict__[self._name]
+        return found.setdefault(mlflow_private.active_workspace(), {})
+
+    def __set__(self, store: Any, found: dict[str, Any]) -> None:
+        store.__dict__[self._name] = {mlflow_private.active_workspace(): found}
+
+
 class WorkspaceAwareJournaledWeirStore(_LazySql, WorkspaceAwareWeirStore):
     """The same where MLflow's workspaces are on."""
+
+    _views = _ByWorkspace()
+    _experiments = _ByWorkspace()
+    _models = _ByWorkspace()
 
 
 def sql_store(

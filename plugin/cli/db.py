@@ -47,6 +47,9 @@ class ProgressBars:
             self._bar = None
 
 
+_DELIVERY_WAIT_S = 60.0
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def db() -> None:
     """Upgrade, compact, check or eject a tracking database.
@@ -129,6 +132,7 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
     """
     from mlflow_weir.store.maintenance.eject import eject as run
 
+    _require_delivered(uri)
     with _database(uri) as engine:
         if not dry_run and not yes:
             plan = run(engine, ProgressBars(), dry_run=True)
@@ -147,6 +151,21 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
     if not dry_run:
         lines.append("the database is stock MLflow's again")
     _print(report, lines + report.notes, as_json)
+
+
+def _require_delivered(uri: str) -> None:
+    """Wait until what this machine's trainings wrote is in the database.
+
+    Raises:
+        ClickException: It is not, after a minute.
+    """
+    from mlflow_weir.plugin.journaled_store import sql_target
+    from mlflow_weir.plugin.recorder import Recorder
+
+    if not Recorder(*sql_target(strip(store_at(uri).database_uri))).settle(_DELIVERY_WAIT_S):
+        raise click.ClickException(
+            "not all that was logged on this machine is in the database yet: see `weir status`"
+        )
 
 
 def _database(uri: str) -> AbstractContextManager[sa.Engine]:

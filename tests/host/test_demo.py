@@ -110,7 +110,11 @@ def test_history_is_in_our_tables_and_latest_values_in_mlflows(home: Path) -> No
 def test_stock_mlflow_reads_the_same_after_eject(home: Path, runs: Any, tmp_path: Path) -> None:
     """On a copy, so that the tests of this module run in any order."""
     copy = tmp_path / "weir.db"
-    copy.write_bytes((home / "weir.db").read_bytes())
+    with (
+        contextlib.closing(sqlite3.connect(home / "weir.db")) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)  # what the agent wrote last may be in the write-ahead log
     command = [WEIR, "db", "eject", f"sqlite+weir:///{copy}", "--yes"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -36,7 +36,10 @@ from mlflow.utils import server_cli_utils
 from mlflow.utils.uri import extract_db_type_from_uri, get_uri_scheme
 
 from databases import DatabaseServer
-from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
+from mlflow_weir.plugin.journaled_store import (
+    JournaledWeirStore,
+    WorkspaceAwareJournaledWeirStore,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -145,7 +148,7 @@ def test_the_clients_tracking_store(uris: Uris) -> None:
         )
 
     same(probe, uris)
-    assert type(tracking_service._get_store(uris.ours)) is WeirStore
+    assert type(tracking_service._get_store(uris.ours)) is JournaledWeirStore
     assert type(tracking_service._get_store(uris.stock)) is SqlAlchemyStore
 
 
@@ -378,7 +381,7 @@ def test_workspaces_keep_experiments_models_and_runs_apart(
 
     try:
         same(probe, uris)
-        assert type(tracking_service._get_store(uris.ours)) is WorkspaceAwareWeirStore
+        assert type(tracking_service._get_store(uris.ours)) is WorkspaceAwareJournaledWeirStore
         assert type(tracking_service._get_store(uris.stock)) is WorkspaceAwareSqlAlchemyStore
     finally:
         mlflow.set_workspace(None)
