@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.journal.spool import JournalFolder
+from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Target
 from mlflow_weir.plugin.uri import without_secrets
 
 if TYPE_CHECKING:  # SQLAlchemy comes with it, 40 MB that an idle agent does without
@@ -66,12 +66,16 @@ def address_of(folder: JournalFolder) -> Address:
     Raises:
         JournalError: The header or the credentials cannot be read.
     """
-    header, credentials = folder.header(), folder.credentials()
+    return address_with(folder.header().target, folder.credentials())
+
+
+def address_with(target: Target, credentials: Credentials | None) -> Address:
+    """Return the address of a target, with what delivery needs beside it."""
     if credentials is None:
-        return Address(header.target.kind, header.target.uri)
+        return Address(target.kind, target.uri)
     environment = tuple(sorted(credentials.environment.items()))
     headers = tuple(sorted(credentials.headers.items()))
-    return Address(header.target.kind, credentials.uri, environment, headers)
+    return Address(target.kind, credentials.uri, environment, headers)
 
 
 class DeliveryTarget(Protocol):

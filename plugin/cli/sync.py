@@ -68,7 +68,7 @@ def _prepared(uri: str) -> Address:
     from mlflow_weir.plugin.agent.targets import Address
 
     if is_server(uri):
-        return Address("http", uri)
+        return _server(uri)
     backend = store_at(uri)
     from mlflow_weir.store.tracking_store import WeirStore
 
@@ -76,6 +76,18 @@ def _prepared(uri: str) -> Address:
     store = WeirStore(database_uri, backend.artifact_root or "mlflow-artifacts")
     store._dispose_engine()
     return Address("sql", _absolute(database_uri))
+
+
+def _server(uri: str) -> Address:
+    """Return the address of a server, with the credentials that MLflow would use here."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.workspace_context import get_request_workspace
+
+    from mlflow_weir.plugin.agent.targets import address_with
+    from mlflow_weir.plugin.journaled_rest import server_target
+
+    workspace = get_request_workspace()
+    return address_with(*server_target(uri, get_default_host_creds(uri), workspace))
 
 
 def _absolute(database_uri: str) -> str:

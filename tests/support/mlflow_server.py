@@ -32,11 +32,13 @@ class ServerProcess:
         address: ``http://127.0.0.1:port``.
         folder: Its current directory.
         log: The file its output goes to.
+        group: The process group of all its processes.
     """
 
     address: str
     folder: Path
     log: Path
+    group: int
 
     def output(self) -> str:
         """Return what it has printed so far."""
@@ -53,6 +55,7 @@ class ServerSpec:
         variables: Environment variables on top of the test's; MLflow's own are taken out first.
         workers: Number of worker processes.
         prefix: What ``--static-prefix`` says.
+        port: Where it listens; a free one, if 0.
     """
 
     arguments: Sequence[str]
@@ -60,6 +63,7 @@ class ServerSpec:
     variables: Sequence[tuple[str, str]] = ()
     workers: int = 1
     prefix: str = ""
+    port: int = 0
 
 
 @contextlib.contextmanager
@@ -72,7 +76,8 @@ def start_servers(*specs: ServerSpec) -> Iterator[list[ServerProcess]]:
         yield [server for server, _ in started]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on which nobody listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -81,7 +86,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, subprocess.Popen[bytes]]]:
-    port = _free_port()
+    port = spec.port or free_port()
     log = spec.folder / "server.log"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
@@ -103,7 +108,7 @@ def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, subprocess.Popen
             start_new_session=True,
         )
     try:
-        yield ServerProcess(f"http://127.0.0.1:{port}", spec.folder, log), process
+        yield ServerProcess(f"http://127.0.0.1:{port}", spec.folder, log, process.pid), process
     finally:
         _stop(process)
 

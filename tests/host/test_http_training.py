@@ -1,0 +1,601 @@
+"""A training as users write it on a tracking server that runs Weir, and on one that does not.
+
+Scripts know nothing of Weir. What they wrote is read by MLflow's own client, without a journal,
+once the agent says that all is delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from agents import agents_of, kill_agents, wait_until
+from databases import DatabaseServer
+from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
+from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.journal.spool import Spool
+from senders import User, call
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
+
+DEADLINE_S = 60.0
+PREFIX = "/mlf"
+ADMIN = User("admin", "password1234567")
+NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+LONGEST_CALL_S = 0.5
+
+
+class Place(NamedTuple):
+    """A server, and what a training has to be told to use it."""
+
+    uri: str
+    variables: dict[str, str]
+
+
+class Training:
+    """Runs scripts on one server, with a spool of their own."""
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.place = place
+        self.spool = folder / "spool"
+        self.folder = folder
+        ours = {"WEIR_CLIENT", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name not in ours},
+            "MLFLOW_TRACKING_URI": place.uri,
+            "WEIR_SPOOL": str(self.spool),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+            **place.variables,
+        }
+
+    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", f"import mlflow, os, sys, time\n{script}", *arguments],
+            env={**self._environment, **variables},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, *arguments: str, **variables: str) -> str:
+        """Run a script to its good end; return what it printed."""
+        code, out, err = self.outcome(script, *arguments, **variables)
+        assert code == 0, err
+        return out
+
+    def outcome(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(script, *arguments, **variables)
+        out, err = process.communicate(timeout=180)
+        return process.returncode, out, err
+
+    def weir(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from mlflow_weir.plugin.cli import main; main()", *words],
+            env={**self._environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def settle(self) -> None:
+        """Wait until no journal is left: everything is delivered, exit states too."""
+
+        def none_is_left() -> bool:
+            agent.ensure_agent(self.spool)
+            agent.nudge(self.spool)
+            return not Spool(self.spool).journals()
+
+        wait_until(none_is_left, "no journal is left", DEADLINE_S)
+
+    def client(self) -> MlflowClient:
+        """Return MLflow's own client, without a journal (see ``no_journal_here``)."""
+        return MlflowClient(self.place.uri)
+
+    def run_named(self, run_id: str) -> Run:
+        self.settle()
+        return self.client().get_run(run_id)
+
+
+@pytest.fixture(autouse=True)
+def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN.name)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN.password)
+
+
+def with_weir(url: str) -> str:
+    return url.replace("sqlite:", "sqlite+weir:")
+
+
+def server_command(url: str) -> list[str]:
+    return ["server", "--backend-store-uri", url]
+
+
+@pytest.fixture(scope="module")
+def places(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_folder: DatabaseServer
+) -> Iterator[dict[str, Place]]:
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("plain", "auth", "stock")}
+    config = folders["auth"] / "auth.ini"
+    config.write_text(
+        "[mlflow]\ndefault_permission = READ\n"
+        f"database_uri = sqlite:///{folders['auth']}/auth.db\n"
+        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    auth_variables = (
+        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
+        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+    )
+    urls = {name: sqlite_folder.new_mlflow_database() for name in folders}
+    specs = [
+        ServerSpec(
+            server_command(with_weir(urls["plain"])), folders["plain"], (NO_JOBS,), prefix=PREFIX
+        ),
+        ServerSpec(
+            [*server_command(with_weir(urls["auth"])), "--app-name", "basic-auth"],
+            folders["auth"],
+            (NO_JOBS, *auth_variables),
+        ),
+        ServerSpec(server_command(urls["stock"]), folders["stock"], (NO_JOBS,)),
+    ]
+    with start_servers(*specs) as (plain, auth, stock):
+        yield {
+            "plain": Place(plain.address + PREFIX, {}),
+            "auth": Place(
+                auth.address,
+                {
+                    "MLFLOW_TRACKING_USERNAME": ADMIN.name,
+                    "MLFLOW_TRACKING_PASSWORD": ADMIN.password,
+                },
+            ),
+            "stock": Place(stock.address, {}),
+        }
+
+
+def begin(folder: Path, place: Place) -> Iterator[Training]:
+    made = Training(folder, place)
+    yield made
+    agent.nudge(made.spool, agent.STOP)
+
+
+@pytest.fixture(params=["plain", "auth"])
+def training(
+    request: pytest.FixtureRequest, tmp_path: Path, places: dict[str, Place]
+) -> Iterator[Training]:
+    yield from begin(tmp_path, places[request.param])
+
+
+@pytest.fixture
+def plain(tmp_path: Path, places: dict[str, Place]) -> Iterator[Training]:
+    yield from begin(tmp_path, places["plain"])
+
+
+@pytest.fixture
+def auth(tmp_path: Path, places: dict[str, Place]) -> Iterator[Training]:
+    yield from begin(tmp_path, places["auth"])
+
+
+@pytest.fixture
+def stock(tmp_path: Path, places: dict[str, Place]) -> Iterator[Training]:
+    yield from begin(tmp_path, places["stock"])
+
+
+class Moving:
+    """A server that comes and goes at one address."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.spec = ServerSpec(server_command(url), folder, (NO_JOBS,), port=free_port())
+        self.place = Place(f"http://127.0.0.1:{self.spec.port}", {})
+        self._stack = ExitStack()
+        self._server: ServerProcess | None = None
+
+    def start(self) -> None:
+        (self._server,) = self._stack.enter_context(start_servers(self.spec))
+
+    def kill(self) -> None:
+        assert self._server is not None
+        os.killpg(self._server.group, signal.SIGKILL)
+        self._stack.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def moving(tmp_path: Path, sqlite_folder: DatabaseServer) -> Iterator[Moving]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Moving(folder, with_weir(sqlite_folder.new_mlflow_database()))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def away(tmp_path: Path, moving: Moving) -> Iterator[Training]:
+    """A training on a server that has not started."""
+    yield from begin(tmp_path, moving.place)
+
+
+def test_what_a_script_logs_is_on_the_server(training: Training) -> None:
+    run_id, artifact_uri, experiment_name = training.run("""
+name = f"first {os.getpid()}"
+mlflow.set_experiment(name)
+with mlflow.start_run(run_name="parent") as run:
+    mlflow.log_text("hello", "notes/a.txt")          # before anything is delivered
+    with open("b.txt", "w") as file: file.write("b")
+    mlflow.log_artifact("b.txt", "notes")
+    mlflow.log_params({"lr": 0.1, "layers": 3})
+    mlflow.set_tags({"a": "1", "b": "2"})
+    mlflow.delete_tag("b")
+    for step in range(500):
+        mlflow.log_metric("loss", 1 / (1 + step), step=step)
+        mlflow.log_metrics({"x": step, "y": -step}, step=step)
+    with mlflow.start_run(nested=True, run_name="child"):
+        mlflow.log_metric("loss", 7.0)
+    found = mlflow.search_runs(experiment_names=[name])
+    assert len(found) == 2, found
+    assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")) == 500
+    assert len(mlflow.artifacts.list_artifacts(run_id=run.info.run_id)) == 1
+print(run.info.run_id); print(run.info.artifact_uri); print(name)
+""").splitlines()[-3:]
+    parent = training.run_named(run_id)
+    client = training.client()
+    experiment = client.get_experiment_by_name(experiment_name)
+    assert experiment is not None
+    assert parent.info.artifact_uri == artifact_uri
+    (child,) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'child'")
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+    assert parent.data.params == {"lr": "0.1", "layers": "3"}
+    assert parent.data.tags["a"] == "1"
+    assert "b" not in parent.data.tags
+    assert child.data.tags["mlflow.parentRunId"] == run_id
+    history = client.get_metric_history(run_id, "loss")
+    assert [point.step for point in history] == list(range(500))
+    assert parent.data.metrics == {"loss": 1 / 500, "x": 499.0, "y": -499.0}
+    notes = [item.path for item in client.list_artifacts(run_id, "notes")]
+    assert notes == ["notes/a.txt", "notes/b.txt"]
+
+
+def test_models_and_autolog_work_right_after_the_start(training: Training) -> None:
+    run_id = training.run("""
+import numpy as np
+from sklearn.linear_model import LinearRegression
+mlflow.sklearn.autolog()
+x = np.arange(20.0).reshape(-1, 1)
+with mlflow.start_run() as run:
+    mlflow.sklearn.log_model(LinearRegression().fit(x, x[:, 0]), name="by-hand")
+    LinearRegression().fit(x, 2 * x[:, 0])
+model = mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/by-hand")
+assert abs(model.predict([[3.0]])[0] - 3.0) < 1e-6
+print(run.info.run_id)
+""").splitlines()[-1]
+    run = training.run_named(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["fit_intercept"] == "True"
+    assert run.data.metrics["training_r2_score"] == 1.0
+    assert run.outputs is not None
+    models = [training.client().get_logged_model(o.model_id) for o in run.outputs.model_outputs]
+    assert {(model.name, str(model.status)) for model in models} >= {("by-hand", "READY")}
+
+
+def test_a_stock_server_gets_mlflows_own_store_and_nothing_is_on_disk(stock: Training) -> None:
+    out = stock.run("""
+from mlflow.store.tracking.rest_store import RestStore
+from mlflow.tracking._tracking_service.utils import _get_store
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 1)
+store = _get_store()
+loaded = [name for name in sys.modules if name.startswith("mlflow_weir.plugin.journaled")]
+print(type(store) is RestStore, sorted(vars(store)), loaded)
+print(sorted(vars(RestStore(store.get_host_creds))))
+""").splitlines()
+    assert out[-2] == f"True {out[-1]} []"
+    assert not stock.spool.exists()
+
+
+@pytest.mark.parametrize("variable", ["WEIR_CLIENT=off", "WEIR_DISABLE=1"])
+def test_switched_off_nothing_is_asked_nor_journaled(plain: Training, variable: str) -> None:
+    name, _, value = variable.partition("=")
+    out = plain.run(
+        """
+from mlflow.store.tracking.rest_store import RestStore
+from mlflow.tracking._tracking_service.utils import _get_store
+print(type(_get_store()) is RestStore)
+with mlflow.start_run(): mlflow.log_metric("m", 1)
+""",
+        **{name: value},
+    )
+    assert out.splitlines()[0] == "True"
+    assert not plain.spool.exists()
+
+
+def test_a_store_is_built_without_asking_and_known_ones_are_never_asked(
+    away: Training, moving: Moving
+) -> None:
+    script = """
+from mlflow.tracking._tracking_service.utils import _get_store
+before = time.perf_counter(); store = _get_store(); built_s = time.perf_counter() - before
+import threading
+kinds = []
+threads = [threading.Thread(target=lambda: kinds.append(store.get_experiment("0").name))
+           for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(built_s < 0.5, set(kinds), type(store).__name__)
+"""
+    moving.start()
+    assert away.run(script).strip() == "True {'Default'} JournaledRestStore"
+    log = moving.spec.folder / "server.log"
+    assert log.read_text().count("weir/info") == 1
+    assert away.run(script).strip() == "True {'Default'} JournaledRestStore"
+    assert log.read_text().count("weir/info") == 1
+    assert (away.spool / "servers.json").stat().st_mode & 0o777 == 0o600
+
+
+ENDS: dict[str, tuple[str, int, str, str | None]] = {
+    "no-end": ("", 0, "FINISHED", None),
+    "exception": ("raise ValueError('boom')", 1, "FAILED", "uncaught ValueError: boom"),
+    "exit-code": ("sys.exit(3)", 3, "FAILED", "exit code 3"),
+    "killed": ("os.kill(os.getpid(), 9)", -signal.SIGKILL, "KILLED", "signal SIGKILL"),
+}
+
+
+@pytest.mark.parametrize(("ending", "code", "status", "cause"), ENDS.values(), ids=ENDS)
+def test_a_run_ends_as_its_process_does(
+    ending: str, code: int, status: str, cause: str | None, auth: Training
+) -> None:
+    found_code, out, err = auth.outcome(f"""
+print(mlflow.start_run().info.run_id, flush=True)
+mlflow.log_metric("m", 1)
+{ending}
+""")
+    assert found_code == code, err
+    run = auth.run_named(out.splitlines()[0])
+    assert (run.info.status, run.data.tags.get("weir.exit_cause")) == (status, cause)
+    assert run.data.metrics == {"m": 1.0}
+    assert run.info.end_time is not None
+
+
+def test_a_forked_child_logs_to_its_parents_run(training: Training) -> None:
+    run_id = training.run("""
+import multiprocessing
+def work(run_id, start):
+    client = mlflow.MlflowClient()
+    for step in range(start, start + 100):
+        client.log_metric(run_id, "m", step, step=step)
+with mlflow.start_run() as run:
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=work, args=(run.info.run_id, 100 * i)) for i in range(2)]
+    for child in children: child.start()
+    for step in range(200, 300): mlflow.log_metric("m", step, step=step)
+    for child in children: child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+print(run.info.run_id)
+""").splitlines()[-1]
+    assert training.run_named(run_id).info.status == "FINISHED"
+    history = training.client().get_metric_history(run_id, "m")
+    assert sorted(point.step for point in history) == list(range(300))
+
+
+LOG_FOR_A_WHILE = """
+run = mlflow.start_run()
+mlflow.log_metric("m", -1, step=-1)
+print(run.info.run_id, flush=True)
+longest, step = 0.0, 0
+while not os.path.exists(sys.argv[1]):
+    before = time.perf_counter()
+    mlflow.log_metric("m", step, step=step)
+    if step % 100 == 0:
+        mlflow.log_param(f"p{step}", step)
+        mlflow.set_tag("at", step)
+        assert mlflow.get_run(run.info.run_id).data.metrics["m"] == step
+    longest = max(longest, time.perf_counter() - before)
+    step += 1
+    time.sleep(0.001)
+print(step, longest)
+"""
+
+
+def test_a_server_that_is_killed_in_mid_training_costs_nothing(
+    away: Training, moving: Moving, tmp_path: Path
+) -> None:
+    moving.start()
+    process = away.start(LOG_FOR_A_WHILE, str(tmp_path / "end"))
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+
+    def delivered() -> int:
+        (folder,) = Spool(away.spool).journals()
+        return folder.delivered().n_points
+
+    for _ in range(2):
+        before = delivered()
+        wait_until(lambda least=before: delivered() > least, "the server gets points")
+        moving.kill()
+        (folder,) = Spool(away.spool).journals()
+        wait_until(lambda one=folder: one.delivered().error, "the agent says why")
+        assert "connection refused" in folder.delivered().error
+        moving.start()
+    last = delivered()
+    wait_until(lambda: delivered() > last, "the server gets points again")
+    (tmp_path / "end").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    n_points, longest_s = out.splitlines()[0].split()
+    print(f"{n_points} points, longest step {float(longest_s) * 1e3:.1f} ms")
+    assert float(longest_s) < LONGEST_CALL_S
+    run = away.run_named(run_id)
+    history = away.client().get_metric_history(run_id, "m")
+    assert [point.step for point in history] == list(range(-1, int(n_points)))
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["at"] == str((int(n_points) - 1) // 100 * 100)
+
+
+TRAIN_OFFLINE = """
+before = time.perf_counter()
+mlflow.set_experiment("offline")
+with mlflow.start_run(run_name="begun offline") as run:
+    began_s, longest = time.perf_counter() - before, 0.0
+    for step in range(200):
+        before = time.perf_counter()
+        mlflow.log_metric("m", step, step=step)
+        longest = max(longest, time.perf_counter() - before)
+    mlflow.log_param("a", 1)
+    assert mlflow.get_run(run.info.run_id).data.params == {"a": "1"}
+print(began_s, longest); print(run.info.run_id)
+"""
+
+
+@pytest.mark.parametrize("by", ["agent", "sync"])
+def test_a_training_runs_to_its_end_while_the_server_is_away(
+    by: str, away: Training, moving: Moving
+) -> None:
+    code, out, err = away.outcome(TRAIN_OFFLINE, WEIR_EXIT_WAIT_SECONDS="0.5")
+    assert code == 0, err
+    assert "weir sync" in err
+    numbers, run_id = [line for line in out.splitlines() if line[:1] in "0123456789abcdef"][-2:]
+    began_s, longest_s = map(float, numbers.split())
+    assert began_s < 30  # two seconds, and the imports of a busy machine
+    assert longest_s < LONGEST_CALL_S
+    assert not (away.spool / "servers.json").exists()
+    if by == "sync":
+        kill_agents(Spool(away.spool))
+    moving.start()
+    if by == "sync":
+        done = away.weir("sync")
+        assert done.returncode == 0, done.stdout + done.stderr
+    run = away.run_named(run_id)
+    experiment = away.client().get_experiment_by_name("offline")
+    assert experiment is not None
+    assert run.info.experiment_id == experiment.experiment_id
+    assert (run.info.status, run.data.params) == ("FINISHED", {"a": "1"})
+    assert run.info.artifact_uri == f"{experiment.artifact_location}/{run_id}/artifacts"
+    assert len(away.client().get_metric_history(run_id, "m")) == 200
+
+
+def test_a_wrong_password_is_seen_in_the_status_and_harms_nothing(auth: Training) -> None:
+    out = auth.run(
+        """
+with mlflow.start_run() as run:
+    for step in range(100): mlflow.log_metric("m", step, step=step)
+print(run.info.run_id)
+""",
+        MLFLOW_TRACKING_PASSWORD="not-the-password",
+        WEIR_EXIT_WAIT_SECONDS="2",
+    )
+    run_id = out.splitlines()[-1]
+    (folder,) = Spool(auth.spool).journals()
+    wait_until(lambda: folder.delivered().error, "the agent says why")
+    status = auth.weir("status")
+    assert "does not accept the user name, password or token (401)" in status.stdout
+    done = auth.weir("sync", "--to", auth.place.uri)  # with the right one
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = auth.run_named(run_id)
+    assert run.info.status == "FINISHED"
+    assert len(auth.client().get_metric_history(run_id, "m")) == 100
+
+
+def test_credentials_are_nowhere_but_in_the_private_file(auth: Training, tmp_path: Path) -> None:
+    secret = ADMIN.password
+    words = [secret.encode(), _basic(ADMIN).encode()]
+    by_uri = auth.place.uri.replace("://", f"://{ADMIN.name}:{secret}@")
+    script = f"""
+mlflow.start_run(); mlflow.log_metric("m", 1); print("ready", flush=True)
+while not os.path.exists({str(tmp_path / "end")!r}): time.sleep(0.01)
+"""
+    nothing = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}
+    process = auth.start(script, MLFLOW_TRACKING_URI=by_uri, **nothing)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    (folder,) = Spool(auth.spool).journals()
+    wait_until(lambda: folder.delivered().n_points, "it is delivered")
+    found = {
+        path.name: path.stat().st_mode & 0o777
+        for path in auth.spool.rglob("*")
+        if path.is_file() and any(word in path.read_bytes() for word in words)
+    }
+    assert found == {"credentials.json": 0o600}
+    status = auth.weir("status", "--json").stdout
+    (pid,) = agents_of(Spool(auth.spool))
+    seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    for text in [*seen, status.encode()]:
+        assert not any(word in text for word in words)
+    assert auth.place.uri in json.dumps(json.loads(status))
+    (tmp_path / "end").touch()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert secret not in err
+    auth.settle()
+    assert not any(
+        word in path.read_bytes()
+        for word in words
+        for path in auth.spool.rglob("*")
+        if path.is_file()
+    )
+
+
+def _basic(user: User) -> str:
+    return user.header()["Authorization"].removeprefix("Basic ")
+
+
+def test_a_server_that_has_become_a_stock_one_is_forgotten_and_nothing_is_lost(
+    away: Training, moving: Moving
+) -> None:
+    moving.start()
+    away.run("with mlflow.start_run(): mlflow.log_metric('m', 1)")
+    away.settle()
+    assert moving.place.uri in (away.spool / "servers.json").read_text()
+    moving.kill()
+    weirs = moving.spec
+    moving.spec = ServerSpec(
+        server_command(weirs.arguments[-1].replace("+weir", "")),
+        weirs.folder,
+        weirs.variables,
+        port=weirs.port,
+    )
+    moving.start()
+    out = away.run(
+        "with mlflow.start_run() as run: mlflow.log_metric('m', 2)\nprint(run.info.run_id)",
+        WEIR_EXIT_WAIT_SECONDS="1",
+    )
+    (folder,) = Spool(away.spool).journals()
+    wait_until(lambda: "stock MLflow server" in folder.delivered().error, "the agent says why")
+    assert moving.place.uri not in (away.spool / "servers.json").read_text()
+    moving.kill()
+    moving.spec = weirs
+    moving.start()
+    assert away.weir("sync").returncode == 0
+    assert away.run_named(out.splitlines()[-1]).data.metrics == {"m": 2.0}
+
+
+def test_another_users_journal_is_not_shown(auth: Training, places: dict[str, Place]) -> None:
+    process = auth.start("mlflow.start_run(); print('ready', flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    process.stdout.readline()
+    (folder,) = Spool(auth.spool).journals()
+    wait_until(lambda: folder.delivered().position, "it is delivered")
+    address = places["auth"].uri
+    server = ServerProcess(address, auth.folder, auth.folder, 0)
+    bob = User("bob", "password-of-bob")
+    body = {"username": bob.name, "password": bob.password}
+    assert call(server, "POST", "/api/2.0/mlflow/users/create", body, user=ADMIN).status == 200
+    path = f"/ajax-api/3.0/weir/journals/{folder.path.name}"
+    answers = [call(server, "GET", path, user=user).status for user in (ADMIN, bob)]
+    assert answers == [200, 403]
+    process.kill()
+    process.communicate(timeout=60)
+    auth.settle()
