@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 _BUILDER = "_get_sqlalchemy_store"
 _SPARK_LOOKUP = "_get_active_spark_session"
+# What MLflow registers for each scheme, before the entry points take its place.
+_ARTIFACT_REPOSITORIES = {
+    "s3": ("s3_artifact_repo", "S3ArtifactRepository"),
+    "gs": ("gcs_artifact_repo", "GCSArtifactRepository"),
+    "wasbs": ("azure_blob_artifact_repo", "AzureBlobArtifactRepository"),
+    "abfss": ("azure_data_lake_artifact_repo", "AzureDataLakeArtifactRepository"),
+    "hdfs": ("hdfs_artifact_repo", "HdfsArtifactRepository"),
+    "http": ("http_artifact_repo", "HttpArtifactRepository"),
+    "https": ("http_artifact_repo", "HttpArtifactRepository"),
+    "mlflow-artifacts": ("mlflow_artifacts_repo", "MlflowArtifactsRepository"),
+}
 
 
 def is_server_registry(registry: object) -> bool:
@@ -324,3 +335,35 @@ def spare_spark_lookup() -> None:
 
     setattr(active_session, "is_spared", True)  # noqa: B010
     setattr(utils, _SPARK_LOOKUP, active_session)
+
+
+def stock_artifact_repository(scheme: str) -> Callable[..., Any]:
+    """Return what builds MLflow's own artifact repository of a scheme."""
+    import importlib
+
+    module, name = _ARTIFACT_REPOSITORIES[scheme]
+    builder: Callable[..., Any] = getattr(
+        importlib.import_module(f"mlflow.store.artifact.{module}"), name
+    )
+    return builder
+
+
+def cached_tracking_store(tracking_uri: str | None) -> Any:
+    """Return the store that MLflow's calls on a tracking URI are made on in this process."""
+    from mlflow.tracking._tracking_service.utils import _get_store
+
+    return _get_store(tracking_uri)
+
+
+def stored_artifact_root(store: Any, owner: str) -> str:
+    """Return the artifact root of a run or logged model, as a journaled store's database has it.
+
+    Raises:
+        MlflowException: There is no such run or model yet.
+    """
+    from mlflow_weir.plugin.journaled_calls import JournaledCalls
+
+    behind: Any = super(JournaledCalls, store) if isinstance(store, JournaledCalls) else store
+    if owner.startswith("m-"):
+        return str(behind.get_logged_model(owner).artifact_location)
+    return str(behind.get_run(owner).info.artifact_uri)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mlflow_weir import settings
-from mlflow_weir.errors import WeirError
+from mlflow_weir.errors import JournalFull, WeirError
 from mlflow_weir.plugin.agent import client
+from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.format import list_segments, segment_name
 from mlflow_weir.plugin.journal.reader import JournalReader
 from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
@@ -27,6 +28,8 @@ from mlflow_weir.store.delivery import records
 
 _AGENT_CHECK_S = 1.0
 _TRY_AGAIN_S = 1.0
+_QUOTA_S = 5.0  # between two looks at how much the whole spool holds
+_RESERVE_BYTES = 64 << 20  # of the disk, which artifacts leave to records and to others
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Recorder:
     Attributes:
         target: The same.
         n_lost: Records that neither a journal nor the memory had room for.
+        own_roots: Artifact roots of the runs and models that this process began.
 
     Threads share one recorder.
     """
@@ -63,6 +67,8 @@ class Recorder:
         self._lock = threading.Lock()
         self._next_agent_check_s = 0.0
         self._targets: dict[str, Target] = {}  # of the machine's journals, by id
+        self.own_roots: set[str] = set()
+        self._usage_bytes, self._next_usage_s = 0, 0.0
         self._pid = os.getpid()
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -159,12 +165,55 @@ class Recorder:
         timeout_s: float,
         progress: Callable[[client.DeliveryState], bool | None] | None = None,
     ) -> bool:
-        """Wait until what this process wrote so far is in the store; say whether it is."""
+        """Wait until what this process wrote so far is in the store, artifacts too.
+
+        Returns:
+            Whether it is.
+        """
         journal = self.journal or (self._try_open() if self.n_held else None)
         if journal is None:
             return not self.n_held
         journal.flush()
-        return client.wait_delivered(journal.folder, journal.end, timeout_s, progress)
+        waiting = files.list_waiting(journal.folder / "files")
+        give_up_s = time.monotonic() + timeout_s
+        if not client.wait_delivered(journal.folder, journal.end, timeout_s, progress):
+            return False
+        left_s = max(give_up_s - time.monotonic(), 0.0)
+        return client.wait_uploaded(journal.folder, waiting, left_s, progress)
+
+    def room_for(self, size_bytes: int) -> tuple[Path, int]:
+        """Return the folder for files of the journal, begun where there is none, and its end.
+
+        Raises:
+            JournalFull: The disk or the quota has no room for so many bytes, or no folder of the
+                machine takes a journal.
+        """
+        self.prepare()
+        journal, spool = self.journal, self._spool
+        if journal is None or spool is None:
+            raise JournalFull("no folder takes a journal")
+        try:
+            disk = os.statvfs(journal.folder)
+        except OSError as exc:
+            raise JournalFull(f"{journal.folder}: {exc.strerror}") from exc
+        if disk.f_bavail * disk.f_frsize < size_bytes + _RESERVE_BYTES:
+            raise JournalFull(f"{spool.root}: the disk is full")
+        now = time.monotonic()
+        if now >= self._next_usage_s:
+            self._usage_bytes, self._next_usage_s = spool.usage_bytes(), now + _QUOTA_S
+        if self._usage_bytes + size_bytes > settings.SPOOL_MAX_BYTES.get():
+            raise JournalFull(f"{spool.root}: holds as much as WEIR_SPOOL_MAX_BYTES allows")
+        self._usage_bytes += size_bytes
+        return journal.folder / "files", journal.end
+
+    def folders(self) -> list[JournalFolder]:
+        """Return the journals of this machine's processes for the same target."""
+        try:
+            spool = self._spool or Spool.open()
+        except (OSError, WeirError):
+            return []
+        self._spool = spool
+        return [folder for folder in spool.journals() if self._is_ours(folder)]
 
     def deliver_held(self) -> bool:
         """Bring what waits in memory into the store from this process: the last way out.

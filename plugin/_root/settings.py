@@ -8,7 +8,7 @@ places that touch ``os.environ``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -54,6 +54,11 @@ def pick_environment(names: Collection[str], prefixes: tuple[str, ...] = ()) -> 
         for name, value in os.environ.items()
         if name in names or name.startswith(prefixes)
     }
+
+
+def adopt_environment(variables: Mapping[str, str]) -> None:
+    """Take over the variables of another process; only for a child that does its work."""
+    os.environ.update(variables)
 
 
 def foreign(name: str) -> str | None:

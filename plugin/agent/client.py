@@ -19,12 +19,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mlflow_weir import settings
 from mlflow_weir.plugin.agent.files import AgentFiles
+from mlflow_weir.plugin.journal import files
 
 DRAIN = "drain"
 """Nudge: look at the journals now."""
@@ -168,6 +169,44 @@ def wait_delivered(
             next_progress_s = waited_s + _PROGRESS_S
         time.sleep(min(pause_s, max(timeout_s - waited_s, 0.0)))
         pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+
+
+def wait_uploaded(
+    folder: Path,
+    waiting: Sequence[files.Waiting],
+    timeout_s: float,
+    progress: Callable[[DeliveryState], bool | None] | None = None,
+) -> bool:
+    """Wait until the files of some calls are uploaded.
+
+    Args:
+        folder: The journal's, inside its spool.
+        waiting: The calls.
+        timeout_s: Seconds after which to give up; 0 looks once.
+        progress: As in ``wait_delivered``; positions are bytes of files.
+
+    Returns:
+        Whether they are.
+    """
+    spool = folder.parent.parent
+    began = time.monotonic()
+    next_progress_s = _PROGRESS_S
+    left = list(waiting)
+    total = sum(one.size_bytes() for one in left)
+    while left := [one for one in left if one.path.is_dir()]:
+        waited_s = time.monotonic() - began
+        if waited_s >= timeout_s:
+            return False
+        ensure_agent(spool)
+        if waited_s >= next_progress_s:
+            nudge(spool)
+            done = total - sum(one.size_bytes() for one in left)
+            error = files.read_problem(folder / "files").error
+            if progress and progress(DeliveryState(done, total, error, waited_s)) is False:
+                return False
+            next_progress_s = waited_s + _PROGRESS_S
+        time.sleep(min(_MAX_PAUSE_S, max(timeout_s - waited_s, 0.0)))
+    return True
 
 
 def _delivered(folder: Path, wanted: int) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent import lease
 from mlflow_weir.plugin.agent.drain import dropped_points, end_of
 from mlflow_weir.plugin.agent.files import AgentFiles
+from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.reader import JournalReader
 from mlflow_weir.plugin.journal.spool import Header, JournalFolder, Spool
 from mlflow_weir.plugin.uri import without_secrets
@@ -48,7 +49,8 @@ class JournalReport:
         waiting_bytes: Not delivered yet; ``waiting_records`` of them, at least that many where
             ``is_more``.
         waiting_since_ms: Since when something waits, wall time; 0 if nothing does.
-        file_bytes: Artifacts that wait.
+        file_bytes: Artifacts that wait, of ``n_files`` calls.
+        file_error: Why they are not uploaded; "" where nothing is wrong.
         open_runs: Runs its process answers for, and how.
     """
 
@@ -66,6 +68,9 @@ class JournalReport:
     is_more: bool
     waiting_since_ms: int
     file_bytes: int
+    n_files: int
+    file_error: str
+    file_error_at_ms: int
     n_records: int
     n_points: int
     n_dropped: int
@@ -127,6 +132,7 @@ def report_journal(folder: JournalFolder) -> JournalReport:
     waiting = max(end - delivered.position, 0)
     counted = _count(folder, delivered.position)
     error = delivered.error or counted.error
+    waiting_files, problem = files.list_waiting(folder.files), files.read_problem(folder.files)
     return JournalReport(
         path=str(folder.path),
         journal_id=header.journal_id,
@@ -141,7 +147,10 @@ def report_journal(folder: JournalFolder) -> JournalReport:
         waiting_records=counted.n_records,
         is_more=counted.is_more,
         waiting_since_ms=(delivered.at_ms or header.created_ms) if waiting else 0,
-        file_bytes=sum(one.stat().st_size for one in folder.files.rglob("*") if one.is_file()),
+        file_bytes=sum(one.size_bytes() for one in waiting_files),
+        n_files=len(waiting_files),
+        file_error=problem.error if waiting_files else "",
+        file_error_at_ms=problem.at_ms,
         n_records=delivered.n_records,
         n_points=delivered.n_points,
         n_dropped=delivered.n_dropped + counted.n_dropped,

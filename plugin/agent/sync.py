@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_weir.errors import ConfigError, JournalError, LeaseLost, StoreUnavailable, WeirError
-from mlflow_weir.plugin.agent import ends, lease, liveness
+from mlflow_weir.plugin.agent import ends, lease, liveness, uploads
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence
 from mlflow_weir.plugin.agent.files import AgentFiles
@@ -101,12 +101,12 @@ class Syncer:
             is_own = self._is_own(folder)
             address = self._address(folder, header, is_own=is_own)
             synced.target = address.shown
-            target = self._target(address)
+            self._target(address)
         except WeirError as exc:
             synced.error = str(exc)
             return synced
         try:
-            self._deliver(folder, header, target, synced, is_own=is_own)
+            self._deliver(folder, header, address, synced, is_own=is_own)
         except (WeirError, OSError, ValueError) as exc:
             synced.error = address.redacted(str(exc)) or type(exc).__name__
         return synced
@@ -143,11 +143,12 @@ class Syncer:
         self,
         folder: JournalFolder,
         header: Header,
-        target: DeliveryTarget,
+        address: Address,
         synced: Synced,
         *,
         is_own: bool,
     ) -> None:
+        target = self._target(address)
         evidence = self._evidence(folder, header) if is_own else None
         delivery: JournalDelivery | None = None
         due: dict[str, bool] = {}
@@ -177,7 +178,9 @@ class Syncer:
                         while delivery.step(target):
                             due.update(delivery.due)
                         _note(synced, delivery)
-                    if is_settled:
+                    if is_own:
+                        synced.error = uploads.upload_now(address, folder, delivery.position)
+                    if is_settled and not synced.error:
                         delivery.remove()
                         synced.is_removed = True
                     break

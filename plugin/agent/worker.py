@@ -26,6 +26,7 @@ from mlflow_weir.plugin.agent.client import SET_ASIDE
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, open_target
+from mlflow_weir.plugin.agent.uploads import Uploads
 from mlflow_weir.plugin.journal.spool import Header, JournalFolder
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 HEARTBEAT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _URGED_PAUSE_S = 0.2, 30.0, 1.0
 _YIELD_S = 2.0  # to whoever else delivers a journal
-_CLOSE_IDLE_S = 30.0  # then the connection is given back
+_CLOSE_IDLE_S = 2.0  # then the connection is given back, and with it SQLite's write-ahead log
 _LOOK_AT_CHILD_S = 0.05
 _SAY_AGAIN_S = 600.0
 
@@ -77,6 +78,7 @@ class Tracked:
         is_released: Its process lives, but closed the journal.
         is_done: Delivered to the end and removed.
         is_stuck: Nothing but a person can deliver it.
+        has_files: It is delivered, and artifacts beside it wait for their store.
         waits_for: Journals, and how far each is to be delivered before this one may name a run
             that does not exist.
     """
@@ -89,6 +91,7 @@ class Tracked:
     is_released: bool = False
     is_done: bool = False
     is_stuck: bool = False
+    has_files: bool = False
     delivery: JournalDelivery | None = None
     pause: Pause = field(default_factory=Pause)
     is_closed: bool = False
@@ -115,6 +118,7 @@ class Worker(threading.Thread):
         self._is_open_elsewhere = is_open_elsewhere
         self._fencing = next_fencing()
         self._target: DeliveryTarget | None = None
+        self._uploads = Uploads(address, self.wake)
         self._journals: list[Tracked] = []
         self._signal = threading.Condition()
         self._is_awake = False
@@ -143,6 +147,7 @@ class Worker(threading.Thread):
         self._pause.urge()
         for journal in list(self._journals):
             journal.pause.urge()
+        self._uploads.urge()
         self.wake()
 
     def ask_to_stop(self) -> None:
@@ -170,6 +175,7 @@ class Worker(threading.Thread):
         for journal in self._journals:
             if journal.delivery is not None:
                 journal.delivery.close()
+        self._uploads.close()
         self._close_target()
 
     def _wait_s(self) -> float:
@@ -184,7 +190,9 @@ class Worker(threading.Thread):
 
     def _has_work(self) -> bool:
         return any(
-            one.delivery is None or one.end > one.delivery.position or one.evidence is not None
+            one.delivery is None
+            or one.end > one.delivery.position
+            or (one.evidence is not None and not one.has_files)
             for one in self._journals
         )
 
@@ -232,7 +240,8 @@ class Worker(threading.Thread):
         except Exception as exc:  # noqa: BLE001 - one journal's fault must not stop the others
             self._set_aside(journal, exc)
         else:
-            journal.is_stuck = False
+            # Files that a store refuses wait for a person.
+            journal.is_stuck = self._uploads.is_failing(journal.folder)
             journal.pause.end()
             return is_more
         return False
@@ -257,6 +266,7 @@ class Worker(threading.Thread):
             self._said = ("", 0.0)
             self._pause.end()
             return True
+        self._uploads.look(journal.folder, delivery.position)
         if journal.evidence is not None:
             return self._settle(journal, delivery, journal.evidence)
         if journal.is_released and not delivery.open_runs:
@@ -273,6 +283,9 @@ class Worker(threading.Thread):
             for run_id, cause in causes.items():
                 _log.info("run %s: %s", run_id, cause)
             return True
+        journal.has_files = self._uploads.look(journal.folder, delivery.position)
+        if journal.has_files:
+            return False  # whoever uploads them wakes us
         delivery.remove()
         journal.is_done = True
         _log.info("journal %s: delivered and removed", journal.header.journal_id)

@@ -61,11 +61,11 @@ def _journal_lines(one: JournalReport) -> list[str]:
         f"journal {one.journal_id}: {where}, since {_ago(one.created_ms)}",
         f"  to {one.target}: {one.n_records:,} records with {one.n_points:,} points delivered",
     ]
-    if one.waiting_bytes or one.file_bytes:
+    if one.waiting_bytes or one.n_files:
         more = "more than " if one.is_more else ""
         waiting = f"  waiting: {more}{one.waiting_records:,} records, {_size(one.waiting_bytes)}"
-        if one.file_bytes:
-            waiting += f", and files of {_size(one.file_bytes)}"
+        if one.n_files:
+            waiting += f", and {one.n_files:,} uploads of {_size(one.file_bytes)}"
         if one.waiting_since_ms:
             waiting += f", for at most {_ago(one.waiting_since_ms)}"
         lines.append(waiting)
@@ -74,6 +74,9 @@ def _journal_lines(one: JournalReport) -> list[str]:
     if one.error:
         since = f" ({_ago(one.error_at_ms)} ago)" if one.error_at_ms else ""
         lines.append(f"  error{since}: {one.error}")
+    if one.file_error:
+        since = _ago(one.file_error_at_ms)
+        lines.append(f"  artifacts are not uploaded ({since} ago): {one.file_error}")
     if one.n_dropped:
         lines.append(f"  dropped: {one.n_dropped:,} points, for want of disk and memory")
     if one.n_rejected:

@@ -57,6 +57,7 @@ _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "set_logged_model_tags": logged_models.set_logged_model_tags,
     "delete_logged_model_tag": logged_models.delete_logged_model_tag,
     "log_logged_model_params": logged_models.log_logged_model_params,
+    "log_artifact": lambda delivery, fields: None,  # its files go another way
     "own_run": runs.own_run,
     "exit": runs.exit_run,
     "points_dropped": runs.points_dropped,

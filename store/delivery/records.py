@@ -61,6 +61,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
         "set_logged_model_tags": "model_id tags",
         "delete_logged_model_tag": "model_id key",
         "log_logged_model_params": "model_id params",
+        "log_artifact": "run_id artifact_uri artifact_path name size",
         "own_run": "run_id how",
         "exit": "run_id status cause details",
         "points_dropped": "run_id n",
@@ -69,8 +70,10 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
 """The operations and the fields of each; ``[key, value]`` lists where a field is plural.
 
 ``create_experiment`` gets or creates by name, and its ``experiment_id`` is an alias until the
-database has given one. ``own_run`` says that the journal's process answers for the run, ``how`` is
-"fluent" or "client". ``exit`` says how it ended (``details`` may hold ``end_time`` in ms),
+database has given one. ``log_artifact`` says that files lie beside the journal, whose upload is
+the agent's business (``run_id`` is None where the URI tells enough). ``own_run`` says that the
+journal's process answers for the run, ``how`` is "fluent" or "client". ``exit`` says how it ended
+(``details`` may hold ``end_time`` in ms),
 ``points_dropped`` what it could not keep.
 """
 

@@ -1,0 +1,380 @@
+"""MLflow's artifact repositories in a process that journals: their log calls copy and return.
+
+A log call puts copies of its files beside the journal and writes one record; the agent uploads
+them through MLflow's own repository (``agent/uploads.py``). Reads lay what still waits, of this
+machine, over what the store has, so that they see the writes before them without waiting for the
+upload. What is larger than ``DIRECT_BYTES`` goes to the store directly where that answers, so that
+it is not copied for nothing; so does everything when the disk has no room for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import posixpath
+import shutil
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mlflow.entities import FileInfo
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artifact_path
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+
+from mlflow_weir import settings
+from mlflow_weir.errors import JournalError, WeirError
+from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
+from mlflow_weir.plugin.journal import files
+from mlflow_weir.plugin.journal.files import is_within, join_uri
+from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
+from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.store.delivery import records
+
+_log = logging.getLogger("mlflow_weir")
+
+DIRECT_BYTES = 256 << 20
+"""What is larger goes directly where the store answers."""
+
+_DRAIN_S = 10.0
+_DELETE_WAIT_S = 60.0
+
+# What the stores' client libraries read: where and who, never what is the process's own business.
+_NAMES = frozenset(
+    "HOME XDG_CONFIG_HOME HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy "
+    "no_proxy all_proxy REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR JAVA_HOME "
+    "CLASSPATH KRB5CCNAME KRB5_CONFIG".split()
+)
+_PREFIXES = (
+    *("MLFLOW_", "AWS_", "BOTO_", "GOOGLE_", "GCLOUD_", "CLOUDSDK_", "STORAGE_EMULATOR_"),
+    *("AZURE_", "HADOOP_", "ARROW_LIBHDFS"),
+)
+
+_classes: dict[type, type] = {}
+_contacts: weakref.WeakKeyDictionary[Recorder, Contact] = weakref.WeakKeyDictionary()
+_logged: dict[str, dict[str, int]] = {}  # URIs of files that this process logged, by its own roots
+_has_warned = False
+
+
+def spool(repository: ArtifactRepository, artifact_uri: str, tracking_uri: str | None) -> None:
+    """Let a repository's log calls spool, if this process journals to the store it belongs to."""
+    store = mlflow_private.cached_tracking_store(tracking_uri)
+    recorder = getattr(store, "recorder", None)
+    if not isinstance(recorder, Recorder):
+        return
+    stock = type(repository)
+    if stock not in _classes:
+        names = {"__module__": __name__}
+        _classes[stock] = type(f"Spooled{stock.__name__}", (_Spooled, stock), names)
+    repository.__class__ = _classes[stock]
+    assert isinstance(repository, _Spooled)
+    repository._begin(recorder, artifact_uri)
+
+
+def pending(
+    artifact_uri: str, tracking_uri: str | None, registry_uri: str | None
+) -> PendingRepository:
+    """Return the repository of something that was begun while the store was away.
+
+    Raises:
+        MlflowException: This process does not journal to that store.
+    """
+    store = mlflow_private.cached_tracking_store(tracking_uri)
+    recorder = getattr(store, "recorder", None)
+    if not isinstance(recorder, Recorder):
+        raise MlflowException.invalid_parameter_value(
+            f"{artifact_uri}: where these artifacts are is known once their run is delivered"
+        )
+    repository = PendingRepository(artifact_uri, tracking_uri, registry_uri)
+    repository._store = store
+    repository._begin(recorder, artifact_uri)
+    return repository
+
+
+class _Spooled:
+    """Comes before MLflow's class; all its names begin with ``_weir`` that are not MLflow's."""
+
+    _weir_recorder: Recorder
+    _weir_uri: str
+    _weir_direct: threading.local
+
+    def _begin(self, recorder: Recorder, artifact_uri: str) -> None:
+        self._weir_recorder, self._weir_uri = recorder, artifact_uri
+        self._weir_direct = threading.local()
+
+    # Writes
+
+    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+        """Keep a copy of a file, to be uploaded by the agent."""
+        upload: Callable[..., None] = super().log_artifact  # type: ignore[misc]
+        if self._weir_is_direct():
+            upload(local_file, artifact_path)
+            return
+        if isinstance(self, HttpArtifactRepository):
+            verify_artifact_path(artifact_path)
+        name = os.path.basename(local_file)
+        sources = [(os.fspath(local_file), name)]
+        self._weir_log(sources, artifact_path, name, lambda: upload(local_file, artifact_path))
+
+    def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
+        """Keep copies of what is in a folder, to be uploaded by the agent."""
+        upload: Callable[..., None] = super().log_artifacts  # type: ignore[misc]
+        if self._weir_is_direct():
+            upload(local_dir, artifact_path)
+            return
+        if isinstance(self, HttpArtifactRepository):
+            verify_artifact_path(artifact_path)
+        top = os.path.abspath(local_dir)
+        sources = [
+            (path, os.path.relpath(path, top))
+            for folder, _, names in os.walk(top)
+            for path in (os.path.join(folder, name) for name in names)
+        ]
+        if sources:
+            self._weir_log(sources, artifact_path, "", lambda: upload(local_dir, artifact_path))
+
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+        """Delete artifacts, those included that are on their way."""
+        if self._weir_waiting():
+            self._weir_recorder.deliver(_DELETE_WAIT_S)
+        super().delete_artifacts(artifact_path)  # type: ignore[misc]
+
+    def flush_async_logging(self) -> None:
+        """Wait until what was logged is uploaded, for a minute at most."""
+        super().flush_async_logging()  # type: ignore[misc]
+        self._weir_recorder.deliver(_DELETE_WAIT_S)
+
+    def _weir_is_direct(self) -> bool:
+        return getattr(self._weir_direct, "is_on", False)
+
+    def _weir_log(
+        self,
+        sources: list[tuple[str, str]],
+        artifact_path: str | None,
+        name: str,
+        directly: Callable[[], None],
+    ) -> None:
+        size = sum(os.stat(path).st_size for path, _ in sources)
+        if size > DIRECT_BYTES and self._weir_answers():
+            try:
+                with self._weir_go_directly():
+                    directly()
+                self._weir_note(sources, artifact_path)
+                return
+            except Exception as exc:
+                if not mlflow_private.is_worlds_fault(exc):
+                    raise
+        try:
+            self._weir_spool(sources, artifact_path, name, size)
+        except WeirError as exc:
+            self._weir_say_full(exc)
+            # What waits was logged before, and may have the same name.
+            self._weir_recorder.deliver(_DRAIN_S, lambda state: not state.error)
+            with self._weir_go_directly():
+                directly()
+        self._weir_note(sources, artifact_path)
+
+    def _weir_spool(
+        self, sources: list[tuple[str, str]], artifact_path: str | None, name: str, size: int
+    ) -> None:
+        """Copy files and write their record.
+
+        Raises:
+            WeirError: The disk or the quota is full, or no folder can hold a journal.
+        """
+        recorder = self._weir_recorder
+        folder, position = recorder.room_for(size)
+        environment = settings.pick_environment(_NAMES, _PREFIXES)
+        workspace = mlflow_private.active_workspace()
+        if workspace is not None:
+            environment["MLFLOW_WORKSPACE"] = workspace
+        path = artifact_path or ""
+        upload = files.Upload(self._weir_uri, path, name, size, environment)
+        files.add(folder, position, upload, sources)
+        recorder.append(
+            records.encode_operation(
+                "log_artifact",
+                {
+                    "run_id": _run_of(self._weir_uri),
+                    "artifact_uri": self._weir_uri,
+                    "artifact_path": path,
+                    "name": name,
+                    "size": size,
+                },
+            )
+        )
+
+    def _weir_note(self, sources: list[tuple[str, str]], artifact_path: str | None) -> None:
+        """Remember what is there of a run that this process began, for when the store is away."""
+        known = self._weir_known()
+        if known is not None:
+            root = join_uri(self._weir_uri, artifact_path or "")
+            for path, below in sources:
+                with contextlib.suppress(OSError):
+                    known[join_uri(root, below)] = os.stat(path).st_size
+
+    def _weir_known(self) -> dict[str, int] | None:
+        """Return the files logged below a root that this process began; None of any other."""
+        for root in self._weir_recorder.own_roots:
+            if is_within(self._weir_uri, root):
+                return _logged.setdefault(root, {})
+        return None
+
+    def _weir_answers(self) -> bool:
+        """Say whether the store answers, and has all that was logged before."""
+        if not self._weir_recorder.deliver(_DRAIN_S, lambda state: not state.error):
+            return False
+        try:
+            lists: Callable[..., object] = super().list_artifacts  # type: ignore[misc]
+            _contact(self._weir_recorder).ask(FIRST_WAIT_S, lists)
+        except Away:
+            return False
+        except MlflowException:
+            pass  # an answer
+        return True
+
+    @contextlib.contextmanager
+    def _weir_go_directly(self) -> Iterator[None]:
+        self._weir_direct.is_on = True  # MLflow's log_artifacts may call log_artifact
+        try:
+            yield
+        finally:
+            self._weir_direct.is_on = False
+
+    def _weir_say_full(self, reason: WeirError) -> None:
+        global _has_warned
+        if not _has_warned:
+            _has_warned = True
+            _log.warning(
+                "No room to keep artifacts until they are uploaded (%s): they are uploaded at "
+                "once, which the training waits for",
+                reason,
+            )
+
+    # Reads
+
+    def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
+        """List a folder, with what is on its way to the store."""
+        waiting = self._weir_waiting()  # before the store is asked: it may get there meanwhile
+        lists: Callable[..., list[FileInfo]] = super().list_artifacts  # type: ignore[misc]
+        found = {}
+        try:
+            found = {info.path: info for info in self._weir_ask(lists, path)}
+        except Away as away:
+            if (known := self._weir_known()) is None:
+                raise away.as_mlflow_error() from away
+            found = _children(known, self._weir_uri, path)
+        except MlflowException:
+            if not waiting:
+                raise
+        sizes = {uri: file.lstat().st_size for uri, file in waiting.items() if file.exists()}
+        found.update(_children(sizes, self._weir_uri, path))
+        return sorted(found.values(), key=lambda info: info.path)
+
+    def _is_directory(self, artifact_path: str) -> bool:
+        return len(self.list_artifacts(artifact_path)) > 0
+
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        file = self._weir_waiting().get(join_uri(self._weir_uri, str(remote_file_path)))
+        if file is not None:
+            with contextlib.suppress(FileNotFoundError):  # uploaded at this moment
+                shutil.copyfile(file, local_path)
+                return
+        super()._download_file(remote_file_path, local_path)  # type: ignore[misc]
+
+    def _weir_waiting(self) -> dict[str, Any]:
+        """Return the files that wait on this machine, by the URI they will have."""
+        found = {}
+        for folder in self._weir_recorder.folders():
+            for waiting in files.list_waiting(folder.files):
+                try:
+                    upload = waiting.read()
+                    if upload.name:
+                        found[upload.destination] = waiting.data / upload.name
+                        continue
+                    for below in waiting.files():
+                        found[join_uri(upload.destination, below)] = waiting.data / below
+                except (JournalError, OSError):  # uploaded at this moment
+                    continue
+        return found
+
+    def _weir_ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Ask the store: as MLflow does, but for so long only where it can be done without.
+
+        Raises:
+            Away: It does not answer.
+        """
+        if self._weir_known() is None:
+            return call(*arguments)
+        journal = self._weir_recorder.journal
+        if journal is not None and files.read_problem(journal.folder / "files").error:
+            raise Away("the agent cannot reach it")
+        return _contact(self._weir_recorder).ask(FIRST_WAIT_S, call, *arguments)
+
+
+class _Nowhere(ArtifactRepository):
+    """Where ``weir-pending:`` artifacts go: to the root that the store gave their run."""
+
+    _store: Any
+
+    def _there(self) -> ArtifactRepository:
+        """Return the repository of the root that the store gave.
+
+        Raises:
+            Away: It has not yet.
+        """
+        uri = str(getattr(self, "_weir_uri", self.artifact_uri))
+        owner, _, rest = uri.removeprefix(PENDING_ARTIFACTS).partition("/")
+        root = mlflow_private.stored_artifact_root(self._store, owner)
+        if root.startswith(PENDING_ARTIFACTS):
+            raise Away("the run is not delivered yet")
+        return get_artifact_repository(join_uri(root, rest), tracking_uri=self.tracking_uri)
+
+    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+        self._there().log_artifact(local_file, artifact_path)
+
+    def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
+        self._there().log_artifacts(local_dir, artifact_path)
+
+    def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
+        found: list[FileInfo] = self._there().list_artifacts(path)
+        return found
+
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        self._there()._download_file(remote_file_path, local_path)
+
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+        self._there().delete_artifacts(artifact_path)
+
+
+class PendingRepository(_Spooled, _Nowhere):
+    """Artifacts of what was begun while the store was away."""
+
+
+def _contact(recorder: Recorder) -> Contact:
+    return _contacts.setdefault(recorder, Contact())
+
+
+def _run_of(artifact_uri: str) -> str | None:
+    """Return the run whose root a pending URI is, None for any other."""
+    if not artifact_uri.startswith(PENDING_ARTIFACTS):
+        return None
+    owner = artifact_uri.removeprefix(PENDING_ARTIFACTS).partition("/")[0]
+    return None if owner.startswith("m-") else owner
+
+
+def _children(sizes: dict[str, int], root: str, path: str | None) -> dict[str, FileInfo]:
+    """Return what is directly in a folder, of files given by their URIs."""
+    folder = join_uri(root, path or "")
+    found: dict[str, FileInfo] = {}
+    for uri, size in sizes.items():
+        if not is_within(uri, folder) or uri == folder:
+            continue
+        child, _, below = uri[len(folder) :].lstrip("/").partition("/")
+        name = posixpath.join(path, child) if path else child
+        found[name] = FileInfo(name, bool(below), None if below else size)
+    return found
