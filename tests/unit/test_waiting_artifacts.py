@@ -14,6 +14,7 @@ from mlflow.store.artifact import artifact_repository_registry as registry
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
+from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin import mlflow_private, spooled_repository
 from mlflow_weir.plugin.agent import uploads
@@ -233,9 +234,7 @@ def test_variables_that_no_artifact_store_reads_stay_where_they_are(
     monkeypatch.setenv("AWS_PROFILE", "p")
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     monkeypatch.setenv("DATABASE_PASSWORD", "secret")
-    found = spooled_repository.settings.pick_environment(
-        spooled_repository._NAMES, spooled_repository._PREFIXES
-    )
+    found = settings.pick_environment(spooled_repository._NAMES, spooled_repository._PREFIXES)
     assert found["AWS_PROFILE"] == "p"
     assert "secret" not in found.values()
 
