@@ -120,8 +120,9 @@ def _hook_exceptions() -> None:
 def _note_exception(
     kind: type[BaseException], value: BaseException, trace: TracebackType | None
 ) -> None:
-    # Another thread's goes through threading.excepthook and does not end the process.
     global _cause
+    if not _ends_the_process():
+        return
     text = "".join(traceback.format_exception_only(kind, value)).strip()
     details = "".join(traceback.format_exception(kind, value, trace))
     status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
@@ -138,8 +139,15 @@ class _Exit(SystemExit):
     def __del__(self) -> None:
         global _cause
         with contextlib.suppress(Exception):
-            if sys._getframe(0).f_back is None and _code_of(self.code):
+            ends = threading.current_thread() is threading.main_thread()
+            if ends and sys._getframe(0).f_back is None and _code_of(self.code):
                 _cause = Cause("FAILED", f"exit code {_code_of(self.code)}", _text_of(self.code))
+
+
+def _ends_the_process() -> bool:
+    """Say whether an exception that nobody caught is the end: not another thread's, not a typo."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and not sys.flags.interactive and not hasattr(sys, "ps1")
 
 
 def _hook_exit_codes() -> None:
@@ -202,6 +210,11 @@ def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
         return _deliver_held(recorder)
     if not is_delivered:
         _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
+    if journal.n_held or journal.n_dropped:
+        n_lost = journal.n_held + journal.n_dropped
+        _print(f"weir: {n_lost} records are lost: the spool's disk is full")
+    if n_refused := recorder.n_refused():
+        _print(f"weir: the store refused {n_refused} records; `weir status` says why")
     return is_delivered
 
 

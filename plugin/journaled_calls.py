@@ -11,6 +11,8 @@ written so far was delivered (bounded in time), so that reads see the writes bef
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,7 +43,11 @@ from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import exits, mlflow_private
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
+from mlflow_weir.plugin.journaled_experiments import (
+    PENDING_ARTIFACTS,
+    PENDING_EXPERIMENT,
+    texts,
+)
 from mlflow_weir.plugin.journaled_models import JournaledModels
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.store.delivery import records
@@ -55,6 +61,7 @@ FLUSH_WAIT_S = 60.0
 """How long a call waits that asks for delivery."""
 
 _LOG_WAIT_S = 0.08
+_REFRESH_S = 1.0
 
 
 class JournaledCalls(JournaledModels):
@@ -151,7 +158,8 @@ class JournaledCalls(JournaledModels):
         self._write_params(view, params)
 
     def _write_params(self, view: RunView, params: Sequence[Param]) -> None:
-        pairs = [[param.key, param.value] for param in params]
+        pairs = texts(params)
+        params = [Param(key, value) for key, value in pairs]
         self._write("log_params", run_id=view.run_id, params=pairs)
         view.note_params(params)
 
@@ -160,7 +168,8 @@ class JournaledCalls(JournaledModels):
         self._set_tags_of(self._writable(run_id), [mlflow_private.validate_tag(tag)])
 
     def _set_tags_of(self, view: RunView, tags: Sequence[RunTag]) -> None:
-        pairs = [[tag.key, tag.value] for tag in tags]
+        pairs = texts(tags)
+        tags = [RunTag(key, value) for key, value in pairs]
         self._write("set_tags", run_id=view.run_id, tags=pairs)
         view.note_tags(tags)
 
@@ -259,6 +268,7 @@ class JournaledCalls(JournaledModels):
                 INVALID_PARAMETER_VALUE,
             )
         run_name, tags = mlflow_private.named_run(run_name, tags)
+        tags = [RunTag(key, value) for key, value in texts(tags)]
         run_id = uuid.uuid4().hex
         if experiment.artifact_location.startswith(PENDING_ARTIFACTS):
             artifact_uri = f"{PENDING_ARTIFACTS}{run_id}"
@@ -349,6 +359,7 @@ class JournaledCalls(JournaledModels):
         """Return a run; one that is open in this process is answered from what is known here."""
         view = self._views.get(run_id)
         if view is not None and view.is_ours and view.is_open:
+            self._refresh(view)
             return view.to_run()
         try:
             run: Run = self._directly(super().get_run, run_id)  # type: ignore[misc]
@@ -360,6 +371,22 @@ class JournaledCalls(JournaledModels):
             view.learn(run)
             return view.to_run()
         return run
+
+    def _refresh(self, view: RunView) -> None:
+        """Look, now and then, what other processes have written to a run of ours.
+
+        Once a second at most: MLflow asks for the run inside ``log_metric(run_id=…)``.
+        """
+        now_s = time.monotonic()
+        if now_s - view.seen_s < _REFRESH_S or not self.recorder.settle(_LOG_WAIT_S):
+            return
+        view.seen_s = now_s
+        token = IS_SETTLED.set(True)
+        with contextlib.suppress(Away, MlflowException):
+            run = self._directly(super().get_run, view.run_id, timeout_s=self._log_wait_s)  # type: ignore[misc]
+            if self.recorder.is_delivered():
+                view.replace(run)
+        IS_SETTLED.reset(token)
 
     # Reads that show what is not delivered yet
 
@@ -407,13 +434,15 @@ class JournaledCalls(JournaledModels):
             experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
         )  # fmt: skip
         search: Callable[..., PagedList[Run]] = super().search_runs  # type: ignore[misc]
-        if page_token or self.recorder.settle(SETTLE_WAIT_S):
+        is_pending = any(one.startswith(PENDING_EXPERIMENT) for one in experiment_ids)
+        if page_token or (self.recorder.settle(SETTLE_WAIT_S) and not is_pending):
             return search(*arguments)
         ours = self._seen_runs(experiment_ids, filter_string, run_view_type)
-        try:
-            stored = self._directly(search, *arguments)
-        except Away:
-            stored = PagedList([], None)
+        there = [one for one in experiment_ids if not one.startswith(PENDING_EXPERIMENT)]
+        stored: PagedList[Run] = PagedList([], None)
+        if there:
+            with contextlib.suppress(Away):
+                stored = self._directly(search, there, *arguments[1:])
         rest = [run for run in stored if run.info.run_id not in self._views]
         found = SearchUtils.sort([*ours, *rest], order_by)
         return PagedList(found[:max_results], stored.token)
@@ -488,7 +517,7 @@ def _dataset_fields(dataset_input: Any) -> dict[str, Any]:
         "source": dataset.source,
         "schema": dataset.schema,
         "profile": dataset.profile,
-        "tags": [[tag.key, tag.value] for tag in dataset_input.tags],
+        "tags": texts(dataset_input.tags),
     }
 
 

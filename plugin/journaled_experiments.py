@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from mlflow.entities import Experiment, ExperimentTag, LifecycleStage, LoggedModel
+from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 
 from mlflow_weir.plugin import mlflow_private
@@ -23,6 +24,26 @@ PENDING_ARTIFACTS = "weir-pending:"
 
 PENDING_EXPERIMENT = "pending-"
 """How the alias of an experiment begins that the store does not know yet."""
+
+
+def texts(found: Iterable[Any] | None) -> list[list[str]]:
+    """Return keys and values as the databases keep them: text; None becomes "".
+
+    Raises:
+        MlflowException: A text holds half a character (a surrogate), which no database takes.
+    """
+    return [[_text(one.key), _text(one.value)] for one in found or ()]
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise MlflowException.invalid_parameter_value(
+            f"{text!r:.200} cannot be stored: it is no valid Unicode"
+        ) from exc
+    return text
 
 
 class JournaledExperiments:
@@ -81,7 +102,7 @@ class JournaledExperiments:
             experiment_id=alias,
             name=name,
             artifact_location=artifact_location,
-            tags=[[tag.key, tag.value] for tag in tags or ()],
+            tags=texts(tags),
             at_ms=now_ms,
             **self._place(),
         )

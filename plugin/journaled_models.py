@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,11 @@ from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, JournaledExperiments
+from mlflow_weir.plugin.journaled_experiments import (
+    PENDING_ARTIFACTS,
+    JournaledExperiments,
+    texts,
+)
 
 _BY_NAME = re.compile(r"\s*name\s*=\s*'([^']*)'\s*")
 
@@ -69,8 +73,8 @@ class JournaledModels(JournaledExperiments):
             name=name,
             source_run_id=source_run_id,
             artifact_location=location,
-            tags=_pairs(tags),
-            params=_pairs(params),
+            tags=texts(tags),
+            params=texts(params),
             model_type=model_type,
             at_ms=now_ms,
         )
@@ -155,7 +159,7 @@ class JournaledModels(JournaledExperiments):
         if model is None:
             super().set_logged_model_tags(model_id, tags)  # type: ignore[misc]
             return
-        self._write("set_logged_model_tags", model_id=model_id, tags=_pairs(tags))
+        self._write("set_logged_model_tags", model_id=model_id, tags=texts(tags))
         model.tags.update((tag.key, tag.value) for tag in tags)
 
     def delete_logged_model_tag(self, model_id: str, key: str) -> None:
@@ -178,17 +182,13 @@ class JournaledModels(JournaledExperiments):
         if model is None or model.params.keys() & {param.key for param in params}:
             super().log_logged_model_params(model_id, params)  # type: ignore[misc]
             return
-        self._write("log_logged_model_params", model_id=model_id, params=_pairs(params))
+        self._write("log_logged_model_params", model_id=model_id, params=texts(params))
         model.params.update((param.key, param.value) for param in params)
 
     def delete_logged_model(self, model_id: str) -> None:
         """Put a logged model into the bin."""
         super().delete_logged_model(model_id)  # type: ignore[misc]
         self._models.pop(model_id, None)
-
-
-def _pairs(found: Sequence[Any] | None) -> list[list[str]]:
-    return [[one.key, one.value] for one in found or ()]
 
 
 def _copied(model: LoggedModel) -> LoggedModel:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +16,15 @@ from mlflow.utils.uri import resolve_uri_if_local
 
 from mlflow_weir import settings
 from mlflow_weir.plugin import exits, mlflow_private
-from mlflow_weir.plugin.contact import IS_SETTLED
+from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_SETTLED
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.journaled_calls import SETTLE_WAIT_S, JournaledCalls
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.uri import without_secrets
 from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
 
-_FILE_WAIT_S = 20.0
+_FILE_WAIT_S = 2.0
+_CREATE_WAIT_S = 20.0
 _PROBE_S = 5
 # What database drivers read beside a URI.
 _DATABASE_ENVIRONMENT = frozenset(
@@ -30,6 +32,18 @@ _DATABASE_ENVIRONMENT = frozenset(
     "PGSSLCERT PGSSLKEY PGSSLROOTCERT MLFLOW_MYSQL_SSL_CA MLFLOW_MYSQL_SSL_CERT "
     "MLFLOW_MYSQL_SSL_KEY".split()
 )
+
+
+_stores: weakref.WeakSet[_LazySql] = weakref.WeakSet()
+
+
+def _start_afresh() -> None:
+    for store in _stores:
+        store._free_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 class _LazySql(JournaledCalls):
@@ -52,13 +66,25 @@ class _LazySql(JournaledCalls):
             recorder: This process's journal for that database.
         """
         self._begin_journaling(recorder)
+        _stores.add(self)
         self._arguments = (db_uri, default_artifact_root, read_db_uri)
         self._opening = threading.RLock()
         self._opener: int | None = None  # the thread that opens; None before and after
         self._is_open = False
-        if sa.make_url(db_uri).get_backend_name() == "sqlite":
-            # A file: no network between, and its readers wait for nobody.
-            self._log_wait_s = self._first_wait_s = _FILE_WAIT_S
+        self._is_file = sa.make_url(db_uri).get_backend_name() == "sqlite"
+        if self._is_file:
+            # No network between, and its readers wait for nobody.
+            self._log_wait_s = _FILE_WAIT_S
+
+    def _free_locks(self) -> None:
+        """In a forked child, let go of what another thread of the parent held."""
+        self._opening, self._opener = threading.RLock(), None
+        self._lock = threading.RLock()
+
+    @property
+    def _first_wait_s(self) -> float:  # type: ignore[override]
+        # To create a file's tables takes as long as it takes.
+        return FIRST_WAIT_S if self._is_open or not self._is_file else _CREATE_WAIT_S
 
     def _place(self) -> dict[str, str]:
         place = {"artifact_root": resolve_uri_if_local(self._arguments[1])}
@@ -144,7 +170,7 @@ def sql_store(
     *,
     has_workspaces: bool,
     **options: Any,
-) -> JournaledWeirStore | WorkspaceAwareJournaledWeirStore:
+) -> WeirStore | WorkspaceAwareWeirStore:
     """Build the store of a training process on a database.
 
     Args:
@@ -154,11 +180,23 @@ def sql_store(
         has_workspaces: MLflow's workspaces are on.
         options: What a later MLflow may add; passed on.
     """
+    if is_in_memory(db_uri):  # nobody but this process could deliver into it
+        plain = WorkspaceAwareWeirStore if has_workspaces else WeirStore
+        return plain(db_uri, default_artifact_root, read_db_uri, **options)
     settings.WRITE_DEADLINE_SECONDS.get()  # a value that cannot work is told at once
     mlflow_private.spare_spark_lookup()
     recorder = Recorder(*sql_target(db_uri), when_opened=lambda _: exits.arm())
     store = WorkspaceAwareJournaledWeirStore if has_workspaces else JournaledWeirStore
     return store(db_uri, default_artifact_root, read_db_uri, recorder=recorder, **options)
+
+
+def is_in_memory(db_uri: str) -> bool:
+    """Say whether a SQLite database has no file."""
+    url = sa.make_url(db_uri)
+    database = url.database or ""
+    return url.get_backend_name() == "sqlite" and (
+        database in ("", ":memory:") or "mode=memory" in f"{database}{url.query}"
+    )
 
 
 def _probe(db_uri: str) -> None:

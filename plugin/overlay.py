@@ -10,6 +10,7 @@ A view is changed by the thread that logs, under the lock of the store that owns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ class RunView:
         self.tags = tags or {}
         self.is_verified = is_verified
         self.is_ours = is_ours
+        self.seen_s = -math.inf  # monotonic moment of the last look at the store
         self.is_open = not RunStatus.is_terminated(RunStatus.from_string(info.status))
         self._info = info
         # key -> (step, timestamp, value or 0 for NaN), value
@@ -112,6 +114,14 @@ class RunView:
         self._model_inputs = base._model_inputs + self._model_inputs
         self._model_outputs = base._model_outputs + self._model_outputs
         self._info, self.is_verified = base._info, True
+
+    def replace(self, run: Run) -> None:
+        """Take over what the store answered, which has all that was noted here."""
+        base = RunView.of_run(run)
+        self.params, self.tags, self._latest = base.params, base.tags, base._latest
+        self._dataset_inputs = base._dataset_inputs
+        self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
+        self._info = base._info
 
     @property
     def info(self) -> RunInfo:
@@ -190,8 +200,9 @@ class RunView:
                     Metric(key, value, timestamp, step)
                     for key, ((step, timestamp, _), value) in list(self._latest.items())
                 ],
-                [Param(key, value) for key, value in self.params.items()],
-                [RunTag(key, value) for key, value in self.tags.items()],
+                # Copied at once: another thread may be logging.
+                [Param(key, value) for key, value in list(self.params.items())],
+                [RunTag(key, value) for key, value in list(self.tags.items())],
             ),
             RunInputs(list(self._dataset_inputs), list(self._model_inputs)),
             RunOutputs(list(self._model_outputs)),

@@ -37,6 +37,15 @@ recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 """Every recorder of this process, for its end."""
 
 
+def _start_afresh() -> None:
+    for recorder in recorders:
+        recorder.free_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+
+
 class Recorder:
     """The journal of this process for one target.
 
@@ -72,10 +81,15 @@ class Recorder:
         self._pid = os.getpid()
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._dropped: dict[str, int] = {}
         self._next_try_s = 0.0
         self._has_said = False
         self.n_lost = 0
         recorders.add(self)
+
+    def free_locks(self) -> None:
+        """In a forked child, let go of what another thread of the parent held."""
+        self._lock = threading.Lock()
 
     def append(self, payload: bytes) -> None:
         """Write one record; when this returns, it outlives a killed process.
@@ -90,6 +104,8 @@ class Recorder:
                 self._hold(payload)
                 return
         journal.append(payload)
+        if self._dropped and not journal.n_held:
+            self._note_dropped(journal)
         now = time.monotonic()
         if now >= self._next_agent_check_s:
             self._next_agent_check_s = now + _AGENT_CHECK_S
@@ -125,6 +141,7 @@ class Recorder:
                     self._has_said = True
                     _log.warning("what is logged waits in memory: %s", exc)
                 return None
+            journal.on_dropped = self._count_dropped
             for payload in self._held:
                 journal.append(payload)
             self._held, self._held_bytes = [], 0
@@ -133,6 +150,19 @@ class Recorder:
         if self._when_opened is not None:
             self._when_opened(self)
         return journal
+
+    def _count_dropped(self, payload: bytes) -> None:
+        if records.is_points(payload):
+            found = records.decode(payload)
+            if isinstance(found, records.Points):
+                run_id = found.run_id
+                self._dropped[run_id] = self._dropped.get(run_id, 0) + len(found.keys)
+
+    def _note_dropped(self, journal: Journal) -> None:
+        """Say on the runs how many points there was no room for, now that there is some."""
+        dropped, self._dropped = self._dropped, {}
+        for run_id, n in dropped.items():
+            journal.append(records.encode_operation("points_dropped", {"run_id": run_id, "n": n}))
 
     def _hold(self, payload: bytes) -> None:
         with self._lock:
@@ -147,6 +177,16 @@ class Recorder:
         """This process's journal; None until its first record, and in a new child of fork."""
         journal = self._journal
         return journal if journal is not None and journal.is_ours() else None
+
+    def n_refused(self) -> int:
+        """Count the records of this process that the store has refused so far."""
+        journal = self.journal
+        if journal is None:
+            return 0
+        try:
+            return JournalFolder(journal.folder).delivered().n_rejected
+        except WeirError:
+            return 0  # a copy that is being replaced
 
     @property
     def n_held(self) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.errors import JournalError, JournalFull, PositionMismatch
+from mlflow_weir.plugin.agent import refusals
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, verdict
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
 from mlflow_weir.plugin.journal.format import list_segments, segment_name
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_MAX_LOGGED = 10
 STEP_BYTES = 3 << 19
 """Frames of one transaction: some 20,000 records of one point, or one larger record."""
 
@@ -155,6 +157,8 @@ class JournalDelivery:
         self.due.update(dict.fromkeys(outcome.due_runs, False))
         self.due.update(dict.fromkeys(outcome.ended_runs, True))
         rejected = [_shortened(one.what, one.reason) for one in outcome.rejected]
+        for one in rejected[:_MAX_LOGGED]:
+            _log.warning("refused: %s: %s", one["what"], one["reason"])
         self.note(
             position=records.end,
             at_ms=time.time_ns() // 1_000_000,
@@ -228,8 +232,16 @@ class JournalDelivery:
         return causes
 
     def remove(self) -> None:
-        """Remove the journal, delivered to its end, with all that belongs to it."""
+        """Remove the journal, delivered to its end, with all that belongs to it.
+
+        What was refused or dropped is kept elsewhere, for ``weir status``.
+        """
         self._reader.close()
+        if self.noted.n_rejected or self.noted.n_dropped:
+            try:
+                refusals.keep(self.folder.path.parent.parent, self.folder.header(), self.noted)
+            except OSError as exc:
+                _log.warning("what was refused cannot be kept: %s", exc)
         self.folder.remove()
         if self._closing is not None:
             self._closing.close()

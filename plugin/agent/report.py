@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_weir.errors import JournalError
-from mlflow_weir.plugin.agent import lease
+from mlflow_weir.plugin.agent import lease, refusals
 from mlflow_weir.plugin.agent.drain import dropped_points, end_of
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.journal import files
@@ -88,6 +88,7 @@ class Report:
     Attributes:
         agent: None when none runs.
         unreadable: Folders that are no journals of this version, with the reason.
+        refused: What stores did not take of journals that are gone.
     """
 
     spool: str
@@ -95,6 +96,7 @@ class Report:
     agent: AgentReport | None
     journals: list[JournalReport] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    refused: list[refusals.Refused] = field(default_factory=list)
 
 
 def report(spool: Spool) -> Report:
@@ -107,7 +109,9 @@ def report(spool: Spool) -> Report:
             unreadable[str(folder.path)] = str(exc)
     journals.sort(key=lambda one: one.created_ms)
     found = Report(str(spool.root), spool.usage_bytes(), report_agent(spool))
-    return dataclasses.replace(found, journals=journals, unreadable=unreadable)
+    return dataclasses.replace(
+        found, journals=journals, unreadable=unreadable, refused=refusals.listed(spool.root)
+    )
 
 
 def report_agent(spool: Spool) -> AgentReport | None:

@@ -45,11 +45,18 @@ def _lines(found: Report) -> list[str]:
         lines.append("nothing waits: every journal was delivered and removed")
     for one in found.journals:
         lines += _journal_lines(one)
+    for gone in found.refused:
+        lines.append(
+            f"journal {gone.journal_id} of {gone.program or 'a process'}, to {gone.target}, ended "
+            f"{_ago(gone.at_ms)} ago: {gone.n_rejected:,} records refused, {gone.n_dropped:,} "
+            "points dropped"
+        )
+        lines += _rejection_lines(gone.rejected)
     for path, reason in found.unreadable.items():
         lines += [f"{path}: set aside", f"  {reason}"]
     lines += [
         "kept: a journal until its process has ended and all of it is delivered, one that is set "
-        "aside until it is salvaged or removed; the agent's log, 2 MiB",
+        "aside until it is salvaged or removed; what was refused, a week; the agent's log, 2 MiB",
     ]
     return lines
 
@@ -81,9 +88,15 @@ def _journal_lines(one: JournalReport) -> list[str]:
         lines.append(f"  dropped: {one.n_dropped:,} points, for want of disk and memory")
     if one.n_rejected:
         lines.append(f"  refused by the store: {one.n_rejected:,}")
-        for rejection in one.rejected[-_SHOWN_REJECTIONS:]:
-            lines.append(f"    {rejection.get('what', '')}: {rejection.get('reason', '')}")
+        lines += _rejection_lines(one.rejected)
     return lines
+
+
+def _rejection_lines(rejected: list[dict[str, str]]) -> list[str]:
+    return [
+        f"    {one.get('what', '')}: {one.get('reason', '')}"
+        for one in rejected[-_SHOWN_REJECTIONS:]
+    ]
 
 
 def _ago(at_ms: int) -> str:

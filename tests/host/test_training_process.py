@@ -542,3 +542,119 @@ def test_without_any_folder_records_wait_in_memory_until_the_end(
     assert "lost" not in err
     (run,) = training.client(monkeypatch).search_runs(["0"])
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 1.0})
+
+
+def test_values_that_are_no_text_are_stored_as_stock_stores_them(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = training.run("""
+with mlflow.start_run(tags={"version": 2, "none": None}) as run:
+    mlflow.log_param("width", 7)
+    mlflow.set_tag("flag", True)
+    try:
+        mlflow.log_param("file", "\\udcff")
+    except mlflow.MlflowException as exc:
+        print(exc.error_code)
+    print(mlflow.active_run().data.tags["version"])
+""")
+    assert (code, out.split()) == (0, ["INVALID_PARAMETER_VALUE", "2"]), err
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, run.data.params) == ("FINISHED", {"width": "7"})
+    assert (run.data.tags["version"], run.data.tags["flag"], run.data.tags["none"]) == (
+        "2",
+        "True",
+        "",
+    )
+
+
+def test_what_the_store_refuses_is_said_and_kept(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = training.run("""
+import subprocess
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 1)
+    assert mlflow.get_run(run.info.run_id)
+    other = (
+        "import mlflow, sys; mlflow.MlflowClient().log_param(sys.argv[1], 'lr', 'theirs')"
+    )
+    subprocess.run([sys.executable, "-c", other, run.info.run_id], check=True)
+    mlflow.log_metric("m", 2)
+    mlflow.MlflowClient().log_param(run.info.run_id, "lr", "ours")
+""")
+    assert code == 0, err
+    assert "the store refused 1 records; `weir status` says why" in err
+    training.settle()
+    weir = str(Path(sys.executable).with_name("weir"))
+    done = subprocess.run(
+        [weir, "status", "--json"],
+        env={**os.environ, "WEIR_SPOOL": str(training.spool)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (refused,) = json.loads(done.stdout)["refused"]
+    assert refused["n_rejected"] == 1
+    assert "'theirs' already" in refused["rejected"][0]["reason"]
+
+
+def test_an_open_run_shows_what_other_processes_wrote(training: Training) -> None:
+    code, out, err = training.run("""
+import subprocess
+with mlflow.start_run() as run:
+    mlflow.log_metric("ours", 1)
+    other = (
+        "import mlflow, sys; mlflow.MlflowClient().log_metric(sys.argv[1], 'theirs', 2)"
+    )
+    subprocess.run([sys.executable, "-c", other, run.info.run_id], check=True)
+    print(mlflow.get_run(run.info.run_id).data.metrics)
+""")
+    assert (code, out.strip()) == (0, "{'ours': 1.0, 'theirs': 2.0}"), err
+
+
+NO_END = {
+    "another-thread's-exception": """
+import threading
+threading.excepthook = lambda found: sys.excepthook(*found[:3])
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start(); thread.join()
+""",
+    "another-thread's-exit": """
+import _thread, threading
+done = threading.Event()
+def leave():
+    try:
+        sys.exit(3)
+    finally:
+        done.set()
+_thread.start_new_thread(leave, ())
+done.wait()
+""",
+    "a-typo-in-a-session": """
+sys.ps1 = ">>> "
+sys.excepthook(ValueError, ValueError("typo"), None)
+""",
+}
+
+
+@pytest.mark.parametrize("script", NO_END.values(), ids=NO_END)
+def test_what_does_not_end_the_process_does_not_fail_the_run(
+    script: str, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = training.run("mlflow.start_run(); mlflow.log_metric('m', 1)\n" + script)
+    assert code == 0, err
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, "weir.exit_cause" in run.data.tags) == ("FINISHED", False)
+
+
+def test_a_database_in_memory_is_written_directly(training: Training) -> None:
+    code, out, err = training.run(
+        """
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 1)
+print(mlflow.get_run(run.info.run_id).data.metrics)
+""",
+        MLFLOW_TRACKING_URI="sqlite+weir:///:memory:",
+    )
+    assert (code, out.strip()) == (0, "{'m': 1.0}"), err
+    assert not training.spool.exists()
