@@ -135,7 +135,7 @@ CLIENT = Setting(
     "WEIR_CLIENT",
     "auto",
     one_of("auto", "on", "off"),
-    "off makes log calls go straight to the store, on journals for a stock MLflow server as well.",
+    "off makes log calls go straight to the store; on warns where a server is stock MLflow.",
 )
 EXIT_WAIT_SECONDS = Setting[float | None](
     "WEIR_EXIT_WAIT_SECONDS",
