@@ -100,7 +100,8 @@ def _backlog(place: Place, folder: Path, n_points: int, n_keys: int) -> list[Row
         if not client.wait_delivered(journal.folder, journal.end, _DRAIN_S):
             raise RuntimeError(f"not delivered in {_DRAIN_S} s")
         wall_s = time.monotonic() - start_s
-        behind_s = _wait_for_children(meter) - start_s
+        cpu_s = meter.cpu_s()
+        _wait_for_children(meter)
         usage = meter.stop()
         journal.close()
     stored = _stored(url, run_id)
@@ -116,8 +117,7 @@ def _backlog(place: Place, folder: Path, n_points: int, n_keys: int) -> list[Row
             "≥ 200,000 points/s",
             rate >= 200_000,
             f"{wall_s:.1f} s, of it {up_s * 1e3:.0f} ms until the agent was up; processor time "
-            f"{usage.cpu_s:.1f} s of the agent, {usage.children_cpu_s:.1f} s of its compaction, "
-            f"over after {behind_s:.1f} s",
+            f"{cpu_s:.1f} s of the agent, {usage.children_cpu_s:.1f} s of its compaction",
         ),
         *_memory(what, usage),
     ]
@@ -131,14 +131,20 @@ def _stored(url: str, run_id: str) -> int:
         store.engine.dispose()
 
 
-def _wait_for_children(meter: Meter) -> float:
-    """Wait until the agent's children have been gone for a moment; return when the last went."""
+def _wait_for_children(meter: Meter) -> None:
+    """Wait until the agent's children have been gone for a moment.
+
+    Raises:
+        RuntimeError: They stay.
+    """
     gone_s = time.monotonic()
+    give_up = gone_s + _DRAIN_S
     while time.monotonic() - gone_s < 1.0:
         if meter.has_children():
             gone_s = time.monotonic()
+        if gone_s > give_up:
+            raise RuntimeError("compaction does not end")
         time.sleep(_POLL_S)
-    return gone_s
 
 
 def _memory(what: str, usage: Usage) -> list[Row]:

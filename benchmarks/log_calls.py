@@ -161,7 +161,7 @@ class _Section:
         """Time calls without a pause."""
         everybody, n = self._field.everybody, sizes.log_calls
         one = self._rounds(everybody, "one", n, sizes.log_rounds)
-        many = self._rounds(everybody, "many", n // 2, max(1, sizes.log_rounds // 2))
+        many = self._rounds(everybody, "many", n // 2, sizes.log_rounds - 1)
         quick = [one for one in everybody if one.name not in (STOCK, ASYNC, STOCK_HTTP)]
         long = self._rounds(quick, "one", sizes.long_calls, 1)
         stores = self._field.some(FLOOR_REGISTRY, STOCK, WEIR, WEIR_HTTP)

@@ -35,7 +35,7 @@ class Sizes:
         searched_runs: Runs in the experiment that is searched, one size after the other.
         stored_points: Points in the store while a log call and a chart are timed, growing.
         log_calls: Log calls of each library in a round; half as many of 20 metrics.
-        log_rounds: Rounds of these; half as many of 20 metrics.
+        log_rounds: Rounds of these; one less of 20 metrics.
         long_calls: Log calls in one go, of libraries that are quick enough for it.
         outage_s: Seconds for which the database is locked, and the server gone.
         backlog_points: Points that wait when the agent starts.
@@ -55,7 +55,7 @@ class Sizes:
     searched_runs: tuple[int, ...] = (10_000, 100_000)
     stored_points: tuple[int, ...] = (1_000_000, 10_000_000)
     log_calls: int = 1_000
-    log_rounds: int = 5
+    log_rounds: int = 3
     long_calls: int = 30_000
     outage_s: float = 20.0
     backlog_points: int = 2_000_000

@@ -26,7 +26,7 @@ class Usage(NamedTuple):
     Attributes:
         wall_s: For how long that was.
         cpu_s: Processor time of the process, without its children.
-        children_cpu_s: That of its children which have ended.
+        children_cpu_s: That of its children, as last seen.
         rss_mb: Largest resident memory seen, 10^6 bytes.
         child_rss_mb: Largest of any child; 0.0 where none was seen.
     """
@@ -49,9 +49,10 @@ class Meter:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._rss_mb = self._child_rss_mb = 0.0
+        self._children_cpu_s: dict[int, float] = {}
         self._is_over = threading.Event()
         self._start_s = time.monotonic()
-        self._start = _cpu_s(pid)
+        self._start_cpu_s = _cpu_s(pid)
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -60,30 +61,35 @@ class Meter:
             self._rss_mb = max(self._rss_mb, _rss_mb(self._pid))
             for child in _children(self._pid):
                 self._child_rss_mb = max(self._child_rss_mb, _rss_mb(child))
+                with contextlib.suppress(OSError):
+                    self._children_cpu_s[child] = _cpu_s(child)
+
+    def cpu_s(self) -> float:
+        """Return the processor time of the process so far, without its children."""
+        return _cpu_s(self._pid) - self._start_cpu_s
 
     def has_children(self) -> bool:
-        """Say whether the process has children now."""
-        return bool(_children(self._pid))
+        """Say whether the process has children that have not ended, waited for or not."""
+        return any(_rss_mb(child) for child in _children(self._pid))
 
     def stop(self) -> Usage:
         """Stop watching and say what was seen."""
-        own_s, children_s = _cpu_s(self._pid)
+        own_s = self.cpu_s()
         wall_s = time.monotonic() - self._start_s
         self._is_over.set()
         self._thread.join()
         return Usage(
             wall_s,
-            own_s - self._start[0],
-            children_s - self._start[1],
+            own_s,
+            sum(self._children_cpu_s.values()),
             self._rss_mb,
             self._child_rss_mb,
         )
 
 
-def _cpu_s(pid: int) -> tuple[float, float]:
+def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system, children_user, children_system = map(int, fields[11:15])
-    return (user + system) / _TICKS_A_SECOND, (children_user + children_system) / _TICKS_A_SECOND
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
 def _rss_mb(pid: int) -> float:
