@@ -8,6 +8,7 @@ started, and ends without a traceback.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.05
@@ -87,3 +88,13 @@ def _signal_group(group: int, signum: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def is_readable(file: IO[Any], timeout_s: float) -> bool:
+    """Wait until a pipe can be read, or has ended; False when the time is over.
+
+    By ``poll``: ``select`` fails in a process with more than a thousand open files.
+    """
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1_000))

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mlflow_weir.errors import CompactedElsewhere, StoreUnavailable
 from mlflow_weir.plugin.agent.targets import Address
+from mlflow_weir.processes import is_readable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -88,7 +88,7 @@ class Compactor:
         """Return what the child says of the run, None while it works."""
         assert self._child is not None
         assert self._child.stdout is not None
-        if not select.select([self._child.stdout], [], [], 0)[0]:
+        if not is_readable(self._child.stdout, 0):
             return None
         line = self._child.stdout.readline()
         if not line:

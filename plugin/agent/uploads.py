@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import posixpath
-import select
 import signal
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from mlflow_weir.plugin.agent.targets import Address
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import Upload, Waiting, is_within, join_uri
 from mlflow_weir.plugin.journal.spool import JournalFolder
+from mlflow_weir.processes import is_readable
 
 _log = logging.getLogger(__name__)
 
@@ -311,7 +311,7 @@ class _Child:
         except OSError as exc:
             raise self._ended() from exc
         assert self._process.stdout is not None
-        while not select.select([self._process.stdout], [], [], _LOOK_S)[0]:
+        while not is_readable(self._process.stdout, _LOOK_S):
             if is_stopping():
                 raise JournalError("the agent ends")
         line = self._process.stdout.readline()

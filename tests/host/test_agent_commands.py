@@ -307,6 +307,7 @@ def test_stop_interrupts_the_process_of_a_run(
 ) -> None:
     run_id = uuid.uuid4().hex
     ending = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 try:
     print("waiting", flush=True)
     while True:

@@ -396,6 +396,7 @@ def test_a_run_without_signs_of_life_is_marked_until_one_comes(place: Place) -> 
     # What a person says of a lost run stays.
     until(lambda: status() == "FAILED")
     client.set_terminated(silent, "KILLED")
+    assert mlflow_weir.finish()  # this process journals
     assert sender.beat(silent)["revived"] == []
     assert status() == "KILLED"
 

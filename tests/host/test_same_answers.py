@@ -336,8 +336,9 @@ def test_keys_in_any_script_are_taken_or_refused_alike(
 )
 @pytest.mark.parametrize("together", [True, False], ids=["one-batch", "two-calls"])
 def test_keys_that_a_collation_may_take_for_one(
-    pair: StorePair, alike: tuple[str, str], together: bool
+    direct_pair: StorePair, alike: tuple[str, str], together: bool
 ) -> None:
+    pair = direct_pair
     run_id = pair.new_run()
     metrics = [Metric(key, index, index, index) for index, key in enumerate(alike)]
     if together:

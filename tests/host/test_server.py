@@ -18,6 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.genai.scorers import ResponseLength
 
+import mlflow_weir
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 
@@ -218,6 +219,7 @@ def test_the_server_lists_an_experiments_artifacts_through_its_proxy(servers: Se
         mlflow.set_experiment("proxied")
         with mlflow.start_run() as run:
             mlflow.log_dict({"a": 1}, "a.json")
+        assert mlflow_weir.finish()  # artifacts wait beside the journal until the agent uploads
         root = server.folder / "mlartifacts"
         return sorted(path.name for path in root.rglob(f"{run.info.run_id}/artifacts/*"))
 
