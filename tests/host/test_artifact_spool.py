@@ -122,11 +122,13 @@ class Place:
             return not self.spool.journals()
 
         wait_until(none_is_left, "no journal is left", DEADLINE_S)
-        # By os.walk, which passes over what is removed meanwhile.
-        left = [
-            folder for folder, _, _ in os.walk(self.spool.root) if "files" in Path(folder).parts
-        ]
-        assert not left
+        # Removed journals are emptied after they have left their place. By os.walk, which passes
+        # over what goes meanwhile.
+        wait_until(
+            lambda: all("files" not in Path(one).parts for one, _, _ in os.walk(self.spool.root)),
+            "no file is left",
+            DEADLINE_S,
+        )
 
     def waiting(self) -> list[files.Waiting]:
         """Return what waits to be uploaded."""
