@@ -238,8 +238,10 @@ class _ExitWait:
     def __init__(self, timeout_s: float | None) -> None:
         override_s = settings.EXIT_WAIT_SECONDS.get() if timeout_s is None else timeout_s
         is_patient = _dies_with_container()
-        self.longest_s = override_s or (_WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S)
-        self._away_s = self.longest_s if override_s or is_patient else _WAIT_AWAY_S
+        self.longest_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S
+        self._away_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_AWAY_S
+        if override_s is not None:  # 0 looks once
+            self.longest_s = self._away_s = override_s
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._next_line_s = _SILENT_S if self._is_terminal else _SILENT_IN_LOGS_S
         self._is_in_line = False

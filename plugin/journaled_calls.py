@@ -382,11 +382,14 @@ class JournaledCalls(JournaledModels):
             return
         view.seen_s = now_s
         token = IS_SETTLED.set(True)
-        with contextlib.suppress(Away, MlflowException):
+        try:
             run = self._directly(super().get_run, view.run_id, timeout_s=self._log_wait_s)  # type: ignore[misc]
             if self.recorder.is_delivered():
                 view.replace(run)
-        IS_SETTLED.reset(token)
+        except (Away, MlflowException):
+            pass  # what is known has to do
+        finally:
+            IS_SETTLED.reset(token)
 
     # Reads that show what is not delivered yet
 

@@ -249,7 +249,7 @@ class Recorder:
     def folders(self) -> list[JournalFolder]:
         """Return the journals of this machine's processes for the same target."""
         try:
-            spool = self._spool or Spool.open()
+            spool = self._spool or Spool.open_any()
         except (OSError, WeirError):
             return []
         self._spool = spool
@@ -313,16 +313,14 @@ class Recorder:
         journal = self.journal
         if journal is None:
             return
-        reader = JournalReader(journal.folder, self._delivered_to(journal))
+        delivered = JournalFolder(journal.folder).delivered()
+        reader = JournalReader(journal.folder, delivered.position)
         while True:
             found = reader.read()
             if not found.payloads:
                 return
             for payload in found.payloads:
                 yield records.decode(payload)
-
-    def _delivered_to(self, journal: Journal) -> int:
-        return JournalFolder(journal.folder).delivered().position
 
 
 def _end_of(folder: Path) -> int:
