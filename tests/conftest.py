@@ -20,6 +20,14 @@ pytest_plugins = ["databases"]
 # MLflow sends usage data from a thread in the background, and a test has no business with that.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+MLFLOW_ADDRESSES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+)
+
 
 @pytest.fixture(autouse=True)
 def internal_errors(
@@ -34,17 +42,23 @@ def internal_errors(
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, session_spool: Path) -> None:
+def no_settings_from_outside(session_spool: Path) -> Iterator[None]:
     """Take our variables and MLflow's addresses out of the environment of every test.
 
-    Journals go to a spool of the test session's own.
+    Journals go to a spool of the test session's own. What a test leaves in the environment goes
+    with it: MLflow itself writes there (``set_experiment``: MLFLOW_EXPERIMENT_ID).
     """
-    for name in list(os.environ):
+    before = dict(os.environ)
+    for name in before:
         if name.startswith("WEIR_") and name != "WEIR_REQUIRE_COMPONENTS":
-            monkeypatch.delenv(name)
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WEIR_SPOOL", str(session_spool))
+            del os.environ[name]
+    for name in MLFLOW_ADDRESSES:
+        os.environ.pop(name, None)
+    os.environ["WEIR_SPOOL"] = str(session_spool)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -350,7 +350,13 @@ ENDS: dict[str, tuple[str, int, str, str | None]] = {
     "no-end": ("", 0, "FINISHED", None),
     "exception": ("raise ValueError('boom')", 1, "FAILED", "uncaught ValueError: boom"),
     "exit-code": ("sys.exit(3)", 3, "FAILED", "exit code 3"),
-    "killed": ("os.kill(os.getpid(), 9)", -signal.SIGKILL, "KILLED", "signal SIGKILL"),
+    # Once the agent has delivered it knows the process, and the kernel will tell it how it ended.
+    "killed": (
+        "import mlflow_weir; assert mlflow_weir.finish(); os.kill(os.getpid(), 9)",
+        -signal.SIGKILL,
+        "KILLED",
+        "signal SIGKILL",
+    ),
 }
 
 

@@ -18,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.genai.scorers import ResponseLength
 
-import mlflow_weir
+from agents import wait_until
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 
@@ -66,9 +66,8 @@ def servers(
 
 
 @pytest.fixture(autouse=True)
-def client_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def client_settings() -> Iterator[None]:
     before = mlflow.get_tracking_uri()
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
     yield
     mlflow.set_tracking_uri(before)
 
@@ -214,16 +213,19 @@ def test_a_server_reports_our_store_as_an_sql_store(servers: Servers) -> None:
 
 
 def test_the_server_lists_an_experiments_artifacts_through_its_proxy(servers: Servers) -> None:
-    def stored(server: ServerProcess) -> list[str]:
+    def is_stored(server: ServerProcess) -> None:
         mlflow.set_tracking_uri(server.address)
         mlflow.set_experiment("proxied")
         with mlflow.start_run() as run:
             mlflow.log_dict({"a": 1}, "a.json")
-        assert mlflow_weir.finish()  # artifacts wait beside the journal until the agent uploads
+        files = f"{run.info.run_id}/artifacts/*"
         root = server.folder / "mlartifacts"
-        return sorted(path.name for path in root.rglob(f"{run.info.run_id}/artifacts/*"))
+        # Artifacts wait beside the journal until the agent uploads them.
+        (found,) = wait_until(lambda: list(root.rglob(files)), "the artifact is stored")
+        assert found.name == "a.json"
 
-    assert stored(servers.ours) == stored(servers.stock) == ["a.json"]
+    is_stored(servers.ours)
+    is_stored(servers.stock)
 
 
 def test_mlflow_ui_on_weir_serves_what_a_client_logged_there(
