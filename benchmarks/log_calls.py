@@ -26,7 +26,7 @@ ABOUT = """\
 Each library in a process of its own, the same calls in a loop, one process after the other in
 several rounds, every second one in reverse; times of single calls of all rounds together. A
 round begins with 20 calls that are not timed and a second of rest. *Floor* is MLflow with a store
-that does nothing, as it is and with a registry URI set (docs/decisions/004-spark-lookup.md).
+that does nothing, as it is and with a registry URI set (docs/decisions/004-registry-lookup.md).
 *HTTP* is `mlflow server` on SQLite on this machine with one worker. tensorboardX logs 20 metrics
 by 20 calls, which are timed as one. *End* is from the last call until the process is gone: the
 end of the run, delivery, the interpreter's exit. Every point that MLflow and Weir had accepted was

@@ -75,11 +75,12 @@ class JournaledCalls(JournaledModels):
         """Log one point of a metric."""
         view = self._writable(run_id)
         points = validated_points((metric,), is_batch=False)
-        if metric.model_id is not None:
+        model_id = metric.model_id
+        if model_id is not None:
             self._require_models([metric])
         self.recorder.append(records.encode_points(run_id, points))
-        view.note_point(*points[0])
-        if metric.model_id is not None:
+        view.note_points(points)
+        if model_id is not None:
             self._log_model_metrics_of(run_id, [metric], points)
 
     def log_batch(
@@ -90,7 +91,8 @@ class JournaledCalls(JournaledModels):
         tags: Sequence[RunTag],
     ) -> None:
         """Log many values at once; all are checked before one is written."""
-        mlflow_private.validate_run_id(run_id)
+        if run_id not in self._views:
+            mlflow_private.validate_run_id(run_id)
         metrics = list(metrics)
         params, tags = mlflow_private.validate_batch(metrics, params, tags)
         view = self._writable(run_id)

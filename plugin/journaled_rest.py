@@ -52,7 +52,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             uri: The server's, as the user wrote it.
         """
         super().__init__(get_host_creds)  # type: ignore[no-untyped-call]
-        mlflow_private.spare_spark_lookup()
+        mlflow_private.spare_registry_lookups()
         self._uri = uri
         self._recorders: dict[str | None, Recorder] = {}
         self._begin_journaling(self._recorder_of(get_request_workspace()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.settings import foreign
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _BUILDER = "_get_sqlalchemy_store"
 _SPARK_LOOKUP = "_get_active_spark_session"
+_DEFAULT_REGISTRY = "_get_default_registry_uri_for_tracking_uri"
 # What MLflow registers for each scheme, before the entry points take its place.
 _ARTIFACT_REPOSITORIES = {
     "s3": ("s3_artifact_repo", "S3ArtifactRepository"),
@@ -316,16 +318,20 @@ def is_worlds_fault(error: BaseException) -> bool:
     )
 
 
-def spare_spark_lookup() -> None:
-    """Let MLflow look for a Spark session only where pyspark has been imported.
+def spare_registry_lookups() -> None:
+    """Let MLflow resolve the registry URI, twice in each ``mlflow.log_metric``, without detours.
 
-    Each ``MlflowClient()``, so each ``mlflow.log_metric``, asks an active Spark session for a
-    registry URI where none is set, by an import that fails where pyspark is not installed: 140 of
-    190 µs a call. No session can be active before somebody imported pyspark, so that the answer
-    is the same (docs/decisions/004-spark-lookup.md).
+    Where none is set it asks an active Spark session, by an import that fails where pyspark is
+    not installed: 140 of 190 µs a call. No session can be active before somebody imported pyspark,
+    so that the answer is the same. Then it takes the tracking URI apart to see whether it is
+    Databricks', another 3 µs; that answer depends on the URI alone, and is remembered
+    (docs/decisions/004-registry-lookup.md).
     """
     from mlflow.tracking._model_registry import utils
 
+    default: Callable[..., Any] = vars(utils)[_DEFAULT_REGISTRY]
+    if not hasattr(default, "cache_info"):
+        setattr(utils, _DEFAULT_REGISTRY, lru_cache(maxsize=64)(default))
     stock: Callable[[], Any] = vars(utils)[_SPARK_LOOKUP]
     if getattr(stock, "is_spared", False):
         return

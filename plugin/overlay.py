@@ -133,17 +133,14 @@ class RunView:
         """Say whether the run was in the bin when it was last looked at."""
         return bool(self._info.lifecycle_stage != LifecycleStage.ACTIVE)
 
-    def note_point(self, key: str, timestamp: int, step: int, value: float) -> None:
-        """Keep a point if it is the metric's latest: by (step, timestamp, value), NaN as 0."""
-        rank = (step, timestamp, value if value == value else 0.0)
-        known = self._latest.get(key)
-        if known is None or rank > known[0]:
-            self._latest[key] = (rank, value)
-
     def note_points(self, points: Iterable[Point]) -> None:
-        """Keep those of the points that are their metric's latest."""
-        for point in points:
-            self.note_point(*point)
+        """Keep each point that is its metric's latest: by (step, timestamp, value), NaN as 0."""
+        latest = self._latest
+        for key, timestamp, step, value in points:
+            rank = (step, timestamp, value if value == value else 0.0)
+            known = latest.get(key)
+            if known is None or rank > known[0]:
+                latest[key] = (rank, value)
 
     def changed_params(self, params: Sequence[Param]) -> list[dict[str, str]]:
         """Return those whose value is another than the one logged before, as MLflow names them."""

@@ -36,9 +36,11 @@ from mlflow_weir.guard import never_raises
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, mlflow_private
 from mlflow_weir.store.collector import paused_collector
+from mlflow_weir.store.delivery import rewinding
 from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
 from mlflow_weir.store.metrics.points import (
     EMPTY,
+    INFINITY,
     Point,
     Series,
     is_int64,
@@ -56,6 +58,7 @@ _FINAL_WAIT_MS = 5_000
 _BUILT_AT_ONCE = 250_000
 _LARGEST_WHOLE = 1 << 63
 _MAX_VALID_KEYS = 100_000
+_point = tuple.__new__
 _valid_keys: set[str] = set()  # names that MLflow has let pass
 
 _log = logging.getLogger(__name__)
@@ -143,6 +146,19 @@ class _WeirMethods:
         if run_status is not None and RunStatus.is_terminated(run_status):
             self._compact(run_id, is_final=True)
         return info
+
+    def rewind_run(self, run_id: str, step: int) -> None:
+        """Take away what a run's metrics have of a later step; see ``delivery/rewinding.py``.
+
+        Raises:
+            MlflowException: No such run, or it is deleted.
+        """
+
+        def rewind(session: Session) -> None:
+            self._check_run_is_active(self._get_run(session, run_id))  # type: ignore[attr-defined]
+            rewinding.rewind(session, run_id, step)
+
+        self._in_transaction(rewind)
 
     @never_raises(None)
     def _compact(self, run_id: str, *, is_final: bool) -> None:
@@ -324,6 +340,7 @@ def validated_points(metrics: Sequence[Metric], *, is_batch: bool) -> list[Point
             and type(step) is int
             and 0 <= timestamp < _LARGEST_WHOLE
             and -_LARGEST_WHOLE <= step < _LARGEST_WHOLE
+            and (-INFINITY <= value <= INFINITY or value != value)
         ):
             mlflow_private.validate_metric(metric, path=f"metrics[{i}]" if is_batch else "")
             timestamp = _whole(timestamp, "timestamp", key)
@@ -331,7 +348,9 @@ def validated_points(metrics: Sequence[Metric], *, is_batch: bool) -> list[Point
             if len(_valid_keys) >= _MAX_VALID_KEYS:
                 _valid_keys.clear()
             _valid_keys.add(key)
-        points.append(Point(key, timestamp, step, stored_value(value)))
+            value = stored_value(value)
+        # As Point(…), without its two frames; + 0.0 is what stored_value does to a finite value.
+        points.append(_point(Point, (key, timestamp, step, value + 0.0)))
     return points
 
 

@@ -17,6 +17,7 @@ from mlflow.entities import (
 )
 
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.store.metrics.points import Point
 
 
 def info(**changes: object) -> RunInfo:
@@ -55,7 +56,7 @@ def test_the_latest_metric_is_by_step_then_time_then_value(
 ) -> None:
     seen = view()
     for point in points:
-        seen.note_point(*point)
+        seen.note_points([point])
     assert seen.to_run().data.metrics == pytest.approx({"m": latest}, nan_ok=True)
 
 
@@ -79,7 +80,7 @@ def test_the_name_tag_names_the_run_and_a_new_name_sets_the_tag() -> None:
 def test_a_run_handed_out_does_not_change_any_more() -> None:
     seen = view()
     before = seen.to_run()
-    seen.note_point("m", 1, 1, 0.5)
+    seen.note_points([Point("m", 1, 1, 0.5)])
     seen.note_info(RunStatus.FINISHED, 9, None)
     assert before.data.metrics == {}
     assert (before.info.status, before.info.end_time) == ("RUNNING", None)
@@ -97,7 +98,7 @@ def test_an_end_closes_the_view_and_running_opens_it_again() -> None:
 def test_what_the_store_answers_late_goes_below_what_was_noted_since() -> None:
     seen = RunView.of_unknown("a" * 32)
     assert not seen.is_verified
-    seen.note_point("m", 1, 7, 0.7)
+    seen.note_points([Point("m", 1, 7, 0.7)])
     seen.note_tags([RunTag("t", "ours")])
     seen.learn(
         Run(

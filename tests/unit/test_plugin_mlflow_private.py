@@ -251,8 +251,8 @@ def test_a_spark_session_is_looked_for_only_where_pyspark_was_imported(
     monkeypatch.setattr(model_registry, "_get_active_spark_session", look)
     monkeypatch.setattr(model_registry, "_registry_uri", None)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
-    mlflow_private.spare_spark_lookup()
-    mlflow_private.spare_spark_lookup()
+    mlflow_private.spare_registry_lookups()
+    mlflow_private.spare_registry_lookups()
     monkeypatch.delitem(sys.modules, "pyspark", raising=False)
     assert model_registry._get_registry_uri_from_context() is None
     assert asked == []
@@ -270,10 +270,15 @@ def test_a_spark_session_is_looked_for_only_where_pyspark_was_imported(
 def test_the_registry_uri_still_follows_the_tracking_uri(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mlflow_private.spare_spark_lookup()
+    mlflow_private.spare_registry_lookups()
     monkeypatch.setattr(model_registry, "_registry_uri", None)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     for uri in ("sqlite:///a.db", "http://example.com"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         monkeypatch.setattr(tracking_service, "_tracking_uri", None)
         assert model_registry.get_registry_uri() == uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks://profile")
+    assert model_registry.get_registry_uri() == "databricks-uc://profile"
+    remembered = model_registry._get_default_registry_uri_for_tracking_uri
+    assert remembered.cache_info().currsize  # one wrapper however often it is spared
+    assert not hasattr(remembered.__wrapped__, "cache_info")
