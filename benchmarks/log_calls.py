@@ -36,6 +36,7 @@ then counted in the store.
 FLOOR, FLOOR_REGISTRY = "Floor", "Floor, registry URI set"
 STOCK, ASYNC, STOCK_HTTP = "Stock MLflow", "Stock, async", "Stock, HTTP"
 WEIR, WEIR_HTTP = "Weir", "Weir, HTTP"
+WEIR_REGISTRY = "Weir, registry URI set"
 _WARM_UP = 20  # calls that worker.py makes before it times some
 _PERIOD_S = 0.05
 _AROUND_S = 2.0  # of calls before an outage and after it
@@ -107,6 +108,12 @@ def _contenders(place: Place, folder: Path) -> Iterator[_Field]:
         Contender(
             WEIR,
             environment={"MLFLOW_TRACKING_URI": f"weir://{weir}", **spool},
+            database=f"sqlite:///{weir}/weir.db",
+            is_weir=True,
+        ),
+        Contender(
+            WEIR_REGISTRY,
+            environment={"MLFLOW_TRACKING_URI": f"weir://{weir}", **registry, **spool},
             database=f"sqlite:///{weir}/weir.db",
             is_weir=True,
         ),
@@ -287,7 +294,9 @@ def _row(measure: str, figures: dict[str, float], **fields: Any) -> Row:
 def _against_floor(measure: str, found: dict[str, list[_Burst]], q: float, allowed: float) -> Row:
     figures = _quantiles(found, q)
     floor = min(figures[FLOOR], figures[FLOOR_REGISTRY])
-    ours = {name: figures[name] / floor for name in (WEIR, WEIR_HTTP) if name in figures}
+    ours = {
+        name: figures[name] / floor for name in (WEIR, WEIR_REGISTRY, WEIR_HTTP) if name in figures
+    }
     return _row(
         measure,
         figures,
@@ -347,5 +356,7 @@ def _steps(contender: Contender, run_id: str, key: str) -> list[int]:
         store.engine.dispose()
 
 
-COLUMNS = [FLOOR_REGISTRY, FLOOR, STOCK, ASYNC, STOCK_HTTP, WEIR, WEIR_HTTP, *PEERS.values()]
+COLUMNS = [
+    FLOOR_REGISTRY, FLOOR, STOCK, ASYNC, STOCK_HTTP, WEIR, WEIR_REGISTRY, WEIR_HTTP, *PEERS.values()
+]  # fmt: skip
 """The order of the figures in the results."""
