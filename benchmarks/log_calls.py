@@ -357,6 +357,7 @@ def _steps(contender: Contender, run_id: str, key: str) -> list[int]:
 
 
 COLUMNS = [
-    FLOOR_REGISTRY, FLOOR, STOCK, ASYNC, STOCK_HTTP, WEIR, WEIR_REGISTRY, WEIR_HTTP, *PEERS.values()
+    FLOOR_REGISTRY, FLOOR, STOCK, ASYNC, STOCK_HTTP,
+    WEIR, WEIR_REGISTRY, WEIR_HTTP, *PEERS.values(),
 ]  # fmt: skip
 """The order of the figures in the results."""
