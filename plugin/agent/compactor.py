@@ -19,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 _IDLE_S = 5
 _DEADLINE_S = 60.0
 _NICE = 10
+
+_children: weakref.WeakSet[subprocess.Popen[str]] = weakref.WeakSet()
 
 
 class Compactor:
@@ -106,8 +109,16 @@ def _start(address: Address) -> subprocess.Popen[str]:
         text=True,
         cwd="/",
     )
+    _children.add(child)
     _write(child, {"uri": address.uri, "environment": dict(address.environment)})
     return child
+
+
+def reap() -> None:
+    """Wait for children that have ended by themselves, so that none stays a zombie; any thread."""
+    for child in list(_children):
+        if child.poll() is not None:
+            _children.discard(child)
 
 
 def _write(child: subprocess.Popen[str], record: dict[str, object]) -> None:

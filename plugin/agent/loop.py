@@ -22,7 +22,7 @@ from types import FrameType
 
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
-from mlflow_weir.plugin.agent import client, ends, lease, liveness
+from mlflow_weir.plugin.agent import client, compactor, ends, lease, liveness
 from mlflow_weir.plugin.agent.drain import end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence
 from mlflow_weir.plugin.agent.files import AgentFiles
@@ -124,6 +124,7 @@ class Agent:
         is_owner_due, is_oom_due = now >= self._next_owner_s, now >= self._next_oom_s
         if is_owner_due:
             self._next_owner_s = now + _OWNER_S
+            compactor.reap()
         if is_oom_due:
             self._next_oom_s = now + _OOM_S
         for name, one in self._tracked.items():

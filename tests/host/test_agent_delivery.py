@@ -284,6 +284,25 @@ def test_an_agent_takes_little_memory_and_hardly_any_time(
     assert (used_s() - before_s) / (time.monotonic() - began) <= 0.02
 
 
+def test_a_compaction_that_is_done_leaves_no_zombie(training: Training, spool: Spool) -> None:
+    pid = start_agent(spool)
+
+    def children() -> set[str]:
+        found: set[str] = set()
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found.update((thread / "children").read_text().split())
+        return found
+
+    training.log(40_000)
+    training.end()  # of the run; the process lives, and its journal stays
+    assert training.wait(60)
+    wait_until(children, "a child compacts")
+    wait_until(lambda: not children(), "it has ended and is gone")
+    assert spool.journals()
+    training.journal.close()
+
+
 # Python imports a module of this name by itself at its start.
 JUMPING_CLOCK = """
 import random, time
