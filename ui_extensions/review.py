@@ -78,6 +78,7 @@ class JournalReview:
             "own_run": self._edit_run,
             "exit": self._exit,
             "points_dropped": self._points_dropped,
+            "rewind": self._edit_run,
         }
 
     def prepare(self, engine: sa.Engine, journal_id: str, gathered: Gathered) -> None:

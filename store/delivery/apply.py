@@ -1,7 +1,8 @@
 """Application of a journal's records to the tracking database, each exactly once.
 
 One call is one transaction: the journal's position, the operations in their order, then the points
-of each run as one ``weir_batch`` row, so that a run that the same records create has them too. The
+of each run as one ``weir_batch`` row, so that a run that the same records create has them too. (Of
+points before a rewind among the same records, those are left out that it takes back.) The
 rows in MLflow's tables are those that MLflow's own store writes for the same calls.
 
 Guarantees, each with a test of the same name in tests/host/test_delivery.py:
@@ -17,6 +18,7 @@ Nothing here imports MLflow. An engine may be shared by threads; each call takes
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +34,7 @@ from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.gathering import Gathered, RunPoints, gather, records_of
 from mlflow_weir.store.delivery.positions import LastDelivery, Rejected
 from mlflow_weir.store.delivery.records import Operation
+from mlflow_weir.store.delivery.rewinding import without_later
 from mlflow_weir.store.metrics import batches
 from mlflow_weir.store.metrics.points import Columns
 
@@ -61,6 +64,7 @@ _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "own_run": runs.own_run,
     "exit": runs.exit_run,
     "points_dropped": runs.points_dropped,
+    "rewind": runs.rewind_run,
 }
 
 
@@ -195,14 +199,19 @@ class _Attempt:
         for number, reason in self.gathered.unreadable.items():
             outcome.rejected.append(Rejected("a record", reason, (number,)))
         delivery.load_runs(self.gathered.run_ids())
+        cuts: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for number, operation in self.gathered.operations:
             action = partial(_perform, delivery, operation, self.review)
             refused = self._refusal(delivery, action, is_careful)
             if refused is not None:
                 outcome.rejected.append(Rejected(_describe(operation), refused, (number,)))
+            elif number in self.gathered.rewinds:
+                run_id, step = operation.fields["run_id"], operation.fields["step"]
+                cuts[run_id].append((self.gathered.rewinds[number], step))
         # In one order, so that deliveries that share runs lock them alike.
         for run_id in sorted(self.gathered.points):
-            self._write_points(delivery, self.gathered.points[run_id], outcome, is_careful)
+            points = self.gathered.points[run_id]
+            self._write_points(delivery, points, cuts[run_id], outcome, is_careful)
         state.position = self.end
         state.fencing = max(state.fencing, self.fencing or 0)
         state.n_records += outcome.n_records
@@ -262,7 +271,12 @@ class _Attempt:
         return reason
 
     def _write_points(
-        self, delivery: Delivery, points: RunPoints, outcome: Outcome, is_careful: bool
+        self,
+        delivery: Delivery,
+        points: RunPoints,
+        cuts: Sequence[tuple[int, int]],
+        outcome: Outcome,
+        is_careful: bool,
     ) -> None:
         run_id = points.run_id
         unwanted: Mapping[str, str] = {}
@@ -273,7 +287,9 @@ class _Attempt:
         except Refused as exc:
             self._reject_points(outcome, f"{len(points)} points of run {run_id}", str(exc), run_id)
             return
-        columns = points.columns()
+        columns = without_later(
+            points.columns(), [(points.n_points_before(n), step) for n, step in cuts]
+        )
         if unwanted:
             columns = columns.without(unwanted)
             for key, fault in unwanted.items():

@@ -62,6 +62,10 @@ class RunPoints:
         """Return the number of points."""
         return sum(map(len, self.parts)) // ROW_BYTES
 
+    def n_points_before(self, n_records: int) -> int:
+        """Return how many points the first records hold."""
+        return sum(map(len, self.parts[:n_records])) // ROW_BYTES
+
     def columns(self) -> Columns:
         """Return the points as columns, in log order, with values as MLflow stores them."""
         rows = np.frombuffer(b"".join(self.parts), dtype=_ROW)
@@ -87,17 +91,26 @@ class Gathered:
     Attributes:
         points: Of each run, in order of first appearance.
         operations: Each with its number among the records.
+        rewinds: Of each operation that is one, by its number, how many records of points of its
+            run come before it.
         unreadable: What is wrong with records that are none, by their number.
     """
 
     points: dict[str, RunPoints] = field(default_factory=dict)
     operations: list[tuple[int, Operation]] = field(default_factory=list)
+    rewinds: dict[int, int] = field(default_factory=dict)
     unreadable: dict[int, str] = field(default_factory=dict)
 
     def run_ids(self) -> set[str]:
         """Return the runs that the records name."""
         named = (operation.fields.get("run_id") for _, operation in self.operations)
         return {run_id for run_id in named if isinstance(run_id, str)}.union(self.points)
+
+    def n_records_of(self, operation: Operation) -> int:
+        """Return how many records of points there are so far of the run an operation names."""
+        run_id = operation.fields.get("run_id")
+        run = self.points.get(run_id) if isinstance(run_id, str) else None
+        return 0 if run is None else len(run.parts)
 
 
 def gather(payloads: Iterable[bytes]) -> Gathered:
@@ -111,6 +124,8 @@ def gather(payloads: Iterable[bytes]) -> Gathered:
                 operation = decode(payload)
                 assert isinstance(operation, Operation)
                 gathered.operations.append((number, operation))
+                if operation.name == "rewind":
+                    gathered.rewinds[number] = gathered.n_records_of(operation)
                 continue
             prefix, rows = split_points(payload)
             shape = known(prefix)

@@ -65,6 +65,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
         "own_run": "run_id how",
         "exit": "run_id status cause details",
         "points_dropped": "run_id n",
+        "rewind": "run_id step",
     }.items()
 }
 """The operations and the fields of each; ``[key, value]`` lists where a field is plural.
@@ -74,7 +75,8 @@ database has given one. ``log_artifact`` says that files lie beside the journal,
 the agent's business (``run_id`` is None where the URI tells enough). ``own_run`` says that the
 journal's process answers for the run, ``how`` is "fluent" or "client". ``exit`` says how it ended
 (``details`` may hold ``end_time`` in ms),
-``points_dropped`` what it could not keep.
+``points_dropped`` what it could not keep. ``rewind`` takes back what the run has of a later step
+when this record is applied.
 """
 
 OPTIONAL_FIELDS = frozenset({"artifact_root", "workspace"})

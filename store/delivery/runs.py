@@ -7,7 +7,7 @@ import re
 import sqlalchemy as sa
 
 from mlflow_weir.store import schema
-from mlflow_weir.store.delivery import heartbeats
+from mlflow_weir.store.delivery import heartbeats, owners
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.delivery import (
     TERMINAL,
@@ -18,6 +18,7 @@ from mlflow_weir.store.delivery.delivery import (
 )
 from mlflow_weir.store.delivery.experiments import DEFAULT_WORKSPACE, append_path, get_or_create
 from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.delivery.rewinding import rewind
 
 EXIT_CAUSE_TAG = "weir.exit_cause"
 POINTS_DROPPED_TAG = "weir.points_dropped"
@@ -102,6 +103,12 @@ def update_run(delivery: Delivery, fields: Fields) -> None:
         return
     if status is not None and status not in _STATUSES:
         raise Refused(f"{status!r:.100} is not a status of a run")
+    is_provisional = fields.flag("is_provisional")
+    if status in TERMINAL and is_provisional and _goes_on(delivery, run):
+        # This process's part is over; the run is for the others to end.
+        delivery.state.provisional[run.run_id] = status
+        owners.forget(delivery.connection, delivery.journal_id, run.run_id)
+        status = end_time = None
     values: dict[str, str | int] = {}
     if status is not None:
         values["status"] = status
@@ -114,7 +121,7 @@ def update_run(delivery: Delivery, fields: Fields) -> None:
     if name:
         _set_tags(delivery, run.run_id, [(tables.RUN_NAME_TAG, name)])
     if status is not None:
-        _note_status(delivery, run, status, is_provisional=fields.flag("is_provisional"))
+        _note_status(delivery, run, status, is_provisional=is_provisional)
     run.status = status or run.status
     run.end_time = end_time if end_time is not None else run.end_time
 
@@ -137,6 +144,7 @@ def _note_status(delivery: Delivery, run: RunFacts, status: str, *, is_provision
     if is_provisional:
         heartbeats.set_provisional(delivery.connection, run_id, status, by="exit handler")
         state.provisional[run_id] = status
+        owners.forget(delivery.connection, delivery.journal_id, run_id)
     else:
         delivery.connection.execute(
             sa.delete(schema.heartbeat).where(schema.heartbeat.c.run_uuid == run_id)
@@ -148,6 +156,14 @@ def _note_status(delivery: Delivery, run: RunFacts, status: str, *, is_provision
 def _forget_open(delivery: Delivery, run_id: str) -> None:
     delivery.state.open_runs.pop(run_id, None)
     delivery.state.provisional.pop(run_id, None)
+    owners.forget(delivery.connection, delivery.journal_id, run_id)
+
+
+def _goes_on(delivery: Delivery, run: RunFacts) -> bool:
+    """Say whether another living process has as good a claim on a run as the journal's."""
+    delivery.lock_run(run)
+    how = delivery.state.open_runs.get(run.run_id, "client")
+    return owners.goes_on(delivery.connection, run.run_id, delivery.journal_id, how)
 
 
 def _revive(delivery: Delivery, run: RunFacts) -> None:
@@ -161,13 +177,20 @@ def _revive(delivery: Delivery, run: RunFacts) -> None:
 
 
 def exit_run(delivery: Delivery, fields: Fields) -> None:
-    """End a run whose process is gone, unless it has ended the run itself, and say why."""
+    """End a run whose process is gone, and say why.
+
+    Not one that the process has ended itself, nor one that another living process answers for. A
+    status that is no end says no more than that the process is gone.
+    """
     run_id, status = fields.text("run_id"), fields.text("status")
     cause = fields.text_or_none("cause")
     if status not in _STATUSES:
         raise Refused(f"{status!r:.100} is not a status of a run")
     run = delivery.find_run(run_id)
-    if run is None or run.lifecycle_stage != tables.ACTIVE:
+    if run is None or run.lifecycle_stage != tables.ACTIVE or status not in TERMINAL:
+        _forget_open(delivery, run_id)
+        return
+    if _goes_on(delivery, run):
         _forget_open(delivery, run_id)
         return
     connection = delivery.connection
@@ -217,6 +240,12 @@ def points_dropped(delivery: Delivery, fields: Fields) -> None:
     there = found.get(POINTS_DROPPED_TAG, "0")
     before = int(there) if there.isascii() and there.isdigit() else 0
     _set_tags(delivery, run.run_id, [(POINTS_DROPPED_TAG, str(before + dropped))])
+
+
+def rewind_run(delivery: Delivery, fields: Fields) -> None:
+    """Take a run's metric history back to a step."""
+    run, step = delivery.active_run(fields.text("run_id")), fields.whole("step")
+    rewind(delivery.connection, run.run_id, step)
 
 
 def log_params(delivery: Delivery, fields: Fields) -> None:

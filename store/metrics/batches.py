@@ -71,7 +71,7 @@ def append_columns(session: Session | sa.Connection, run_id: str, points: Column
     )
     bind = session if isinstance(session, sa.Connection) else session.get_bind()
     dialect = bind.dialect.name
-    latest = _latest(run_id, points)
+    latest = latest_rows(run_id, points)
     session.execute(_latest_upsert(dialect), latest)
     if dialect in {"mysql", "mariadb"}:
         _require_own_rows(session, run_id, [row["key"] for row in latest])
@@ -100,10 +100,11 @@ def _require_own_rows(session: Session | sa.Connection, run_id: str, keys: Seque
         )
 
 
-def _latest(run_id: str, points: Columns) -> list[dict[str, Any]]:
-    """Return the row of each key: its point with the greatest (step, timestamp, value).
+def latest_rows(run_id: str, points: Columns) -> list[dict[str, Any]]:
+    """Return the row of ``latest_metrics`` of each key, in key order.
 
-    On a tie the first logged stays, as in MLflow.
+    It is the point with the greatest (step, timestamp, value); on a tie the first logged stays, as
+    in MLflow.
     """
     step, timestamp, value = points.series.step, points.series.timestamp, points.series.value
     is_nan = np.isnan(value)

@@ -27,7 +27,13 @@ PACK_POINTS = 16_384
 SEALED_LEVEL = 100
 
 
-def write(session: Session, run_id: str, content: Mapping[str, Series], level: int) -> int:
+def write(
+    session: Session | sa.Connection,
+    run_id: str,
+    content: Mapping[str, Series],
+    level: int,
+    pack: int | None = None,
+) -> int:
     """Write points as sealed chunks and one pack.
 
     Args:
@@ -35,13 +41,14 @@ def write(session: Session, run_id: str, content: Mapping[str, Series], level: i
         run_id: 32 hex digits.
         content: The points of each key in history order, without duplicates.
         level: Level of the pack that takes what is not sealed.
+        pack: Its number, where it is one that is there; None for a new one.
 
     Returns:
         How many points were written.
     """
     rest: dict[str, Series] = {}
     n_points = 0
-    pack = secrets.randbits(63)
+    pack = secrets.randbits(63) if pack is None else pack
     for key, points in content.items():
         sealed = len(points) - len(points) % SEALED_POINTS
         for start in range(0, sealed, SEALED_POINTS):
@@ -70,7 +77,11 @@ def _groups(content: Mapping[str, Series]) -> Iterator[dict[str, Series]]:
 
 
 def _insert(
-    session: Session, run_id: str, placed: Sequence[Placed], level: int, pack: int
+    session: Session | sa.Connection,
+    run_id: str,
+    placed: Sequence[Placed],
+    level: int,
+    pack: int,
 ) -> None:
     payload = encode_chunk(placed)
     inserted = session.execute(
@@ -120,15 +131,17 @@ def _rollup_rows(chunk_id: int, part: Placed) -> Iterator[dict[str, Any]]:
         }
 
 
-def delete(session: Session, chunk_ids: Sequence[int]) -> int:
+def delete(session: Session | sa.Connection, chunk_ids: Sequence[int]) -> int:
     """Delete chunks with their index and rollups; return how many chunks were there."""
     n = 0
     for start in range(0, len(chunk_ids), 500):
         ids = chunk_ids[start : start + 500]
         runs = session.execute(
-            sa.select(schema.chunk.c.run_uuid).where(schema.chunk.c.chunk_id.in_(ids)).distinct()
+            sa.select(schema.chunk.c.run_uuid)
+            .where(schema.chunk.c.chunk_id.in_(ids))
+            .with_for_update()  # MySQL shows a plain read what was there at the beginning
         ).scalars()
-        for run_id in runs.all():
+        for run_id in set(runs.all()):
             session.execute(
                 sa.delete(schema.series).where(
                     schema.series.c.run_uuid == run_id, schema.series.c.chunk_id.in_(ids)
@@ -146,5 +159,5 @@ def delete_runs(session: Session, run_ids: Sequence[str]) -> None:
         ids = run_ids[start : start + 500]
         owned = sa.select(schema.chunk.c.chunk_id).where(schema.chunk.c.run_uuid.in_(ids))
         session.execute(sa.delete(schema.rollup).where(schema.rollup.c.chunk_id.in_(owned)))
-        for table in (schema.series, schema.chunk, schema.batch, schema.heartbeat):
+        for table in (schema.series, schema.chunk, schema.batch, schema.heartbeat, schema.owner):
             session.execute(sa.delete(table).where(table.c.run_uuid.in_(ids)))

@@ -10,7 +10,7 @@ as MLflow's primary key has it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,8 +84,11 @@ class Columns:
     def without(self, keys: Collection[str]) -> Columns:
         """Return the points of all other keys."""
         refused = [at for at, key in enumerate(self.keys) if key in keys]
-        kept = ~np.isin(self.index, refused)
-        return self._of(self.index[kept], self.series.take(kept))
+        return self.take(~np.isin(self.index, refused))
+
+    def take(self, mask: npt.NDArray[np.bool_]) -> Columns:
+        """Return the points that a mask selects."""
+        return self if mask.all() else self._of(self.index[mask], self.series.take(mask))
 
     def _of(self, index: UInt32Column, series: Series) -> Columns:
         used, first, inverse = np.unique(index, return_index=True, return_inverse=True)
@@ -112,6 +115,16 @@ def columns_of(points: Sequence[Point]) -> Columns:
             np.array([point.step for point in points], dtype=np.int64),
             np.array([point.value for point in points], dtype=np.float64),
         ),
+    )
+
+
+def columns_of_series(content: Mapping[str, Series]) -> Columns:
+    """Return the points of some metrics as columns, metric by metric."""
+    lengths = [len(series) for series in content.values()]
+    return Columns(
+        list(content),
+        np.repeat(np.arange(len(content), dtype=np.uint32), lengths),
+        concatenate(list(content.values())),
     )
 
 
@@ -142,6 +155,21 @@ def stored_values(values: Float64Column) -> Float64Column:
 def is_int64(number: int) -> bool:
     """Say whether the number fits the databases' and Parquet's 64-bit integers."""
     return number in _INT64
+
+
+def whole_number(number: object) -> int:
+    """Read a step or timestamp that stock MLflow wrote; SQLite took whatever it was given.
+
+    A NumPy integer became its bytes, a fraction stayed one, and infinity is beyond any step.
+    """
+    if isinstance(number, bytes):
+        return int.from_bytes(number, "little", signed=True)
+    if isinstance(number, float):
+        if abs(number) < 2**63:
+            return round(number)
+        return 2**63 - 1 if number > 0 else -(2**63)
+    assert isinstance(number, int)
+    return number
 
 
 def concatenate(parts: Sequence[Series]) -> Series:

@@ -29,6 +29,7 @@ from mlflow_weir.store.metrics.points import (
     history_order,
     is_int64,
     step_order,
+    whole_number,
 )
 
 _IN_LIST = 500  # SQLite's oldest limit on bound values is 999
@@ -154,7 +155,11 @@ def _loose_points(
         )
     ):
         if name == key:  # MySQL's collations match more than the same text
-            point = (_whole(timestamp), _whole(step), float("nan") if is_nan else value)
+            point = (
+                whole_number(timestamp),
+                whole_number(step),
+                float("nan") if is_nan else value,
+            )
             rows[run_id].append(point)
     for run_id, points in rows.items():
         timestamps, steps, values = zip(*points, strict=True)
@@ -176,21 +181,6 @@ def _loose_points(
         series = decode_batch(verified(payload, crc32, what), what, only=key).get(key)
         if series is not None:
             yield run_id, series
-
-
-def _whole(number: object) -> int:
-    """Read a step or timestamp that stock MLflow wrote; SQLite took whatever it was given.
-
-    A NumPy integer became its bytes, a fraction stayed one, and infinity is beyond any step.
-    """
-    if isinstance(number, bytes):
-        return int.from_bytes(number, "little", signed=True)
-    if isinstance(number, float):
-        if abs(number) < 2**63:
-            return round(number)
-        return 2**63 - 1 if number > 0 else -(2**63)
-    assert isinstance(number, int)
-    return number
 
 
 def _chunk_points(
