@@ -6,6 +6,7 @@
     weir_rollup     a metric's buckets within one chunk, at one resolution
     weir_journal    how far each journal has been applied, which makes that exactly once
     weir_heartbeat  runs that a process answers for: when it was last seen, what Weir said of it
+    weir_owner      living processes that answer for a run: one row a run and journal
     weir_lease      work that one of many servers does: which, and until when
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
@@ -108,6 +109,15 @@ heartbeat = sa.Table(
     sa.Column("at_ms", sa.BigInteger, nullable=True),
     sa.Column("provisional_status", sa.String(20), nullable=True),
     sa.Column("provisional_by", sa.String(16), nullable=True),
+)
+
+owner = sa.Table(
+    "weir_owner",
+    metadata,
+    sa.Column("run_uuid", _RunId, primary_key=True),
+    sa.Column("journal_id", _RunId, primary_key=True),
+    sa.Column("how", sa.String(8), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
 )
 
 lease = sa.Table(

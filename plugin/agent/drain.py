@@ -41,6 +41,7 @@ STEP_BYTES = 3 << 19
 """Frames of one transaction: some 20,000 records of one point, or one larger record."""
 
 _MAX_REASON = 500
+_NO_END = "RUNNING"  # as it was, without this process
 _DROPPED = b'O["points_dropped"'
 
 
@@ -195,7 +196,7 @@ class JournalDelivery:
         return [run for run, how in self.open_runs.items() if how is not Ownership.PROVISIONAL]
 
     def close_runs(
-        self, evidence: Evidence, is_open_elsewhere: Callable[[str], bool]
+        self, evidence: Evidence, is_open_elsewhere: Callable[[str, Ownership], bool]
     ) -> dict[str, str]:
         """Write into the journal what became of the runs that its process left open.
 
@@ -204,7 +205,8 @@ class JournalDelivery:
 
         Args:
             evidence: How the process ended.
-            is_open_elsewhere: Says whether another living process answers for a run too.
+            is_open_elsewhere: Says whether a run that belongs to the process in this way goes on
+                with another one of this machine.
 
         Returns:
             Causes by run.
@@ -216,15 +218,18 @@ class JournalDelivery:
         journal = self._closing = self._closing or Journal.adopt(self.folder)
         causes = {}
         for run_id, how in self.open_runs.items():
-            if run_id in self._settled or is_open_elsewhere(run_id):
+            if run_id in self._settled:
                 continue
-            found = verdict(how, evidence)
-            if found is not None:
-                causes[run_id] = found.cause
-                details = {} if evidence.at_ms is None else {"end_time": evidence.at_ms}
-                fields = {"run_id": run_id, **found._asdict(), "details": details}
-                journal.append(encode_operation("exit", fields))
-                self._settled.add(run_id)
+            found = None if is_open_elsewhere(run_id, how) else verdict(how, evidence)
+            if found is None and how is Ownership.PROVISIONAL:
+                continue  # the end is written, and as it should be
+            status, cause = found or (_NO_END, None)
+            if cause is not None:
+                causes[run_id] = cause
+            details = {} if evidence.at_ms is None else {"end_time": evidence.at_ms}
+            fields = {"run_id": run_id, "status": status, "cause": cause, "details": details}
+            journal.append(encode_operation("exit", fields))
+            self._settled.add(run_id)
         if not journal.flush():
             raise JournalFull(f"{self.folder.path}: no room to say how its runs ended")
         if causes:

@@ -17,6 +17,10 @@ began or resumed it with ``mlflow.start_run``, and a *client's* when it only log
 "Ended provisionally" is what MLflow's exit handler wrote (FINISHED): the program had come to its
 end by then, and only its exit code can say otherwise. A signal after that (a driver that crashes
 while it is unloaded) does not undo a training.
+
+Where several processes answer for a run, the last one's end is the run's; but a client's life does
+not keep a run going whose fluent process is gone. On one machine the agent knows who lives, on
+several the store does (``store/delivery/owners.py``).
 """
 
 from __future__ import annotations
@@ -34,6 +38,12 @@ class Ownership(str, Enum):
     FLUENT = "fluent"
     CLIENT = "client"
     PROVISIONAL = "provisional"
+
+    def yields_to(self, other: Ownership) -> bool:
+        """Say whether a run goes on without this process while ``other`` is a living one's."""
+        if other is Ownership.PROVISIONAL:  # it has come to its end as well
+            return False
+        return other is Ownership.FLUENT or self is Ownership.CLIENT
 
 
 class Evidence(NamedTuple):

@@ -24,7 +24,7 @@ from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent import client, compactor, ends, lease, liveness
 from mlflow_weir.plugin.agent.drain import end_of
-from mlflow_weir.plugin.agent.exit_states import Evidence
+from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.targets import Address, address_of
 from mlflow_weir.plugin.agent.worker import Tracked, Worker
@@ -165,9 +165,9 @@ class Agent:
             worker.start()
         return worker
 
-    def _is_open_elsewhere(self, run_id: str, asking: Tracked) -> bool:
+    def _is_open_elsewhere(self, run_id: str, how: Ownership, asking: Tracked) -> bool:
         return any(
-            one is not asking and one.answers_for(run_id) for one in list(self._tracked.values())
+            one is not asking and one.keeps(run_id, how) for one in list(self._tracked.values())
         )
 
     def _drop(self, name: str) -> None:

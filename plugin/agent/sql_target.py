@@ -84,8 +84,8 @@ class SqlTarget:
         )
 
     def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
-        """Write the runs' heartbeats."""
-        heartbeats.beat(self._open(), run_ids, journal_id, host, at_ms)
+        """Write the runs' heartbeats, by the database's clock."""
+        heartbeats.beat(self._open(), run_ids, journal_id, host)
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Turn batches into chunks, and merge chunks."""
@@ -178,7 +178,7 @@ def _ensure_tables(engine: sa.Engine) -> None:
     """
     with transaction(engine) as connection:
         inspector = sa.inspect(connection)
-        if inspector.has_table(schema.journal.name):
+        if set(schema.metadata.tables) <= set(inspector.get_table_names()):
             return
         if not inspector.has_table(schema.mlflow_runs.name):
             raise StoreUnavailable(

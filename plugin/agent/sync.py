@@ -19,7 +19,7 @@ from pathlib import Path
 from mlflow_weir.errors import ConfigError, JournalError, LeaseLost, StoreUnavailable, WeirError
 from mlflow_weir.plugin.agent import ends, lease, liveness, uploads
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
-from mlflow_weir.plugin.agent.exit_states import Evidence
+from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, address_of, open_target
 from mlflow_weir.plugin.journal.format import list_segments
@@ -172,7 +172,8 @@ class Syncer:
                     _note(synced, delivery)
                     if evidence is not None and not is_settled:
                         synced.causes = delivery.close_runs(
-                            evidence, lambda run_id: self._is_open_elsewhere(run_id, folder)
+                            evidence,
+                            lambda run_id, how: self._is_open_elsewhere(run_id, how, folder),
                         )
                         synced.end, is_settled = end_of(folder), True
                         while delivery.step(target):
@@ -213,12 +214,15 @@ class Syncer:
         finally:
             watch.close()
 
-    def _is_open_elsewhere(self, run_id: str, asking: JournalFolder) -> bool:
+    def _is_open_elsewhere(self, run_id: str, how: Ownership, asking: JournalFolder) -> bool:
         for folder in self._spool.journals():
             if folder.path.name == asking.path.name:
                 continue
             try:
-                if run_id in folder.delivered().open_runs and not folder.owner_is_gone():
+                mine = folder.delivered().open_runs.get(run_id)
+                if mine is None or folder.owner_is_gone():
+                    continue
+                if how.yields_to(Ownership(mine)):
                     return True
             except JournalError:
                 continue

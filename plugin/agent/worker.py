@@ -24,7 +24,7 @@ from mlflow_weir.errors import (
 )
 from mlflow_weir.plugin.agent.client import SET_ASIDE
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
-from mlflow_weir.plugin.agent.exit_states import Evidence
+from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, open_target
 from mlflow_weir.plugin.agent.uploads import Uploads
 from mlflow_weir.plugin.journal.spool import Header, JournalFolder
@@ -97,10 +97,11 @@ class Tracked:
     is_closed: bool = False
     waits_for: list[tuple[Tracked, int]] | None = None
 
-    def answers_for(self, run_id: str) -> bool:
-        """Say whether its process lives and has the run open."""
+    def keeps(self, run_id: str, how: Ownership) -> bool:
+        """Say whether its process lives and a run goes on with it that another had in this way."""
         delivery = self.delivery
-        return self.evidence is None and delivery is not None and run_id in delivery.open_runs
+        mine = None if delivery is None else delivery.open_runs.get(run_id)
+        return self.evidence is None and mine is not None and how.yields_to(mine)
 
 
 class Worker(threading.Thread):
@@ -110,7 +111,7 @@ class Worker(threading.Thread):
         self,
         address: Address,
         next_fencing: Callable[[], int],
-        is_open_elsewhere: Callable[[str, Tracked], bool],
+        is_open_elsewhere: Callable[[str, Ownership, Tracked], bool],
     ) -> None:
         super().__init__(name=f"weir-deliver-{address.kind}", daemon=True)
         self.address = address
@@ -277,7 +278,7 @@ class Worker(threading.Thread):
         """End the runs of a journal that is delivered, then remove it."""
         if not journal.is_closed:
             causes = delivery.close_runs(
-                evidence, lambda run_id: self._is_open_elsewhere(run_id, journal)
+                evidence, lambda run_id, how: self._is_open_elsewhere(run_id, how, journal)
             )
             journal.is_closed = True
             for run_id, cause in causes.items():
@@ -343,7 +344,7 @@ class Worker(threading.Thread):
             if run_ids:
                 header, at_ms = journal.header, time.time_ns() // 1_000_000
                 try:
-                    self._target.beat(header.journal_id, header.host, run_ids, at_ms)
+                    self._target.beat(header.journal_id, header.node, run_ids, at_ms)
                 except StoreUnavailable as exc:
                     self._put_off(journal, exc, self._pause)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ _STATEMENT_S = 60
 _CACHE_KIB = 8_192
 # MariaDB and MySQL: a CHECK constraint, which PyMySQL takes for a fault of the server.
 _CHECK_CONSTRAINT = frozenset({4025, 3819})
+_CLOCKS = {
+    "postgresql": sa.text("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)"),
+    # Not UNIX_TIMESTAMP: local time is twice the same when the summer ends.
+    "mysql": sa.text("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"),
+}
 _PROGRAM_LIMIT = "54"  # PostgreSQL's class of what is too large for it, such as an index entry
 
 
@@ -139,6 +145,15 @@ def _begin(connection: sa.Connection) -> None:
         connection.execute(
             sa.select(*(sa.func.set_config(name, f"{s}s", True) for name, s in settings.items()))
         )
+
+
+def clock_ms(connection: sa.Connection) -> int:
+    """Return the wall time by the database's clock, which all machines share; SQLite has none."""
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        return time.time_ns() // 1_000_000
+    found = connection.execute(_CLOCKS["postgresql" if dialect == "postgresql" else "mysql"])
+    return int(found.scalar_one())
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -110,6 +110,16 @@ class Delivery:
             raise Refused(f"run {run_id} is deleted; restore it to log to it")
         return run
 
+    def lock_run(self, run: RunFacts) -> None:
+        """Keep others from ending a run until this transaction is over; look at it once more."""
+        columns = tables.runs.c
+        row = self.connection.execute(
+            sa.select(columns.status, columns.end_time)
+            .where(columns.run_uuid == run.run_id)
+            .with_for_update(key_share=True)  # PostgreSQL: others may write rows that name it
+        ).one()
+        run.status, run.end_time = row
+
     def add_run(self, run: RunFacts) -> None:
         """Note a run that has just been created."""
         self._runs[run.run_id] = run

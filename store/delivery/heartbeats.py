@@ -16,7 +16,8 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import mlflow_tables as tables
-from mlflow_weir.store.delivery.connection import transaction
+from mlflow_weir.store.delivery import owners, positions
+from mlflow_weir.store.delivery.connection import clock_ms, transaction
 
 _columns = schema.heartbeat.c
 _HOST_CHARACTERS = 255
@@ -24,7 +25,11 @@ _MAX_IN = 500
 
 
 def beat(
-    engine: sa.Engine, run_ids: Sequence[str], journal_id: str, host: str, at_ms: int
+    engine: sa.Engine,
+    run_ids: Sequence[str],
+    journal_id: str,
+    host: str,
+    at_ms: int | None = None,
 ) -> list[str]:
     """Say that the process that answers for some runs is alive.
 
@@ -33,10 +38,11 @@ def beat(
         run_ids: The runs, all in one transaction; those not delivered yet are passed over.
         journal_id: The process's journal.
         host: Where it runs.
-        at_ms: Wall time.
+        at_ms: Wall time; the database's when None.
 
     Returns:
-        Runs that a time-out had ended and that are running again.
+        Runs that are running again: a time-out had ended them, or the end of another process
+        while this one, which logs to them, had not been heard of.
 
     Raises:
         StoreUnavailable: Nothing was written; the next beat will do.
@@ -45,17 +51,20 @@ def beat(
     wanted = sorted(set(run_ids))
     runs = tables.runs.c
     with transaction(engine) as connection:
+        if at_ms is None:
+            at_ms = clock_ms(connection)
+        owned = _owned(connection, journal_id)
         for start in range(0, len(wanted), _MAX_IN):
             part = wanted[start : start + _MAX_IN]
             # A run may not be delivered yet: nothing is noted of one that is not there.
             known = connection.execute(
-                sa.select(runs.run_uuid, runs.status, _columns.provisional_status)
-                .outerjoin(
-                    schema.heartbeat,
-                    sa.and_(
-                        _columns.run_uuid == runs.run_uuid, _columns.provisional_by == "timeout"
-                    ),
+                sa.select(
+                    runs.run_uuid,
+                    runs.status,
+                    _columns.provisional_status,
+                    _columns.provisional_by,
                 )
+                .outerjoin(schema.heartbeat, _columns.run_uuid == runs.run_uuid)
                 .where(runs.run_uuid.in_(part))
                 .order_by(runs.run_uuid)
             ).all()
@@ -66,15 +75,30 @@ def beat(
                     "host": host[:_HOST_CHARACTERS],
                     "at_ms": at_ms,
                 }
-                for run_id, _, _ in known
+                for run_id, _, _, _ in known
             ]
             if rows:
                 names = ("journal_id", "host", "at_ms")
                 connection.execute(_upsert(connection.dialect.name, names), rows)
-            revived += [run_id for run_id, status, noted in known if status == noted]
+            there = {run_id for run_id, _, _, _ in known}
+            mine = {run_id: how for run_id, how in owned.items() if run_id in there}
+            owners.note(connection, journal_id, mine, at_ms)
+            revived += [
+                run_id
+                for run_id, status, noted, by in known
+                if status == noted and (by == "timeout" or owned.get(run_id) == "fluent")
+            ]
         for run_id in revived:
             revive(connection, run_id)
     return revived
+
+
+def _owned(connection: sa.Connection, journal_id: str) -> dict[str, str]:
+    """Return the runs that a journal's process has not ended, as far as it is delivered."""
+    state = positions.read(connection, journal_id)
+    if state is None:
+        return {}
+    return {run: how for run, how in state.open_runs.items() if run not in state.provisional}
 
 
 def set_provisional(

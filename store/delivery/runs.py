@@ -22,6 +22,8 @@ from mlflow_weir.store.delivery.rewinding import rewind
 
 EXIT_CAUSE_TAG = "weir.exit_cause"
 POINTS_DROPPED_TAG = "weir.points_dropped"
+PREEMPTING_TAG = "weir.preempting"
+"""Since when the machine is known to be taken away from a run, in ms; gone with its end."""
 
 _PENDING_ARTIFACTS = "weir-pending:"
 _STATUSES = TERMINAL | {"RUNNING", "SCHEDULED"}
@@ -137,6 +139,7 @@ def _note_status(delivery: Delivery, run: RunFacts, status: str, *, is_provision
     if status not in TERMINAL:
         heartbeats.set_provisional(delivery.connection, run_id, None)
         _delete_tag(delivery, run_id, EXIT_CAUSE_TAG)
+        _delete_tag(delivery, run_id, PREEMPTING_TAG)
         state.provisional.pop(run_id, None)
         return
     if heartbeats.was_lost(delivery.connection, run_id):
@@ -197,6 +200,9 @@ def exit_run(delivery: Delivery, fields: Fields) -> None:
     if run.status in TERMINAL and not heartbeats.is_provisional(connection, run_id, run.status):
         _forget_open(delivery, run_id)
         return
+    if status != "FINISHED" and _read_tags(delivery, run_id, [PREEMPTING_TAG]):
+        status, cause = "KILLED", preempted(cause)
+        _delete_tag(delivery, run_id, PREEMPTING_TAG)
     end_time = run.end_time
     if run.status not in TERMINAL or end_time is None:
         end_time = _end_time(fields, delivery.now_ms)
@@ -207,6 +213,11 @@ def exit_run(delivery: Delivery, fields: Fields) -> None:
     run.status, run.end_time = status, end_time
     _forget_open(delivery, run_id)
     delivery.ended_runs[run_id] = None
+
+
+def preempted(cause: str | None) -> str:
+    """Return the cause of the end of a run that was marked as being preempted."""
+    return f"preempted ({cause})" if cause else "preempted"
 
 
 def _end_time(fields: Fields, now_ms: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +13,7 @@ import sqlalchemy as sa
 
 from databases import DatabaseServer
 from deliveries import ARTIFACTS, JournalOfRecords
+from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery.apply import Outcome
 from mlflow_weir.store.delivery.connection import open_engine
@@ -176,7 +180,7 @@ def test_a_heartbeat_revives_nothing_else(run: OneRun, by: str) -> None:
     run.store.update_run_info(RUN, RunStatus.FAILED, 800, None)
     with run.engine.begin() as connection:
         set_provisional(connection, RUN, "FAILED", by=by)
-    assert beat(run.engine, [RUN], run.journal.journal_id, HOST, 7) == []
+    assert beat(run.engine, [RUN], "0" * 32, HOST, 7) == []  # of a process that does not own it
     assert run.state()[0] == "FAILED"
     run.store.update_run_info(RUN, RunStatus.KILLED, 800, None)  # a person, after a time-out
     with run.engine.begin() as connection:
@@ -211,3 +215,117 @@ def test_a_deleted_run_takes_its_heartbeat_along(run: OneRun) -> None:
     run.store.delete_run(RUN)
     run.store._hard_delete_run(RUN)
     assert run.heartbeats() == []
+
+
+SEEDS = itertools.count(2)
+
+
+class Process:
+    """Another process that answers for the run, on another machine."""
+
+    def __init__(self, run: OneRun, how: str) -> None:
+        self.run, self.journal = run, JournalOfRecords(seed=next(SEEDS))
+        self.do("own_run", how=how)
+
+    def do(self, name: str, /, **fields: Any) -> Outcome:
+        self.journal.operation(name, run_id=RUN, **fields)
+        (outcome,) = self.journal.deliver(self.run.engine)
+        assert outcome.rejected == []
+        return outcome
+
+    def beat(self, at_ms: int | None = None) -> list[str]:
+        return beat(self.run.engine, [RUN], self.journal.journal_id, HOST, at_ms)
+
+    def exit(self, status: str, cause: str | None) -> Outcome:
+        return self.do("exit", status=status, cause=cause, details={})
+
+    def end(self, status: str) -> Outcome:
+        return self.do(
+            "update_run",
+            status=status,
+            end_time=500,
+            run_name=None,
+            is_provisional=True,
+            is_revival=False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("how", "other", "status"),
+    [
+        ("fluent", "fluent", "RUNNING"),
+        ("client", "fluent", "RUNNING"),
+        ("client", "client", "RUNNING"),
+        ("fluent", "client", "KILLED"),  # a launcher's life does not keep its training's run
+    ],
+)
+def test_a_run_goes_on_while_another_process_has_as_good_a_claim(
+    run: OneRun, how: str, other: str, status: str
+) -> None:
+    run.exit("RUNNING", None)  # the process that created it has gone, and said nothing
+    one, another = Process(run, how), Process(run, other)
+    assert one.beat() == another.beat() == []
+    outcome = one.exit("KILLED", "signal SIGKILL")
+    assert outcome.open_runs == {}
+    assert run.state()[0] == status
+    if status == "RUNNING":
+        assert another.beat() == []
+        another.exit("FAILED", "exit code 3")
+        assert run.state()[::2] == ("FAILED", "exit code 3")
+
+
+def test_an_end_of_the_exit_handler_waits_for_the_others(run: OneRun) -> None:
+    run.exit("RUNNING", None)
+    one, another = Process(run, "fluent"), Process(run, "fluent")
+    assert one.beat() == another.beat() == []
+    outcome = one.end("FINISHED")
+    assert outcome.provisional == {RUN: "FINISHED"}  # its exit code is all that is left to know
+    assert outcome.ended_runs == []
+    assert run.state() == ("RUNNING", None, None)
+    assert another.beat() == []
+    assert another.end("FINISHED").ended_runs == [RUN]
+    assert run.state() == ("FINISHED", 500, None)
+    one.exit("FAILED", "exit code 1")
+    assert run.state() == ("FAILED", 500, "exit code 1")
+
+
+def test_a_process_that_was_not_heard_of_gets_its_run_back(run: OneRun) -> None:
+    """Its network was gone while the run's other process ended."""
+    other = Process(run, "fluent")
+    now_ms = time.time_ns() // 1_000_000
+    assert other.beat(now_ms - 120_000) == []
+    run.exit("KILLED", "signal SIGKILL")
+    assert run.state()[0] == "KILLED"
+    assert other.beat() == [RUN]
+    assert run.state() == ("RUNNING", None, None)
+    other.end("FINISHED")
+    assert other.beat() == []
+    assert run.state() == ("FINISHED", 500, None)
+
+
+def test_two_that_end_at_once_do_not_wait_for_each_other(run: OneRun) -> None:
+    run.exit("RUNNING", None)
+    processes = [Process(run, "fluent") for _ in range(2)]
+    for each in processes:
+        each.beat()
+        each.journal.operation("exit", run_id=RUN, status="KILLED", cause="signal", details={})
+    failed: list[BaseException] = []
+
+    def deliver(journal: JournalOfRecords) -> None:
+        give_up = time.monotonic() + 30
+        while True:
+            try:
+                journal.deliver(run.engine)
+                return
+            except StoreUnavailable as exc:  # of two that wait for each other one is let go
+                if time.monotonic() > give_up:
+                    failed.append(exc)
+                    return
+
+    threads = [threading.Thread(target=deliver, args=(each.journal,)) for each in processes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert run.state()[::2] == ("KILLED", "signal")
