@@ -36,6 +36,7 @@ _SILENT_IN_LOGS_S = 2.0
 _WAIT_ANSWERING_S = 60.0
 _WAIT_AWAY_S = 10.0
 _WAIT_EPHEMERAL_S = 300.0
+_CAPTURE_S = 5.0
 
 
 class Cause(NamedTuple):
@@ -187,6 +188,8 @@ def _print(line: str, *, end: str = "\n") -> None:
 def wait_for_delivery() -> None:
     """Wait until what this process wrote is in the store, within limits; say what is left."""
     deliver_all(None)
+    if captures := _captures():
+        captures.close()
 
 
 def deliver_all(timeout_s: float | None) -> bool:
@@ -195,7 +198,14 @@ def deliver_all(timeout_s: float | None) -> bool:
     Args:
         timeout_s: Seconds for each store; None for the limits of a process's end.
     """
+    if captures := _captures():
+        captures.wait(_CAPTURE_S if timeout_s is None else min(timeout_s, _CAPTURE_S))
     return all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])
+
+
+def _captures() -> Any:
+    """Return the module of captures, where this process has begun one."""
+    return sys.modules.get("mlflow_weir.plugin.captures")
 
 
 @never_raises(False)

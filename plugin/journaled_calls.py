@@ -41,7 +41,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
-from mlflow_weir.plugin import exits, mlflow_private
+from mlflow_weir.plugin import captures, exits, mlflow_private
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
@@ -310,9 +310,18 @@ class JournaledCalls(JournaledModels):
         self.recorder.own_roots.add(artifact_uri)
         self.recorder.hurry()  # from here on the agent sees how this process ends
         if how == "fluent":
-            exits.say_where(view.info, self.recorder.target.uri)
+            self._announce(view)
         run = view.to_run()
         return Run(run.info, run.data, RunInputs(dataset_inputs=[]))  # as MLflow: no outputs
+
+    def _announce(self, view: RunView) -> None:
+        """Say which run this is, and capture what it is run from; returns at once."""
+        exits.say_where(view.info, self.recorder.target.uri)
+        captures.begin(self, view)
+
+    def note_captured(self, view: RunView, tags: Sequence[RunTag]) -> None:
+        """Set tags that a capture found, which came from no caller."""
+        self._set_tags_of(view, tags)
 
     def update_run_info(
         self, run_id: str, run_status: Any, end_time: int | None, run_name: str | None

@@ -55,6 +55,7 @@ def no_settings_from_outside(session_spool: Path) -> Iterator[None]:
     for name in MLFLOW_ADDRESSES:
         os.environ.pop(name, None)
     os.environ["WEIR_SPOOL"] = str(session_spool)
+    os.environ["WEIR_CAPTURE"] = "off"  # but in the tests of captures
     yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]

@@ -8,6 +8,7 @@ places that touch ``os.environ``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,19 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def patterns(text: str) -> tuple[str, ...]:
+    """Parse regular expressions, one a line."""
+    found = tuple(line.strip() for line in text.splitlines() if line.strip())
+    for line in found:
+        try:
+            is_everywhere = re.compile(line).search("") is not None
+        except re.error as exc:
+            raise ValueError(f"{line!r} is not a regular expression: {exc}") from None
+        if is_everywhere:
+            raise ValueError(f"{line!r} matches nothing at all, and so everywhere")
+    return found
+
+
 _UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 
 
@@ -125,6 +139,24 @@ AGENT_IDLE_SECONDS = Setting(
     seconds,
     "Seconds without a living process or anything to deliver after which the agent ends.",
 )
+CAPTURE = Setting(
+    "WEIR_CAPTURE",
+    True,
+    switch,
+    "off captures nothing but what is logged; the master switch of all `WEIR_CAPTURE_…`.",
+)
+CAPTURE_ENVIRONMENT = Setting(
+    "WEIR_CAPTURE_ENVIRONMENT",
+    True,
+    switch,
+    "off keeps command line, Python, packages and machine of a run uncaptured.",
+)
+CAPTURE_GIT = Setting(
+    "WEIR_CAPTURE_GIT",
+    True,
+    switch,
+    "off keeps commit, branch, remote and patch of a run uncaptured.",
+)
 DISABLE = Setting(
     "WEIR_DISABLE",
     False,
@@ -135,7 +167,8 @@ CLIENT = Setting(
     "WEIR_CLIENT",
     "auto",
     one_of("auto", "on", "off"),
-    "off makes log calls go straight to the store; on warns where a server is stock MLflow.",
+    "off makes log calls go straight to the store; on keeps the journal in front of a stock "
+    "MLflow server too.",
 )
 EXIT_WAIT_SECONDS = Setting[float | None](
     "WEIR_EXIT_WAIT_SECONDS",
@@ -158,6 +191,19 @@ JOURNAL_SYNC_SECONDS = Setting(
     0.2,
     seconds,
     "Longest time a record waits in the page cache before it is synced to disk.",
+)
+REDACT = Setting[tuple[str, ...]](
+    "WEIR_REDACT",
+    (),
+    patterns,
+    "Further patterns to take out of what is captured: regular expressions, one a line.",
+)
+NODE = Setting(
+    "WEIR_NODE",
+    "",
+    str,
+    "Name of this machine among those of one job, such as `$SLURM_NODEID`; its host name when "
+    "unset.",
 )
 SPOOL = Setting(
     "WEIR_SPOOL",
@@ -198,12 +244,17 @@ WRITE_DEADLINE_SECONDS = Setting(
 
 ALL: tuple[Setting[Any], ...] = (
     AGENT_IDLE_SECONDS,
+    CAPTURE,
+    CAPTURE_ENVIRONMENT,
+    CAPTURE_GIT,
     CLIENT,
     DISABLE,
     EXIT_WAIT_SECONDS,
     HEARTBEAT_TIMEOUT_SECONDS,
     HOME,
     JOURNAL_SYNC_SECONDS,
+    NODE,
+    REDACT,
     SPOOL,
     SPOOL_MAX_BYTES,
     SPOOL_MEMORY_BYTES,

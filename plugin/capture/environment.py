@@ -1,0 +1,150 @@
+"""What a training runs on and with: program, Python, packages, machine, its place in a job.
+
+Of the environment variables only those on a list, which hold no secrets by their meaning; their
+values pass the redactor all the same. Never the whole environment, and no list of what to leave
+out, which always misses one.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow_weir import settings
+from mlflow_weir.redaction import Redactor, without_userinfo
+
+VARIABLES = frozenset(
+    "CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER CUDA_LAUNCH_BLOCKING HIP_VISIBLE_DEVICES "
+    "ROCR_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES WORLD_SIZE RANK LOCAL_RANK LOCAL_WORLD_SIZE "
+    "NODE_RANK GROUP_RANK ROLE_RANK MASTER_ADDR MASTER_PORT TORCHELASTIC_RUN_ID "
+    "TORCHELASTIC_RESTART_COUNT TORCHELASTIC_MAX_RESTARTS OMPI_COMM_WORLD_RANK "
+    "OMPI_COMM_WORLD_SIZE PMI_RANK PMI_SIZE OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS "
+    "NUMEXPR_NUM_THREADS TF_CONFIG_ROLE XLA_FLAGS TOKENIZERS_PARALLELISM PYTHONHASHSEED "
+    "CUBLAS_WORKSPACE_CONFIG NCCL_DEBUG NCCL_IB_DISABLE NCCL_P2P_DISABLE NCCL_SOCKET_IFNAME "
+    "NCCL_ALGO NCCL_PROTO SLURM_JOB_ID SLURM_JOB_NAME SLURM_JOB_PARTITION SLURM_JOB_NUM_NODES "
+    "SLURM_JOB_NODELIST SLURM_NODEID SLURM_NODELIST SLURM_NNODES SLURM_NTASKS SLURM_PROCID "
+    "SLURM_LOCALID SLURM_STEP_ID SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_CPUS_PER_TASK "
+    "SLURM_GPUS SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURM_CLUSTER_NAME PBS_JOBID PBS_NODENUM "
+    "LSB_JOBID JOB_ID JOB_COMPLETION_INDEX KUBERNETES_SERVICE_HOST HOSTNAME CONDA_DEFAULT_ENV "
+    "CONTAINER_IMAGE SINGULARITY_NAME APPTAINER_NAME".split()
+)
+"""The environment variables that are captured, where they are set."""
+
+_CGROUP_MEMORY = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+_UNLIMITED = 1 << 60
+
+
+def facts(argv: Sequence[str], redactor: Redactor) -> dict[str, Any]:
+    """Return what there is to know, for a JSON file.
+
+    Args:
+        argv: The training's command line, the interpreter first.
+        redactor: Takes out what is secret in it.
+    """
+    return {
+        "argv": redactor.argv(argv),
+        "working_directory": redactor.text(os.getcwd()),
+        "executable": sys.executable,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "prefix": sys.prefix,
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "cpu": _cpu(),
+        "memory_bytes": memory_bytes(),
+        "container": container(),
+        "variables": variables(settings.child_environment(), redactor),
+    }
+
+
+def variables(environment: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
+    """Return the listed variables that are set, without what is secret in them."""
+    return {
+        name: redactor.text(environment[name])
+        for name in sorted(VARIABLES & environment.keys())
+        if environment[name]
+    }
+
+
+def requirements(redactor: Redactor) -> str:
+    """Return the installed packages as a requirements file, sorted, one a line.
+
+    A package installed from an address or a folder names that, as PEP 610 records it.
+    """
+    found: dict[str, str] = {}
+    for package in importlib.metadata.distributions():
+        name = package.metadata["Name"]
+        if not name or not package.version:
+            continue  # a damaged one
+        found.setdefault(name.lower().replace("_", "-"), _requirement(package, name))
+    return redactor.text("".join(f"{found[name]}\n" for name in sorted(found)))
+
+
+def _requirement(package: importlib.metadata.Distribution, name: str) -> str:
+    try:
+        source = json.loads(package.read_text("direct_url.json") or "{}")
+        address = without_userinfo(str(source["url"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{name}=={package.version}"
+    version = source.get("vcs_info") or {}
+    if version:
+        return f"{name} @ {version.get('vcs')}+{address}@{version.get('commit_id')}"
+    editable = "-e " if (source.get("dir_info") or {}).get("editable") else ""
+    return f"# {editable}{name}=={package.version} from {address}"
+
+
+def _cpu() -> dict[str, Any]:
+    model = next(iter(_lines(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)")), "")
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        usable = os.cpu_count() or 1
+    return {"model": model or platform.processor(), "logical": os.cpu_count(), "usable": usable}
+
+
+def memory_bytes() -> dict[str, int | None]:
+    """Return the machine's memory and the limit of this container or job, None where unknown."""
+    total = next(iter(_lines(Path("/proc/meminfo"), r"MemTotal:\s*(\d+) kB")), "")
+    limits = []
+    for path in _CGROUP_MEMORY:
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < _UNLIMITED:
+            limits.append(int(text))
+    return {"total": int(total) << 10 if total else None, "limit": min(limits, default=None)}
+
+
+def container() -> str:
+    """Return the kind of container that this is; "" where it does not look like one."""
+    if Path("/.dockerenv").exists():
+        return "docker"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    environment = settings.child_environment()
+    if "KUBERNETES_SERVICE_HOST" in environment:
+        return "kubernetes"
+    if "APPTAINER_NAME" in environment or "SINGULARITY_NAME" in environment:
+        return "apptainer"
+    return ""
+
+
+def _lines(path: Path, pattern: str) -> Iterator[str]:
+    """Give what the pattern's group finds in a file of the kernel's, line by line."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for match in re.finditer(pattern, text):
+        yield match[1].strip()

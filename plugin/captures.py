@@ -1,0 +1,158 @@
+"""Starts the capture of a run's code and environment, and logs what it finds.
+
+With each run of the fluent API a thread starts the process that captures (``capture/__main__.py``)
+and waits for it: the training is at most as much slower as a thread that sleeps makes it. What
+comes back goes the way of everything a training logs: tags into the journal, files into the run's
+artifacts. Runs that follow one another within a few seconds share one capture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from mlflow_weir import settings
+from mlflow_weir.guard import never_raises
+from mlflow_weir.plugin.overlay import RunView
+
+ARTIFACT_FOLDER = "weir"
+"""Where a run's captured files are among its artifacts."""
+
+_TIME_LIMIT_S = 15.0
+_SHARED_S = 10.0
+
+_lock = threading.Lock()
+_last: _Capture | None = None
+_running: set[threading.Thread] = set()
+
+
+def _start_afresh() -> None:
+    global _lock, _last
+    _lock, _last = threading.Lock(), None
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+
+
+class _Capture:
+    """What one process found; the runs of a few seconds share it."""
+
+    def __init__(self) -> None:
+        self.at_s = time.monotonic()
+        self.folder = tempfile.mkdtemp(prefix="weir-capture-")
+        self.tags: dict[str, str] = {}
+        self.files: dict[str, str] = {}
+        self.is_done = threading.Event()
+
+    def run(self) -> None:
+        """Let the process do it; what it could not find out in time is not there."""
+        asked = {
+            "argv": [sys.executable, *sys.orig_argv[1:]],
+            "folder": self.folder,
+            "git": settings.CAPTURE_GIT.get(),
+            "environment": settings.CAPTURE_ENVIRONMENT.get(),
+            "patterns": settings.REDACT.get(),
+        }
+        try:
+            found = subprocess.run(
+                [sys.executable, "-m", "mlflow_weir.plugin.capture"],
+                input=json.dumps(asked).encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                timeout=_TIME_LIMIT_S,
+                check=False,
+            )
+            said: dict[str, Any] = json.loads(found.stdout or b"{}")
+            self.tags, self.files = said.get("tags", {}), said.get("files", {})
+        except (OSError, subprocess.SubprocessError, ValueError):
+            self.tags = {
+                "weir.capture": "failed: it took too long, or no process could be started"
+            }
+        finally:
+            self.is_done.set()
+
+    def close(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@never_raises(None)
+def begin(store: Any, view: RunView) -> None:
+    """Capture for a run that this process has just begun; returns at once.
+
+    Args:
+        store: The journaled store that the run is in.
+        view: The run.
+    """
+    if not settings.CAPTURE.get() or not sys.executable:
+        return
+    if not (settings.CAPTURE_GIT.get() or settings.CAPTURE_ENVIRONMENT.get()):
+        return
+    thread = threading.Thread(
+        target=_capture, args=(store, view), name="weir-capture", daemon=True
+    )
+    _running.add(thread)
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads, or the interpreter exits
+        _running.discard(thread)
+
+
+def wait(timeout_s: float) -> None:
+    """Wait until what was begun is logged."""
+    give_up_s = time.monotonic() + timeout_s
+    for thread in list(_running):
+        if thread is not threading.current_thread():
+            thread.join(max(give_up_s - time.monotonic(), 0.0))
+
+
+def close() -> None:
+    """Remove what is on the disk; for the end of a process."""
+    if _last is not None:
+        _last.close()
+
+
+@never_raises(None)
+def _capture(store: Any, view: RunView) -> None:
+    global _last
+    try:
+        with _lock:
+            found = _last
+            is_new = found is None or time.monotonic() - found.at_s > _SHARED_S
+            if is_new or found is None:
+                before, found = found, _Capture()
+                _last = found
+                if before is not None and before.is_done.is_set():
+                    before.close()
+        if is_new:
+            found.run()
+        elif not found.is_done.wait(_TIME_LIMIT_S):
+            return
+        _log(store, view, found)
+    finally:
+        _running.discard(threading.current_thread())
+
+
+def _log(store: Any, view: RunView, found: _Capture) -> None:
+    if found.tags:
+        store.note_captured(view, [RunTag(name, value) for name, value in found.tags.items()])
+    repository = get_artifact_repository(view.to_run().info.artifact_uri)
+    for name, path in found.files.items():
+        below = "/".join(filter(None, (ARTIFACT_FOLDER, name.rpartition("/")[0])))
+        with contextlib.suppress(FileNotFoundError):
+            repository.log_artifact(str(Path(path)), below)

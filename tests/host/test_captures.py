@@ -1,0 +1,206 @@
+"""What a run gains from capture, as a user sees it: a script that knows nothing of Weir."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.artifacts import load_text
+
+from agents import wait_until
+from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.journal.spool import Spool
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
+
+TOKEN = "ghp_" + "aB3" * 12
+TRAIN = """
+import mlflow, sys
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 1)
+print(run.info.run_id)
+"""
+
+
+class Project:
+    """A git repository with a training script, and a store and a spool of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.spool = folder / "project", folder / "spool"
+        self.uri = f"weir://{folder}/store"
+        self.folder.mkdir()
+        self.git("init", "-q", "-b", "main")
+        self.git("remote", "add", "origin", f"https://me:{TOKEN}@example.com/team/project.git")
+        (self.folder / "train.py").write_text(TRAIN)
+        self.git("add", "train.py")
+        self.git("-c", "user.name=me", "-c", "user.email=m@e", "commit", "-q", "-m", "one")
+
+    def git(self, *words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=self.folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def train(self, *arguments: str, script: str = "", **variables: str) -> tuple[list[str], str]:
+        """Run the script to its end; return the lines it printed, and what went to stderr."""
+        if script:
+            (self.folder / "train.py").write_text(script)
+        done = subprocess.run(
+            [sys.executable, "train.py", *arguments],
+            cwd=self.folder,
+            env={
+                **{name: value for name, value in os.environ.items() if name != "WEIR_CAPTURE"},
+                "MLFLOW_TRACKING_URI": self.uri,
+                "WEIR_SPOOL": str(self.spool),
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: not Spool(self.spool).journals(), "all is delivered", 60)
+        return done.stdout.splitlines(), done.stderr
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        tags: dict[str, str] = MlflowClient(self.uri).get_run(run_id).data.tags
+        return {name: value for name, value in tags.items() if name.startswith("weir.")}
+
+    def files(self, run_id: str) -> dict[str, str]:
+        client = MlflowClient(self.uri)
+        root = client.get_run(run_id).info.artifact_uri
+        below = [client.list_artifacts(run_id, folder) for folder in ("weir", "weir/git")]
+        paths = [one.path for listed in below for one in listed if not one.is_dir]
+        return {path: load_text(f"{root}/{path}") for path in paths}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("WEIR_CLIENT", "off")  # for what the test itself reads
+    project = Project(tmp_path)
+    monkeypatch.setenv("WEIR_AGENT_IDLE_SECONDS", "5")
+    return project
+
+
+@pytest.fixture(autouse=True)
+def ended_agent(tmp_path: Path) -> object:
+    yield
+    agent.nudge(tmp_path / "spool", agent.STOP)
+
+
+def test_a_run_gains_its_commit_patch_and_environment(project: Project) -> None:
+    (project.folder / "train.py").write_text(f'{TRAIN}KEY = "{TOKEN}"\n')
+    (project.folder / "notes.txt").write_text("mine")
+    lines, err = project.train(
+        "--lr", "0.1", "--api-key", "hunter2hunter2",
+        WEIR_CLIENT="auto", WANDB_API_KEY=TOKEN, SLURM_JOB_ID="77",
+    )  # fmt: skip
+    run_id = lines[-1]
+    tags, files = project.tags(run_id), project.files(run_id)
+    assert tags.pop("weir.host")
+    assert tags.pop("weir.python") == ".".join(map(str, sys.version_info[:3]))
+    assert tags == {
+        "weir.git.commit": project.git("rev-parse", "HEAD"),
+        "weir.git.branch": "main",
+        "weir.git.dirty": "true",
+        "weir.git.remote": "https://example.com/team/project.git",
+        "weir.git.untracked": "1",
+        "weir.redacted": "2",
+    }
+    assert set(files) == {
+        "weir/environment.json",
+        "weir/requirements.txt",
+        "weir/git/diff.patch",
+        "weir/git/state.json",
+        "weir/git/untracked.txt",
+    }
+    assert '+KEY = "[redacted]"' in files["weir/git/diff.patch"]
+    assert files["weir/git/untracked.txt"] == "notes.txt\n"
+    environment = json.loads(files["weir/environment.json"])
+    assert environment["argv"][1:] == ["train.py", "--lr", "0.1", "--api-key", "[redacted]"]
+    assert environment["variables"]["SLURM_JOB_ID"] == "77"
+    assert "mlflow==" in files["weir/requirements.txt"]
+    everything = f"{tags}{files}{err}"
+    assert TOKEN not in everything
+    assert "hunter2" not in everything
+    assert [line for line in err.splitlines() if line.startswith("weir:")] == [
+        line for line in err.splitlines() if line.startswith("weir: run ")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({"WEIR_CAPTURE": "off"}, set()),
+        ({"WEIR_CAPTURE_GIT": "off", "WEIR_CAPTURE_ENVIRONMENT": "off"}, set()),
+        (
+            {"WEIR_CAPTURE_ENVIRONMENT": "off"},
+            {"weir/git/state.json"},
+        ),
+        (
+            {"WEIR_CAPTURE_GIT": "off"},
+            {"weir/environment.json", "weir/requirements.txt"},
+        ),
+    ],
+)
+def test_each_capture_has_a_switch(
+    variables: dict[str, str], names: set[str], project: Project
+) -> None:
+    lines, _ = project.train(WEIR_CLIENT="auto", **variables)
+    assert set(project.files(lines[-1])) == names
+    if not names:
+        assert project.tags(lines[-1]) == {}
+
+
+def test_runs_of_one_moment_share_a_capture_and_nested_ones_have_it_too(project: Project) -> None:
+    lines, _ = project.train(
+        script="""
+import mlflow
+with mlflow.start_run() as parent:
+    for _ in range(5):
+        with mlflow.start_run(nested=True) as child:
+            print(child.info.run_id)
+print(parent.info.run_id)
+""",
+        WEIR_CLIENT="auto",
+    )
+    assert len(lines) == 6
+    commits = {project.tags(run_id)["weir.git.commit"] for run_id in lines}
+    assert commits == {project.git("rev-parse", "HEAD")}
+    assert all("weir/git/diff.patch" in project.files(run_id) for run_id in lines)
+
+
+def test_start_run_does_not_wait_for_a_git_that_hangs(project: Project) -> None:
+    lines, _ = project.train(
+        script="""
+import os, subprocess, time
+import mlflow
+mlflow.set_experiment("first")
+subprocess.run(["git", "config", "filter.slow.clean", "sleep 60"], check=True)
+open(".gitattributes", "w").write("*.slow filter=slow\\n")
+open("a.slow", "w").write("old")
+subprocess.run(["git", "-c", "filter.slow.clean=cat", "add", "a.slow"], check=True)
+open("a.slow", "w").write("changed, and longer")
+before = time.perf_counter()
+with mlflow.start_run() as run:
+    pass
+print(time.perf_counter() - before)
+before = time.perf_counter()
+import mlflow_weir
+mlflow_weir.finish()
+print(time.perf_counter() - before)
+print(run.info.run_id)
+""",
+        WEIR_CLIENT="auto",
+    )
+    start_s, finish_s, run_id = float(lines[-3]), float(lines[-2]), lines[-1]
+    assert start_s < 4.0  # the database is made by then; git's limit alone is 5 s
+    assert finish_s < 12.0
+    assert project.tags(run_id)["weir.git.branch"] == "main"

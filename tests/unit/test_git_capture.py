@@ -1,0 +1,329 @@
+"""What is captured of a git repository, and that the patch brings the files back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlflow_weir.plugin.capture import git as git_capture
+from mlflow_weir.redaction import Redactor
+
+TOKEN = "ghp_" + "aB3" * 12
+
+
+class Repository:
+    """A real one, made by the git command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *words: str, stdin: bytes = b"") -> str:
+        identity = ("-c", "user.name=me", "-c", "user.email=me@example.com")
+        allowed = ("-c", "protocol.file.allow=always")
+        done = subprocess.run(
+            ["git", *identity, *allowed, *words],
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    def write(self, name: str, content: bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def commit(self, **files: bytes) -> str:
+        for name, content in files.items():
+            self.write(name.replace("__", "."), content)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "a commit")
+        return self.git("rev-parse", "HEAD")
+
+    def hashes(self) -> dict[str, str]:
+        """Return what the tracked and added files hold, and whether they may be executed."""
+        names = self.git("ls-files", "-z", "--cached").split("\0")
+        found = {}
+        for name in filter(None, names):
+            path = self.folder / name
+            if path.is_file():
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[name] = f"{digest} {os.access(path, os.X_OK)}"
+        return found
+
+    def capture(self, **options: float) -> git_capture.GitState:
+        state = git_capture.capture(self.folder, Redactor(), **options)
+        assert state is not None
+        return state
+
+    def clone(self, folder: Path, commit: str) -> Repository:
+        self.git("clone", "-q", "--no-checkout", str(self.folder), str(folder))
+        other = Repository(folder)
+        other.git("checkout", "-q", commit)
+        return other
+
+
+@pytest.fixture(autouse=True)
+def nobodys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    found = Repository(tmp_path / "project")
+    found.commit(a__py=b"x = 1\n" * 50, b__py=b"y = 1\n", c__bin=bytes(range(256)) * 20)
+    return found
+
+
+def test_a_clean_repository_has_a_commit_and_no_patch(repository: Repository) -> None:
+    repository.git("tag", "v1")
+    state = repository.capture()
+    assert state.commit == repository.git("rev-parse", "HEAD")
+    assert (state.branch, state.tags, state.is_dirty) == ("main", ["v1"], False)
+    assert (state.patch, state.untracked, state.faults) == (b"", [], [])
+    assert state.root == str(repository.folder)
+
+
+def test_the_patch_brings_every_kind_of_change_back(
+    repository: Repository, tmp_path: Path
+) -> None:
+    odd = "with space, ümläut & 'quote'.txt"
+    commit = repository.commit(
+        **{odd.replace(".", "__"): b"old\n"}, d__sh=b"#!/bin/sh\n", e__txt=b"e"
+    )
+    repository.write("a.py", b"x = 2\n" * 50)
+    repository.write("a.py", b"x = 2\r\n" + b"x = 3\n" * 49)
+    repository.write("c.bin", bytes(reversed(range(256))) * 20)
+    (repository.folder / "b.py").unlink()
+    repository.write(odd, b"new without end")
+    (repository.folder / "d.sh").chmod(0o755)
+    repository.git("mv", "e.txt", "f.txt")
+    repository.write("staged.py", b"z = 1\n")
+    repository.git("add", "staged.py")
+    state = repository.capture()
+    assert state.is_dirty
+    assert state.faults == []
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--index", "-", stdin=state.patch)
+    repository.git("add", "-u")
+    assert other.hashes() == repository.hashes()
+
+
+def test_a_repository_without_commits_gives_all_that_was_added(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "new")
+    repository.write("a.py", b"x = 1\n")
+    repository.git("add", "a.py")
+    repository.write("b.py", b"y = 1\n")
+    state = repository.capture()
+    assert (state.commit, state.branch, state.untracked) == ("", "main", ["b.py"])
+    other = Repository(tmp_path / "other")
+    other.git("apply", "--index", "-", stdin=state.patch)
+    assert other.hashes() == repository.hashes()
+
+
+def test_no_repository_and_no_git_are_no_error(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git_capture.capture(tmp_path, Redactor()) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_capture.capture(repository.folder, Redactor()) is None
+
+
+def test_it_is_looked_for_from_a_folder_inside(repository: Repository) -> None:
+    repository.commit(**{"sub/in__py": b"1\n"})
+    repository.write("sub/in.py", b"2\n")
+    repository.write("a.py", b"2\n")
+    state = git_capture.capture(repository.folder / "sub", Redactor())
+    assert state is not None
+    assert b"a/a.py" in state.patch
+    assert b"a/sub/in.py" in state.patch
+
+
+def test_what_is_not_pushed_has_a_patch_from_what_is(
+    repository: Repository, tmp_path: Path
+) -> None:
+    pushed = repository.git("rev-parse", "HEAD")
+    mine = repository.clone(tmp_path / "mine", "main")
+    mine.commit(a__py=b"committed\n")
+    mine.write("b.py", b"changed\n")
+    state = mine.capture()
+    assert (state.ahead, state.behind) == (1, 0)
+    assert state.upstream is not None
+    assert state.upstream[0] == pushed
+    other = repository.clone(tmp_path / "other", pushed)
+    other.git("apply", "--index", "-", stdin=state.upstream[1])
+    mine.git("add", "-u")
+    assert other.hashes() == mine.hashes()
+
+
+@pytest.mark.parametrize(
+    ("remote", "wanted"),
+    [
+        ("https://TOKEN:x-oauth-basic@example.com/a.git", "https://example.com/a.git"),
+        ("https://TOKEN@example.com/a.git", "https://example.com/a.git"),
+        ("git@example.com:team/a.git", "git@example.com:team/a.git"),
+    ],
+)
+def test_the_remote_has_no_user_and_password(
+    remote: str, wanted: str, repository: Repository
+) -> None:
+    repository.git("remote", "add", "origin", remote)
+    assert repository.capture().remote == wanted
+
+
+def test_secrets_are_taken_out_of_the_patch_and_counted(repository: Repository) -> None:
+    repository.write("a.py", f'API_TOKEN = "{TOKEN}"\nx = 2\n'.encode())
+    state = repository.capture()
+    assert TOKEN.encode() not in state.patch
+    assert b'+API_TOKEN = "[redacted]"\n+x = 2\n' in state.patch
+    assert state.n_redacted == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env",
+        ".env.local",
+        "conf/id_rsa",
+        "server.pem",
+        "credentials.json",
+        "Secrets.yaml",
+        ".npmrc",
+    ],
+)
+def test_files_named_like_secrets_are_left_out(name: str, repository: Repository) -> None:
+    repository.write(name, b"old\n")
+    repository.git("add", "-f", name)
+    repository.git("commit", "-q", "-m", "oops")
+    repository.write(name, b"something secret\n")
+    repository.write("a.py", b"x = 2\n")
+    state = repository.capture()
+    assert b"something secret" not in state.patch
+    assert b"x = 2" in state.patch
+    assert state.left_out == {name: "its name says that it holds secrets"}
+
+
+def test_a_binary_file_with_a_secret_in_it_is_left_out_whole(repository: Repository) -> None:
+    repository.write("c.bin", b"\0\1\2" + f"token={TOKEN}\n".encode() + bytes(range(256)))
+    repository.write("new.bin", bytes(range(256)) * 3)
+    repository.git("add", "new.bin")
+    state = repository.capture()
+    assert state.left_out == {"c.bin": "a binary file with a secret in it"}
+    assert b"b/c.bin" not in state.patch
+    assert b"b/new.bin" in state.patch
+
+
+def test_large_files_kept_elsewhere_are_left_out(repository: Repository) -> None:
+    repository.commit(__gitattributes=b"*.ckpt filter=lfs diff=lfs -text\n")
+    repository.write("big.ckpt", b"version https://git-lfs\n")
+    repository.git("-c", "filter.lfs.clean=cat", "add", "big.ckpt")
+    repository.git("commit", "-q", "-m", "pointer")
+    ran = repository.folder.parent / "ran"
+    repository.git("config", "filter.lfs.clean", f"touch {ran}; sleep 60")
+    repository.git("config", "filter.lfs.required", "true")
+    repository.write("big.ckpt", b"the weights\n" * 1000)
+    repository.write("a.py", b"x = 2\n")
+    state = repository.capture()
+    assert not ran.exists()
+    assert b"weights" not in state.patch
+    assert b"x = 2" in state.patch
+    assert list(state.left_out) == ["big.ckpt"]
+
+
+def test_nothing_of_the_repositorys_is_executed(repository: Repository) -> None:
+    ran = repository.folder.parent / "ran"
+    for setting in ("diff.external", "core.fsmonitor", "core.pager", "diff.py.textconv"):
+        repository.git("config", setting, f"touch {ran} ; false")
+    (repository.folder / ".git/hooks/post-index-change").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (repository.folder / ".git/hooks/post-index-change").chmod(0o755)
+    repository.git("-c", "core.fsmonitor=", "config", "diff.py.command", f"touch {ran} ; false")
+    repository.write(".gitattributes", b"*.py diff=py\n")
+    repository.write("a.py", b"x = 2\n")
+    ran.unlink(missing_ok=True)
+    state = repository.capture()
+    assert b"+x = 2" in state.patch
+    assert not ran.exists()
+
+
+def test_git_that_hangs_ends_in_time_and_what_is_known_stays(repository: Repository) -> None:
+    repository.git("config", "filter.slow.clean", "sleep 60")
+    repository.commit(__gitattributes=b"*.slow filter=slow\n")
+    repository.write("a.slow", b"old\n")
+    repository.git("-c", "filter.slow.clean=cat", "add", "a.slow")
+    repository.git("-c", "filter.slow.clean=cat", "commit", "-q", "-m", "slow")
+    repository.write("a.slow", b"changed, and longer\n")
+    state = repository.capture(time_limit_s=2.0)
+    assert state.commit == repository.git("rev-parse", "HEAD")
+    assert any("took longer" in fault or "no time left" in fault for fault in state.faults)
+
+
+def test_variables_that_point_git_elsewhere_are_not_followed(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Repository(tmp_path / "elsewhere")
+    other.commit(a__py=b"1\n")
+    monkeypatch.setenv("GIT_DIR", str(other.folder / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other.folder))
+    assert repository.capture().root == str(repository.folder)
+
+
+def test_a_patch_that_is_too_large_becomes_a_summary(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_capture, "MAX_PATCH_BYTES", 10_000)
+    repository.write("a.py", b"a line of code\n" * 2000)
+    state = repository.capture()
+    assert state.left_out == {"*": "the patch is larger than 10,000 bytes"}
+    assert b"a.py | 2050" in state.patch
+    assert len(state.patch) < 10_000
+
+
+def test_changes_inside_a_submodule_are_in_the_patch(
+    repository: Repository, tmp_path: Path
+) -> None:
+    library = Repository(tmp_path / "library")
+    library.commit(lib__py=b"one\n")
+    repository.git("submodule", "-q", "add", str(library.folder), "lib")
+    repository.git("commit", "-q", "-m", "submodule")
+    repository.write("lib/lib.py", b"two\n")
+    repository.write("a.py", b"x = 2\n")
+    state = repository.capture()
+    assert b"diff --git a/lib/lib.py b/lib/lib.py" in state.patch
+    assert b"+two" in state.patch
+    assert b"+x = 2" in state.patch
+
+
+def test_a_thousand_changed_files_are_one_patch(repository: Repository, tmp_path: Path) -> None:
+    names = [f"many/file-{number:04}.txt" for number in range(1000)]
+    for name in names:
+        repository.write(name, b"old\n")
+    commit = repository.commit()
+    for name in names:
+        repository.write(name, b"new\n")
+    state = repository.capture(time_limit_s=60)
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--index", "-", stdin=state.patch)
+    repository.git("add", "-u")
+    assert other.hashes() == repository.hashes()
+
+
+def test_untracked_files_are_listed_up_to_a_limit(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_capture, "MAX_UNTRACKED", 3)
+    repository.commit(__gitignore=b"*.log\n")
+    for name in ("b.txt", "a.txt", "c.txt", "d.txt", "e.log"):
+        repository.write(name, b"")
+    state = repository.capture()
+    assert state.untracked == ["a.txt", "b.txt", "c.txt"]
+    assert state.faults == ["4 untracked files, of which 3 are listed"]
