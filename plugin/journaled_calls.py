@@ -49,6 +49,7 @@ from mlflow_weir.plugin.journaled_experiments import (
     texts,
 )
 from mlflow_weir.plugin.journaled_models import JournaledModels
+from mlflow_weir.plugin.journaled_traces import JournaledTraces
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.metrics.points import Point
@@ -64,7 +65,7 @@ _LOG_WAIT_S = 0.08
 _REFRESH_S = 1.0
 
 
-class JournaledCalls(JournaledModels):
+class JournaledCalls(JournaledTraces, JournaledModels):
     """The calls of a training; comes first in the bases of a store."""
 
     _log_wait_s = _LOG_WAIT_S

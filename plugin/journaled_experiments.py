@@ -11,6 +11,7 @@ from mlflow.entities import Experiment, ExperimentTag, LifecycleStage, LoggedMod
 from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 
+from mlflow_weir import settings
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
 from mlflow_weir.plugin.overlay import RunView
@@ -46,6 +47,16 @@ def _text(value: Any) -> str:
     return text
 
 
+def _unseen(experiment_id: str) -> Experiment:
+    """Return what stands for an experiment of which nothing but the id is known."""
+    return Experiment(
+        experiment_id=experiment_id,
+        name="",
+        artifact_location=f"{PENDING_ARTIFACTS}{experiment_id}",
+        lifecycle_stage=LifecycleStage.ACTIVE,
+    )
+
+
 class JournaledExperiments:
     """The calls about experiments, and what every journaled call needs.
 
@@ -55,6 +66,7 @@ class JournaledExperiments:
 
     recorder: Recorder
     _first_wait_s = FIRST_WAIT_S
+    _log_wait_s: float
 
     def _begin_journaling(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -119,13 +131,19 @@ class JournaledExperiments:
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment, as it was last seen where the store is away."""
-        if experiment_id in self._experiments and experiment_id.startswith(PENDING_EXPERIMENT):
-            return self._experiments[experiment_id]
+        known = self._experiments.get(experiment_id)
+        if known is not None and experiment_id.startswith(PENDING_EXPERIMENT):
+            return known
+        look: Callable[[str], Experiment] = super().get_experiment  # type: ignore[misc]
+        # MLflow asks at each traced call where the environment names an experiment.
+        wait_s = None if known is None else self._log_wait_s
         try:
-            return self._remember(self._directly(super().get_experiment, experiment_id))  # type: ignore[misc]
+            return self._remember(self._directly(look, experiment_id, timeout_s=wait_s))
         except Away as away:
-            if experiment_id in self._experiments:
-                return self._experiments[experiment_id]
+            if known is not None:
+                return known
+            if experiment_id == settings.foreign("MLFLOW_EXPERIMENT_ID"):
+                return _unseen(experiment_id)  # MLflow begins no run and no trace without
             raise away.as_mlflow_error() from away
 
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
@@ -155,12 +173,7 @@ class JournaledExperiments:
         try:
             return self._remember(self._directly(super().get_experiment, experiment_id))  # type: ignore[misc]
         except Away:
-            return Experiment(
-                experiment_id=experiment_id,
-                name="",
-                artifact_location=f"{PENDING_ARTIFACTS}{experiment_id}",
-                lifecycle_stage=LifecycleStage.ACTIVE,
-            )
+            return _unseen(experiment_id)
 
     # Changes that are not a training's: done at once, and what is known of the run forgotten
 

@@ -373,3 +373,51 @@ def stored_artifact_root(store: Any, owner: str) -> str:
     if owner.startswith("m-"):
         return str(behind.get_logged_model(owner).artifact_location)
     return str(behind.get_run(owner).info.artifact_uri)
+
+
+def resource_of(span: Any) -> dict[str, Any]:
+    """Return what OpenTelemetry says of a span's program, of which MLflow makes tags."""
+    resource = getattr(span._span, "resource", None)
+    return {} if resource is None else dict(resource.attributes)
+
+
+def span_of(fields: dict[str, Any], resource: dict[str, Any]) -> Any:
+    """Return the span that ``Span.to_dict`` and ``resource_of`` have given."""
+    from mlflow.entities.span import Span
+    from opentelemetry.sdk.resources import Resource
+
+    span = Span.from_dict(fields)
+    if resource:
+        span._span._resource = Resource(resource)
+    return span
+
+
+def trace_fields(trace_info: Any) -> dict[str, Any]:
+    """Return what is known of a trace, with nothing cut as its protocol message would cut it."""
+    fields: dict[str, Any] = trace_info.to_dict()
+    fields["tags"] = dict(trace_info.tags)
+    fields["trace_metadata"] = dict(trace_info.trace_metadata)
+    return fields
+
+
+def name_assessments(trace_info: Any) -> None:
+    """Give a trace's assessments the ids that the store would give them, another each time."""
+    from mlflow.tracing.utils import generate_assessment_id
+
+    for assessment in trace_info.assessments:
+        if assessment.assessment_id is None:
+            assessment.assessment_id = generate_assessment_id()
+
+
+def trace_json(document: dict[str, Any]) -> str:
+    """Write spans or what is known of a trace as MLflow's stores do."""
+    from mlflow.tracing.utils import TraceJSONEncoder
+
+    return json.dumps(document, cls=TraceJSONEncoder)
+
+
+def forget_server_versions() -> None:
+    """Ask a server again which version it is, which a RestStore keeps even where none answered."""
+    from mlflow.store.tracking.rest_store import RestStore
+
+    RestStore._get_server_version.cache_clear()

@@ -25,7 +25,6 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artif
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
-from mlflow_weir import settings
 from mlflow_weir.errors import JournalError, WeirError
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
@@ -33,6 +32,7 @@ from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import is_within, join_uri
 from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
 from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.plugin.upload_environment import upload_environment
 from mlflow_weir.store.delivery import records
 
 _log = logging.getLogger("mlflow_weir")
@@ -42,17 +42,6 @@ DIRECT_BYTES = 256 << 20
 
 _DRAIN_S = 10.0
 _DELETE_WAIT_S = 60.0
-
-# What the stores' client libraries read: where and who, never what is the process's own business.
-_NAMES = frozenset(
-    "HOME XDG_CONFIG_HOME HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy "
-    "no_proxy all_proxy REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR JAVA_HOME "
-    "CLASSPATH KRB5CCNAME KRB5_CONFIG".split()
-)
-_PREFIXES = (
-    *("MLFLOW_", "AWS_", "BOTO_", "GOOGLE_", "GCLOUD_", "CLOUDSDK_", "STORAGE_EMULATOR_"),
-    *("AZURE_", "HADOOP_", "ARROW_LIBHDFS"),
-)
 
 _classes: dict[type, type] = {}
 _contacts: weakref.WeakKeyDictionary[Recorder, Contact] = weakref.WeakKeyDictionary()
@@ -188,12 +177,8 @@ class _Spooled:
         """
         recorder = self._weir_recorder
         folder, position = recorder.room_for(size)
-        environment = settings.pick_environment(_NAMES, _PREFIXES)
-        workspace = mlflow_private.active_workspace()
-        if workspace is not None:
-            environment["MLFLOW_WORKSPACE"] = workspace
         path = artifact_path or ""
-        upload = files.Upload(self._weir_uri, path, name, size, environment)
+        upload = files.Upload(self._weir_uri, path, name, size, upload_environment())
         files.add(folder, position, upload, sources)
         recorder.append(
             records.encode_operation(

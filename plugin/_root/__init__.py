@@ -22,5 +22,7 @@ def finish(timeout_s: float | None = None) -> bool:
     """
     import sys
 
+    if traces := sys.modules.get("mlflow_weir.plugin.journaled_traces"):
+        traces.hand_over()
     exits = sys.modules.get("mlflow_weir.plugin.exits")
     return True if exits is None else bool(exits.deliver_all(timeout_s))

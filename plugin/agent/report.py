@@ -49,7 +49,8 @@ class JournalReport:
         waiting_bytes: Not delivered yet; ``waiting_records`` of them, at least that many where
             ``is_more``.
         waiting_since_ms: Since when something waits, wall time; 0 if nothing does.
-        file_bytes: Artifacts that wait, of ``n_files`` calls.
+        file_bytes: Artifacts and traces that wait, of ``n_files`` calls; ``n_traces`` of them are
+            parts of traces.
         file_error: Why they are not uploaded; "" where nothing is wrong.
         open_runs: Runs its process answers for, and how.
     """
@@ -69,6 +70,7 @@ class JournalReport:
     waiting_since_ms: int
     file_bytes: int
     n_files: int
+    n_traces: int
     file_error: str
     file_error_at_ms: int
     n_records: int
@@ -153,6 +155,7 @@ def report_journal(folder: JournalFolder) -> JournalReport:
         waiting_since_ms=(delivered.at_ms or header.created_ms) if waiting else 0,
         file_bytes=sum(one.size_bytes() for one in waiting_files),
         n_files=len(waiting_files),
+        n_traces=sum(one.is_trace for one in waiting_files),
         file_error=problem.error if waiting_files else "",
         file_error_at_ms=problem.at_ms,
         n_records=delivered.n_records,

@@ -1,10 +1,11 @@
 """Uploads of files that wait beside journals, in a short-lived process of its own.
 
-Artifact stores are reached through MLflow's own repositories, which take a second and 170 MB to
-import. So a child does it: it is told which files, with the variables that the logging process
-had, and ends when it has had nothing to do for a while. No secret is in its command line or
-environment; the variables come through its pipe. It may be killed at any moment: files are removed
-once the store lists them with their size, and an upload is repeated without harm.
+Artifact stores are reached through MLflow's own repositories, and traces go to its own tracking
+store (``trace_uploads.py``), which take a second and 170 MB to import. So a child does it: it is
+told which files, with the variables that the logging process had, and ends when it has had nothing
+to do for a while. No secret is in its command line or environment; the variables come through its
+pipe. It may be killed at any moment: files are removed once the store lists them with their size,
+or has taken the trace, and an upload is repeated without harm.
 
     to the child      {"uri", "environment"}, then {"paths": […], "aliases": {…}} a batch
     from the child    {"done": [names], "failed": {name: reason}, "is_away", "reason"} a batch
@@ -16,6 +17,7 @@ for no upload: this is a thread beside the one that delivers.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import logging
@@ -33,6 +35,7 @@ from typing import IO, Any
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent.targets import Address
+from mlflow_weir.plugin.agent.trace_uploads import NoSpans, TraceSender
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import Upload, Waiting, is_within, join_uri
 from mlflow_weir.plugin.journal.spool import JournalFolder
@@ -193,7 +196,9 @@ class Uploads:
         self, queue: _Queue, batch: list[Waiting], environment: Mapping[str, str]
     ) -> dict[str, Any]:
         credentials = queue.folder.credentials()
-        known = {} if credentials is None else credentials.environment
+        known: dict[str, str] = {}
+        if credentials is not None:
+            known = {**_who(credentials.headers), **credentials.environment}
         key = (self._address.uri, {**known, **environment})
         aliases = queue.folder.delivered().aliases
         job = {"paths": [str(one.path) for one in batch], "aliases": aliases}
@@ -243,7 +248,7 @@ class Uploads:
         reason = self._address.redacted(reason)
         if files.read_problem(queue.folder.files).error != reason:
             name = queue.folder.path.name
-            _log.warning("journal %s: artifacts are not uploaded: %s", name, reason)
+            _log.warning("journal %s: uploads do not go on: %s", name, reason)
         files.note_problem(queue.folder.files, reason)
         at_s = time.monotonic() + queue.pause_s
         queue.pause_s = min(2 * queue.pause_s, _LONGEST_PAUSE_S)
@@ -273,6 +278,20 @@ def _meets(upload: Upload, others: Iterable[str]) -> bool:
     """Say whether an upload could write what one to another of these URIs writes."""
     uri = upload.destination
     return any(is_within(uri, other) or is_within(other, uri) for other in others)
+
+
+def _who(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return as MLflow's variables who a journal's requests are from.
+
+    It may have been in the URI, of which the journal keeps no user and password.
+    """
+    kind, _, words = headers.get("Authorization", "").partition(" ")
+    if kind == "Bearer":
+        return {"MLFLOW_TRACKING_TOKEN": words}
+    if kind != "Basic":
+        return {}
+    user, _, password = base64.b64decode(words).decode().partition(":")
+    return {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 class _Ended(JournalError):
@@ -370,16 +389,21 @@ class _Uploader:
         self._uri, self._client = uri, MlflowClient(uri)
         self._roots: dict[str, str] = {}
         self._repositories: dict[str, Any] = {}
+        self._traces = TraceSender(uri)
 
     def upload(self, paths: list[str], aliases: dict[str, str]) -> dict[str, Any]:
         """Upload a batch, then look whether all of it is there."""
         failed: dict[str, str] = {}
         blocked: list[str] = []
         sent: dict[str, dict[tuple[str, str], int]] = {}
+        traces: dict[str, tuple[Waiting, Upload]] = {}
         is_away = False
         for path in paths:
             one = Waiting.at(path)
             upload = one.read()
+            if one.is_trace:
+                traces[one.path.name] = one, upload
+                continue
             if _meets(upload, blocked):
                 continue
             try:
@@ -399,6 +423,10 @@ class _Uploader:
         for name, path in missing.items():
             failed[name] = f"the artifact store does not have {path} as it was sent"
         done = [name for name in sent if name not in failed]
+        arrived, errors = self._traces.send(traces, aliases, _is_away)
+        done += arrived
+        failed.update((name, _reason(exc)) for name, exc in errors.items())
+        is_away |= any(map(_is_away, errors.values()))
         reason = next(reversed(failed.values()), "")
         return {"done": done, "failed": failed, "is_away": is_away, "reason": reason}
 
@@ -430,6 +458,8 @@ class _Uploader:
             owner = aliases.get(owner, owner)
             if owner.startswith("m-"):
                 root = self._client.get_logged_model(owner).artifact_location
+            elif owner.isdigit() and len(owner) < _RUN_ID_LENGTH:  # of a trace's attachments
+                root = self._client.get_experiment(owner).artifact_location
             else:
                 root = self._client.get_run(owner).info.artifact_uri
             self._roots[uri] = join_uri(root, rest)
@@ -462,12 +492,15 @@ class _Uploader:
 
 
 _PENDING = "weir-pending:"
+_RUN_ID_LENGTH = 32
 
 
 def _is_away(error: BaseException) -> bool:
     """Say whether an upload failed for what has nothing to do with the files."""
     from mlflow_weir.plugin.mlflow_private import is_worlds_fault
 
+    if isinstance(error, NoSpans):
+        return True
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):
         return status >= 500 or status in {408, 429}

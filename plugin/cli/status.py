@@ -73,6 +73,7 @@ def _journal_lines(one: JournalReport) -> list[str]:
         waiting = f"  waiting: {more}{one.waiting_records:,} records, {_size(one.waiting_bytes)}"
         if one.n_files:
             waiting += f", and {one.n_files:,} uploads of {_size(one.file_bytes)}"
+            waiting += f" ({one.n_traces:,} of traces)" if one.n_traces else ""
         if one.waiting_since_ms:
             waiting += f", for at most {_ago(one.waiting_since_ms)}"
         lines.append(waiting)
@@ -83,7 +84,8 @@ def _journal_lines(one: JournalReport) -> list[str]:
         lines.append(f"  error{since}: {one.error}")
     if one.file_error:
         since = _ago(one.file_error_at_ms)
-        lines.append(f"  artifacts are not uploaded ({since} ago): {one.file_error}")
+        what = "artifacts and traces" if one.n_traces else "artifacts"
+        lines.append(f"  {what} are not uploaded ({since} ago): {one.file_error}")
     if one.n_dropped:
         lines.append(f"  dropped: {one.n_dropped:,} points, for want of disk and memory")
     if one.n_rejected:

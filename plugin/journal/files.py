@@ -3,6 +3,7 @@
     JOURNAL/files/POSITION-NUMBER/   one call: the journal's end at its time, and a count
         entry.json                   where to, and the variables that the upload needs; 0600
         data/                        a file, or what is in a folder
+    JOURNAL/files/POSITION-NUMBER-trace/    the same of a trace, for the tracking store
     JOURNAL/files/problem.json       why uploads do not go on
 
 A folder has its name once it is whole, and loses it before anything in it is removed. The names
@@ -28,7 +29,8 @@ from typing import NamedTuple
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.journal.spool import read_object, write_private
 
-_NAME = re.compile(r"(\d{20})-(\d{8})")
+_TRACE = "-trace"
+_NAME = re.compile(rf"(\d{{20}})-(\d{{8}})(?:{_TRACE})?")
 _NEW, _GONE, _PROBLEM = ".new-", ".gone-", "problem.json"
 _FICLONE = 0x40049409  # linux/fs.h
 _MAX_REASON = 500
@@ -71,6 +73,11 @@ class Waiting(NamedTuple):
         """Return the one at a path."""
         path = Path(path)
         return cls(path, int(path.name.partition("-")[0]))
+
+    @property
+    def is_trace(self) -> bool:
+        """Say whether it is part of a trace."""
+        return self.path.name.endswith(_TRACE)
 
     @property
     def data(self) -> Path:
@@ -136,23 +143,54 @@ def add(files: Path, position: int, upload: Upload, sources: Iterable[tuple[str,
         JournalError: The spool has no room for them, or cannot be written.
         OSError: One of the files cannot be opened.
     """
-    name = f"{position:020}-{next(_numbers):08}"
+    with _entry(files, position, upload) as (data, waiting):
+        for source, below in sources:
+            with open(source, "rb") as original, _spool_errors(files):
+                copy = data / below
+                copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _copy(original.fileno(), copy)
+    return waiting
+
+
+def add_trace(files: Path, position: int, upload: Upload, text: bytes) -> Waiting:
+    """Keep a part of a trace; when this returns, it outlives a killed process.
+
+    Args:
+        files: The journal's folder of files.
+        position: The journal's end.
+        upload: Where it belongs.
+        text: Goes into the file ``upload.name``.
+
+    Raises:
+        JournalError: The spool has no room for it, or cannot be written.
+    """
+    with _entry(files, position, upload, _TRACE) as (data, waiting), _spool_errors(files):
+        with open(data / upload.name, "xb", opener=_open_private) as file:
+            file.write(text)
+    return waiting
+
+
+@contextlib.contextmanager
+def _entry(
+    files: Path, position: int, upload: Upload, suffix: str = ""
+) -> Iterator[tuple[Path, Waiting]]:
+    """Make a folder, which gets its name when all is in it."""
+    name = f"{position:020}-{next(_numbers):08}{suffix}"
     new, path = files / f"{_NEW}{name}", files / name
     try:
         with _spool_errors(files):
             (new / "data").mkdir(parents=True, mode=0o700)
-        for source, below in sources:
-            with open(source, "rb") as original, _spool_errors(files):
-                copy = new / "data" / below
-                copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _copy(original.fileno(), copy)
+        yield new / "data", Waiting(path, position)
         with _spool_errors(files):
             write_private(new / "entry.json", asdict(upload))
             os.rename(new, path)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    return Waiting(path, position)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def list_waiting(files: Path) -> list[Waiting]:

@@ -7,6 +7,7 @@ only module to change.
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import types
 from pathlib import Path
@@ -282,3 +283,73 @@ def test_the_registry_uri_still_follows_the_tracking_uri(
     remembered = model_registry._get_default_registry_uri_for_tracking_uri
     assert remembered.cache_info().currsize  # one wrapper however often it is spared
     assert not hasattr(remembered.__wrapped__, "cache_info")
+
+
+def a_span(trace_id: str) -> Any:
+    from mlflow.entities.span import Span
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
+
+    return Span(
+        ReadableSpan(
+            "work",
+            SpanContext(1, 2, is_remote=False),
+            attributes={"mlflow.traceRequestId": f'"{trace_id}"', "n": "3"},
+            start_time=5,
+            end_time=6,
+            resource=Resource({"service.name": "shop"}),
+        )
+    )
+
+
+def test_a_span_comes_back_as_it_was_with_what_opentelemetry_says_of_its_program() -> None:
+    span = a_span("tr-1")
+    fields, resource = span.to_dict(), mlflow_private.resource_of(span)
+    assert resource == {"service.name": "shop"}
+    text = mlflow_private.trace_json({"spans": [fields]})
+    found = mlflow_private.span_of(json.loads(text)["spans"][0], resource)
+    assert found.trace_id == "tr-1"
+    assert found.to_dict() == fields
+    assert mlflow_private.resource_of(found) == resource
+
+
+def test_nothing_of_a_trace_is_cut_and_its_assessments_keep_their_ids() -> None:
+    from mlflow.entities import Feedback, TraceInfo, TraceLocation, TraceState
+
+    info = TraceInfo(
+        trace_id="tr-1",
+        trace_location=TraceLocation.from_experiment_id("7"),
+        request_time=1_700_000_000_123,
+        execution_duration=0,
+        state=TraceState.OK,
+        trace_metadata={"mlflow.traceInputs": "x" * 20_000},
+        tags={"long": "y" * 20_000},
+        assessments=[Feedback(name="good", value=True)],
+    )
+    mlflow_private.name_assessments(info)
+    found = TraceInfo.from_dict(
+        json.loads(mlflow_private.trace_json(mlflow_private.trace_fields(info)))
+    )
+    assert (found.tags, found.trace_metadata) == (info.tags, info.trace_metadata)
+    assert (found.request_time, found.execution_duration, found.state) == (
+        info.request_time,
+        info.execution_duration,
+        info.state,
+    )
+    assert found.experiment_id == "7"
+    named = info.assessments[0].assessment_id
+    assert named is not None
+    assert [one.assessment_id for one in found.assessments] == [named]
+    mlflow_private.name_assessments(info)
+    assert info.assessments[0].assessment_id == named
+
+
+def test_the_version_of_a_server_that_did_not_answer_is_asked_for_again() -> None:
+    from mlflow.store.tracking.rest_store import RestStore
+    from mlflow.utils.rest_utils import MlflowHostCreds
+
+    assert RestStore._get_server_version(MlflowHostCreds("http://127.0.0.1:9")) is None
+    assert RestStore._get_server_version.cache_info().currsize > 0
+    mlflow_private.forget_server_versions()
+    assert RestStore._get_server_version.cache_info().currsize == 0

@@ -14,7 +14,6 @@ from mlflow.store.artifact import artifact_repository_registry as registry
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
-from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin import mlflow_private, spooled_repository
 from mlflow_weir.plugin.agent import uploads
@@ -24,6 +23,7 @@ from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import Upload, is_within, join_uri
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool, Target
 from mlflow_weir.plugin.journal.writer import Journal
+from mlflow_weir.plugin.upload_environment import upload_environment
 
 ROOT = "s3://bucket/1/run/artifacts"
 
@@ -42,6 +42,32 @@ def keep(journal: JournalFolder, tmp_path: Path, what: Upload, *, position: int 
     source = tmp_path / "source"
     source.write_bytes(b"x" * what.size)
     return files.add(journal.files, position, what, [(str(source), what.name or "x")]).path.name
+
+
+def test_a_part_of_a_trace_waits_in_its_turn(journal: JournalFolder, tmp_path: Path) -> None:
+    artifact = keep(journal, tmp_path, upload("a"))
+    what = Upload("weir-trace:tr-1", "", "trace.json", 2, {"MLFLOW_TRACKING_TOKEN": "t"})
+    trace = files.add_trace(journal.files, 0, what, b"{}")
+    last = keep(journal, tmp_path, upload("b"))
+    waiting = files.list_waiting(journal.files)
+    assert [one.path.name for one in waiting] == [artifact, trace.path.name, last]
+    assert [one.is_trace for one in waiting] == [False, True, False]
+    assert files.Waiting.at(trace.path) == trace
+    assert trace.read() == what
+    assert trace.files() == {"trace.json": 2}
+    for path in (trace.data / "trace.json", trace.path / "entry.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    trace.remove()
+    assert len(files.list_waiting(journal.files)) == 2
+
+
+def test_who_a_journal_is_from_reaches_the_child_as_mlflow_says_it() -> None:
+    assert uploads._who({}) == {}
+    assert uploads._who({"Authorization": "Bearer abc"}) == {"MLFLOW_TRACKING_TOKEN": "abc"}
+    assert uploads._who({"Authorization": "Basic bWU6czplY3JldA=="}) == {
+        "MLFLOW_TRACKING_USERNAME": "me",
+        "MLFLOW_TRACKING_PASSWORD": "s:ecret",
+    }
 
 
 def test_a_copy_does_not_change_with_the_file(journal: JournalFolder, tmp_path: Path) -> None:
@@ -234,7 +260,7 @@ def test_variables_that_no_artifact_store_reads_stay_where_they_are(
     monkeypatch.setenv("AWS_PROFILE", "p")
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     monkeypatch.setenv("DATABASE_PASSWORD", "secret")
-    found = settings.pick_environment(spooled_repository._NAMES, spooled_repository._PREFIXES)
+    found = upload_environment()
     assert found["AWS_PROFILE"] == "p"
     assert "secret" not in found.values()
 
