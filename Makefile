@@ -5,6 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/peers
+AUTOLOGGING := $(VENV)/autologging
 PKG := mlflow_weir
 
 SERVE ?= 1
@@ -16,7 +17,7 @@ JOBS ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-long check typing-tree types lint docs bench bench-long host-suite clean
+.PHONY: help env demo test test-long check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -80,6 +81,18 @@ host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a ch
 	@test -n "$(MLFLOW_SOURCE)" || { echo "say MLFLOW_SOURCE=DIR, a checkout of MLflow at the installed version's tag" >&2; exit 2; }
 	$(PY) -m pip install --quiet --group host-suite
 	$(PY) tests/host_suite/run.py --source $(MLFLOW_SOURCE)
+
+# In an environment of its own for the libraries that it trains with, PyTorch among them.
+$(AUTOLOGGING)/.installed: pyproject.toml setup.cfg
+	test -x $(AUTOLOGGING)/bin/python || $(PYTHON) -m venv $(AUTOLOGGING)
+	$(AUTOLOGGING)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(AUTOLOGGING)/bin/python -m pip install --quiet --editable . --group test \
+		--group host-suite --group autologging
+	touch $@
+
+host-suite-journal: $(AUTOLOGGING)/.installed ## run MLflow's own tests of clients and autologging through the journal
+	@test -n "$(MLFLOW_SOURCE)" || { echo "say MLFLOW_SOURCE=DIR, a checkout of MLflow at the installed version's tag" >&2; exit 2; }
+	$(AUTOLOGGING)/bin/python tests/host_suite/run_journal.py --source $(MLFLOW_SOURCE)
 
 clean: ## remove what the targets made, the environment too
 	rm -rf $(VENV) .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO_HOME)

@@ -70,10 +70,19 @@ def copy_tests(source: Path, target: Path) -> None:
         conftest.write("\nfrom suite_plugin import db_uri  # noqa\n")
 
 
-def run(tests: Sequence[str], copy: Path, store: str, database: str, processes: int) -> Outcomes:
+def run(
+    tests: Sequence[str],
+    copy: Path,
+    store: str,
+    database: str,
+    processes: int,
+    *,
+    dist: str = "load",
+) -> Outcomes:
     """Run tests once and return what came of each, by its id."""
     outcomes = copy / "outcomes.json"
     outcomes.unlink(missing_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     listed = copy / "tests.txt"
     listed.write_text("\n".join(tests))
     environment = {
@@ -81,15 +90,18 @@ def run(tests: Sequence[str], copy: Path, store: str, database: str, processes: 
         "PYTHONPATH": os.pathsep.join(
             [str(HERE), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
         ),
+        # For tests that call `mlflow`.
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
         "WEIR_SUITE_STORE": store,
         "WEIR_SUITE_DATABASE": database,
         "WEIR_SUITE_OUTCOMES": str(outcomes),
+        "WEIR_SPOOL_PARENT": str(copy),
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     command = [sys.executable, "-m", "pytest", f"@{listed}", "-p", "databases"]
     command += ["-p", "suite_plugin", "-p", "no:cacheprovider", "--override-ini", "addopts="]
     command += ["-q", "--no-header", "--tb=short", "--color=no", "--timeout=120"]
-    command += ["-n", str(processes), "--dist", "loadfile" if processes == 1 else "load"]
+    command += ["-n", str(processes), "--dist", "loadfile" if processes == 1 else dist]
     with (KEPT / f"{database}-{store}.log").open("w") as log:
         subprocess.run(command, cwd=copy, env=environment, stdout=log, stderr=log, check=False)
     if not outcomes.exists():

@@ -4,7 +4,9 @@
 
 * ``WEIR_SUITE_STORE``: ``stock``, or ``weir``: MLflow's two SQL store classes are replaced by ours
   where tests import them from, before any test module is imported, and the server of the REST
-  tests gets a URI with ``weir`` in it, so that it takes the way of every user;
+  tests gets a URI with ``weir`` in it, so that it takes the way of every user; or ``journal``: no
+  class is replaced, but tracking URIs lead to the stores of a training process
+  (``journal_mode.py``);
 * ``WEIR_SUITE_DATABASE``: ``sqlite``, ``postgresql`` or ``mariadb``: each test gets a database of
   its own there, with MLflow's tables in it, through the suite's fixture ``db_uri`` and, but for
   SQLite, through ``MLFLOW_TRACKING_URI``, as the suite's store fixtures take it;
@@ -34,7 +36,13 @@ _SERVERS = {
     "postgresql": "postgres_server",
     "mariadb": "mariadb_server",
 }
+TOLD = "weir"
+"""Name of the property of a report that says what the store refused, or was not delivered."""
+
 _outcomes: dict[str, list[str]] = {}
+
+if STORE == "journal":  # imports what a process has that journals, and no other
+    import journal_mode
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "asyncio: a test function that is a coroutine")
     if STORE == "weir":
         _swap_stores()
+    elif STORE == "journal":
+        journal_mode.begin()
 
 
 def _swap_stores() -> None:
@@ -64,11 +74,43 @@ def db_uri(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     url = server.new_mlflow_database()
     if DATABASE != "sqlite":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-    if STORE == "weir" and request.node.path.name == "test_rest_tracking.py":
+    is_server = request.node.path.name == "test_rest_tracking.py"
+    if STORE == "journal" or (STORE == "weir" and is_server):
         dialect, rest = url.split(":", 1)
         url = f"{dialect.split('+')[0]}+weir:{rest}"
     yield url
     server.drop_all()
+
+
+@pytest.fixture(autouse=True)
+def no_inference(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the tests of autologging what takes nine tenths of their time, on both stores.
+
+    For each model that it logs MLflow starts a process, imports the library there and runs the
+    model, to see which packages it needs.
+    """
+    if "autolog" in request.node.path.name:
+        import mlflow.models
+
+        monkeypatch.setattr(mlflow.models, "infer_pip_requirements", _default_requirements)
+
+
+def _default_requirements(
+    model_uri: str, flavor: str, fallback: list[str] | None = None, **_: Any
+) -> list[str]:
+    return fallback or []
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Let the agent have all before the test's database goes, and tell what it could not do."""
+    if STORE != "journal":
+        return (yield)
+    item.user_properties += [(TOLD, what) for what in journal_mode.deliver()]
+    result = yield
+    # A run that the fixtures ended.
+    item.user_properties += [(TOLD, what) for what in journal_mode.deliver()]
+    return result
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -82,6 +124,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _outcomes[report.nodeid] = ["skipped", getattr(report, "wasxfail", "") or reason]
     elif report.when == "call" and known is None:
         _outcomes[report.nodeid] = ["passed", ""]
+    told = [str(what) for name, what in report.user_properties if name == TOLD]
+    if report.when == "teardown" and told and _outcomes.get(report.nodeid, ("",))[0] == "passed":
+        _outcomes[report.nodeid] = ["passed", "; ".join(told)[:2000]]
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
@@ -90,5 +135,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: Any) -> None:
+    if STORE == "journal":
+        journal_mode.end()
     if not hasattr(session.config, "workerinput"):  # a worker of pytest-xdist reports to this one
         Path(os.environ["WEIR_SUITE_OUTCOMES"]).write_text(json.dumps(_outcomes, indent=0))

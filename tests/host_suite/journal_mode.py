@@ -1,0 +1,74 @@
+"""The way into the journal for MLflow's own tests, and out of it before a test's database goes.
+
+``begin`` makes every SQLite tracking URI of the process one of Weir's, whether it stands in the
+suite's fixture ``db_uri`` or in a test: it takes the way of a user's ``sqlite+weir:`` through the
+entry points, and ends in the store of a training process. An agent runs beside each process of the
+suite, with a spool of its own. MLflow's app, which some tests serve from their own process, gets
+the extension, as it does in ``mlflow server`` on a Weir store.
+
+A training process lives for one training, one of the suite for thousands of tests. So each test
+ends as a process does: all is delivered, and the journals are given up.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from mlflow_weir import settings
+from mlflow_weir.plugin import uri
+from mlflow_weir.plugin.agent import client
+from mlflow_weir.plugin.journal.spool import JournalFolder
+from mlflow_weir.plugin.recorder import recorders
+from mlflow_weir.plugin.uri import scheme_of
+
+_DELIVERY_S = 20.0
+_asks_for_weir = uri.is_weir
+
+
+def begin() -> None:
+    """Lead this process's tracking URIs through the journal."""
+    spool = tempfile.mkdtemp(prefix="spool-", dir=os.environ["WEIR_SPOOL_PARENT"])
+    # The default, not the variable: tests empty the environment.
+    object.__setattr__(settings.SPOOL, "default", spool)
+    uri.is_weir = _is_weir
+    _serve_extension()
+
+
+def _is_weir(uri: str) -> bool:
+    return _asks_for_weir(uri) or scheme_of(uri) == "sqlite"
+
+
+def _serve_extension() -> None:
+    from mlflow.utils.import_hooks import register_post_import_hook
+
+    from mlflow_weir.ui_extensions import app
+
+    register_post_import_hook(lambda server: app.install(server.app), "mlflow.server")
+
+
+def deliver() -> list[str]:
+    """Deliver everything and give up the journals.
+
+    Returns:
+        What a user would be told of: refused and undelivered records.
+    """
+    told: list[str] = []
+    for recorder in list(recorders):
+        journal = recorder.journal
+        if journal is None:
+            continue
+        if not recorder.deliver(_DELIVERY_S):
+            told.append(f"not delivered to {recorder.target.uri}")
+        elif recorder.n_refused():
+            refused = JournalFolder(journal.folder).delivered().rejected
+            told += [f"refused {one['what']}: {one['reason']}" for one in refused]
+        journal.close()
+        recorder._journal = None
+    return told
+
+
+def end() -> None:
+    """End the agent."""
+    client.nudge(Path(settings.SPOOL.default), client.STOP)
