@@ -50,6 +50,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "journal",
         "Look for damage in journals, and salvage damaged ones.",
     ),
+    "restore": LazyCommand(
+        "mlflow_weir.plugin.cli.restore",
+        "restore",
+        "Bring back the code that a run was trained with, in a new folder.",
+    ),
     "status": LazyCommand(
         "mlflow_weir.plugin.cli.status",
         "status",

@@ -1,0 +1,179 @@
+"""``weir restore``: the code that a run was trained with, in a worktree of its own.
+
+The commit is checked out beside the repository and the captured patch applied to it; the files
+being worked on are not touched. No hook runs, and git refuses a patch that leaves the tree or
+reaches into ``.git``, whoever wrote it into the store.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from mlflow_weir import settings
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.plugin.cli.terminal import plain
+from mlflow_weir.redaction import MARK
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_FOLDER = "weir/git"
+_NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
+
+
+class Captured(NamedTuple):
+    """What a run's capture says about its code.
+
+    Attributes:
+        commit: To check out; the one it was trained with, or the newest one that was pushed.
+        patch: To apply to it; b"" where there was no change.
+        is_upstream: The run's own commit is not here, so that this starts from the pushed one.
+        left_out: Files that were not captured, and why.
+        run_name: Of the run.
+    """
+
+    commit: str
+    patch: bytes
+    is_upstream: bool
+    left_out: dict[str, str]
+    run_name: str
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--uri", default="weir:", envvar="MLFLOW_TRACKING_URI", help="Store that has the run."
+)
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder to make; a new one.")
+@click.option("--branch", help="Begin a branch of this name there.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def restore(
+    run_id: str, uri: str, target: Path | None, branch: str | None, yes: bool, as_json: bool
+) -> None:
+    """Bring back the code that RUN was trained with, in a folder beside this repository.
+
+    To be called inside a clone of the run's repository. RUN is the run's id.
+    """
+    root = Path(_git(Path.cwd(), "rev-parse", "--show-toplevel"))
+    found = _captured(run_id, uri, root)
+    target = (target or root.parent / f"{root.name}-{run_id[:8]}").absolute()
+    if target.exists():
+        raise ConfigError(f"{target} is there already", hint="name another folder: --to DIR")
+    if not as_json:
+        _describe(found, target)
+    if not yes:
+        click.confirm("Do it?", abort=True, err=as_json)
+    where = ("-b", branch) if branch else ("--detach",)
+    _git(root, "worktree", "add", "--quiet", *where, str(target), found.commit)
+    refused = _apply(target, found.patch)
+    if as_json:
+        answer = {
+            "folder": str(target),
+            "commit": found.commit,
+            "is_upstream": found.is_upstream,
+            "left_out": found.left_out,
+            "refused": refused,
+        }
+        click.echo(json.dumps(answer, indent=2))
+        return
+    click.echo(f"The code is in {target}")
+    for name in refused:
+        click.echo(f"  only in part: {plain(name)}; what is missing is in {plain(name)}.rej")
+
+
+def _captured(run_id: str, uri: str, root: Path) -> Captured:
+    settings.adopt_environment(
+        {"WEIR_CLIENT": "off", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    )
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(uri)
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as exc:
+        raise ConfigError(f"run {run_id!r}: {exc.message}") from exc
+    commit = run.data.tags.get("weir.git.commit", "")
+    if not _COMMIT.fullmatch(commit):
+        raise ConfigError(
+            f"no commit was captured for run {run_id}",
+            hint="runs have one that were begun in a git repository, with WEIR_CAPTURE on",
+        )
+    with tempfile.TemporaryDirectory(prefix="weir-restore-") as folder:
+        try:
+            files = Path(client.download_artifacts(run_id, _FOLDER, folder))
+        except (MlflowException, OSError) as exc:
+            raise ConfigError(
+                f"the files captured for run {run_id} cannot be read: {exc}"
+            ) from exc
+        state: dict[str, Any] = json.loads((files / "state.json").read_bytes())
+        name, is_upstream = "diff.patch", False
+        if not _has(root, commit):
+            pushed = str(state.get("upstream_commit") or "")
+            if not _COMMIT.fullmatch(pushed) or not _has(root, pushed):
+                raise ConfigError(
+                    f"commit {commit} is not in {root}",
+                    hint="`git fetch` it, or call this in a clone of the run's repository",
+                )
+            commit, name, is_upstream = pushed, "upstream.patch", True
+        path = files / name
+        patch = path.read_bytes() if path.is_file() else b""
+    left_out = {str(file): str(why) for file, why in (state.get("left_out") or {}).items()}
+    if "*" in left_out:
+        patch = b""  # what there is says which files changed, not how
+    return Captured(commit, patch, is_upstream, left_out, str(run.info.run_name or ""))
+
+
+def _describe(found: Captured, target: Path) -> None:
+    click.echo(f"Run {plain(found.run_name)}: commit {found.commit}")
+    if found.is_upstream:
+        click.echo("  its own commit is not here: this is the newest that was pushed")
+    n_files = len(re.findall(rb"^diff --git ", found.patch, re.MULTILINE))
+    click.echo(f"  with changes to {n_files:,} files" if n_files else "  without changes")
+    for name, why in found.left_out.items():
+        click.echo(f"  not captured: {plain(name)}: {plain(why)}")
+    if MARK in found.patch:
+        click.echo("  secrets were taken out: lines with [redacted] differ, or are not applied")
+    click.echo(f"  into the new folder {target}")
+
+
+def _apply(folder: Path, patch: bytes) -> list[str]:
+    """Apply a patch; return the files of which a part was refused."""
+    if not patch.strip():
+        return []
+    words = ("apply", "--binary", "--whitespace=nowarn")
+    if _run(folder, *words, "-", stdin=patch).returncode == 0:
+        return []
+    _run(folder, *words, "--reject", "-", stdin=patch)
+    rejects = _git(folder, "ls-files", "--others", "-z", "--", "*.rej").split("\0")
+    refused = sorted(name.removesuffix(".rej") for name in rejects if name)
+    if not refused:
+        raise ConfigError(f"the captured patch does not apply in {folder}")
+    return refused
+
+
+def _has(root: Path, commit: str) -> bool:
+    return _run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = _run(folder, *words)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise ConfigError(f"git {words[0]}: {plain(said) or f'ended with code {done.returncode}'}")
+    return done.stdout.decode("utf-8", "surrogateescape").strip()
+
+
+def _run(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", *_NO_HOOKS, *words], cwd=folder, input=stdin, capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise ConfigError("git is not installed") from None
