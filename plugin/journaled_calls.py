@@ -262,6 +262,19 @@ class JournaledCalls(JournaledTraces, JournaledModels):
     ) -> Run:
         """Begin a run, with an id of our own choosing."""
         how = "fluent" if exits.is_fluent_start() else "client"
+        run_id = uuid.uuid4().hex
+        return self._begin_run(run_id, how, experiment_id, user_id, start_time, tags, run_name)
+
+    def _begin_run(
+        self,
+        run_id: str,
+        how: str,
+        experiment_id: str,
+        user_id: str,
+        start_time: int,
+        tags: list[RunTag] | None,
+        run_name: str | None,
+    ) -> Run:
         self.recorder.prepare()  # it starts while the store is asked about the experiment
         experiment = self._experiment(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -272,7 +285,6 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             )
         run_name, tags = mlflow_private.named_run(run_name, tags)
         tags = [RunTag(key, value) for key, value in texts(tags)]
-        run_id = uuid.uuid4().hex
         if experiment.artifact_location.startswith(PENDING_ARTIFACTS):
             artifact_uri = f"{PENDING_ARTIFACTS}{run_id}"
         else:
@@ -306,14 +318,18 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             is_verified=True,
             is_ours=True,
         )
+        self._follow(view, how)
+        run = view.to_run()
+        return Run(run.info, run.data, RunInputs(dataset_inputs=[]))  # as MLflow: no outputs
+
+    def _follow(self, view: RunView, how: str) -> None:
+        """Answer for a run that has just begun."""
         with self._lock:
-            self._views[run_id] = view
-        self.recorder.own_roots.add(artifact_uri)
+            self._views[view.run_id] = view
+        self.recorder.own_roots.add(view.info.artifact_uri)
         self.recorder.hurry()  # from here on the agent sees how this process ends
         if how == "fluent":
             self._announce(view)
-        run = view.to_run()
-        return Run(run.info, run.data, RunInputs(dataset_inputs=[]))  # as MLflow: no outputs
 
     def _announce(self, view: RunView) -> None:
         """Say which run this is, and capture what it is run from; returns at once."""
@@ -458,7 +474,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         if there:
             with contextlib.suppress(Away):
                 stored = self._directly(search, there, *arguments[1:])
-        rest = [run for run in stored if run.info.run_id not in self._views]
+        rest = [run for run in stored if not self._has_view(run.info.run_id)]
         found = SearchUtils.sort([*ours, *rest], order_by)
         return PagedList(found[:max_results], stored.token)
 
@@ -476,6 +492,10 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         return list(SearchUtils.filter(seen, filter_string))
 
     # How
+
+    def _has_view(self, run_id: str) -> bool:
+        """Say whether this process follows a run, by the store's id of it."""
+        return run_id in self._views
 
     def _writable(self, run_id: str) -> RunView:
         """Return the view of a run that may be written to.

@@ -160,6 +160,18 @@ class JournaledExperiments:
             return next(known, None)
         return None if found is None else self._remember(found)
 
+    def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
+        """Set a tag of an experiment; with the store away, on delivery."""
+        mlflow_private.validate_experiment("any", None, [tag])
+        try:
+            if not str(experiment_id).startswith(PENDING_EXPERIMENT):
+                self._directly(super().set_experiment_tag, experiment_id, tag)  # type: ignore[misc]
+                return
+        except Away:
+            pass
+        ((key, value),) = texts([tag])
+        self._write("set_experiment_tag", experiment_id=str(experiment_id), key=key, value=value)
+
     def _remember(self, experiment: Experiment) -> Experiment:
         self._experiments[str(experiment.experiment_id)] = experiment
         return experiment

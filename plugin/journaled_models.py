@@ -50,6 +50,21 @@ class JournaledModels(JournaledExperiments):
         model_type: str | None = None,
     ) -> LoggedModel:
         """Create a logged model, with an id of our own choosing."""
+        model_id = f"m-{uuid.uuid4().hex}"
+        return self._begin_model(
+            model_id, experiment_id, name, source_run_id, tags, params, model_type
+        )
+
+    def _begin_model(
+        self,
+        model_id: str,
+        experiment_id: str,
+        name: str | None,
+        source_run_id: str | None,
+        tags: list[LoggedModelTag] | None,
+        params: list[LoggedModelParameter] | None,
+        model_type: str | None,
+    ) -> LoggedModel:
         name = mlflow_private.named_model(name)
         experiment = self._experiment(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -58,7 +73,6 @@ class JournaledModels(JournaledExperiments):
                 f"Current state is {experiment.lifecycle_stage}.",
                 INVALID_PARAMETER_VALUE,
             )
-        model_id = f"m-{str(uuid.uuid4()).replace('-', '')}"
         if experiment.artifact_location.startswith(PENDING_ARTIFACTS):
             location = f"{PENDING_ARTIFACTS}{model_id}"
         else:

@@ -1,36 +1,72 @@
-"""The tracking store of a training process on a server that runs Weir.
+"""The tracking store of a training process on a server.
 
 What a training logs goes to the journal, as for a database (``journaled_calls.py``); everything
 else is MLflow's ``RestStore``, which asks the server, after what this machine has written was
 delivered (bounded in time).
 
-The agent sends what MLflow would have sent to say who it is: the credentials and headers are
-resolved here, when a journal begins, and lie beside it in the private file.
+A stock server chooses the ids of runs and logged models itself. While it answers, they are created
+there directly, so that their ids are the server's from the start. What was begun without it keeps
+an id of this process's choosing, an alias: whatever asks the server has the server's id in its
+place as soon as the delivery has told it.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
-from collections.abc import Callable
+import re
+import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from mlflow.protos.service_pb2 import CreateExperiment, GetExperiment, GetExperimentByName
+from mlflow.entities import (
+    Experiment,
+    LoggedModel,
+    LoggedModelParameter,
+    LoggedModelTag,
+    Run,
+    RunTag,
+)
+from mlflow.protos.service_pb2 import (
+    CreateExperiment,
+    CreateLoggedModel,
+    CreateRun,
+    GetExperiment,
+    GetExperimentByName,
+    LogLoggedModelParamsRequest,
+)
+from mlflow.store.entities import PagedList
 from mlflow.store.tracking.rest_store import RestStore
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.workspace_context import get_request_workspace
 from mlflow.utils.workspace_utils import WORKSPACE_HEADER_NAME
 from requests.utils import get_netrc_auth
 
 from mlflow_weir import settings
+from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin import exits, mlflow_private, servers
-from mlflow_weir.plugin.contact import IS_SETTLED
+from mlflow_weir.plugin.agent.stock_server import MODEL_KEY_TAG, RUN_KEY_TAG
+from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.journaled_calls import SETTLE_WAIT_S, JournaledCalls
+from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, PENDING_EXPERIMENT
+from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.plugin.servers import Kind
 
-# Of a new run's experiment, which no record on its way can change.
-_NOT_SETTLED = (CreateExperiment, GetExperiment, GetExperimentByName)
+# Of what begins, which no record on its way can change.
+_NOT_SETTLED = (
+    CreateExperiment,
+    CreateLoggedModel,
+    CreateRun,
+    GetExperiment,
+    GetExperimentByName,
+    LogLoggedModelParamsRequest,
+)
+
+_ALIAS = re.compile(rf"(?:m-|{PENDING_EXPERIMENT})?[0-9a-f]{{32}}")
 
 # What `requests` reads beside what it is told.
 _PROXIES = frozenset(
@@ -42,18 +78,21 @@ _BUNDLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
 
 
 class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # RestStore's own
-    """``RestStore`` in a training process, on a server that runs Weir."""
+    """``RestStore`` in a training process, with the journal in front."""
 
-    def __init__(self, get_host_creds: Callable[[], Any], uri: str) -> None:
+    def __init__(self, get_host_creds: Callable[[], Any], uri: str, kind: Kind) -> None:
         """Take note of where the server is; nothing is asked.
 
         Args:
             get_host_creds: MLflow's, for each request.
             uri: The server's, as the user wrote it.
+            kind: What it is, as far as is known.
         """
         super().__init__(get_host_creds)  # type: ignore[no-untyped-call]
         mlflow_private.spare_registry_lookups()
-        self._uri = uri
+        self._uri, self._kind = uri, kind
+        self._aliases: dict[str, str] = {}
+        self._chosen: set[str] = set()  # ids of runs that this process chose
         self._recorders: dict[str | None, Recorder] = {}
         self._begin_journaling(self._recorder_of(get_request_workspace()))
 
@@ -76,10 +115,137 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         recorder = Recorder(target, credentials, when_opened=lambda _: exits.arm())
         return self._recorders.setdefault(workspace, recorder)
 
-    def _call_endpoint(self, api: Any, *arguments: Any, **options: Any) -> Any:
+    # What a stock server has to create itself
+
+    def create_run(
+        self,
+        experiment_id: str,
+        user_id: str,
+        start_time: int,
+        tags: list[RunTag] | None,
+        run_name: str | None,
+    ) -> Run:
+        """Begin a run: on a stock server that answers, else with an id of our own choosing."""
+        how = "fluent" if exits.is_fluent_start() else "client"
+        key = uuid.uuid4().hex
+        if self._kind is Kind.STOCK and self._is_there(experiment_id, *_parents(tags)):
+            self.recorder.prepare()  # it starts while the server is asked
+            # By this tag the delivery finds a run that is created after we have given up.
+            keyed = [*(tags or ()), RunTag(RUN_KEY_TAG, key)]
+            create: Callable[..., Run] = super(JournaledCalls, self).create_run
+            try:
+                run = self._directly(
+                    create, self._real(experiment_id), user_id, start_time, keyed, run_name
+                )
+            except Away:
+                pass
+            else:
+                self._write("own_run", run_id=run.info.run_id, how=how)
+                view = RunView.of_run(run)
+                view.is_ours = True
+                self._follow(view, how)
+                return run
+        self._chosen.add(key)
+        return self._begin_run(key, how, experiment_id, user_id, start_time, tags, run_name)
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        tags: list[LoggedModelTag] | None = None,
+        params: list[LoggedModelParameter] | None = None,
+        model_type: str | None = None,
+    ) -> LoggedModel:
+        """Create a logged model: on a stock server that answers, else with an id of our own."""
+        key = f"m-{uuid.uuid4().hex}"
+        run_ids = [source_run_id] if source_run_id else []
+        if self._kind is Kind.STOCK and self._is_there(experiment_id, *run_ids):
+            keyed = [*(tags or ()), LoggedModelTag(MODEL_KEY_TAG, key)]
+            create: Callable[..., LoggedModel] = super(JournaledCalls, self).create_logged_model
+            try:
+                model = self._directly(
+                    create,
+                    self._real(experiment_id),
+                    name,
+                    source_run_id and self._real(source_run_id),
+                    keyed,
+                    params,
+                    model_type,
+                )
+            except Away:
+                pass
+            else:
+                self._models[model.model_id] = model
+                self._known_models.add(model.model_id)
+                self.recorder.own_roots.add(model.artifact_location)
+                return model
+        return self._begin_model(key, experiment_id, name, source_run_id, tags, params, model_type)
+
+    def _experiment(self, experiment_id: str) -> Experiment:
+        """Return an experiment, for something new that gets an id of our own choosing.
+
+        Where its artifacts go depends on its id, which only a server with Weir takes as it is.
+        """
+        found = super()._experiment(experiment_id)
+        if self._kind is Kind.WEIR:
+            return found
+        return Experiment(
+            found.experiment_id, found.name, PENDING_ARTIFACTS, found.lifecycle_stage
+        )
+
+    # Aliases
+
+    def search_runs(
+        self, experiment_ids: list[str], *arguments: Any, **options: Any
+    ) -> PagedList[Run]:
+        """Search runs; experiments may be named as before their delivery."""
+        both = [*experiment_ids, *map(self._real, experiment_ids)]
+        return super().search_runs(list(dict.fromkeys(both)), *arguments, **options)
+
+    def _has_view(self, run_id: str) -> bool:
+        return super()._has_view(run_id) or any(
+            self._aliases.get(ours) == run_id for ours in list(self._views)
+        )
+
+    def _is_there(self, *ids: str) -> bool:
+        """Say whether the server has what these ids of experiments and runs stand for."""
+        for one in ids:
+            is_local = one.startswith(PENDING_EXPERIMENT) or one in self._chosen
+            if is_local and self._real(one) == one:
+                return False
+        return True
+
+    def _real(self, text: str) -> str:
+        """Put the server's ids in the place of aliases, in whatever a request says."""
+        found = set(_ALIAS.findall(text))
+        if found - self._aliases.keys():
+            for folder in self.recorder.folders():
+                with contextlib.suppress(WeirError):
+                    self._aliases.update(folder.delivered().aliases)
+        if not found & self._aliases.keys():
+            return text
+        return _ALIAS.sub(lambda one: self._aliases.get(one[0], one[0]), text)
+
+    def _call_endpoint(
+        self,
+        api: Any,
+        json_body: Any = None,
+        endpoint: Any = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
         if not IS_SETTLED.get() and api not in _NOT_SETTLED:
             self.recorder.settle(SETTLE_WAIT_S)
-        return super()._call_endpoint(api, *arguments, **options)  # type: ignore[no-untyped-call]
+        if isinstance(json_body, str):
+            json_body = self._real(json_body)
+        if isinstance(endpoint, str):
+            endpoint = self._real(endpoint)
+        return super()._call_endpoint(api, json_body, endpoint, *arguments, **options)  # type: ignore[no-untyped-call]
+
+
+def _parents(tags: Sequence[RunTag] | None) -> list[str]:
+    return [tag.value for tag in tags or () if tag.key == MLFLOW_PARENT_RUN_ID]
 
 
 def server_target(uri: str, host_creds: Any, workspace: str | None) -> tuple[Target, Credentials]:

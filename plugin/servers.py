@@ -13,6 +13,7 @@ Nothing here imports MLflow.
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import threading
 import time
@@ -27,6 +28,15 @@ ROUTES = "/ajax-api/3.0/weir"
 
 API_HEADER = "X-Weir-Api"
 """In every answer of a server that runs Weir."""
+
+
+class Kind(enum.Enum):
+    """What a server is."""
+
+    WEIR = "runs Weir"
+    STOCK = "does not"
+    UNKNOWN = "does not answer"
+
 
 _FORMAT = 1
 _MAX_SERVERS = 1_000

@@ -3,21 +3,19 @@
 Whether a server runs Weir is not asked when MLflow builds the store, which it does under a lock
 of all stores, but at the first use. Then the object becomes what it is from there on: exactly
 MLflow's ``RestStore`` for a stock server, with nothing of ours left in it, or
-``JournaledRestStore``.
+``JournaledRestStore``, which ``WEIR_CLIENT=on`` asks for in front of a stock server too.
 
 A server is asked once a process, for two seconds at most, and one that runs Weir is remembered on
 this machine. A server that does not answer and was never met is journaled for: what it is shows
 when it is back.
 
 Threads may race for the first use; a forked child of a process that was about to decide decides
-for itself. What MLflow's stock installation would not load is not loaded before a server was found
-to run Weir.
+for itself. What MLflow's stock installation would not load is not loaded before it is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import threading
 from collections.abc import Iterator
@@ -32,20 +30,13 @@ from mlflow_weir import settings
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private, servers
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, call_within
+from mlflow_weir.plugin.servers import Kind
 from mlflow_weir.plugin.uri import without_secrets
 
 _logger = logging.getLogger("mlflow_weir")
 
 _STATE = "_weir_undecided"
 _FAILING = frozenset({408, 429, 500, 502, 503, 504})
-
-
-class Kind(enum.Enum):
-    """What a server is."""
-
-    WEIR = "runs Weir"
-    STOCK = "does not"
-    UNKNOWN = "does not answer"
 
 
 class _State:
@@ -113,19 +104,13 @@ def _choose(store: RestStore, uri: str, chosen: list[RestStore]) -> None:
         return  # which says what is wrong with them
     is_ours = not (credentials.aws_sigv4 or credentials.auth)
     kind = Kind.WEIR if servers.is_known(uri) else ask(credentials)
-    if kind is Kind.STOCK:
-        if settings.CLIENT.get() == "on":
-            _logger.warning(
-                "%s does not run Weir: log calls go straight to it, WEIR_CLIENT=on or not",
-                without_secrets(uri),
-            )
+    if kind is None or (kind is Kind.STOCK and settings.CLIENT.get() != "on"):
         return
     if not is_ours:
-        if kind is Kind.WEIR:
+        if kind is not Kind.UNKNOWN:
             _logger.warning(
-                "%s runs Weir, but the background process cannot sign requests as "
-                "MLFLOW_TRACKING_AWS_SIGV4 or MLFLOW_TRACKING_AUTH ask for: log calls go straight "
-                "to the server",
+                "%s: the background process cannot sign requests as MLFLOW_TRACKING_AWS_SIGV4 or "
+                "MLFLOW_TRACKING_AUTH ask for: log calls go straight to the server",
                 without_secrets(uri),
             )
         return
@@ -133,17 +118,21 @@ def _choose(store: RestStore, uri: str, chosen: list[RestStore]) -> None:
         servers.remember(uri)
     from mlflow_weir.plugin.journaled_rest import JournaledRestStore
 
-    journaled = JournaledRestStore(store.get_host_creds, uri)
+    journaled = JournaledRestStore(store.get_host_creds, uri, kind)
     if kind is Kind.UNKNOWN:
         journaled.is_away()
     chosen.append(journaled)
 
 
-def ask(credentials: Any) -> Kind:
+def ask(credentials: Any) -> Kind | None:
     """Ask a server what it is, for two seconds at most.
 
     Args:
         credentials: MLflow's, with the server's address.
+
+    Returns:
+        What it is; None where it cannot be asked, for a mistake that is MLflow's to tell, such as
+        a certificate that is not accepted.
     """
     question = partial(
         http_request,
@@ -159,9 +148,8 @@ def ask(credentials: Any) -> Kind:
     except Away:
         return Kind.UNKNOWN
     except MlflowException as exc:
-        # A certificate that is not accepted is a mistake, and MLflow's to tell.
         is_mistake = _is_about_certificates(exc) or not mlflow_private.is_worlds_fault(exc)
-        return Kind.STOCK if is_mistake else Kind.UNKNOWN
+        return None if is_mistake else Kind.UNKNOWN
     if servers.API_HEADER in answer.headers and answer.status_code != 404:
         return Kind.WEIR
     return Kind.UNKNOWN if answer.status_code in _FAILING else Kind.STOCK

@@ -1,59 +1,41 @@
-"""A tracking server that runs Weir, as a target.
-
-Requests carry what the owner's own would: its headers, its certificates, its proxies, none of
-which is in the agent's environment. What a server says to the contrary is put in words a person
-understands, and nothing that a request carried is in them. A server that asks for patience
-(``Retry-After``) or refuses the credentials is left alone for that long, whoever is in a hurry.
-"""
+"""Weir's own protocol for delivery to a tracking server, as ``docs/server.md`` has it."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import re
-import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import requests
 
 from mlflow_weir.errors import LeaseLost, PositionMismatch, RunNotThereYet, StoreUnavailable
 from mlflow_weir.frames import frame, void
 from mlflow_weir.plugin import servers
-from mlflow_weir.plugin.agent.targets import Address
+from mlflow_weir.plugin.agent.server_session import ServerSession
 
 if TYPE_CHECKING:
+    import requests
+
     from mlflow_weir.store.delivery.apply import Outcome
     from mlflow_weir.store.delivery.positions import JournalState, Rejected
 
 T = TypeVar("T")
 
-TIMEOUTS_S = (5.0, 60.0)
-"""To connect, and for an answer."""
-
-_REFUSED_PAUSE_S = 30.0
-_MAX_PAUSE_S = 600.0
 _MAX_TOLD_CHARACTERS = 300
 _RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
+class NotWeir(Exception):
+    """The answer is none of Weir's: a stock server's, or another page."""
+
+
 class HttpTarget:
-    """Delivers to a server."""
+    """Delivers to a server that runs Weir; every method raises ``NotWeir`` where it does not."""
 
-    def __init__(self, address: Address, spool: Path) -> None:
-        """Read the address; nothing is connected.
-
-        Args:
-            address: Of the server, with the headers of its requests.
-            spool: Where servers that run Weir are remembered.
-        """
-        self._address, self._spool = address, spool
-        self._base = servers.address_of(address.uri)
-        self._session: requests.Session | None = None
-        self._is_fresh = True
-        self._pause: tuple[float, str] = (0.0, "")
+    def __init__(self, session: ServerSession) -> None:
+        """Deliver over a session; nothing is asked yet."""
+        self._session = session
+        self._base = session.base
 
     def state(self, journal_id: str) -> JournalState | None:
         """Ask how far a journal is delivered."""
@@ -140,32 +122,7 @@ class HttpTarget:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    # Requests
-
-    def _open(self) -> requests.Session:
-        """Return a session that owes nothing to the agent's own environment."""
-        session = requests.Session()
-        environment = dict(self._address.environment)
-        session.trust_env = False
-        session.headers.update(self._address.headers)
-        session.proxies.update(_proxies(self._base, environment))
-        if environment.get("MLFLOW_TRACKING_INSECURE_TLS"):
-            session.verify = False
-            # The owner chose so, and MLflow has warned about it.
-            requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined]
-        else:
-            bundles = map(
-                environment.get,
-                ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-            )
-            session.verify = next(filter(None, bundles), True)
-        session.cert = environment.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
-        self._is_fresh = True
-        return session
+        self._session.close()
 
     def _ask(
         self,
@@ -174,74 +131,21 @@ class HttpTarget:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send a request; return an answer that was meant for us.
-
-        Raises:
-            StoreUnavailable: There was none, or it is not to be asked yet.
-        """
-        if time.monotonic() < self._pause[0]:
-            raise StoreUnavailable(self._pause[1])
-        while True:
-            if self._session is None:
-                self._session = self._open()
-            is_fresh, self._is_fresh = self._is_fresh, False
-            try:
-                return self._session.request(
-                    method,
-                    f"{self._base}{servers.ROUTES}{path}",
-                    data=body,
-                    headers=headers,
-                    timeout=TIMEOUTS_S,
-                )
-            except requests.RequestException as exc:
-                self.close()
-                if not is_fresh and isinstance(exc, requests.ConnectionError):
-                    continue  # the server had closed a connection that was idle
-                raise StoreUnavailable(f"{self._base}: {_in_words(exc)}") from None
-            except OSError as exc:  # a certificate's file that is not there
-                self.close()
-                raise StoreUnavailable(f"{self._base}: {exc}") from None
+        return self._session.ask(method, f"{servers.ROUTES}{path}", body, headers)
 
     def _require(self, answer: requests.Response) -> None:
         """Let a good answer pass, and say what is wrong with another.
 
         Raises:
+            NotWeir: It is not one of Weir's.
             StoreUnavailable: It is not good.
         """
         status = answer.status_code
-        is_weirs = servers.API_HEADER in answer.headers
-        if status == 200 and is_weirs:
+        if status == 200 and servers.API_HEADER in answer.headers:
             return
         if status in {200, 404, 405} and not answer.history:
-            servers.forget(self._spool, self._address.uri)
-            fault = (
-                "this is a stock MLflow server (or another page) and does not run Weir: the "
-                "journal is kept until it does; WEIR_CLIENT=off logs to it directly"
-            )
-            self._leave_alone(_REFUSED_PAUSE_S, fault)
-        elif status in {401, 403}:
-            fault = (
-                "the server does not accept the user name, password or token (401)"
-                if status == 401
-                else f"the server does not permit it (403): {self._error_of(answer)}"
-            )
-            self._leave_alone(_REFUSED_PAUSE_S, fault)
-        elif status in {429, 503}:
-            asked_s = _seconds(answer.headers.get("Retry-After", ""))
-            fault = f"the server asks for patience ({status}): {self._error_of(answer)}"
-            self._leave_alone(asked_s, fault)
-        elif status >= 500:
-            fault = f"the server or a proxy before it fails ({status}): {self._error_of(answer)}"
-        elif answer.history:
-            fault = f"the server redirects to {servers.address_of(answer.url)}: use its address"
-        else:
-            fault = f"the server answers {status}: {self._error_of(answer)}"
-            self._leave_alone(_REFUSED_PAUSE_S, fault)
-        raise StoreUnavailable(f"{self._base}: {fault}")
-
-    def _leave_alone(self, seconds: float, fault: str) -> None:
-        until_s = time.monotonic() + min(seconds, _MAX_PAUSE_S)
-        self._pause = (until_s, f"{self._base}: {fault}")
+            raise NotWeir
+        self._session.refuse(answer, self._error_of(answer))
 
     def _said(self, answer: requests.Response) -> dict[str, Any]:
         try:
@@ -300,62 +204,3 @@ def _both(first: Outcome, rest: Outcome) -> Outcome:
     rest.n_points += first.n_points
     rest.rejected = [*first.rejected, *rest.rejected]
     return rest
-
-
-def _proxies(base: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the proxies that the owner's ``requests`` would have used."""
-
-    def named(name: str) -> str | None:
-        return environment.get(name) or environment.get(name.upper())
-
-    if requests.utils.should_bypass_proxies(base, no_proxy=named("no_proxy") or ""):
-        return {}
-    scheme = base.partition(":")[0]
-    proxy = named(f"{scheme}_proxy") or named("all_proxy")
-    return {scheme: proxy} if proxy else {}
-
-
-def _seconds(retry_after: str) -> float:
-    """Read a ``Retry-After``; one that is a date, or nothing, as the shortest pause."""
-    try:
-        return max(float(retry_after), 0.0)
-    except ValueError:
-        return 0.0
-
-
-def _in_words(error: requests.RequestException) -> str:
-    """Say what kept a request from its answer; an exception's own words may hold a proxy's URL."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"its certificate is not accepted: {_innermost(error)}"
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy does not let the request through"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {TIMEOUTS_S[0]:g} s"
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUTS_S[1]:g} s"
-    inner = _innermost(error)
-    if isinstance(inner, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(inner, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror.lower()
-    if isinstance(error, requests.ConnectionError):
-        return "the connection was closed before an answer"
-    return type(error).__name__
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Follow the causes of an error down, through urllib3's ``reason`` and ``args`` too."""
-    for _ in range(10):
-        inside = [
-            getattr(error, "reason", None),
-            error.__cause__,
-            error.__context__,
-            *error.args[::-1],
-        ]
-        found = next((one for one in inside if isinstance(one, BaseException)), None)
-        if found is None or found is error:
-            break
-        error = found
-    return error

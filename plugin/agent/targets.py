@@ -1,7 +1,7 @@
 """Where journals are delivered to, and what an agent asks of such a place.
 
 A target is opened by the agent from what a journal's header and credentials name; journals with
-the same address and credentials share one. ``SqlTarget`` is a database, ``HttpTarget`` a server.
+the same address and credentials share one. ``SqlTarget`` is a database, ``ServerTarget`` a server.
 All methods are called from one thread.
 """
 
@@ -140,7 +140,7 @@ def open_target(address: Address, spool: Path) -> DeliveryTarget:
 
         return SqlTarget(address)
     if address.kind == "http":
-        from mlflow_weir.plugin.agent.http_target import HttpTarget
+        from mlflow_weir.plugin.agent.server_target import ServerTarget
 
-        return HttpTarget(address, spool)
+        return ServerTarget(address, spool)
     raise ConfigError(f"{address.shown}: this version does not deliver to {address.kind!r}")

@@ -452,7 +452,8 @@ class _Uploader:
     def _root(self, uri: str, aliases: dict[str, str]) -> str:
         """Return where the artifacts of a URI are, which may stand for a run's own root."""
         if not uri.startswith(_PENDING):
-            return uri
+            # Below the id that its process chose, where the server has chosen another.
+            return "/".join(aliases.get(part, part) for part in uri.split("/"))
         if uri not in self._roots:
             owner, _, rest = uri.removeprefix(_PENDING).partition("/")
             owner = aliases.get(owner, owner)

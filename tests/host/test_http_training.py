@@ -7,106 +7,24 @@ once the agent says that all is delivered.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from agents import agents_of, kill_agents, wait_until
 from databases import DatabaseServer
-from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
-from mlflow_weir.plugin.agent import client as agent
+from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User, call
+from trainings import NO_JOBS, Moving, Place, Training, begin, server_command, with_weir
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
-DEADLINE_S = 60.0
 PREFIX = "/mlf"
 ADMIN = User("admin", "password1234567")
-NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 LONGEST_CALL_S = 0.5
-
-
-class Place(NamedTuple):
-    """A server, and what a training has to be told to use it."""
-
-    uri: str
-    variables: dict[str, str]
-
-
-class Training:
-    """Runs scripts on one server, with a spool of their own."""
-
-    def __init__(self, folder: Path, place: Place) -> None:
-        self.place = place
-        self.spool = folder / "spool"
-        self.folder = folder
-        ours = {"WEIR_CLIENT", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if name not in ours},
-            "MLFLOW_TRACKING_URI": place.uri,
-            "WEIR_SPOOL": str(self.spool),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "GIT_PYTHON_REFRESH": "quiet",
-            **place.variables,
-        }
-
-    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", f"import mlflow, os, sys, time\n{script}", *arguments],
-            env={**self._environment, **variables},
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, script: str, *arguments: str, **variables: str) -> str:
-        """Run a script to its good end; return what it printed."""
-        code, out, err = self.outcome(script, *arguments, **variables)
-        assert code == 0, err
-        return out
-
-    def outcome(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
-        process = self.start(script, *arguments, **variables)
-        out, err = process.communicate(timeout=180)
-        return process.returncode, out, err
-
-    def weir(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from mlflow_weir.plugin.cli import main; main()", *words],
-            env={**self._environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    def settle(self) -> None:
-        """Wait until no journal is left: everything is delivered, exit states too."""
-
-        def none_is_left() -> bool:
-            agent.ensure_agent(self.spool)
-            agent.nudge(self.spool)
-            return not Spool(self.spool).journals()
-
-        wait_until(none_is_left, "no journal is left", DEADLINE_S)
-
-    def client(self) -> MlflowClient:
-        """Return MLflow's own client, without a journal (see ``no_journal_here``)."""
-        return MlflowClient(self.place.uri)
-
-    def run_named(self, run_id: str) -> Run:
-        self.settle()
-        return self.client().get_run(run_id)
 
 
 @pytest.fixture(autouse=True)
@@ -114,14 +32,6 @@ def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_CLIENT", "off")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN.name)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN.password)
-
-
-def with_weir(url: str) -> str:
-    return url.replace("sqlite:", "sqlite+weir:")
-
-
-def server_command(url: str) -> list[str]:
-    return ["server", "--backend-store-uri", url]
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +76,6 @@ def places(
         }
 
 
-def begin(folder: Path, place: Place) -> Iterator[Training]:
-    made = Training(folder, place)
-    yield made
-    agent.nudge(made.spool, agent.STOP)
-
-
 @pytest.fixture(params=["plain", "auth"])
 def training(
     request: pytest.FixtureRequest, tmp_path: Path, places: dict[str, Place]
@@ -192,27 +96,6 @@ def auth(tmp_path: Path, places: dict[str, Place]) -> Iterator[Training]:
 @pytest.fixture
 def stock(tmp_path: Path, places: dict[str, Place]) -> Iterator[Training]:
     yield from begin(tmp_path, places["stock"])
-
-
-class Moving:
-    """A server that comes and goes at one address."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.spec = ServerSpec(server_command(url), folder, (NO_JOBS,), port=free_port())
-        self.place = Place(f"http://127.0.0.1:{self.spec.port}", {})
-        self._stack = ExitStack()
-        self._server: ServerProcess | None = None
-
-    def start(self) -> None:
-        (self._server,) = self._stack.enter_context(start_servers(self.spec))
-
-    def kill(self) -> None:
-        assert self._server is not None
-        os.killpg(self._server.group, signal.SIGKILL)
-        self._stack.close()
-
-    def close(self) -> None:
-        self._stack.close()
 
 
 @pytest.fixture
@@ -556,36 +439,6 @@ while not os.path.exists({str(tmp_path / "end")!r}): time.sleep(0.01)
 
 def _basic(user: User) -> str:
     return user.header()["Authorization"].removeprefix("Basic ")
-
-
-def test_a_server_that_has_become_a_stock_one_is_forgotten_and_nothing_is_lost(
-    away: Training, moving: Moving
-) -> None:
-    moving.start()
-    away.run("with mlflow.start_run(): mlflow.log_metric('m', 1)")
-    away.settle()
-    assert moving.place.uri in (away.spool / "servers.json").read_text()
-    moving.kill()
-    weirs = moving.spec
-    moving.spec = ServerSpec(
-        server_command(weirs.arguments[-1].replace("+weir", "")),
-        weirs.folder,
-        weirs.variables,
-        port=weirs.port,
-    )
-    moving.start()
-    out = away.run(
-        "with mlflow.start_run() as run: mlflow.log_metric('m', 2)\nprint(run.info.run_id)",
-        WEIR_EXIT_WAIT_SECONDS="1",
-    )
-    (folder,) = Spool(away.spool).journals()
-    wait_until(lambda: "stock MLflow server" in folder.delivered().error, "the agent says why")
-    assert moving.place.uri not in (away.spool / "servers.json").read_text()
-    moving.kill()
-    moving.spec = weirs
-    moving.start()
-    assert away.weir("sync").returncode == 0
-    assert away.run_named(out.splitlines()[-1]).data.metrics == {"m": 2.0}
 
 
 def test_another_users_journal_is_not_shown(auth: Training, places: dict[str, Place]) -> None:

@@ -1,0 +1,154 @@
+"""Trainings as users write them, run as processes of their own against a server.
+
+Scripts know nothing of Weir. What they wrote is read by MLflow's own client, without a journal,
+once the agent says that all is delivered.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from agents import wait_until
+from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
+from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.journal.spool import Spool
+
+DEADLINE_S = 60.0
+NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+
+def server_command(url: str) -> list[str]:
+    """Return the arguments of a server on a database."""
+    return ["server", "--backend-store-uri", url]
+
+
+def with_weir(url: str) -> str:
+    """Return the URI that makes the database Weir's."""
+    return url.replace("sqlite:", "sqlite+weir:")
+
+
+class Place(NamedTuple):
+    """A server, and what a training has to be told to use it."""
+
+    uri: str
+    variables: dict[str, str]
+
+
+class Training:
+    """Runs scripts on one server, with a spool of their own."""
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.place = place
+        self.spool = folder / "spool"
+        self.folder = folder
+        ours = {"WEIR_CLIENT", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name not in ours},
+            "MLFLOW_TRACKING_URI": place.uri,
+            "WEIR_SPOOL": str(self.spool),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+            **place.variables,
+        }
+
+    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Begin a script, with variables on top of the test's."""
+        return subprocess.Popen(
+            [sys.executable, "-c", f"import mlflow, os, sys, time\n{script}", *arguments],
+            env={**self._environment, **variables},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, *arguments: str, **variables: str) -> str:
+        """Run a script to its good end; return what it printed."""
+        code, out, err = self.outcome(script, *arguments, **variables)
+        assert code == 0, err
+        return out
+
+    def outcome(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        """Run a script; return its exit code and what it printed, also on stderr."""
+        process = self.start(script, *arguments, **variables)
+        out, err = process.communicate(timeout=180)
+        return process.returncode, out, err
+
+    def weir(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command."""
+        return subprocess.run(
+            [sys.executable, "-c", "from mlflow_weir.plugin.cli import main; main()", *words],
+            env={**self._environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def settle(self) -> None:
+        """Wait until no journal is left: everything is delivered, exit states too."""
+
+        def none_is_left() -> bool:
+            agent.ensure_agent(self.spool)
+            agent.nudge(self.spool)
+            return not Spool(self.spool).journals()
+
+        wait_until(none_is_left, "no journal is left", DEADLINE_S)
+
+    def client(self) -> MlflowClient:
+        """Return MLflow's own client, without a journal (see ``no_journal_here``)."""
+        return MlflowClient(self.place.uri)
+
+    def run_named(self, run_id: str) -> Run:
+        """Return a run once all is delivered."""
+        self.settle()
+        return self.client().get_run(run_id)
+
+
+def begin(folder: Path, place: Place) -> Iterator[Training]:
+    """Give a training with a spool of its own; end its agent."""
+    made = Training(folder, place)
+    yield made
+    agent.nudge(made.spool, agent.STOP)
+
+
+class Moving:
+    """A server that comes and goes at one address."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.spec = ServerSpec(server_command(url), folder, (NO_JOBS,), port=free_port())
+        self.place = Place(f"http://127.0.0.1:{self.spec.port}", {})
+        self._stack = ExitStack()
+        self._server: ServerProcess | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        (self._server,) = self._stack.enter_context(start_servers(self.spec))
+
+    def kill(self) -> None:
+        """Kill it with every process it has."""
+        assert self._server is not None
+        os.killpg(self._server.group, signal.SIGKILL)
+        self._stack.close()
+
+    def becomes(self, url: str) -> None:
+        """Be on another kind of the database from the next start on."""
+        self.spec = replace(self.spec, arguments=server_command(url))
+
+    def output(self) -> str:
+        """Return what it has printed since its last start."""
+        return (self.spec.folder / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """End it, if it runs."""
+        self._stack.close()
