@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 from mlflow_weir import settings
 from mlflow_weir.errors import WeirError
 from mlflow_weir.guard import never_raises
+from mlflow_weir.plugin import run_address
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.recorder import Recorder, recorders
 
@@ -170,14 +171,13 @@ def _text_of(code: Any) -> str:
     return "" if code is None or isinstance(code, int) else str(code)[:_MAX_TRACEBACK_CHARACTERS]
 
 
-def say_where(info: Any, target_uri: str) -> None:
-    """Print, once a process, which run this is and how to look at it."""
+def say_where(info: Any, target_uri: str, experiment_name: str) -> None:
+    """Say which run this is and how to look at it: once a process, in a notebook once a run."""
     global _has_said_where
-    if _has_said_where:
-        return
+    line = run_address.say(info, target_uri, experiment_name, is_first=not _has_said_where)
     _has_said_where = True
-    how = "weir ui" if target_uri.startswith("sqlite:") else "your tracking server"
-    _print(f"weir: run {info.run_name} ({info.run_id}) in {target_uri}; see it with {how}")
+    if line is not None:
+        _print(line)
 
 
 def _print(line: str, *, end: str = "\n") -> None:

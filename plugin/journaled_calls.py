@@ -333,7 +333,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
 
     def _announce(self, view: RunView) -> None:
         """Say which run this is, and capture what it is run from; returns at once."""
-        exits.say_where(view.info, self.recorder.target.uri)
+        exits.say_where(view.info, self.recorder.target.uri, self._experiment_name(view))
         captures.begin(self, view)
 
     def note_captured(self, view: RunView, tags: Sequence[RunTag]) -> None:
@@ -492,6 +492,11 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         return list(SearchUtils.filter(seen, filter_string))
 
     # How
+
+    def _experiment_name(self, view: RunView) -> str:
+        """Return what a run's experiment is called; "" where that is not known."""
+        known = self._experiments.get(view.info.experiment_id)
+        return "" if known is None else str(known.name)
 
     def _has_view(self, run_id: str) -> bool:
         """Say whether this process follows a run, by the store's id of it."""
