@@ -37,6 +37,10 @@ class Away(Exception):
         return MlflowException(f"The tracking store is away: {self}", TEMPORARILY_UNAVAILABLE)
 
 
+class TookTooLong(Away):
+    """The store did not answer in time."""
+
+
 class Contact:
     """What is known of a store's willingness to answer.
 
@@ -71,6 +75,20 @@ class Contact:
         self.has_answered = True
         return answer
 
+    def glance(self, timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
+        """Do the same, where an answer that is merely slow is no reason to ask nothing more.
+
+        Raises:
+            Away: It did not answer, or said that it cannot.
+            MlflowException: What it answered, where that is an answer.
+        """
+        away_until_s, has_answered = self._away_until_s, self.has_answered
+        try:
+            return self.ask(timeout_s, call, *arguments)
+        except TookTooLong:
+            self._away_until_s, self.has_answered = away_until_s, has_answered
+            raise
+
     def give_up(self) -> None:
         """Ask nothing for a while: the store was found to be away."""
         self.has_answered = False
@@ -81,7 +99,7 @@ def call_within(timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
     """Call something in a thread, for so long at most; the thread goes on when it is over.
 
     Raises:
-        Away: The time is over.
+        TookTooLong: The time is over.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -101,7 +119,7 @@ def call_within(timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
     except RuntimeError:  # the interpreter is shutting down
         return call(*arguments)
     if not done.wait(timeout_s):
-        raise Away(f"no answer for {timeout_s:g} s")
+        raise TookTooLong(f"no answer for {timeout_s:g} s")
     if failure:
         raise failure[0]
     return outcome[0]

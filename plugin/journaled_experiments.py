@@ -135,15 +135,20 @@ class JournaledExperiments:
         if known is not None and experiment_id.startswith(PENDING_EXPERIMENT):
             return known
         look: Callable[[str], Experiment] = super().get_experiment  # type: ignore[misc]
-        # MLflow asks at each traced call where the environment names an experiment.
-        wait_s = None if known is None else self._log_wait_s
+
+        def remember(one: str) -> Experiment:
+            return self._remember(look(one))  # also when nobody waits for it any more
+
         try:
-            return self._remember(self._directly(look, experiment_id, timeout_s=wait_s))
+            if known is not None and mlflow_private.is_asked_for_always(experiment_id):
+                return self._contact.glance(self._log_wait_s, remember, experiment_id)
+            return self._directly(remember, experiment_id)
         except Away as away:
             if known is not None:
                 return known
             if experiment_id == settings.foreign("MLFLOW_EXPERIMENT_ID"):
-                return _unseen(experiment_id)  # MLflow begins no run and no trace without
+                # MLflow begins no run and no trace without.
+                return self._remember(_unseen(experiment_id))
             raise away.as_mlflow_error() from away
 
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:

@@ -375,6 +375,17 @@ def stored_artifact_root(store: Any, owner: str) -> str:
     return str(behind.get_run(owner).info.artifact_uri)
 
 
+def is_asked_for_always(experiment_id: str) -> bool:
+    """Say whether MLflow looks this experiment up for each trace and run.
+
+    It does where the environment names it and ``mlflow.set_experiment`` was not called here.
+    """
+    from mlflow.tracking import fluent
+
+    is_set: bool = fluent._active_experiment_id is not None
+    return not is_set and experiment_id == foreign("MLFLOW_EXPERIMENT_ID")
+
+
 def resource_of(span: Any) -> dict[str, Any]:
     """Return what OpenTelemetry says of a span's program, of which MLflow makes tags."""
     resource = getattr(span._span, "resource", None)

@@ -285,6 +285,20 @@ def test_the_registry_uri_still_follows_the_tracking_uri(
     assert not hasattr(remembered.__wrapped__, "cache_info")
 
 
+def test_an_experiment_of_the_environment_is_asked_for_until_one_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow.tracking import fluent
+
+    monkeypatch.setattr(fluent, "_active_experiment_id", None)
+    assert not mlflow_private.is_asked_for_always("7")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "7")
+    assert mlflow_private.is_asked_for_always("7")
+    assert not mlflow_private.is_asked_for_always("8")
+    monkeypatch.setattr(fluent, "_active_experiment_id", "7")
+    assert not mlflow_private.is_asked_for_always("7")
+
+
 def a_span(trace_id: str) -> Any:
     from mlflow.entities.span import Span
     from opentelemetry.sdk.resources import Resource
