@@ -50,7 +50,7 @@ from mlflow_weir.plugin.journaled_experiments import (
 )
 from mlflow_weir.plugin.journaled_models import JournaledModels
 from mlflow_weir.plugin.journaled_traces import JournaledTraces
-from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.overlay import RunView, with_waiting
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
@@ -185,7 +185,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 error_code=RESOURCE_DOES_NOT_EXIST,
             )
         self._write("delete_tag", run_id=run_id, key=key)
-        view.tags.pop(key, None)
+        view.note_deleted_tag(key)
 
     def log_inputs(
         self, run_id: str, datasets: list[Any] | None = None, models: list[Any] | None = None
@@ -326,9 +326,11 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         """Answer for a run that has just begun."""
         with self._lock:
             self._views[view.run_id] = view
+            self._trimmer.look(self._views, self.recorder.journal)
         self.recorder.own_roots.add(view.info.artifact_uri)
         self.recorder.hurry()  # from here on the agent sees how this process ends
-        if how == "fluent":
+        view.is_fluent = how == "fluent"
+        if view.is_fluent:
             self._announce(view)
 
     def _announce(self, view: RunView) -> None:
@@ -376,6 +378,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
     def _resume(self, view: RunView) -> None:
         """Answer for a run from here on, which somebody began before."""
         self._write("own_run", run_id=view.run_id, how="fluent")
+        view.is_fluent = True
         if not view.is_ours:
             try:
                 view.learn(self._directly(super().get_run, view.run_id))  # type: ignore[misc]
@@ -432,20 +435,15 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
         if self.recorder.settle(SETTLE_WAIT_S):
             return read(run_id, metric_key, max_results, page_token)
-        waiting = [
-            Metric(key, value, timestamp, step)
-            for record in self.recorder.waiting()
-            if isinstance(record, records.Points) and record.run_id == run_id
-            for key, timestamp, step, value in record.points()
-            if key == metric_key
-        ]
+        waiting = [one for one in self.recorder.waiting() if _is_about(one, run_id, metric_key)]
         try:
             stored: Sequence[Metric] = self._directly(read, run_id, metric_key)
         except Away as away:
             if run_id not in self._views:
                 raise away.as_mlflow_error() from away
             stored = []
-        found = _in_history_order([*stored, *waiting])
+        whole = with_waiting(stored, waiting, run_id)
+        found = _in_history_order([one for one in whole if one.key == metric_key])
         start = SearchUtils.parse_start_offset_from_page_token(page_token)
         end = len(found) if max_results is None else start + max_results
         token = SearchUtils.create_page_token(end) if end < len(found) else None
@@ -511,6 +509,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         view = self._views.get(run_id)
         if view is None:
             view = self._adopted(run_id)
+        view.is_resting = False
         if view.is_deleted:
             raise MlflowException(
                 f"The run {run_id} must be in the 'active' state. "
@@ -533,6 +532,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 raise
             view = RunView.of_unknown(run_id)  # there, but MLflow cannot show it
         with self._lock:
+            self._trimmer.look(self._views, self.recorder.journal)
             return self._views.setdefault(run_id, view)
 
     def _found(self, run_id: str) -> Run:
@@ -559,6 +559,13 @@ def _dataset_fields(dataset_input: Any) -> dict[str, Any]:
         "profile": dataset.profile,
         "tags": texts(dataset_input.tags),
     }
+
+
+def _is_about(record: records.Points | records.Operation, run_id: str, key: str) -> bool:
+    """Say whether a record changes the history of a run's metric."""
+    if isinstance(record, records.Points):
+        return record.run_id == run_id and key in record.keys
+    return record.name == "rewind" and record.fields["run_id"] == run_id
 
 
 def _in_history_order(metrics: list[Metric]) -> list[Metric]:

@@ -16,6 +16,7 @@ from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.plugin.trimming import Trimmer
 from mlflow_weir.store.delivery import records
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class JournaledExperiments:
         self.recorder = recorder
         self._contact = Contact()
         self._views: dict[str, RunView] = {}
+        self._trimmer = Trimmer()
         self._experiments: dict[str, Experiment] = {}
         self._models: dict[str, LoggedModel] = {}
         self._known_models: set[str | None] = set()

@@ -32,6 +32,8 @@ from mlflow.entities import (
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.store.delivery.records import Operation, Points
+from mlflow_weir.store.delivery.rewinding import is_rewound
 from mlflow_weir.store.metrics.points import Point
 
 
@@ -46,6 +48,8 @@ class RunView:
         is_ours: This process began or resumed it, and has seen all there was before; while it
             ``is_open``, reads are answered from here.
         is_open: It has not been ended.
+        is_fluent: This process began or resumed it with ``mlflow.start_run``.
+        is_resting: Nothing was written to it since it was last looked at whether it can go.
     """
 
     def __init__(
@@ -62,9 +66,14 @@ class RunView:
         self.tags = tags or {}
         self.is_verified = is_verified
         self.is_ours = is_ours
+        self.is_fluent = False
+        self.is_resting = False
         self.seen_s = -math.inf  # monotonic moment of the last look at the store
         self.is_open = not RunStatus.is_terminated(RunStatus.from_string(info.status))
         self._info = info
+        # What the store may still show, until it has all that was noted here.
+        self._deleted_tags: set[str] = set()
+        self._rewound_to: int | None = None
         # key -> (step, timestamp, value or 0 for NaN), value
         self._latest: dict[str, tuple[tuple[int, int, float], float]] = {}
         self._dataset_inputs: list[DatasetInput] = []
@@ -105,7 +114,11 @@ class RunView:
         """Put what the store answered late below what was noted since."""
         base = RunView.of_run(run)
         base.params.update(self.params)
+        for key in self._deleted_tags:
+            base.tags.pop(key, None)
         base.tags.update(self.tags)
+        if self._rewound_to is not None:
+            base.rewind(self._rewound_to)
         base.note_points(
             Point(key, rank[1], rank[0], value) for key, (rank, value) in self._latest.items()
         )
@@ -122,6 +135,8 @@ class RunView:
         self._dataset_inputs = base._dataset_inputs
         self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
         self._info = base._info
+        self._deleted_tags.clear()
+        self._rewound_to = None
 
     @property
     def info(self) -> RunInfo:
@@ -142,6 +157,15 @@ class RunView:
             if known is None or rank > known[0]:
                 latest[key] = (rank, value)
 
+    def rewind(self, step: int) -> None:
+        """Forget latest metrics of a later step; what came before them the store knows."""
+        self._latest = {
+            key: (rank, value)
+            for key, (rank, value) in self._latest.items()
+            if rank[0] <= step or not is_rewound(key)
+        }
+        self._rewound_to = step if self._rewound_to is None else min(step, self._rewound_to)
+
     def changed_params(self, params: Sequence[Param]) -> list[dict[str, str]]:
         """Return those whose value is another than the one logged before, as MLflow names them."""
         return [
@@ -158,8 +182,14 @@ class RunView:
         """Set tags; ``mlflow.runName`` names the run as well."""
         for tag in tags:
             self.tags[tag.key] = tag.value
+            self._deleted_tags.discard(tag.key)
             if tag.key == MLFLOW_RUN_NAME:
                 self._info = _changed(self._info, run_name=tag.value)
+
+    def note_deleted_tag(self, key: str) -> None:
+        """Take a tag away, though the store may show it for a while."""
+        self.tags.pop(key, None)
+        self._deleted_tags.add(key)
 
     def note_inputs(
         self, datasets: Iterable[DatasetInput], models: Iterable[LoggedModelInput]
@@ -204,6 +234,27 @@ class RunView:
             RunInputs(list(self._dataset_inputs), list(self._model_inputs)),
             RunOutputs(list(self._model_outputs)),
         )
+
+
+def with_waiting(
+    stored: Iterable[Metric], waiting: Iterable[Points | Operation], run_id: str
+) -> list[Metric]:
+    """Return a run's points as they will be once what waits is in the store.
+
+    Args:
+        stored: What the store has, read after ``waiting``: what is in both comes twice.
+        waiting: Records, in order; those of other runs are passed over.
+        run_id: Whose points.
+    """
+    found = list(stored)
+    for record in waiting:
+        if isinstance(record, Points):
+            if record.run_id == run_id:
+                found += [Metric(k, value, at, step) for k, at, step, value in record.points()]
+        elif record.name == "rewind" and record.fields["run_id"] == run_id:
+            last = record.fields["step"]
+            found = [one for one in found if one.step <= last or not is_rewound(one.key)]
+    return found
 
 
 def _changed(info: RunInfo, **changes: Any) -> RunInfo:

@@ -6,7 +6,9 @@ here.
 
 from __future__ import annotations
 
-__all__ = ["__version__", "finish"]
+import importlib
+
+__all__ = ["__version__", "finish", "mark_preempting", "rewind"]
 
 __version__ = "0.1.0"
 
@@ -26,3 +28,41 @@ def finish(timeout_s: float | None = None) -> bool:
         traces.hand_over()
     exits = sys.modules.get("mlflow_weir.plugin.exits")
     return True if exits is None else bool(exits.deliver_all(timeout_s))
+
+
+def rewind(run_id: str, step: int) -> None:
+    """Take the metrics of a run back to a step, before it goes on from there.
+
+    Every point that was logged so far with a later step is dropped: also points that stock MLflow
+    had stored, and what was measured of logged models (the models stay). Metrics ``system/…`` stay
+    too, whose step counts samples. The latest metrics become what they would have been without the
+    points; params, tags and artifacts are left as they are. What other processes log after this
+    is kept.
+
+    Reads in this process see it at once. In the store it is done in its turn, after what was
+    logged before and before what is logged after; this waits for that while the store answers,
+    for ten seconds at most.
+
+    Args:
+        run_id: A run of the current tracking URI.
+        step: The last one to be kept.
+
+    Raises:
+        MlflowException: No such run, it is deleted, ``step`` is not an integer, or the tracking
+            store is not one of Weir's.
+    """
+    # The layers below know nothing of this one's callers, and MLflow takes a second to import.
+    importlib.import_module("mlflow_weir.plugin.rewind").rewind(run_id, step)
+
+
+def mark_preempting() -> None:
+    """Say that the machine is about to be taken away, such as from a handler of SIGTERM.
+
+    Should this process end without finishing its runs of ``mlflow.start_run``, they are KILLED and
+    their ``weir.exit_cause`` begins with "preempted", whatever ends it. A run that finishes all
+    the same is FINISHED; ``mlflow.start_run(run_id=…)`` lets a preempted one go on.
+
+    Raises:
+        MlflowException: This process has no such run open.
+    """
+    importlib.import_module("mlflow_weir.plugin.preempting").mark_preempting()

@@ -20,7 +20,7 @@ from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import heartbeats
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.connection import transaction
-from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG
+from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, PREEMPTING_TAG, preempted
 
 _LEASE = "node-lost"
 _MAX_AT_ONCE = 500
@@ -99,20 +99,23 @@ def _take_lease(connection: sa.Connection, holder: str, now_ms: int, lease_ms: i
 
 def _mark(connection: sa.Connection, run_id: str, at_ms: int) -> bool:
     runs, tags = tables.runs.c, tables.tags.c
+    last = datetime.fromtimestamp(at_ms / 1000, timezone.utc).isoformat(" ", "seconds")
+    status, cause = "FAILED", f"node lost: no sign of life since {last}"
+    was_warned = sa.select(tags.key).where(tags.run_uuid == run_id, tags.key == PREEMPTING_TAG)
+    if connection.execute(was_warned).first() is not None:
+        status, cause = "KILLED", preempted(cause)
     ended = connection.execute(
         sa.update(tables.runs)
         .where(runs.run_uuid == run_id, runs.status == "RUNNING")
-        .values(status="FAILED", end_time=at_ms)
+        .values(status=status, end_time=at_ms)
     )
     if not ended.rowcount:
         return False
-    last = datetime.fromtimestamp(at_ms / 1000, timezone.utc).isoformat(" ", "seconds")
-    cause = f"node lost: no sign of life since {last}"
     connection.execute(
         sa.delete(tables.tags).where(tags.run_uuid == run_id, tags.key == EXIT_CAUSE_TAG)
     )
     connection.execute(
         sa.insert(tables.tags).values(key=EXIT_CAUSE_TAG, value=cause, run_uuid=run_id)
     )
-    heartbeats.set_provisional(connection, run_id, "FAILED", by="timeout")
+    heartbeats.set_provisional(connection, run_id, status, by="timeout")
     return True

@@ -121,3 +121,38 @@ def test_what_the_store_answers_late_goes_below_what_was_noted_since() -> None:
 def test_a_run_in_the_bin_is_seen_as_such() -> None:
     deleted = Run(info(lifecycle_stage=LifecycleStage.DELETED), RunData())
     assert RunView.of_run(deleted).is_deleted
+
+
+def stored(**tags: str) -> Run:
+    """Return a run as the store answers, with two metrics."""
+    metrics = [Metric("m", 1.0, 1, 5), Metric("system/gpu", 9.0, 1, 50)]
+    return Run(info(), RunData(metrics, [], [RunTag(key, value) for key, value in tags.items()]))
+
+
+def test_a_deleted_tag_does_not_come_back_with_a_late_answer() -> None:
+    seen = view()
+    seen.note_tags([RunTag("a", "1"), RunTag("b", "1")])
+    seen.note_deleted_tag("a")
+    seen.note_deleted_tag("c")
+    seen.learn(stored(a="1", b="0", c="1"))
+    assert {"a", "c"}.isdisjoint(seen.tags)
+    assert seen.tags["b"] == "1"
+    seen.note_tags([RunTag("a", "2")])
+    seen.learn(stored(a="1"))
+    assert seen.tags["a"] == "2"
+    seen.note_deleted_tag("a")
+    seen.replace(stored(a="3"))  # all that was noted here is in it: somebody has set it again
+    seen.learn(stored(a="3"))
+    assert seen.tags["a"] == "3"
+
+
+def test_what_is_rewound_does_not_come_back_with_a_late_answer() -> None:
+    seen = view()
+    seen.note_points([Point("m", 1, 9, 2.0), Point("n", 1, 2, 3.0)])
+    seen.rewind(4)
+    seen.learn(stored())
+    assert seen.to_run().data.metrics == {"n": 3.0, "system/gpu": 9.0}
+    seen.note_points([Point("m", 1, 5, 7.0)])
+    assert seen.to_run().data.metrics["m"] == 7.0
+    seen.replace(stored())
+    assert seen.to_run().data.metrics["m"] == 1.0
