@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import posixpath
+import re
 import shutil
 import threading
 import weakref
@@ -40,6 +41,7 @@ _log = logging.getLogger("mlflow_weir")
 DIRECT_BYTES = 256 << 20
 """What is larger goes directly where the store answers."""
 
+_RUN_ID = re.compile("[0-9a-f]{32}")
 _DRAIN_S = 10.0
 _DELETE_WAIT_S = 60.0
 
@@ -345,11 +347,11 @@ def _contact(recorder: Recorder) -> Contact:
 
 
 def _run_of(artifact_uri: str) -> str | None:
-    """Return the run whose root a pending URI is, None for any other."""
+    """Return the run whose root a pending URI is, None for any other: models, experiments."""
     if not artifact_uri.startswith(PENDING_ARTIFACTS):
         return None
     owner = artifact_uri.removeprefix(PENDING_ARTIFACTS).partition("/")[0]
-    return None if owner.startswith("m-") else owner
+    return owner if _RUN_ID.fullmatch(owner) else None
 
 
 def _children(sizes: dict[str, int], root: str, path: str | None) -> dict[str, FileInfo]:

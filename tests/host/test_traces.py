@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Trace
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from agents import agents_of, kill_agents, wait_until
 from disks import mounted
@@ -468,6 +469,30 @@ print(run.info.run_id)
         for trace in found:
             location = trace.info.tags["mlflow.artifactLocation"]
             assert location == artifact_location(moving, trace)
+
+
+def test_attachments_of_a_trace_begun_while_the_server_was_away_find_it(moving: Moving) -> None:
+    moving.run(
+        """
+from mlflow.tracing.attachments import Attachment
+
+@mlflow.trace
+def draws():
+    return {"picture": Attachment(content_type="text/plain", content_bytes=b"a picture")}
+
+mlflow.set_experiment("attached")
+draws()
+""",
+        WEIR_EXIT_WAIT_SECONDS="0",
+        **AT_ONCE,
+    )
+    with moving.served():
+        moving.settle()
+        (trace,) = moving.traces("attached")
+        location = trace.info.tags["mlflow.artifactLocation"]
+        repository = get_artifact_repository(location, tracking_uri=moving.uri)
+        sizes = [info.file_size for info in repository.list_artifacts("attachments")]
+        assert sizes == [len("a picture")]
 
 
 def test_what_is_delivered_twice_is_there_once(moving: Moving) -> None:
