@@ -134,7 +134,8 @@ class Recorder:
                 return None
             try:
                 self._spool = Spool.open_any()
-                journal = Journal.create(self._spool, self.target, self._credentials)
+                node = settings.NODE.get()
+                journal = Journal.create(self._spool, self.target, self._credentials, node=node)
             except WeirError as exc:
                 self._next_try_s = time.monotonic() + _TRY_AGAIN_S
                 if not self._has_said:

@@ -63,7 +63,8 @@ def _lines(found: Report) -> list[str]:
 
 def _journal_lines(one: JournalReport) -> list[str]:
     state = "alive" if one.is_alive else "ended"
-    where = f"{one.program or 'a process'} (process {one.pid}, {state})"
+    node = "" if one.node == one.host else f" on node {one.node}"
+    where = f"{one.program or 'a process'} (process {one.pid}{node}, {state})"
     lines = [
         f"journal {one.journal_id}: {where}, since {_ago(one.created_ms)}",
         f"  to {one.target}: {one.n_records:,} records with {one.n_points:,} points delivered",

@@ -536,6 +536,9 @@ def _call(callback: Callable[[bytes], object], payload: bytes) -> None:
     callback(payload)
 
 
+_MAX_NODE = 255
+
+
 def _header(journal_id: str, target: Target, node: str) -> dict[str, Any]:
     host = os.uname().nodename
     return {
@@ -544,7 +547,7 @@ def _header(journal_id: str, target: Target, node: str) -> dict[str, Any]:
         "target": target._asdict(),
         "created_ms": time.time_ns() // 1_000_000,
         "host": host,
-        "node": node or host,
+        "node": node.strip()[:_MAX_NODE] or host,
         "boot_id": _read_kernel("/proc/sys/kernel/random/boot_id").strip(),
         "pid": os.getpid(),
         "pid_start_ticks": start_ticks(os.getpid()),

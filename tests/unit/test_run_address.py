@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -103,7 +102,7 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
     made = Notebook()
     package, module = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     package.get_ipython = lambda: made  # type: ignore[attr-defined]
