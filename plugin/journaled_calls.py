@@ -51,6 +51,7 @@ from mlflow_weir.plugin.journaled_experiments import (
 from mlflow_weir.plugin.journaled_models import JournaledModels
 from mlflow_weir.plugin.journaled_traces import JournaledTraces
 from mlflow_weir.plugin.overlay import RunView, with_waiting
+from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
@@ -208,7 +209,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         self._write(
             "log_outputs",
             run_id=run_id,
-            models=[[model.model_id, model.step] for model in models],
+            models=[[model.model_id, whole_number(model.step, "step")] for model in models],
         )
         view.note_outputs(models)
 
@@ -275,6 +276,9 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         tags: list[RunTag] | None,
         run_name: str | None,
     ) -> Run:
+        began_at_ms = whole_number(start_time, "start_time")
+        if began_at_ms is None:
+            began_at_ms = int(time.time() * 1000)
         self.recorder.prepare()  # it starts while the store is asked about the experiment
         experiment = self._experiment(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -295,7 +299,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             experiment_id=experiment_id,
             experiment_name=experiment.name or None,
             user_id=user_id,
-            start_time=start_time,
+            start_time=began_at_ms,
             tags=[[tag.key, tag.value] for tag in tags],
             run_name=run_name,
             artifact_uri=None if artifact_uri.startswith(PENDING_ARTIFACTS) else artifact_uri,
@@ -308,7 +312,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 experiment_id=str(experiment_id),
                 user_id=user_id,
                 status=RunStatus.to_string(RunStatus.RUNNING),
-                start_time=start_time,
+                start_time=began_at_ms,
                 end_time=None,
                 lifecycle_stage=LifecycleStage.ACTIVE,
                 artifact_uri=artifact_uri,
@@ -347,6 +351,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
     ) -> RunInfo:
         """Change a run's status, end and name."""
         view = self._writable(run_id)
+        end_time = whole_number(end_time, "end_time")
         is_end = run_status is not None and RunStatus.is_terminated(run_status)
         cause = exits.cause_of_exit() if is_end else None
         if cause is not None:
