@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -43,6 +44,7 @@ def _rounded(value: Any) -> int | None:
 
 
 def _no_whole_number(value: Any, name: str) -> MlflowException:
-    return MlflowException.invalid_parameter_value(
-        f"{value!r:.100} cannot be stored as {name}: it is no whole number of 64 bits"
+    return MlflowException(
+        f"{value!r:.100} cannot be stored as {name}: it is no whole number of 64 bits",
+        INVALID_PARAMETER_VALUE,
     )
