@@ -43,7 +43,8 @@ class Stores:
     def delivered(self, run_id: str) -> Run:
         assert self.journaled.recorder.deliver(30)
         assert self.journaled.recorder.n_refused() == 0
-        return self._direct.get_run(run_id)
+        found: Run = self._direct.get_run(run_id)
+        return found
 
 
 @pytest.fixture
@@ -83,7 +84,8 @@ def test_a_time_that_no_database_takes_is_refused_at_once(given: Any, stores: St
 def test_a_models_step_may_be_a_number_of_numpys(stores: Stores) -> None:
     run_id = stores.begin(NOW_MS)
     model = stores.journaled.create_logged_model("0", "net", run_id)
-    output = LoggedModelOutput(model.model_id, step=numpy.int64(3))
+    step: Any = numpy.int64(3)
+    output = LoggedModelOutput(model.model_id, step)
     stores.journaled.log_outputs(run_id, [output])
     outputs = stores.delivered(run_id).outputs
     assert outputs is not None
