@@ -28,11 +28,11 @@ from mlflow_weir.plugin.agent.stock_server import RUN_KEY_TAG, Denied, Failed, S
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.positions import Rejected
 from mlflow_weir.store.delivery.records import Points, RecordError, decode
+from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, PREEMPTING_TAG, preempted
 
 _SAVE_S = 0.5
 _TERMINAL = frozenset({"FINISHED", "FAILED", "KILLED"})
 _STATUSES = _TERMINAL | {"RUNNING", "SCHEDULED"}
-_EXIT_CAUSE_TAG = "weir.exit_cause"
 _DROPPED_TAG = "weir.points_dropped"
 _TAG_CHARACTERS = 8000  # MLflow's limit on a tag's value
 _FAILED_TRIES = 3
@@ -337,7 +337,8 @@ class RestDelivery:
                 self._forget_open(run_id)
         elif status is not None:
             self.state.provisional.pop(run_id, None)
-            self._delete_tag(real, _EXIT_CAUSE_TAG, is_lenient=True)
+            self._delete_tag(real, EXIT_CAUSE_TAG, is_lenient=True)
+            self._delete_tag(real, PREEMPTING_TAG, is_lenient=True)
 
     def _update(self, real: str, changes: dict[str, str | int]) -> None:
         self.server.call("POST", "runs/update", {"run_id": real, **changes})
@@ -368,17 +369,29 @@ class RestDelivery:
         info = {} if there is None else there["info"]
         is_ended = info.get("status") in _TERMINAL
         is_ours = self.state.provisional.get(run_id) == info.get("status")
-        if real is None or info.get("lifecycle_stage") != "active" or (is_ended and not is_ours):
+        is_active = info.get("lifecycle_stage") == "active"
+        if (
+            real is None
+            or not is_active
+            or (is_ended and not is_ours)
+            or status not in _TERMINAL  # which says no more than that the process is gone
+        ):
             self._forget_open(run_id)
             return
+        tags = (there or {}).get("data", {}).get("tags", ())
+        is_preempted = status != "FINISHED" and any(one["key"] == PREEMPTING_TAG for one in tags)
+        if is_preempted:
+            status, cause = "KILLED", preempted(cause)
         if cause:  # before the status, by which a second try would know that it was ended
-            self._set_tag(real, _EXIT_CAUSE_TAG, cause[:_TAG_CHARACTERS])
+            self._set_tag(real, EXIT_CAUSE_TAG, cause[:_TAG_CHARACTERS])
         end_time = info.get("end_time") if is_ended else None
         if end_time is None:
             end_time = fields.mapping("details").whole_or_none("end_time")
         if end_time is None:
             end_time = time.time_ns() // 1_000_000
         self._update(real, {"status": status, "end_time": int(end_time)})
+        if is_preempted:
+            self._delete_tag(real, PREEMPTING_TAG, is_lenient=True)
         self._forget_open(run_id)
 
     def delete_tag(self, fields: Fields) -> None:

@@ -132,8 +132,8 @@ def every_kind(run_id: str, child_id: str, model_id: str, name: str) -> list[byt
             },
         ),
         op("log_logged_model_params", {"model_id": model_id, "params": [["late", "1"]]}),
-        op("set_logged_model_tags", {"model_id": model_id, "tags": [["x/y", "1"], ["z", "1"]]}),
-        op("delete_logged_model_tag", {"model_id": model_id, "key": "x/y"}),
+        op("set_logged_model_tags", {"model_id": model_id, "tags": [["x y", "1"], ["z", "1"]]}),
+        op("delete_logged_model_tag", {"model_id": model_id, "key": "x y"}),
         op("finalize_logged_model", {"model_id": model_id, "status": "READY", "at_ms": 2}),
         encode_points(run_id, [("score", 5, 0, 0.5)]),
         op(
@@ -262,8 +262,9 @@ def test_killed_after_each_answer_it_leaves_everything_once(
     assert (model.name, model.model_type, str(model.status)) == ("model", "net", "READY")
     assert model.source_run_id == run.info.run_id
     assert model.params == {**{f"p{i}": "v" for i in range(150)}, "late": "1"}
-    assert (model.tags.get("z"), model.tags.get("x/y")) == ("1", None)
+    assert (model.tags.get("z"), model.tags.get("x y")) == ("1", None)
     assert [metric.value for metric in model.metrics or ()] == [0.5]
+    run = client.get_run(run.info.run_id)  # a search leaves out the models that went in
     assert run.inputs is not None
     assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["d"]
     assert [one.model_id for one in run.inputs.model_inputs] == [model.model_id]
@@ -295,6 +296,25 @@ def test_killed_after_each_answer_it_ends_a_run_as_its_process_ended(
     run = client.get_run(created.aliases[run_id])
     assert (run.info.status, run.info.end_time) == ("FAILED", 9_000)
     assert run.data.tags["weir.exit_cause"] == "exit code 3"
+
+
+def test_a_run_that_was_marked_as_being_preempted_says_so(
+    uri: str, client: MlflowClient, tmp_path: Path
+) -> None:
+    run_id = new_id()
+    ends = {"status": "FAILED", "cause": "exit code 1", "details": {"end_time": 5_000}}
+    outcome = apply(
+        RestTarget(Session(uri), tmp_path),
+        [
+            new_run(run_id, tags=[["weir.preempting", "1"]]),
+            encode_operation("exit", {"run_id": run_id, **ends}),
+        ],
+        new_id(),
+    )
+    run = client.get_run(outcome.aliases[run_id])
+    assert (run.info.status, run.info.end_time) == ("KILLED", 5_000)
+    assert run.data.tags["weir.exit_cause"] == "preempted (exit code 1)"
+    assert "weir.preempting" not in run.data.tags
 
 
 def test_what_is_refused_is_refused_alone(uri: str, client: MlflowClient, tmp_path: Path) -> None:

@@ -366,9 +366,9 @@ assert [point.value for point in client.get_metric_history(ours, "m")] == [1.0, 
 listed = [item.path for item in client.list_artifacts(ours)]
 assert listed == ["one.txt", "two.txt"], listed
 client.set_tag(ours, "late", "yes")
+assert mlflow_weir.finish(60)
 found = mlflow.search_runs(experiment_names=["offline"], filter_string="tags.late = 'yes'")
 assert list(found.run_id) == [there.info.run_id], found
-assert mlflow_weir.finish(60)
 found = mlflow.search_runs(experiment_names=["offline"])
 assert len(found) == 2, found
 print(there.info.run_id)
