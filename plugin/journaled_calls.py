@@ -46,6 +46,7 @@ from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
     PENDING_EXPERIMENT,
+    text_or_none,
     texts,
 )
 from mlflow_weir.plugin.journaled_models import JournaledModels
@@ -276,6 +277,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         tags: list[RunTag] | None,
         run_name: str | None,
     ) -> Run:
+        experiment_id, user_id = str(experiment_id), text_or_none(user_id) or ""
         began_at_ms = whole_number(start_time, "start_time")
         if began_at_ms is None:
             began_at_ms = int(time.time() * 1000)
@@ -287,7 +289,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 f"Current state is {experiment.lifecycle_stage}.",
                 INVALID_PARAMETER_VALUE,
             )
-        run_name, tags = mlflow_private.named_run(run_name, tags)
+        run_name, tags = mlflow_private.named_run(text_or_none(run_name), tags)
         tags = [RunTag(key, value) for key, value in texts(tags)]
         if experiment.artifact_location.startswith(PENDING_ARTIFACTS):
             artifact_uri = f"{PENDING_ARTIFACTS}{run_id}"
@@ -309,7 +311,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         view = RunView(
             RunInfo(
                 run_id=run_id,
-                experiment_id=str(experiment_id),
+                experiment_id=experiment_id,
                 user_id=user_id,
                 status=RunStatus.to_string(RunStatus.RUNNING),
                 start_time=began_at_ms,
@@ -351,7 +353,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
     ) -> RunInfo:
         """Change a run's status, end and name."""
         view = self._writable(run_id)
-        end_time = whole_number(end_time, "end_time")
+        end_time, run_name = whole_number(end_time, "end_time"), text_or_none(run_name)
         is_end = run_status is not None and RunStatus.is_terminated(run_status)
         cause = exits.cause_of_exit() if is_end else None
         if cause is not None:

@@ -37,6 +37,15 @@ def texts(found: Iterable[Any] | None) -> list[list[str]]:
     return [[_text(one.key), _text(one.value)] for one in found or ()]
 
 
+def text_or_none(value: Any) -> str | None:
+    """Return a value as the databases keep it in a column of text; None for None.
+
+    Raises:
+        MlflowException: As ``texts``.
+    """
+    return None if value is None else _text(value)
+
+
 def _text(value: Any) -> str:
     text = "" if value is None else str(value)
     try:

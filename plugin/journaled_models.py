@@ -31,6 +31,7 @@ from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
     JournaledExperiments,
+    text_or_none,
     texts,
 )
 
@@ -66,6 +67,7 @@ class JournaledModels(JournaledExperiments):
         model_type: str | None,
     ) -> LoggedModel:
         name = mlflow_private.named_model(name)
+        experiment_id, model_type = str(experiment_id), text_or_none(model_type)
         experiment = self._experiment(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
             raise MlflowException(
@@ -93,7 +95,7 @@ class JournaledModels(JournaledExperiments):
             at_ms=now_ms,
         )
         model = LoggedModel(
-            experiment_id=str(experiment_id),
+            experiment_id=experiment_id,
             model_id=model_id,
             name=name,
             artifact_location=location,

@@ -1,4 +1,4 @@
-"""Times and steps of any type that MLflow's own store takes go through the journal."""
+"""What MLflow's own store takes as a time, a step or an id, of any type, the journal takes too."""
 
 from __future__ import annotations
 
@@ -90,3 +90,15 @@ def test_a_models_step_may_be_a_number_of_numpys(stores: Stores) -> None:
     outputs = stores.delivered(run_id).outputs
     assert outputs is not None
     assert [(one.model_id, one.step) for one in outputs.model_outputs] == [(model.model_id, 3)]
+
+
+def test_ids_and_names_may_be_numbers(stores: Stores) -> None:
+    given: Any = 0
+    model = stores.journaled.create_logged_model(given, "net", model_type=given)
+    run_id = stores.journaled.create_run(given, 7, NOW_MS, [], 5).info.run_id
+    info = stores.delivered(run_id).info
+    assert (info.experiment_id, info.user_id, info.run_name) == ("0", "7", "5")
+    stores.journaled.update_run_info(run_id, RunStatus.FINISHED, NOW_MS, 6)
+    info = stores.delivered(run_id).info
+    assert (info.status, info.run_name) == ("FINISHED", "6")
+    assert stores.journaled.get_logged_model(model.model_id).model_type == "0"
