@@ -218,28 +218,36 @@ def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
     journal = recorder.journal
     if journal is None:
         return _deliver_held(recorder)
-    if not is_delivered:
+    is_last = timeout_s is None
+    if is_last and journal.n_held and recorder.is_file_delivered():
+        is_delivered = _deliver_held(recorder)
+    elif is_last and (journal.n_held or journal.n_dropped):
+        recorder.take_held()
+        _say_lost(recorder.save_what_fits(), "the spool's disk is full")
+    if not recorder.is_file_delivered():
         _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
-    if journal.n_held or journal.n_dropped:
-        n_lost = journal.n_held + journal.n_dropped
-        _print(f"weir: {n_lost} records are lost: the spool's disk is full")
     if n_refused := recorder.n_refused():
         _print(f"weir: the store refused {n_refused} records; `weir status` says why")
     return is_delivered
 
 
 def _deliver_held(recorder: Recorder) -> bool:
-    n_held = recorder.n_held
     try:
-        if recorder.deliver_held():
-            return True
-        n_held = 0
+        is_all = recorder.deliver_held()
         why = "memory was full"
     except WeirError as exc:
-        why = str(exc)
-    n_lost = recorder.n_lost + n_held
-    _print(f"weir: {n_lost} records are lost; no folder of this machine took a journal, and {why}")
-    return False
+        is_all, why = False, str(exc)
+    if not is_all:
+        where = "no folder of this machine took a journal"
+        if recorder.journal is not None:
+            where = "the spool's disk is full"
+        _say_lost(recorder.save_what_fits(), f"{where}, and {why}")
+    return is_all
+
+
+def _say_lost(n_records: int, why: str) -> None:
+    if n_records:
+        _print(f"weir: {n_records} records are lost: {why}")
 
 
 class _ExitWait:

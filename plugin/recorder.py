@@ -20,7 +20,11 @@ from mlflow_weir import settings
 from mlflow_weir.errors import JournalFull, WeirError
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.journal import files
-from mlflow_weir.plugin.journal.format import list_segments, segment_name
+from mlflow_weir.plugin.journal.format import (
+    FRAME_HEADER_BYTES,
+    list_segments,
+    segment_name,
+)
 from mlflow_weir.plugin.journal.reader import JournalReader
 from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
 from mlflow_weir.plugin.journal.writer import Journal
@@ -29,6 +33,8 @@ from mlflow_weir.store.delivery import records
 _AGENT_CHECK_S = 1.0
 _TRY_AGAIN_S = 1.0
 _QUOTA_S = 5.0  # between two looks at how much the whole spool holds
+_ROOM_S, _ROOM_LOOK_S = 2.0, 0.05  # for the agent to remove what is delivered
+_MAX_DIRECT = 20_000  # records of one transaction
 _RESERVE_BYTES = 64 << 20  # of the disk, which artifacts leave to records and to others
 
 _log = logging.getLogger(__name__)
@@ -161,9 +167,15 @@ class Recorder:
 
     def _note_dropped(self, journal: Journal) -> None:
         """Say on the runs how many points there was no room for, now that there is some."""
+        for payload in self._dropped_notes():
+            journal.append(payload)
+
+    def _dropped_notes(self) -> list[bytes]:
         dropped, self._dropped = self._dropped, {}
-        for run_id, n in dropped.items():
-            journal.append(records.encode_operation("points_dropped", {"run_id": run_id, "n": n}))
+        return [
+            records.encode_operation("points_dropped", {"run_id": run_id, "n": n})
+            for run_id, n in dropped.items()
+        ]
 
     def _hold(self, payload: bytes) -> None:
         with self._lock:
@@ -197,8 +209,13 @@ class Recorder:
     def is_delivered(self) -> bool:
         """Say whether every record of this process is in the store."""
         journal = self.journal
-        if journal is None and self.n_held:
-            return False
+        if journal is None:
+            return not self.n_held
+        return not journal.n_held and self.is_file_delivered()
+
+    def is_file_delivered(self) -> bool:
+        """Say whether what the disk has taken of this process's records is in the store."""
+        journal = self.journal
         return journal is None or client.wait_delivered(journal.folder, journal.end, 0)
 
     def deliver(
@@ -214,11 +231,20 @@ class Recorder:
         journal = self.journal or (self._try_open() if self.n_held else None)
         if journal is None:
             return not self.n_held
-        journal.flush()
         waiting = files.list_waiting(journal.folder / "files")
         give_up_s = time.monotonic() + timeout_s
-        if not client.wait_delivered(journal.folder, journal.end, timeout_s, progress):
-            return False
+        while True:
+            journal.flush()
+            left_s = max(give_up_s - time.monotonic(), 0.0)
+            if not client.wait_delivered(journal.folder, journal.end, left_s, progress):
+                return False
+            if not journal.n_held:
+                break
+            if not _gets_room(journal, give_up_s):
+                return False
+        if self._dropped:
+            self._note_dropped(journal)
+            journal.flush()
         left_s = max(give_up_s - time.monotonic(), 0.0)
         return client.wait_uploaded(journal.folder, waiting, left_s, progress)
 
@@ -259,21 +285,67 @@ class Recorder:
     def deliver_held(self) -> bool:
         """Bring what waits in memory into the store from this process: the last way out.
 
+        Returns:
+            Whether nothing was lost before.
+
         Raises:
             WeirError: The store does not take it.
         """
-        from mlflow_weir.plugin.agent.targets import Address, open_target
-
         with self._lock:
-            uri = self._credentials.uri if self._credentials else self.target.uri
-            environment = self._credentials.environment if self._credentials else {}
-            address = Address(self.target.kind, uri, tuple(sorted(environment.items())))
-            target = open_target(address, Path(os.devnull))  # nothing of it can be remembered
-            n_bytes = sum(map(len, self._held))
-            target.apply(secrets.token_hex(16), None, 0, n_bytes, self._held, is_patient=False)
+            journal = self.journal
+            if journal is not None:
+                self.take_held()
+                self._held += self._dropped_notes()
+            if self._held:
+                self._apply_directly(self._held)
+            self._held_bytes = 0
+            return not self.n_lost and (journal is None or not journal.n_dropped)
+
+    def _apply_directly(self, payloads: list[bytes]) -> None:
+        from mlflow_weir.plugin.agent.targets import address_with, open_target
+
+        address = address_with(self.target, self._credentials)
+        target = open_target(address, Path(os.devnull))  # nothing of it can be remembered
+        journal_id, position = secrets.token_hex(16), 0
+        try:
+            while payloads:
+                part = payloads[:_MAX_DIRECT]
+                end = position + sum(FRAME_HEADER_BYTES + len(payload) for payload in part)
+                target.apply(journal_id, None, position, end, part, is_patient=False)
+                position = end
+                del payloads[: len(part)]
+        finally:
             target.close()
-            self._held, self._held_bytes = [], 0
-            return not self.n_lost
+
+    def take_held(self) -> None:
+        """Take what waits in memory for the disk out of the journal, for ``save_what_fits``."""
+        journal = self.journal
+        if journal is not None and not journal.flush():
+            self._held += journal.take_held()
+
+    def save_what_fits(self) -> int:
+        """Write what is no point of what ``deliver_held`` could not deliver, and how many were.
+
+        A run's end and its params are small: there may be room for them where there is none for
+        its points.
+
+        Returns:
+            How many records of this process are lost.
+        """
+        journal = self.journal
+        if journal is None:
+            return self.n_lost + len(self._held)
+        left, self._held, self._held_bytes = self._held, [], 0
+        points = [payload for payload in left if records.is_points(payload)]
+        for payload in points:
+            self._count_dropped(payload)
+        journal.open_reserve()
+        for payload in left:
+            if not records.is_points(payload):
+                journal.append(payload)
+        self._note_dropped(journal)
+        journal.flush()
+        return journal.n_dropped + journal.n_held + len(points)
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until every process of this machine has its records for this target in the store.
@@ -322,6 +394,17 @@ class Recorder:
                 return
             for payload in found.payloads:
                 yield records.decode(payload)
+
+
+def _gets_room(journal: Journal, give_up_s: float) -> bool:
+    """Wait a while until some of what waits in memory is written, as the agent makes room."""
+    end, soon_s = journal.end, time.monotonic() + _ROOM_S
+    while not journal.flush() and journal.end == end:
+        if time.monotonic() > min(soon_s, give_up_s):
+            return False
+        client.nudge(journal.folder.parent.parent)
+        time.sleep(_ROOM_LOOK_S)
+    return True
 
 
 def _end_of(folder: Path) -> int:

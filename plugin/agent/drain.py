@@ -100,6 +100,7 @@ class JournalDelivery:
             self._begin(target)
         records = self._reader.read(STEP_BYTES)
         if records.end == records.start:
+            self._make_room()
             return False
         try:
             outcome = target.apply(
@@ -117,9 +118,15 @@ class JournalDelivery:
             self._reader.position = records.start
             raise
         self._take(records, outcome)
+        self._make_room()
+        return True
+
+    def _make_room(self) -> None:
+        """Remove what is delivered; then there may be room to note how far that is."""
         if self._fencing is not None:
             discard_before(self.folder.path, self.position)
-        return True
+            if not self._is_saved:
+                self.note()
 
     def _begin(self, target: DeliveryTarget) -> None:
         """Go to where the target is."""
@@ -261,11 +268,16 @@ class JournalDelivery:
 
 def end_of(folder: JournalFolder) -> int:
     """Return the size of a journal, in bytes from its beginning."""
+    return tail_of(folder)[1]
+
+
+def tail_of(folder: JournalFolder) -> tuple[int, int]:
+    """Return where the last segment of a journal begins and ends, in bytes from its beginning."""
     try:
         start = max(list_segments(folder.path), default=0)
-        return start + (folder.path / segment_name(start)).stat().st_size
+        return start, start + (folder.path / segment_name(start)).stat().st_size
     except OSError:  # none yet, or gone meanwhile
-        return 0
+        return 0, 0
 
 
 def dropped_points(payload: bytes) -> int:

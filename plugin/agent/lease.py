@@ -25,6 +25,7 @@ from mlflow_weir.plugin.agent.files import AgentFiles
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _TRY_S = 0.5  # a client that looks whether the lock is taken holds it for microseconds
 _PAUSE_S = 0.01
+_HOLDER_BYTES = 256
 
 
 class Lease:
@@ -48,8 +49,7 @@ class Lease:
 
     def release(self) -> None:
         """Let the next one have it."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._lock, 0)
+        _say_holder(self._lock, {})
         os.close(self._lock)
 
 
@@ -75,7 +75,7 @@ def try_take(files: AgentFiles) -> Lease | None:
         if lease.is_held():
             break
         os.close(lock)  # it was removed between the two calls
-    os.ftruncate(lock, 0)  # what it says is about somebody who is dead
+    _say_holder(lock, {})  # what it says is about somebody who is dead
     lease.fencing = next_fencing(files)
     holder = {
         "pid": os.getpid(),
@@ -83,8 +83,14 @@ def try_take(files: AgentFiles) -> Lease | None:
         "started_ms": time.time_ns() // 1_000_000,
         "version": __version__,
     }
-    os.pwrite(lock, json.dumps(holder).encode(), 0)
+    _say_holder(lock, holder)
     return lease
+
+
+def _say_holder(lock: int, holder: dict[str, object]) -> None:
+    """Write who holds the lease, always in as many bytes: where the disk is full, in place."""
+    with contextlib.suppress(OSError):  # the lock counts; this is for people
+        os.pwrite(lock, json.dumps(holder).encode().ljust(_HOLDER_BYTES), 0)
 
 
 def next_fencing(files: AgentFiles) -> int:

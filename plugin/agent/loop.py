@@ -23,7 +23,7 @@ from types import FrameType
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent import client, compactor, ends, lease, liveness
-from mlflow_weir.plugin.agent.drain import end_of
+from mlflow_weir.plugin.agent.drain import tail_of
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.targets import Address, address_of
@@ -130,9 +130,9 @@ class Agent:
         for name, one in self._tracked.items():
             if one.evidence is None:
                 self._look_at_owner(name, one, is_due=is_owner_due, is_oom_due=is_oom_due)
-            end = end_of(one.folder)
-            if end != one.end:
-                one.end = end
+            tail = tail_of(one.folder)
+            if tail != (one.start, one.end):  # what was begun anew makes room for what was before
+                one.start, one.end = tail
                 self._worker_of(one).wake()
                 self._syncer.written(one)
         self._is_first = False

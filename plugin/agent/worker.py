@@ -74,6 +74,7 @@ class Tracked:
 
     Attributes:
         end: Size of the journal, as last looked at, in bytes.
+        start: Where its last segment begins.
         evidence: How its process ended; None while it lives.
         is_released: Its process lives, but closed the journal.
         is_done: Delivered to the end and removed.
@@ -87,6 +88,7 @@ class Tracked:
     header: Header
     address: Address
     end: int = 0
+    start: int = 0
     evidence: Evidence | None = None
     is_released: bool = False
     is_done: bool = False

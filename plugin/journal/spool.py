@@ -7,6 +7,7 @@
         NNNN….seg           the records
         delivered.json      how far they are delivered; a copy, the database holds the truth
         files/              artifacts that wait
+        reserve             room for how its runs end, given back when the disk is full to the last
 
 Everything is readable by its owner alone (0700, 0600). A spool is never another user's folder, nor
 a link. A journal may come from another machine (``weir sync``): its files are read as untrusted
@@ -16,6 +17,7 @@ input, without following links, up to a size, and every field is checked.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -42,6 +44,7 @@ MAX_REJECTED = 100
 _VAR_TMP = Path("/var/tmp")
 _SHARED_MEMORY = Path("/dev/shm")
 _MAX_FILE_BYTES = 16 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ABANDONED_S = 60.0
 _JOURNAL_ID = re.compile(r"[0-9a-f]{32}")
 _LOCAL_ADVICE = "name a folder on a local disk that is yours, or unset WEIR_SPOOL"
@@ -203,16 +206,21 @@ class JournalFolder:
     def write_delivered(self, delivered: Delivered) -> None:
         """Replace what ``delivered`` returns, whole; not synced to disk.
 
+        Where the disk is full it is overwritten in place, in the blocks that it has: who reads it
+        at that moment finds damage, and what is true with the next look.
+
         Raises:
             JournalError: It cannot be written; what was there before still is.
         """
         record = asdict(delivered)
         record["rejected"] = delivered.rejected[-MAX_REJECTED:]
-        new = self.path / "delivered.json.new"
+        path, new = self.path / "delivered.json", self.path / "delivered.json.new"
         try:
             write_private(new, record)
-            os.replace(new, self.path / "delivered.json")
+            os.replace(new, path)
         except OSError as exc:
+            if exc.errno in _FULL and _try_overwrite(path, record):
+                return
             raise JournalError(f"{new}: {exc.strerror}") from exc
 
     def owner_is_gone(self) -> bool:
@@ -487,6 +495,25 @@ def write_private(path: Path, record: Mapping[str, Any]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
         json.dump(record, file)
+
+
+def _try_overwrite(path: Path, record: Mapping[str, Any]) -> bool:
+    """Write a JSON object over a file without asking for more disk; say whether that went."""
+    data = json.dumps(record).encode("ascii")
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(file)
+        if len(data) > 512 * found.st_blocks:
+            return False
+        data = data.ljust(found.st_size)
+        return os.pwrite(file, data, 0) == len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
 
 
 def read_object(path: Path, *, is_private: bool = False) -> dict[str, Any] | None:

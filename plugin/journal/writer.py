@@ -54,6 +54,7 @@ _log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _LONGEST_APPEND_S = 0.05  # for writing what waited before the caller gets on
+_RESERVE, _RESERVE_BYTES = "reserve", 8 << 10
 _CHUNK_FRAMES = 1024
 _GRANT_BYTES = 1 << 20
 _SEGMENT_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -132,6 +133,7 @@ class Journal:
             if credentials is not None:
                 write_private(new / "credentials.json", asdict(credentials))
             (new / "files").mkdir(mode=0o700)
+            _set_aside(new / _RESERVE)
             file = os.open(new / layout.segment_name(0), _SEGMENT_FLAGS, 0o600)
             folder = spool.publish(new, journal_id)
         except OSError as exc:
@@ -233,6 +235,21 @@ class Journal:
             if self._held and self._is_ours and not self._is_closed and not self._is_amid():
                 self._write_held(longest_s=None)
             return not self._held
+
+    def open_reserve(self) -> None:
+        """Let the records that come now have the room that was kept for the last ones."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.folder / _RESERVE)
+
+    def take_held(self) -> list[bytes]:
+        """Give what waits in memory to the caller, in order, who answers for it from here on."""
+        with self._lock:
+            if self._is_amid() or not self._is_ours:
+                return []
+            payloads = [data[layout.FRAME_HEADER_BYTES :] for data in self._held]
+            self._held.clear()
+            self._held_bytes = 0
+            return payloads
 
     def sync(self) -> None:
         """Make all that was appended survive a power cut.
@@ -386,6 +403,8 @@ class Journal:
                 self._room = min(self._left_in_segment(), self._granted_end - self.end)
         except OSError as exc:
             self._note_fault(exc)
+            if exc.errno in _FULL:
+                self._seal()
         finally:
             self._writing = 0
             if self._held:  # by a signal handler, perhaps, since the last look
@@ -438,6 +457,12 @@ class Journal:
             raise
         self._file, before, self._start = file, self._file, self.end
         os.close(before)
+
+    def _seal(self) -> None:
+        """Begin a new segment where the disk is full: what is delivered of this one makes room."""
+        if self.end > self._start:
+            with contextlib.suppress(OSError):  # not even an empty file: with the next try, then
+                self._begin_segment()
 
     def _cut(self) -> None:
         """Cut off what lies behind the last whole record; begin a new segment if that fails.
@@ -537,6 +562,15 @@ def _call(callback: Callable[[bytes], object], payload: bytes) -> None:
 
 
 _MAX_NODE = 255
+
+
+def _set_aside(path: Path) -> None:
+    """Take a little of the disk for how its runs end, which has to be said on a full one too."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, bytes(_RESERVE_BYTES))
+    finally:
+        os.close(file)
 
 
 def _header(journal_id: str, target: Target, node: str) -> dict[str, Any]:

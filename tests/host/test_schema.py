@@ -18,7 +18,7 @@ from mlflow.store.db.base_sql_model import Base as MlflowBase
 
 from metric_writers import ARTIFACTS, make_small
 from mlflow_weir.store import migrations, schema
-from mlflow_weir.store.delivery import heartbeats, mlflow_tables
+from mlflow_weir.store.delivery import heartbeats, mlflow_tables, owners
 from mlflow_weir.store.delivery.apply import apply
 from mlflow_weir.store.delivery.records import encode_points
 from mlflow_weir.store.runs import indexes, node_lost
@@ -46,6 +46,8 @@ def filled_run(store: Any) -> str:
     outcome = apply(store.engine, "a" * 32, 1, 0, len(again), [again])
     assert outcome.n_points == 1
     assert heartbeats.beat(store.engine, [run_id], "a" * 32, "here", 1) == []
+    with store.engine.begin() as connection:
+        owners.note(connection, "a" * 32, {run_id: "fluent"}, 1)
     assert node_lost.mark_lost(store.engine, "a", now_ms=1, timeout_ms=1, lease_ms=1) == []
     return run_id
 

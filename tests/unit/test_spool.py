@@ -188,6 +188,7 @@ def test_a_journal_appears_complete(tmp_path: Path) -> None:
         "files",
         "header.json",
         "owner.lock",
+        "reserve",
     ]
     (folder,) = Spool(tmp_path / "spool").journals()
     assert folder.path == journal.folder
