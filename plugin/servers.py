@@ -57,6 +57,16 @@ def is_known(uri: str) -> bool:
     return False
 
 
+def known() -> list[str]:
+    """Return the addresses of servers that are remembered, the newest first; makes no folder."""
+    with contextlib.suppress(OSError, WeirError):
+        spool = Spool.look()
+        if spool is not None:
+            found = _read(spool.root)
+            return sorted(found, key=lambda address: -found[address])
+    return []
+
+
 def remember(uri: str) -> None:
     """Note that a server runs Weir; where that cannot be written, it is asked again."""
     with contextlib.suppress(OSError, WeirError):

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,12 @@ import click
 
 from mlflow_weir import __version__
 from mlflow_weir.errors import ConfigError, SchemaMismatch
+from mlflow_weir.plugin.cli.doctor_spool import (
+    MIN_FREE_BYTES,
+    Finding,
+    examine_servers,
+    examine_spool,
+)
 from mlflow_weir.plugin.cli.stores import is_server, store_at
 from mlflow_weir.plugin.uri import Backend, strip, without_secrets
 from mlflow_weir.settings import ALL
@@ -29,26 +34,8 @@ from mlflow_weir.settings import ALL
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-MIN_FREE_BYTES = 1 << 30
 CONNECT_TIMEOUT_S = 10
 MLFLOW_MINORS = ((3, 15), (3, 17))  # first and last, both supported; as pyproject.toml has it
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-        check: What was looked at, one or two words.
-        ok: Nothing to do here.
-        detail: What is there.
-        hint: What to do when it is not ok, else ``""``.
-    """
-
-    check: str
-    ok: bool
-    detail: str
-    hint: str = ""
 
 
 @click.command()
@@ -61,7 +48,7 @@ def doctor(uri: str, as_json: bool) -> None:
     """
     findings = examine(uri)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         for finding in findings:
             click.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.check}: {finding.detail}")
@@ -74,8 +61,11 @@ def doctor(uri: str, as_json: bool) -> None:
 def examine(uri: str) -> list[Finding]:
     """Run every check that applies to ``uri``."""
     findings = [check_versions(), check_settings(), check_git()]
+    if all(finding.ok for finding in findings if finding.check == "settings"):
+        findings += examine_spool()
+    findings += examine_servers(uri if is_server(uri) else None)
     if is_server(uri):
-        return [*findings, Finding("store", True, f"{without_secrets(uri)} is a server")]
+        return findings
     try:
         backend = store_at(uri)
     except ConfigError as exc:

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
+from agents import start_agent
 from databases import DatabaseServer
-from mlflow_weir.plugin.cli import main
+from mlflow_weir.plugin import servers
+from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.cli import doctor_spool, main
 from mlflow_weir.plugin.cli.doctor import Finding, examine
+from mlflow_weir.plugin.journal.spool import Delivered, JournalFolder, Spool, Target
+from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.store import migrations
 
 
 def by_check(findings: list[Finding]) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
+
+
+@pytest.fixture(autouse=True)
+def spool_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path_factory.mktemp("spool") / "s"
+    monkeypatch.setenv("WEIR_SPOOL", str(path))
+    return path
 
 
 def test_a_healthy_place_has_nothing_to_do(tmp_path: Path) -> None:
@@ -27,6 +44,7 @@ def test_a_healthy_place_has_nothing_to_do(tmp_path: Path) -> None:
         "versions",
         "settings",
         "git",
+        "spool",
         "database",
         "folder",
         "disk",
@@ -75,8 +93,9 @@ def test_a_uri_that_names_no_store_is_one_finding(uri: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "HTTPS"])
 def test_a_server_is_told_from_a_database(scheme: str) -> None:
-    finding = by_check(examine(f"{scheme}://bob:SECRET@h"))["store"]
-    assert finding == Finding("store", True, f"{scheme}://…@h is a server")
+    finding = by_check(examine(f"{scheme}://bob:SECRET@127.0.0.1:1"))["server"]
+    assert not finding.ok
+    assert finding.detail.startswith(f"{scheme.lower()}://127.0.0.1:1 does not answer")
 
 
 @pytest.mark.parametrize(
@@ -138,3 +157,114 @@ def test_databases_that_answer_are_told_apart(mlflow_database_url: str) -> None:
     finding = by_check(examine(uri.replace("://", "+weir://", 1)))["database"]
     assert finding.ok, finding
     assert "MLflow's tables, Weir's on first use" in finding.detail
+
+
+def of_spool() -> dict[str, Finding]:
+    return by_check(doctor_spool.examine_spool())
+
+
+def test_a_spool_that_was_never_used_is_not_made(spool_path: Path) -> None:
+    assert of_spool()["spool"].ok
+    assert not spool_path.exists()
+
+
+def test_a_spool_is_described(spool_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Spool.open()
+    found = of_spool()
+    assert set(found) == {"spool", "quota", "agent", "journals"}
+    assert all(finding.ok for finding in found.values())
+    assert str(spool_path) in found["spool"].detail
+    assert "GiB free" in found["spool"].detail
+    assert f"log: {spool_path}/agent/agent.log" in found["agent"].detail
+    monkeypatch.setattr(doctor_spool, "MIN_FREE_BYTES", 1 << 62)
+    assert not of_spool()["spool"].ok
+    monkeypatch.setattr(doctor_spool, "file_system_of", lambda path: "nfs4")
+    assert "network file system (nfs4)" in of_spool()["spool"].detail
+
+
+def test_a_running_agent_is_named_and_an_old_one_is_to_be_stopped(
+    spool_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = start_agent(Spool.open())
+    try:
+        assert f"process {pid}, version" in of_spool()["agent"].detail
+        monkeypatch.setattr(doctor_spool, "__version__", "99.0")
+        finding = of_spool()["agent"]
+        assert not finding.ok
+        assert "weir agent stop" in finding.hint
+    finally:
+        agent.nudge(spool_path, agent.STOP)
+
+
+def test_what_waits_and_why_is_said(spool_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool.open()
+    journal = Journal.create(spool, Target("sql", "sqlite:////gone.db"), None)
+    journal.append(b"O" + b"x" * (1 << 20))
+    journal.flush()
+    folder = JournalFolder(journal.folder)
+    assert of_spool()["journals"] == Finding("journals", True, "1 wait with 1.0 MiB, 0 set aside")
+    folder.write_delivered(Delivered(error="the database \x1b[31mis away"))
+    finding = of_spool()["journals"]
+    assert not finding.ok
+    assert "is away" in finding.detail
+    assert "\x1b" not in finding.detail
+    folder.write_delivered(Delivered(error=f"{agent.SET_ASIDE}bad checksum"))
+    assert "weir journal salvage" in of_spool()["journals"].hint
+    folder.write_delivered(Delivered(position=journal.end, n_rejected=3))
+    assert "3 records refused" in of_spool()["journals"].detail
+    monkeypatch.setenv("WEIR_SPOOL_MAX_BYTES", "1MiB")
+    assert not of_spool()["quota"].ok
+    journal.close()
+
+
+class Info(http.server.BaseHTTPRequestHandler):
+    """A server that answers as Weir's does to who has no password; its clock may be wrong."""
+
+    skew_s = 0.0
+    is_weir = True
+
+    def do_GET(self) -> None:
+        self.send_response_only(401 if self.is_weir else 404)
+        self.send_header("Date", formatdate(time.time() + self.skew_s, usegmt=True))
+        if self.is_weir:
+            self.send_header(servers.API_HEADER, "1")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def info(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Info]]]:
+    monkeypatch.setenv("NO_PROXY", "*")
+    handler = type("OwnInfo", (Info,), {})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}", handler
+        served.shutdown()
+        thread.join()
+
+
+def test_servers_that_are_remembered_are_asked(info: tuple[str, type[Info]]) -> None:
+    address, handler = info
+    servers.remember(address)
+    servers.remember("http://127.0.0.1:1")
+    found = doctor_spool.examine_servers(None)
+    assert Finding("server", True, f"{address} runs Weir") in found
+    assert Finding("clock", True, f"agrees with {address}") in found
+    assert any("127.0.0.1:1 does not answer now" in one.detail and one.ok for one in found)
+    handler.skew_s, handler.is_weir = 3600.0, False
+    kind, clock = (one for one in doctor_spool.examine_servers(None) if address in one.detail)
+    assert kind.detail == f"{address} is a server without Weir"
+    assert not clock.ok
+    assert "behind" in clock.detail
+
+
+def test_a_server_that_is_asked_about_has_to_answer(info: tuple[str, type[Info]]) -> None:
+    address, _ = info
+    assert by_check(examine(f"{address}/"))["server"].ok
+    found = by_check(examine("http://someone:secret@127.0.0.1:1"))["server"]
+    assert not found.ok
+    assert "refused" in found.detail
+    assert "secret" not in repr(found)
