@@ -200,8 +200,11 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         self, experiment_ids: list[str], *arguments: Any, **options: Any
     ) -> PagedList[Run]:
         """Search runs; experiments may be named as before their delivery."""
-        both = [*experiment_ids, *map(self._real, experiment_ids)]
-        return super().search_runs(list(dict.fromkeys(both)), *arguments, **options)
+        real = [self._real(one) for one in experiment_ids]
+        is_pending = any(one.startswith(PENDING_EXPERIMENT) for one in real)
+        if is_pending or not self.recorder.settle(SETTLE_WAIT_S):
+            real = [*experiment_ids, *real]  # runs of this process are in them by either name
+        return super().search_runs(list(dict.fromkeys(real)), *arguments, **options)
 
     def _has_view(self, run_id: str) -> bool:
         return super()._has_view(run_id) or any(
