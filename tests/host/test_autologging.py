@@ -174,6 +174,7 @@ def train(script: Path, uri: str, folder: Path) -> tuple[str, list[str], float]:
             **os.environ,
             "MLFLOW_TRACKING_URI": uri,
             "WEIR_SPOOL": str(folder / "spool"),
+            "WEIR_CAPTURE": "off",  # what Weir adds to each run
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "TQDM_DISABLE": "1",
         },

@@ -32,6 +32,7 @@ def begin() -> None:
     spool = tempfile.mkdtemp(prefix="spool-", dir=os.environ["WEIR_SPOOL_PARENT"])
     # The default, not the variable: tests empty the environment.
     object.__setattr__(settings.SPOOL, "default", spool)
+    object.__setattr__(settings.CAPTURE, "default", False)  # what Weir adds to each run
     uri.is_weir = _is_weir
     _serve_extension()
 
