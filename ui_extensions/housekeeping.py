@@ -105,7 +105,6 @@ class Housekeeper:
             lost = mark_lost(
                 engine,
                 self._holder,
-                now_ms=time.time_ns() // 1_000_000,
                 timeout_ms=round(1000 * timeout_s),
                 lease_ms=round(1000 * turn_s * _LEASE_TURNS),
             )

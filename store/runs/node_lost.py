@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import heartbeats
 from mlflow_weir.store.delivery import mlflow_tables as tables
-from mlflow_weir.store.delivery.connection import transaction
+from mlflow_weir.store.delivery.connection import clock_ms, transaction
 from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, PREEMPTING_TAG, preempted
 
 _LEASE = "node-lost"
@@ -29,16 +29,16 @@ _lease = schema.lease.c
 
 
 def mark_lost(
-    engine: sa.Engine, holder: str, *, now_ms: int, timeout_ms: int, lease_ms: int
+    engine: sa.Engine, holder: str, *, timeout_ms: int, lease_ms: int, now_ms: int | None = None
 ) -> list[str]:
     """Mark runs as failed that were not heard of for too long, if the lease is ours to take.
 
     Args:
         engine: Of the tracking database.
         holder: Who asks, by a name no other process has; at most 64 characters.
-        now_ms: Wall time.
         timeout_ms: How long a run may be silent.
         lease_ms: How long nobody else is to look, should we not come back.
+        now_ms: Wall time; the database's, as for heartbeats, when None.
 
     Returns:
         The runs that were marked.
@@ -47,8 +47,17 @@ def mark_lost(
         StoreUnavailable: Nothing was done.
     """
     with transaction(engine) as connection:
+        now_ms = clock_ms(connection) if now_ms is None else now_ms
         since_ms = _take_lease(connection, holder, now_ms, lease_ms)
-        if since_ms is None or now_ms - since_ms < timeout_ms:
+        if since_ms is None:
+            return []
+        # Signs of life from before the clock was set back would keep a dead run for as long.
+        connection.execute(
+            sa.update(schema.heartbeat)
+            .where(_columns.at_ms > now_ms + lease_ms)
+            .values(at_ms=now_ms)
+        )
+        if now_ms - since_ms < timeout_ms:
             return []
         before_ms = now_ms - timeout_ms
         silent = connection.execute(
@@ -85,10 +94,12 @@ def _take_lease(connection: sa.Connection, holder: str, now_ms: int, lease_ms: i
         except sa.exc.IntegrityError:
             return None  # another one has made it in the same moment
         return now_ms
-    if found.holder != holder and now_ms <= found.until_ms:
+    # A term that ends later than one from now was given before the clock was set back.
+    if found.holder != holder and now_ms <= found.until_ms <= now_ms + lease_ms:
         return None
     # The next holder comes within one more term, if there is any.
-    since_ms: int = found.since_ms if now_ms <= found.until_ms + lease_ms else now_ms
+    is_unbroken = found.since_ms <= now_ms <= found.until_ms + lease_ms
+    since_ms: int = found.since_ms if is_unbroken else now_ms
     connection.execute(
         sa.update(schema.lease)
         .where(_lease.name == _LEASE)

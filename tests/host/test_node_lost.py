@@ -109,3 +109,28 @@ def test_an_end_that_somebody_gave_it_meanwhile_stays(engine: sa.Engine) -> None
         connection.execute(sa.text("UPDATE runs SET status = 'KILLED'"))
     assert heartbeats.beat(engine, [run_id], new_id(), "host", START_MS + 500_000) == []
     assert state(engine, run_id)[0] == "KILLED"
+
+
+def test_a_clock_that_is_set_forward_loses_no_run(engine: sa.Engine) -> None:
+    run_id = new_id()
+    begin(engine, run_id)
+    heartbeats.beat(engine, [run_id], new_id(), "host", START_MS)
+    assert watch(engine, "a", START_MS, START_MS + 60_000) == []
+    day_ms = START_MS + 86_400_000
+    assert look(engine, "a", day_ms) == []  # the run's next sign of life is on its way
+    heartbeats.beat(engine, [run_id], new_id(), "host", day_ms + 10_000)
+    assert watch(engine, "a", day_ms, day_ms + TIMEOUT_MS) == []
+
+
+def test_a_clock_that_is_set_back_neither_loses_nor_keeps_a_run(engine: sa.Engine) -> None:
+    alive, silent = new_id(), new_id()
+    begin(engine, alive, silent)
+    heartbeats.beat(engine, [alive, silent], new_id(), "host", START_MS)
+    assert watch(engine, "a", START_MS, START_MS + 60_000) == []
+    back_ms = START_MS - 3_600_000
+    assert look(engine, "b", back_ms) == []  # a's term, an hour ahead, keeps nobody out
+    for at_ms in range(back_ms, back_ms + 2 * TIMEOUT_MS, LEASE_MS // 4):
+        heartbeats.beat(engine, [alive], new_id(), "host", at_ms)
+        lost = look(engine, "b", at_ms)
+        assert alive not in lost
+    assert [state(engine, run)[0] for run in (alive, silent)] == ["RUNNING", "FAILED"]
