@@ -1,4 +1,4 @@
-"""``mlflow_weir.mark_preempting``: the machine is about to be taken away from this process's runs."""
+"""``mlflow_weir.mark_preempting``: the machine is about to be taken from this process's runs."""
 
 from __future__ import annotations
 

@@ -98,3 +98,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_on_skip(report)
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep for test-long what takes minutes more than it tells: the journal on every server.
+
+    What a journal adds is the same on every database; delivery to each of them is held against
+    stock in test_delivery_rows.py.
+    """
+    for item in items:
+        words = item.name.partition("[")[2].rstrip("]").split("-")
+        is_journaled = item.path.name == "test_same_answers.py" and "journaled" in words
+        if is_journaled and "sqlite" not in words:
+            item.add_marker(pytest.mark.long)
