@@ -33,16 +33,15 @@ from itertools import islice
 from pathlib import Path
 from struct import Struct
 from types import FrameType
-from typing import Any
 from zlib import crc32
 
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalCorrupt, JournalError, JournalFull
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.journal import format as layout
+from mlflow_weir.plugin.journal.header import header_of_this_process
 from mlflow_weir.plugin.journal.owner import create_lock, release_lock, take_lock
 from mlflow_weir.plugin.journal.spool import (
-    FORMAT,
     Credentials,
     JournalFolder,
     Spool,
@@ -129,7 +128,7 @@ class Journal:
         try:
             new.mkdir(mode=0o700)
             lock_file = create_lock(new)
-            write_private(new / "header.json", _header(journal_id, target, node))
+            write_private(new / "header.json", header_of_this_process(journal_id, target, node))
             if credentials is not None:
                 write_private(new / "credentials.json", asdict(credentials))
             (new / "files").mkdir(mode=0o700)
@@ -561,9 +560,6 @@ def _call(callback: Callable[[bytes], object], payload: bytes) -> None:
     callback(payload)
 
 
-_MAX_NODE = 255
-
-
 def _set_aside(path: Path) -> None:
     """Take a little of the disk for how its runs end, which has to be said on a full one too."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -571,36 +567,6 @@ def _set_aside(path: Path) -> None:
         os.write(file, bytes(_RESERVE_BYTES))
     finally:
         os.close(file)
-
-
-def _header(journal_id: str, target: Target, node: str) -> dict[str, Any]:
-    host = os.uname().nodename
-    return {
-        "format": FORMAT,
-        "journal_id": journal_id,
-        "target": target._asdict(),
-        "created_ms": time.time_ns() // 1_000_000,
-        "host": host,
-        "node": node.strip()[:_MAX_NODE] or host,
-        "boot_id": _read_kernel("/proc/sys/kernel/random/boot_id").strip(),
-        "pid": os.getpid(),
-        "pid_start_ticks": start_ticks(os.getpid()),
-        "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
-    }
-
-
-def start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 if it is gone or unknown."""
-    # The second field is the program's name, which may hold spaces and parentheses.
-    fields = _read_kernel(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return int(fields[19]) if len(fields) > 19 else 0
-
-
-def _read_kernel(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _disown_after_fork() -> None:

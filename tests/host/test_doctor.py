@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ from databases import DatabaseServer
 from mlflow_weir.plugin import servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.cli import doctor_spool, main
-from mlflow_weir.plugin.cli.doctor import Finding, examine
+from mlflow_weir.plugin.cli.doctor import examine
+from mlflow_weir.plugin.cli.doctor_capture import check_captures
+from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.journal.spool import Delivered, JournalFolder, Spool, Target
 from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.store import migrations
@@ -44,6 +48,7 @@ def test_a_healthy_place_has_nothing_to_do(tmp_path: Path) -> None:
         "versions",
         "settings",
         "git",
+        "capture",
         "spool",
         "database",
         "folder",
@@ -60,6 +65,34 @@ def test_a_setting_that_cannot_work_is_named(
     found = CliRunner().invoke(main, ["doctor", f"weir://{tmp_path}"])
     assert found.exit_code == 1
     assert "BAD  settings: WEIR_STOCK_SAMPLING='perhaps'" in found.output
+
+
+def test_it_says_what_would_be_captured_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    assert check_captures().detail == "off (WEIR_CAPTURE)"
+    monkeypatch.delenv("WEIR_CAPTURE")
+    assert check_captures().detail.endswith("no git repository here")
+    for words in ("init -q -b main", "add .", "-c user.name=a -c user.email=b commit -qm one"):
+        (tmp_path / "a.py").write_text("x = 1\n")
+        subprocess.run(["git", *words.split()], check=True)
+    (tmp_path / "a.py").write_text("x = 2\npassword = 'hunter2'\n")
+    (tmp_path / "new\x1b[2J.txt").touch()
+    found = check_captures()
+    assert found.ok
+    assert " on main, a patch of 1 file, " in found.detail
+    assert found.detail.endswith("1 secret taken out of it, names of 1 untracked file")
+    subprocess.run(["git", "config", "filter.slow.clean", "sleep 60"], check=True)
+    (tmp_path / ".gitattributes").write_text("*.py filter=slow\n")
+    found = check_captures()
+    assert not found.ok
+    assert "took longer than it may" in found.detail
+    monkeypatch.setenv("WEIR_CAPTURE_GIT", "off")
+    assert check_captures().detail == (
+        "command line, packages and machine; no git (WEIR_CAPTURE_GIT)"
+    )
 
 
 def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,16 @@ from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User, call
-from trainings import NO_JOBS, Moving, Place, Training, begin, server_command, with_weir
+from trainings import (
+    NO_JOBS,
+    Moving,
+    Place,
+    Training,
+    begin,
+    error_of,
+    server_command,
+    with_weir,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -311,12 +321,15 @@ def test_a_server_that_is_killed_in_mid_training_costs_nothing(
         (folder,) = Spool(away.spool).journals()
         return folder.delivered().n_points
 
+    def is_beyond(least: int) -> bool:
+        return delivered() > least
+
     for _ in range(2):
         before = delivered()
-        wait_until(lambda least=before: delivered() > least, "the server gets points")
+        wait_until(partial(is_beyond, before), "the server gets points")
         moving.kill()
         (folder,) = Spool(away.spool).journals()
-        wait_until(lambda one=folder: one.delivered().error, "the agent says why")
+        wait_until(partial(error_of, folder), "the agent says why")
         assert "connection refused" in folder.delivered().error
         moving.start()
     last = delivered()

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,16 @@ from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User
-from trainings import NO_JOBS, Moving, Place, Training, begin, server_command, with_weir
+from trainings import (
+    NO_JOBS,
+    Moving,
+    Place,
+    Training,
+    begin,
+    error_of,
+    server_command,
+    with_weir,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -265,12 +275,15 @@ def test_a_server_that_is_killed_in_mid_training_costs_nothing(
         (folder,) = Spool(away.spool).journals()
         return folder.delivered().n_points
 
+    def is_beyond(least: int) -> bool:
+        return delivered() > least
+
     for _ in range(2):
         before = delivered()
-        wait_until(lambda least=before: delivered() > least, "the server gets points")
+        wait_until(partial(is_beyond, before), "the server gets points")
         moving.kill()
         (folder,) = Spool(away.spool).journals()
-        wait_until(lambda one=folder: one.delivered().error, "the agent says why")
+        wait_until(partial(error_of, folder), "the agent says why")
         moving.start()
     last = delivered()
     wait_until(lambda: delivered() > last, "the server gets points again")
@@ -654,7 +667,7 @@ with mlflow.start_run(run_name="locked out") as run: mlflow.log_metric("m", 1)
             WEIR_EXIT_WAIT_SECONDS="2",
         )
         (folder,) = Spool(auth.spool).journals()
-        wait_until(lambda one=folder: one.delivered().error, "the agent says why")
+        wait_until(partial(error_of, folder), "the agent says why")
         status = auth.weir("status")
         assert "does not accept the user name, password or token (401)" in status.stdout
         done = auth.weir("sync", "--to", auth.place.uri)  # with the right one

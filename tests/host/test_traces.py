@@ -222,7 +222,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 def end(place: Place) -> None:
     agent.nudge(place.spool.root, agent.STOP)
-    wait_until(lambda: not agents_of(place.spool.root), "the agent is gone", DEADLINE_S)
+    wait_until(lambda: not agents_of(place.spool), "the agent is gone", DEADLINE_S)
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def told(trace: Trace, run_id: str) -> str:
     spans = [
         {
             "name": span.name,
-            "parent": names.get(span.parent_id),
+            "parent": names.get(span.parent_id or ""),
             "type": span.span_type,
             "status": (span.status.status_code, span.status.description),
             "attributes": {
@@ -281,7 +281,7 @@ def told(trace: Trace, run_id: str) -> str:
                 (event.name, {k: v for k, v in event.attributes.items() if "stack" not in k})
                 for event in span.events
             ],
-            "has_times": span.start_time_ns <= span.end_time_ns,
+            "has_times": span.start_time_ns <= (span.end_time_ns or 0),
         }
         for span in trace.data.spans
     ]
@@ -301,7 +301,13 @@ def told(trace: Trace, run_id: str) -> str:
         },
         "usage": info.token_usage,
         "assessments": [
-            (one.name, one.value, one.rationale, one.source.source_type, own[one.trace_id])
+            (
+                one.name,
+                getattr(one, "value", None),
+                one.rationale,
+                one.source.source_type,
+                own[one.trace_id],
+            )
             for one in info.assessments
         ],
         "client_request_id": info.client_request_id,
@@ -310,7 +316,7 @@ def told(trace: Trace, run_id: str) -> str:
 
 
 def artifact_location(place: Place, trace: Trace) -> str:
-    experiment = place.client().get_experiment(trace.info.experiment_id)
+    experiment = place.client().get_experiment(trace.info.experiment_id or "")
     return f"{experiment.artifact_location}/traces/{trace.info.trace_id}/artifacts"
 
 
@@ -512,7 +518,7 @@ traced(2)
         MLFLOW_EXPERIMENT_ID=experiment_id,
         **AT_ONCE,
     )
-    kill_agents(moving.spool.root)
+    kill_agents(moving.spool)
     batch = {one.path.name: (one, one.read()) for one in moving.waiting()}
     assert len(batch) == 7
     with moving.served():
@@ -594,7 +600,7 @@ for x in range(1000):
     for line in process.stdout:
         n_traced = int(line) + 1
         if n_traced % 10 == 0:
-            kill_agents(file.spool.root)
+            kill_agents(file.spool)
         if n_traced == 40:
             process.kill()
             break
@@ -603,12 +609,16 @@ for x in range(1000):
     for _ in range(3):  # and while it delivers
         agent.ensure_agent(file.spool.root)
         before = len(file.waiting())
+
+        def is_less(least: int = before) -> bool:
+            return len(file.waiting()) < least or not file.waiting()
+
         wait_until(
-            lambda before=before: len(file.waiting()) < before or not file.waiting(),
+            is_less,
             "some are delivered",
             DEADLINE_S,
         )
-        kill_agents(file.spool.root)
+        kill_agents(file.spool)
     file.settle()
     found = file.traces("killed")
     assert n_traced <= len(found) <= n_traced + 1  # the call that was under way
@@ -627,5 +637,5 @@ def test_without_room_traces_go_to_the_store_at_once(file: Place) -> None:
         assert last == "ok"
         assert err.count("No room to keep traces") == 1
         agent.nudge(disk / "s", agent.STOP)
-        wait_until(lambda: not agents_of(disk / "s"), "the agent is gone", DEADLINE_S)
+        wait_until(lambda: not agents_of(Spool(disk / "s")), "the agent is gone", DEADLINE_S)
     wait_until(lambda: len(file.traces("full")) == 2, "both are there", DEADLINE_S)

@@ -502,6 +502,7 @@ def test_a_logged_model_is_there_with_its_params_tags_and_metrics(
         ("quality", 0.5, 5)
     ]
     run = client.get_run(model.source_run_id or "")
+    assert run.outputs is not None
     assert [(found.model_id, found.step) for found in run.outputs.model_outputs] == [(model_id, 5)]
     files = {item.path for item in client.list_logged_model_artifacts(model_id)}
     assert {"MLmodel", "model.pkl"} & files

@@ -22,7 +22,7 @@ from mlflow.entities import Run
 from agents import wait_until
 from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
 from mlflow_weir.plugin.agent import client as agent
-from mlflow_weir.plugin.journal.spool import Spool
+from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
 
 DEADLINE_S = 60.0
 NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
@@ -36,6 +36,11 @@ def server_command(url: str) -> list[str]:
 def with_weir(url: str) -> str:
     """Return the URI that makes the database Weir's."""
     return url.replace("sqlite:", "sqlite+weir:")
+
+
+def error_of(folder: JournalFolder) -> str:
+    """Return why a journal's delivery does not go on."""
+    return folder.delivered().error
 
 
 class Place(NamedTuple):

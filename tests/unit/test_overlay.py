@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from mlflow.entities import (
@@ -20,8 +21,8 @@ from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.store.metrics.points import Point
 
 
-def info(**changes: object) -> RunInfo:
-    facts: dict[str, object] = {
+def info(**changes: Any) -> RunInfo:
+    facts: dict[str, Any] = {
         "run_id": "a" * 32,
         "experiment_id": "1",
         "user_id": "someone",
@@ -56,7 +57,7 @@ def test_the_latest_metric_is_by_step_then_time_then_value(
 ) -> None:
     seen = view()
     for point in points:
-        seen.note_points([point])
+        seen.note_points([Point(*point)])
     assert seen.to_run().data.metrics == pytest.approx({"m": latest}, nan_ok=True)
 
 
@@ -88,11 +89,12 @@ def test_a_run_handed_out_does_not_change_any_more() -> None:
 
 def test_an_end_closes_the_view_and_running_opens_it_again() -> None:
     seen = view()
-    assert seen.is_open
+    opened = [seen.is_open]
     assert seen.note_info(RunStatus.FAILED, 9, None).end_time == 9
-    assert not seen.is_open
+    opened.append(seen.is_open)
     seen.note_info(RunStatus.RUNNING, None, None)
-    assert seen.is_open
+    opened.append(seen.is_open)
+    assert opened == [True, False, True]
 
 
 def test_what_the_store_answers_late_goes_below_what_was_noted_since() -> None:

@@ -280,7 +280,7 @@ def test_the_registry_uri_still_follows_the_tracking_uri(
         assert model_registry.get_registry_uri() == uri
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks://profile")
     assert model_registry.get_registry_uri() == "databricks-uc://profile"
-    remembered = model_registry._get_default_registry_uri_for_tracking_uri
+    remembered: Any = model_registry._get_default_registry_uri_for_tracking_uri
     assert remembered.cache_info().currsize  # one wrapper however often it is spared
     assert not hasattr(remembered.__wrapped__, "cache_info")
 

@@ -18,13 +18,14 @@ from journals import SECRETS, TARGET, new_journal, run_python
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, JournalError, JournalFull
 from mlflow_weir.plugin.journal import spool as spool_module
+from mlflow_weir.plugin.journal.header import start_ticks
 from mlflow_weir.plugin.journal.spool import (
     Delivered,
     Header,
     JournalFolder,
     Spool,
 )
-from mlflow_weir.plugin.journal.writer import Journal, start_ticks
+from mlflow_weir.plugin.journal.writer import Journal
 
 is_root = os.geteuid() == 0
 
