@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -20,11 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow.entities import RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from mlflow_weir import settings
+from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
+from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.plugin.overlay import RunView
 
 ARTIFACT_FOLDER = "weir"
@@ -36,6 +40,8 @@ _SHARED_S = 10.0
 _lock = threading.Lock()
 _last: _Capture | None = None
 _running: set[threading.Thread] = set()
+_has_warned = False
+_logger = logging.getLogger("mlflow_weir")
 
 
 def _start_afresh() -> None:
@@ -51,9 +57,11 @@ if hasattr(os, "register_at_fork"):
 class _Capture:
     """What one process found; the runs of a few seconds share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None) -> None:
+        """Prepare; the files lie in the journal's folder, and go with it if we are killed."""
         self.at_s = time.monotonic()
-        self.folder = tempfile.mkdtemp(prefix="weir-capture-")
+        beside = None if journal is None else journal.folder
+        self.folder = tempfile.mkdtemp(prefix=".capture-", dir=beside)
         self.tags: dict[str, str] = {}
         self.files: dict[str, str] = {}
         self.is_done = threading.Event()
@@ -99,18 +107,29 @@ def begin(store: Any, view: RunView) -> None:
         store: The journaled store that the run is in.
         view: The run.
     """
-    if not settings.CAPTURE.get() or not sys.executable:
+    if not sys.executable or not _is_wanted():
         return
-    if not (settings.CAPTURE_GIT.get() or settings.CAPTURE_ENVIRONMENT.get()):
-        return
-    thread = threading.Thread(
-        target=_capture, args=(store, view), name="weir-capture", daemon=True
-    )
+    # Of this moment: a fluent run is in the store that is current when it begins.
+    arguments = (store, view, mlflow.get_tracking_uri())
+    thread = threading.Thread(target=_capture, args=arguments, name="weir-capture", daemon=True)
     _running.add(thread)
     try:
         thread.start()
     except RuntimeError:  # no more threads, or the interpreter exits
         _running.discard(thread)
+
+
+def _is_wanted() -> bool:
+    global _has_warned
+    try:
+        settings.REDACT.get()
+        kinds = (settings.CAPTURE_GIT, settings.CAPTURE_ENVIRONMENT)
+        return settings.CAPTURE.get() and any(kind.get() for kind in kinds)
+    except ConfigError as exc:
+        if not _has_warned:
+            _has_warned = True
+            _logger.warning("nothing is captured: %s", exc)
+        return False
 
 
 def wait(timeout_s: float) -> None:
@@ -128,14 +147,14 @@ def close() -> None:
 
 
 @never_raises(None)
-def _capture(store: Any, view: RunView) -> None:
+def _capture(store: Any, view: RunView, tracking_uri: str) -> None:
     global _last
     try:
         with _lock:
             found = _last
             is_new = found is None or time.monotonic() - found.at_s > _SHARED_S
             if is_new or found is None:
-                before, found = found, _Capture()
+                before, found = found, _Capture(store.recorder.journal)
                 _last = found
                 if before is not None and before.is_done.is_set():
                     before.close()
@@ -143,15 +162,16 @@ def _capture(store: Any, view: RunView) -> None:
             found.run()
         elif not found.is_done.wait(_TIME_LIMIT_S):
             return
-        _log(store, view, found)
+        _log(store, view, tracking_uri, found)
     finally:
         _running.discard(threading.current_thread())
 
 
-def _log(store: Any, view: RunView, found: _Capture) -> None:
+def _log(store: Any, view: RunView, tracking_uri: str, found: _Capture) -> None:
     if found.tags:
         store.note_captured(view, [RunTag(name, value) for name, value in found.tags.items()])
-    repository = get_artifact_repository(view.to_run().info.artifact_uri)
+    root = view.to_run().info.artifact_uri
+    repository = get_artifact_repository(root, tracking_uri=tracking_uri)
     for name, path in found.files.items():
         below = "/".join(filter(None, (ARTIFACT_FOLDER, name.rpartition("/")[0])))
         with contextlib.suppress(FileNotFoundError):

@@ -204,3 +204,40 @@ print(run.info.run_id)
     assert start_s < 4.0  # the database is made by then; git's limit alone is 5 s
     assert finish_s < 12.0
     assert project.tags(run_id)["weir.git.branch"] == "main"
+
+
+def test_a_setting_that_cannot_work_is_one_line_and_captures_nothing(project: Project) -> None:
+    lines, err = project.train(WEIR_CLIENT="auto", WEIR_REDACT="(", WEIR_CAPTURE_GIT="perhaps")
+    assert project.tags(lines[-1]) == {}
+    assert err.count("nothing is captured: WEIR_REDACT='('") == 1
+    assert "Traceback" not in err
+
+
+def test_a_killed_training_leaves_no_captured_files_behind(
+    project: Project, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (project.folder / "train.py").write_text(
+        "import mlflow, mlflow_weir, os\nmlflow.start_run()\nmlflow_weir.finish()\nos.abort()\n"
+    )
+    names = {"WEIR_CAPTURE", "WEIR_CLIENT"}
+    variables = {name: value for name, value in os.environ.items() if name not in names}
+    subprocess.run(
+        [sys.executable, "train.py"],
+        cwd=project.folder,
+        env={
+            **variables,
+            "MLFLOW_TRACKING_URI": project.uri,
+            "WEIR_SPOOL": str(project.spool),
+            "TMPDIR": str(temporary),
+        },
+        check=False,
+        capture_output=True,
+        timeout=180,
+    )
+    wait_until(lambda: not Spool(project.spool).journals(), "all is delivered", 60)
+    (run,) = MlflowClient(project.uri).search_runs(["0"])
+    assert "weir/git/diff.patch" in project.files(run.info.run_id)
+    assert not list(temporary.glob("*capture*"))
+    assert not list(project.spool.rglob(".capture*"))
