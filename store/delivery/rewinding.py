@@ -151,13 +151,7 @@ def _rewind_chunks(
     session: Session | sa.Connection, run_id: str, keys: Collection[str], step: int
 ) -> list[Point]:
     """Rewind chunks; return the last points that are left of each metric in them."""
-    data = schema.chunk.c
-    there = session.execute(
-        sa.select(data.chunk_id, data.level, data.pack)
-        .where(data.run_uuid == run_id)
-        .order_by(data.chunk_id)
-        .with_for_update()  # before their index, as compaction locks them
-    ).all()
+    there = _lock_chunks(session, run_id)
     if not there:
         return []
     # Their pyarrow takes 27 MB, which most deliveries do without.
@@ -180,6 +174,25 @@ def _rewind_chunks(
             is_pack = level < chunks.SEALED_LEVEL
             chunks.write(session, run_id, left, level if is_pack else 0, pack if is_pack else None)
     return _last_in_chunks(session, run_id, keys)
+
+
+def _lock_chunks(session: Session | sa.Connection, run_id: str) -> Sequence[Any]:
+    """Keep others from merging a run's chunks; return the chunks' ids, levels and packs.
+
+    Locks them before their index, as compaction does. A statement that waited for a merge misses,
+    on PostgreSQL, what that has written: asked again, until nothing new is there.
+    """
+    data = schema.chunk.c
+    query = (
+        sa.select(data.chunk_id, data.level, data.pack)
+        .where(data.run_uuid == run_id)
+        .order_by(data.chunk_id)
+        .with_for_update()
+    )
+    found = session.execute(query).all()
+    while (again := session.execute(query).all()) != found:
+        found = again
+    return found
 
 
 class _Placement(NamedTuple):

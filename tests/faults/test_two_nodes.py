@@ -219,7 +219,9 @@ def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_CLIENT", "off")
 
 
-@pytest.mark.parametrize("ending", ["ends well", "is killed too"])
+@pytest.mark.parametrize(
+    "ending", ["ends well", pytest.param("is killed too", marks=pytest.mark.long)]
+)
 def test_a_run_goes_on_when_one_of_its_machines_is_killed(
     place: Place, spools: list[Spool], tmp_path: Path, ending: str
 ) -> None:

@@ -304,7 +304,13 @@ def settle(spool: Path) -> None:
     assert not left
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "grid search" else ())
+        for name in TRAININGS
+    ],
+)
 def test_a_training_leaves_what_it_leaves_with_stock_mlflow(
     name: str, tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

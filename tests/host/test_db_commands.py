@@ -219,7 +219,7 @@ def test_more_keys_than_a_statement_has_parameters(mlflow_database_url: str) -> 
 
 
 @pytest.mark.parametrize("command", ["compact", "eject"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_command_completes_when_it_is_run_again(
     database_server: DatabaseServer, command: str, seed: int
 ) -> None:

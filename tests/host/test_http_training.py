@@ -86,7 +86,7 @@ def places(
         }
 
 
-@pytest.fixture(params=["plain", "auth"])
+@pytest.fixture(params=[pytest.param("plain", marks=pytest.mark.long), "auth"])
 def training(
     request: pytest.FixtureRequest, tmp_path: Path, places: dict[str, Place]
 ) -> Iterator[Training]:

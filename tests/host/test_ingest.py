@@ -211,8 +211,8 @@ def test_a_sender_that_did_not_hear_the_answer_is_told_again(place: Place) -> No
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     with socket.create_connection((address.hostname, address.port)) as wire:
         wire.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    count = f"SELECT count(*) FROM weir_journal WHERE journal_id = '{sender.journal_id}'"
-    until(lambda: scalar(place, count))
+        count = f"SELECT count(*) FROM weir_journal WHERE journal_id = '{sender.journal_id}'"
+        until(lambda: scalar(place, count))  # and gone, with the answer unread
     answer = sender.post(body, headers)
     assert (answer.status, answer.body["was_applied"], answer.body["n_points"]) == (200, True, 3)
 

@@ -272,6 +272,7 @@ def test_killed_after_each_answer_it_leaves_everything_once(
     assert [(one.model_id, one.step) for one in run.outputs.model_outputs] == [(model.model_id, 3)]
 
 
+@pytest.mark.long
 def test_killed_after_each_answer_it_ends_a_run_as_its_process_ended(
     uri: str, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,6 +235,7 @@ def test_sigterm_alone_ends_a_run_as_before(training: Training) -> None:
     process, _ = begin(
         training,
         "run = mlflow.start_run(); mlflow.log_metric('loss', 1)\n"
+        "import mlflow_weir; assert mlflow_weir.finish()\n"  # the agent knows the process
         "print(run.info.run_id, flush=True); time.sleep(600)",
     )
     process.send_signal(signal.SIGTERM)

@@ -92,7 +92,7 @@ def places(
         }
 
 
-@pytest.fixture(params=["stock", "auth"])
+@pytest.fixture(params=["stock", pytest.param("auth", marks=pytest.mark.long)])
 def training(
     request: pytest.FixtureRequest, tmp_path: Path, places: dict[str, Place]
 ) -> Iterator[Training]:
@@ -138,7 +138,7 @@ with mlflow.start_run(run_name="parent", tags={"begun": "with"}) as run:
     mlflow.log_params({f"p{i}": "v" * (i % 400) for i in range(150)})
     mlflow.set_tags({"a": "1", "b": "2", "ü": "ß " * 100})
     mlflow.delete_tag("b")
-    for step in range(700):
+    for step in range(120):
         mlflow.log_metrics({"x": step, "y": -step}, step=step)
     for step, value in enumerate([float("nan"), float("inf"), -float("inf"), 1e-300]):
         mlflow.log_metric("odd", value, step=step)
@@ -152,7 +152,7 @@ with mlflow.start_run(run_name="parent", tags={"begun": "with"}) as run:
 assert mlflow.sklearn.load_model(f"models:/{model.model_id}").predict([[3.0]])[0] > 2.9
 assert len(mlflow.search_runs(experiment_names=[name])) == 2
 client = mlflow.MlflowClient()
-assert len(client.get_metric_history(run.info.run_id, "x")) == 700
+assert len(client.get_metric_history(run.info.run_id, "x")) == 120
 assert client.get_run(run.info.run_id).data.params["p7"] == "v" * 7
 listed = [item.path for item in client.list_artifacts(run.info.run_id, "notes")]
 assert listed == ["notes/a.txt", "notes/b.txt"], listed
@@ -325,7 +325,7 @@ def run_with_key(client: MlflowClient, experiment_name: str, key: str) -> Run:
     return run
 
 
-@pytest.mark.parametrize("client", ["on", "auto"])
+@pytest.mark.parametrize("client", [pytest.param("on", marks=pytest.mark.long), "auto"])
 @pytest.mark.parametrize("by", ["agent", "sync"])
 def test_a_training_runs_to_its_end_while_the_server_is_away(
     client: str, by: str, away: Training, moving: Moving
@@ -403,6 +403,7 @@ print(there.info.run_id)
     assert child.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_another_process_logs_to_a_run_by_the_id_that_was_chosen_offline(
     away: Training, moving: Moving
 ) -> None:
@@ -501,6 +502,7 @@ for i in range(12):
 """
 
 
+@pytest.mark.long
 def test_an_agent_killed_between_requests_leaves_every_point_once_and_no_second_run(
     away: Training, moving: Moving
 ) -> None:
