@@ -224,7 +224,7 @@ def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
     elif is_last and (journal.n_held or journal.n_dropped):
         recorder.take_held()
         _say_lost(recorder.save_what_fits(), "the spool's disk is full")
-    if not recorder.is_file_delivered():
+    if recorder.n_files() or not recorder.is_file_delivered():
         _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
     if n_refused := recorder.n_refused():
         _print(f"weir: the store refused {n_refused} records; `weir status` says why")

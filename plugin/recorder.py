@@ -218,6 +218,11 @@ class Recorder:
         journal = self.journal
         return journal is None or client.wait_delivered(journal.folder, journal.end, 0)
 
+    def n_files(self) -> int:
+        """Return of how many calls the files wait beside the journal."""
+        journal = self.journal
+        return 0 if journal is None else len(files.list_waiting(journal.folder / "files"))
+
     def deliver(
         self,
         timeout_s: float,

@@ -170,7 +170,10 @@ def place(make_place: Callable[[bool], Place]) -> Place:
     return make_place(False)
 
 
-@pytest.mark.parametrize("is_server", [False, True], ids=["database", "server"])
+@pytest.mark.parametrize(
+    "is_server",
+    [pytest.param(False, id="database", marks=pytest.mark.long), pytest.param(True, id="server")],
+)
 def test_everything_that_a_training_logs_arrives_and_is_seen_before(
     make_place: Callable[[bool], Place], is_server: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +252,7 @@ with mlflow.start_run() as run:
     with within(0.5):
         mlflow.log_text("x" * 1000, "deep/er/x.txt")
     for row in range(3):
-        with within(3):
+        with within(5):  # it reads the table first, for two seconds, and imports pandas
             mlflow.log_table({"row": [row]}, "t.json")
     mlflow.log_metric("m", 1.0)
     with within(3):
@@ -339,6 +342,7 @@ with mlflow.start_run():
     ]
 
 
+@pytest.mark.long
 def test_what_a_store_refuses_holds_up_nothing_else(place: Place) -> None:
     with place.served():
         process = place.start("""

@@ -139,10 +139,13 @@ def test_a_run_gains_its_commit_patch_and_environment(project: Project) -> None:
     ("variables", "names"),
     [
         ({"WEIR_CAPTURE": "off"}, set()),
-        ({"WEIR_CAPTURE_GIT": "off", "WEIR_CAPTURE_ENVIRONMENT": "off"}, set()),
-        (
-            {"WEIR_CAPTURE_ENVIRONMENT": "off"},
-            {"weir/git/state.json"},
+        pytest.param(
+            {"WEIR_CAPTURE_GIT": "off", "WEIR_CAPTURE_ENVIRONMENT": "off"},
+            set(),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"WEIR_CAPTURE_ENVIRONMENT": "off"}, {"weir/git/state.json"}, marks=pytest.mark.long
         ),
         (
             {"WEIR_CAPTURE_GIT": "off"},

@@ -425,7 +425,7 @@ def expected_of(n_writers: int, n_batches: int, size: int) -> dict[str, list[Row
     return {key: model_history(logged) for key, logged in rows.items()}
 
 
-@pytest.mark.parametrize("n_runs", [1, 4])
+@pytest.mark.parametrize("n_runs", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_several_processes_log_at_once_and_nothing_is_lost(
     database_server: DatabaseServer, n_runs: int
 ) -> None:

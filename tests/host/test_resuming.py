@@ -71,6 +71,7 @@ def begun(training: Training) -> str:
     return run_id
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_rewound_and_goes_on(training: Training) -> None:
     run_id = begun(training)
     out = training.run(
@@ -248,11 +249,16 @@ def test_sigterm_alone_ends_a_run_as_before(training: Training) -> None:
     ("end", "status", "cause"),
     [
         ("sys.exit(143)", "KILLED", "preempted (exit code 143)"),
-        ("os._exit(1)", "KILLED", "preempted (exit code 1)"),
-        ("raise RuntimeError('out')", "KILLED", "preempted (uncaught RuntimeError: out)"),
-        ("mlflow.end_run()", "FINISHED", None),
+        pytest.param("os._exit(1)", "KILLED", "preempted (exit code 1)", marks=pytest.mark.long),
+        pytest.param(
+            "raise RuntimeError('out')",
+            "KILLED",
+            "preempted (uncaught RuntimeError: out)",
+            marks=pytest.mark.long,
+        ),
+        pytest.param("mlflow.end_run()", "FINISHED", None, marks=pytest.mark.long),
         ("pass", "FINISHED", None),
-        ("mlflow.end_run('FAILED')", "FAILED", None),
+        pytest.param("mlflow.end_run('FAILED')", "FAILED", None, marks=pytest.mark.long),
     ],
 )
 def test_how_a_marked_process_ends(
@@ -345,6 +351,7 @@ except mlflow.MlflowException as exc:
 # Going on at the right step
 
 
+@pytest.mark.long
 def test_what_goes_on_by_step_goes_on_at_the_right_one(training: Training) -> None:
     """MLflow's system metrics ask for the run's last step, which may wait in the journal."""
     pytest.importorskip("psutil")  # which MLflow's monitor imports

@@ -263,6 +263,7 @@ print(step, longest)
 """
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_in_mid_training_costs_nothing(
     away: Training, moving: Moving, tmp_path: Path
 ) -> None:
@@ -326,7 +327,7 @@ def run_with_key(client: MlflowClient, experiment_name: str, key: str) -> Run:
 
 
 @pytest.mark.parametrize("client", [pytest.param("on", marks=pytest.mark.long), "auto"])
-@pytest.mark.parametrize("by", ["agent", "sync"])
+@pytest.mark.parametrize("by", ["agent", pytest.param("sync", marks=pytest.mark.long)])
 def test_a_training_runs_to_its_end_while_the_server_is_away(
     client: str, by: str, away: Training, moving: Moving
 ) -> None:
@@ -350,6 +351,7 @@ def test_a_training_runs_to_its_end_while_the_server_is_away(
     assert [item.path for item in away.client().list_artifacts(run.info.run_id)] == ["a.txt"]
 
 
+@pytest.mark.long
 def test_an_id_that_was_chosen_offline_keeps_working_in_its_process(
     away: Training, moving: Moving, tmp_path: Path
 ) -> None:
@@ -587,6 +589,7 @@ def test_a_weir_server_that_has_become_a_stock_one_gets_plain_rest_and_nothing_i
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_a_run_begun_for_a_remembered_weir_server_is_found_on_a_stock_one(
     away: Training, moving: Moving, url: str
 ) -> None:
@@ -657,6 +660,7 @@ def test_another_page_at_the_address_gets_nothing_and_the_journal_is_kept(
     assert run.data.metrics == {"m": 1.0}
 
 
+@pytest.mark.long
 def test_a_wrong_password_is_seen_in_the_status_and_harms_nothing(
     tmp_path: Path, places: dict[str, Place]
 ) -> None:

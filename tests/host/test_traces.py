@@ -511,6 +511,7 @@ draws()
         assert sizes == [len("a picture")]
 
 
+@pytest.mark.long
 def test_what_is_delivered_twice_is_there_once(moving: Moving) -> None:
     with moving.served():
         experiment_id = moving.client().create_experiment("twice")
@@ -572,6 +573,7 @@ print(run.info.run_id)
         assert runs == [None, *30 * [run_id]]
 
 
+@pytest.mark.long
 def test_a_read_says_that_the_store_is_away(moving: Moving) -> None:
     with moving.served():
         moving.run("mlflow.set_experiment('e'); first(0)", **AT_ONCE)
