@@ -295,6 +295,8 @@ def _patch(git: Git, base: str, state: GitState, redactor: Redactor) -> bytes:
     if base == state.commit or not state.commit:
         state.is_dirty = True
     left_out = {name: "its name says that it holds secrets" for name in changed if is_secret(name)}
+    notebooks = [name for name in changed if name.lower().endswith(".ipynb")]
+    left_out.update(dict.fromkeys(notebooks, "a notebook, whose outputs would be in it"))
     left_out.update(dict.fromkeys(_filtered(git, changed), "a large file kept elsewhere (LFS)"))
     state.left_out.update(left_out)
     wanted = [name for name in changed if name not in left_out]

@@ -213,6 +213,16 @@ def test_files_named_like_secrets_are_left_out(name: str, repository: Repository
     assert state.left_out == {name: "its name says that it holds secrets"}
 
 
+def test_notebooks_are_left_out_for_their_outputs(repository: Repository) -> None:
+    repository.commit(study__ipynb=b'{"cells": []}\n')
+    repository.write("study.ipynb", b'{"cells": [{"outputs": ["the salaries"]}]}\n')
+    repository.write("a.py", b"x = 2\n")
+    state = repository.capture()
+    assert b"salaries" not in state.patch
+    assert b"x = 2" in state.patch
+    assert state.left_out == {"study.ipynb": "a notebook, whose outputs would be in it"}
+
+
 def test_a_binary_file_with_a_secret_in_it_is_left_out_whole(repository: Repository) -> None:
     repository.write("c.bin", b"\0\1\2" + f"token={TOKEN}\n".encode() + bytes(range(256)))
     repository.write("new.bin", bytes(range(256)) * 3)
