@@ -261,7 +261,9 @@ class JournalFolder:
         gone = self.path.with_name(f".gone-{self.path.name}")
         try:
             os.rename(self.path, gone)
-            shutil.rmtree(gone)
+            while gone.exists():
+                with contextlib.suppress(FileNotFoundError):  # an upload removes its files too
+                    shutil.rmtree(gone)
         except FileNotFoundError:
             return
         except OSError as exc:

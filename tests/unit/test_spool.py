@@ -471,3 +471,22 @@ def test_sizes(text: str, expected: int) -> None:
 def test_sizes_that_cannot_be(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         settings.size_bytes(text)
+
+
+def test_a_journal_is_removed_whole_while_somebody_else_removes_files_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = new_journal(tmp_path / "spool")
+    journal.close()
+    calls: list[Path] = []
+    remove = shutil.rmtree
+
+    def meet(path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise FileNotFoundError(path)
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", meet)
+    JournalFolder(journal.folder).remove()
+    assert not list(journal.folder.parent.iterdir())
