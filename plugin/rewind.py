@@ -14,6 +14,7 @@ from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
 from mlflow_weir.plugin.overlay import with_waiting
+from mlflow_weir.plugin.servers import Kind
 from mlflow_weir.store.metrics.points import Point, is_int64
 
 _WAIT_S = 10.0
@@ -48,8 +49,7 @@ def _whole(step: int) -> int:
 
 
 def _is_stock_server(store: JournaledCalls) -> bool:
-    kind = getattr(store, "_kind", None)
-    return getattr(kind, "name", "") == "STOCK"
+    return getattr(store, "_kind", None) is Kind.STOCK
 
 
 def _through_journal(store: JournaledCalls, run_id: str, step: int) -> None:

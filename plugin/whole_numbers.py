@@ -12,7 +12,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-_INT64 = range(-(2**63), 2**63)
+from mlflow_weir.store.metrics.points import is_int64
 
 
 def whole_number(value: Any, name: str) -> int | None:
@@ -31,7 +31,7 @@ def whole_number(value: Any, name: str) -> int | None:
         number = _rounded(value)
     except (TypeError, ValueError, OverflowError) as exc:
         raise _no_whole_number(value, name) from exc
-    if number is not None and number not in _INT64:
+    if number is not None and not is_int64(number):
         raise _no_whole_number(value, name)
     return number
 

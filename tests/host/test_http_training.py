@@ -7,7 +7,6 @@ once the agent says that all is delivered.
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User, call
 from trainings import (
+    ENDS,
     NO_JOBS,
     Moving,
     Place,
@@ -237,20 +237,6 @@ print(built, set(kinds), type(store).__name__)
     assert away.run(script).strip() == "UndecidedRestStore {'Default'} JournaledRestStore"
     assert log.read_text().count("weir/info") == 1
     assert (away.spool / "servers.json").stat().st_mode & 0o777 == 0o600
-
-
-ENDS: dict[str, tuple[str, int, str, str | None]] = {
-    "no-end": ("", 0, "FINISHED", None),
-    "exception": ("raise ValueError('boom')", 1, "FAILED", "uncaught ValueError: boom"),
-    "exit-code": ("sys.exit(3)", 3, "FAILED", "exit code 3"),
-    # Once the agent has delivered it knows the process, and the kernel will tell it how it ended.
-    "killed": (
-        "import mlflow_weir; assert mlflow_weir.finish(); os.kill(os.getpid(), 9)",
-        -signal.SIGKILL,
-        "KILLED",
-        "signal SIGKILL",
-    ),
-}
 
 
 @pytest.mark.parametrize(("ending", "code", "status", "cause"), ENDS.values(), ids=ENDS)

@@ -29,6 +29,7 @@ from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User
 from trainings import (
+    ENDS,
     NO_JOBS,
     Moving,
     Place,
@@ -426,19 +427,6 @@ print(run.info.run_id)
     assert run.data.tags["weir.run_key"] == out.splitlines()[-1]
     history = away.client().get_metric_history(run.info.run_id, "m")
     assert [point.value for point in history] == [1.0, 2.0]
-
-
-ENDS: dict[str, tuple[str, int, str, str | None]] = {
-    "no-end": ("", 0, "FINISHED", None),
-    "exception": ("raise ValueError('boom')", 1, "FAILED", "uncaught ValueError: boom"),
-    "exit-code": ("sys.exit(3)", 3, "FAILED", "exit code 3"),
-    "killed": (
-        "import mlflow_weir; assert mlflow_weir.finish(); os.kill(os.getpid(), 9)",
-        -signal.SIGKILL,
-        "KILLED",
-        "signal SIGKILL",
-    ),
-}
 
 
 @pytest.mark.parametrize(("ending", "code", "status", "cause"), ENDS.values(), ids=ENDS)

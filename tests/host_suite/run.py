@@ -167,6 +167,7 @@ def server_version(program: str) -> str:
 def cause(why: str) -> str:
     """Shorten a failure to what many of its kind share."""
     line = why.strip().splitlines()[0] if why.strip() else "no message"
+    line = re.sub(r"(?<![\w.])/(?:[\w.+-]+/)+", "…/", line)  # where it was run is nobody's matter
     line = re.sub(r"(?<![\w.])\d+(\.\d+)?", "N", line)
     return line.replace("|", "\\|").replace("`", "'")[:110]
 

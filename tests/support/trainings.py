@@ -28,6 +28,21 @@ DEADLINE_S = 60.0
 NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 
+ENDS: dict[str, tuple[str, int, str, str | None]] = {
+    "no-end": ("", 0, "FINISHED", None),
+    "exception": ("raise ValueError('boom')", 1, "FAILED", "uncaught ValueError: boom"),
+    "exit-code": ("sys.exit(3)", 3, "FAILED", "exit code 3"),
+    # Once the agent has delivered it knows the process, and the kernel will tell it how it ended.
+    "killed": (
+        "import mlflow_weir; assert mlflow_weir.finish(); os.kill(os.getpid(), 9)",
+        -signal.SIGKILL,
+        "KILLED",
+        "signal SIGKILL",
+    ),
+}
+"""How a script ends after it began a run: last lines, exit code, the run's status and cause."""
+
+
 def server_command(url: str) -> list[str]:
     """Return the arguments of a server on a database."""
     return ["server", "--backend-store-uri", url]
