@@ -507,6 +507,15 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         """Say whether this process follows a run, by the store's id of it."""
         return run_id in self._views
 
+    def can_rewind(self) -> bool:
+        """Say whether the store is one that can take points back."""
+        return True
+
+    def open_fluent_runs(self) -> list[str]:
+        """Return this process's open runs of ``mlflow.start_run``, of all its threads."""
+        views = list(self._views.values())
+        return [view.run_id for view in views if view.is_fluent and view.is_open]
+
     def _writable(self, run_id: str) -> RunView:
         """Return the view of a run that may be written to.
 

@@ -194,6 +194,10 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             found.experiment_id, found.name, PENDING_ARTIFACTS, found.lifecycle_stage
         )
 
+    def can_rewind(self) -> bool:
+        """Say whether the server is Weir's, as far as is known: MLflow's API cannot do it."""
+        return self._kind is not Kind.STOCK
+
     # Aliases
 
     def search_runs(

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mlflow
 from mlflow.tracing.constant import SpansLocation, TraceTagKey
 from mlflow.tracking.fluent import flush_trace_async_logging
 from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
@@ -211,17 +210,7 @@ def hand_over() -> None:
 
 def deliver_on_flush() -> None:
     """Let ``mlflow.flush_trace_async_logging()`` wait until the traces are in the store."""
-    stock = mlflow.flush_trace_async_logging
-    if getattr(stock, "is_followed_by_delivery", False):
-        return
-
-    @functools.wraps(stock)
-    def flush_and_deliver(*arguments: Any, **options: Any) -> None:
-        stock(*arguments, **options)
-        _deliver(list(recorders))
-
-    setattr(flush_and_deliver, "is_followed_by_delivery", True)  # noqa: B010
-    mlflow.flush_trace_async_logging = flush_and_deliver
+    mlflow_private.follow_trace_flush(lambda: _deliver(list(recorders)))
 
 
 @never_raises(None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.settings import foreign
@@ -432,3 +432,23 @@ def forget_server_versions() -> None:
     from mlflow.store.tracking.rest_store import RestStore
 
     RestStore._get_server_version.cache_clear()
+
+
+def follow_trace_flush(then: Callable[[], None]) -> None:
+    """Have ``mlflow.flush_trace_async_logging()`` call ``then`` when it is done; once a process.
+
+    MLflow has no hook there, and its function knows only its own queue.
+    """
+    import mlflow
+
+    stock = mlflow.flush_trace_async_logging
+    if getattr(stock, "is_followed", False):
+        return
+
+    @wraps(stock)
+    def flush(*arguments: Any, **options: Any) -> None:
+        stock(*arguments, **options)
+        then()
+
+    setattr(flush, "is_followed", True)  # noqa: B010
+    mlflow.flush_trace_async_logging = flush

@@ -35,7 +35,6 @@ def mark_preempting() -> None:
 def _open_runs(store: Any) -> list[str]:
     """Return the runs of ``mlflow.start_run`` in this process, of all its threads if we know."""
     if isinstance(store, JournaledCalls):
-        views = list(store._views.values())
-        return [view.run_id for view in views if view.is_fluent and view.is_open]
+        return store.open_fluent_runs()
     active = mlflow.active_run()
     return [] if active is None else [active.info.run_id]

@@ -14,7 +14,6 @@ from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
 from mlflow_weir.plugin.overlay import with_waiting
-from mlflow_weir.plugin.servers import Kind
 from mlflow_weir.store.metrics.points import Point, is_int64
 
 _WAIT_S = 10.0
@@ -25,7 +24,7 @@ def rewind(run_id: str, step: int) -> None:
     mlflow_private.validate_run_id(run_id)
     last = _whole(step)
     store = mlflow_private.cached_tracking_store(None)
-    if isinstance(store, JournaledCalls) and not _is_stock_server(store):
+    if isinstance(store, JournaledCalls) and store.can_rewind():
         _through_journal(store, run_id, last)
     elif hasattr(store, "rewind_run"):
         store.rewind_run(run_id, last)
@@ -46,10 +45,6 @@ def _whole(step: int) -> int:
         f"Invalid value {step!r:.100} for parameter 'step': it is not an integer of 64 bits.",
         INVALID_PARAMETER_VALUE,
     )
-
-
-def _is_stock_server(store: JournaledCalls) -> bool:
-    return getattr(store, "_kind", None) is Kind.STOCK
 
 
 def _through_journal(store: JournaledCalls, run_id: str, step: int) -> None:

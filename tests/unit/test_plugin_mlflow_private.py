@@ -13,6 +13,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import sqlalchemy as sa
 from mlflow.entities import Metric, Run, RunData, RunInfo, RunTag
@@ -367,3 +368,15 @@ def test_the_version_of_a_server_that_did_not_answer_is_asked_for_again() -> Non
     assert RestStore._get_server_version.cache_info().currsize > 0
     mlflow_private.forget_server_versions()
     assert RestStore._get_server_version.cache_info().currsize == 0
+
+
+def test_a_flush_of_traces_is_followed_by_ours_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = mlflow.flush_trace_async_logging
+    monkeypatch.setattr(mlflow, "flush_trace_async_logging", inspect.unwrap(stock))
+    followed: list[str] = []
+    mlflow_private.follow_trace_flush(lambda: followed.append("first"))
+    mlflow_private.follow_trace_flush(lambda: followed.append("second"))
+    mlflow.flush_trace_async_logging()
+    assert followed == ["first"]
+    parameters = inspect.signature(mlflow.flush_trace_async_logging).parameters
+    assert parameters == inspect.signature(stock).parameters
