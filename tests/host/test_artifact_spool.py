@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 
 from agents import agents_of, kill_agents, wait_until
 from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
+from mlflow_weir.media_names import read_media_name
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.spool import Spool
@@ -202,6 +203,8 @@ with mlflow.start_run() as run:
     mlflow.log_text("a text", "notes/a.md")
     mlflow.log_dict({"k": [1, 2]}, "d.json")
     mlflow.log_figure(plt.figure(), "figure.png")
+    mlflow.log_figure(plt.figure(), "roc_step_20.png")
+    mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), key="k", step=2, synchronous=False)
     mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), "image.png")
     mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), key="k", step=1)
     mlflow.log_table({"a": [1, 2]}, "table.json")
@@ -234,7 +237,10 @@ print(run_id, info.model_uri)
         assert json.loads(found["d.json"]) == {"k": [1, 2]}
         assert json.loads(found["table.json"])["data"] == [[1], [2], [3]]
         assert {"figure.png", "image.png"} <= found.keys()
-        assert len([name for name in found if name.startswith("images/k")]) == 2
+        media = [one for one in map(read_media_name, found) if one and one.step is not None]
+        assert sorted((one.key, one.step) for one in media) == [
+            *[("k", 1)] * 2, *[("k", 2)] * 2, ("roc", 20)
+        ]  # fmt: skip
         loaded = mlflow.sklearn.load_model(model_uri)
         assert loaded.predict([[2.0]])[0] == pytest.approx(5)
     assert "not all is delivered" not in err
