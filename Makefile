@@ -17,7 +17,7 @@ JOBS ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-long check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
+.PHONY: help env web web-check demo test test-long check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -31,16 +31,26 @@ $(STAMP): pyproject.toml setup.cfg
 	$(PY) -m pip install --quiet --editable . --group dev
 	touch $@
 
+# A digest beside the bundle tells what it was built from: nothing runs where no source changed.
+web: $(STAMP) ## build the pages (ui_extensions/web) where their sources changed
+	@needed="$$($(PY) ui_extensions/web/build_hook.py requirements)"; \
+		[ -z "$$needed" ] || $(PY) -m pip install --quiet "$$needed"
+	$(PY) ui_extensions/web/build_hook.py
+
+web-check: web ## types and unit tests of the pages
+	$(PY) ui_extensions/web/build_hook.py check
+
 demo: $(STAMP) ## train small real models on weir:, then open the UI (SERVE=0: do not; PORT=5000)
+	@$(MAKE) --no-print-directory web || echo "Weir's pages are not built; MLflow's own are there" >&2
 	@exec $(VENV)/bin/weir demo --home $(DEMO_HOME) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
-test: $(STAMP) ## run the tests; skips are listed with their reasons
+test: web-check ## run the tests; skips are listed with their reasons
 	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
-test-long: $(STAMP) ## run all tests, those that take minutes too
+test-long: web-check ## run all tests, those that take minutes too
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
-check: lint types docs ## lint, format, types and docs
+check: lint types docs web-check ## lint, format, types and docs
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
@@ -71,10 +81,10 @@ $(PEERS)/.installed: pyproject.toml | $(STAMP)
 		|| echo "not all of the group bench can be installed: measured without" >&2
 	touch $@
 
-bench: $(STAMP) $(PEERS)/.installed ## measure stock MLflow, other libraries and Weir side by side
+bench: web $(PEERS)/.installed ## measure stock MLflow, other libraries and Weir side by side
 	$(PY) benchmarks/run.py
 
-bench-long: $(STAMP) $(PEERS)/.installed ## the same up to 1,000,000 runs and 100,000,000 points (hours)
+bench-long: web $(PEERS)/.installed ## the same up to 1,000,000 runs and 100,000,000 points (hours)
 	$(PY) benchmarks/run.py --long
 
 host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a checkout of MLflow)
@@ -95,4 +105,4 @@ host-suite-journal: $(AUTOLOGGING)/.installed ## run MLflow's own tests of clien
 	$(AUTOLOGGING)/bin/python tests/host_suite/run_journal.py --source $(MLFLOW_SOURCE)
 
 clean: ## remove what the targets made, the environment too
-	rm -rf $(VENV) .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO_HOME)
+	rm -rf $(VENV) ui_extensions/static ui_extensions/web/node_modules .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO_HOME)

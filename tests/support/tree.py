@@ -17,6 +17,9 @@ FOLDERS = {
     "mlflow_weir.ui_extensions": ROOT / "ui_extensions",
 }
 
+# Folders inside those that are no part of the package, or part of another.
+NOT_PACKED = {("mlflow_weir.plugin", "_root"), ("mlflow_weir.ui_extensions", "web")}
+
 
 class Module(NamedTuple):
     """One module of the package: its import name and its file."""
@@ -45,7 +48,7 @@ def modules() -> list[Module]:
     for package, folder in FOLDERS.items():
         for path in sorted(folder.rglob("*.py")):
             inner = path.relative_to(folder)
-            if package == "mlflow_weir.plugin" and inner.parts[0] == "_root":
+            if (package, inner.parts[0]) in NOT_PACKED:
                 continue
             parts = [*package.split("."), *inner.with_suffix("").parts]
             if parts[-1] == "__init__":

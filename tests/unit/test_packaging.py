@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -11,10 +13,24 @@ import sys
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tree import FOLDERS, ROOT, modules
+
+STATIC = "mlflow_weir/ui_extensions/static/"
+
+
+def build_hook() -> Any:
+    """Return the module that builds the pages; it is no part of the package."""
+    path = ROOT / "ui_extensions" / "web" / "build_hook.py"
+    spec = importlib.util.spec_from_file_location("build_hook", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +38,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Build the wheel from a copy: setuptools leaves build/ and *.egg-info where it builds."""
     copy = tmp_path_factory.mktemp("tree")
     for folder in ("plugin", "store", "ui_extensions"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns("__pycache__", "node_modules")
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for name in ("pyproject.toml", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     out = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-c",
-        "import setuptools.build_meta as b, sys; b.build_wheel(sys.argv[1])",
-    ]
-    subprocess.run([*command, str(out)], cwd=copy, check=True, capture_output=True)
+    command = [sys.executable, "-c", "import build_hook as b, sys; b.build_wheel(sys.argv[1])"]
+    environment = {**os.environ, "PYTHONPATH": str(copy / "ui_extensions" / "web")}
+    subprocess.run(
+        [*command, str(out)], cwd=copy, env=environment, check=True, capture_output=True
+    )
     (path,) = out.glob("*.whl")
     return zipfile.ZipFile(path)
 
@@ -44,9 +60,61 @@ def as_packed(path: Path) -> str:
 
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    packed = {
+        name
+        for name in wheel.namelist()
+        if ".dist-info/" not in name and not name.startswith(STATIC)
+    }
     expected = {as_packed(module.path) for module in modules()} | {"mlflow_weir/py.typed"}
     assert packed == expected
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_pages_that_were_built_of_these_sources(
+    wheel: zipfile.ZipFile,
+) -> None:
+    packed = {name.removeprefix(STATIC) for name in wheel.namelist() if name.startswith(STATIC)}
+    manifest = json.loads(wheel.read(f"{STATIC}manifest.json"))
+    named = {entry["file"] for entry in manifest.values()}
+    named |= {file for entry in manifest.values() for file in entry.get("css", ())}
+    assert {"assets", "index.html"} <= {name.partition("/")[0] for name in packed}
+    assert named <= packed
+    assert wheel.read(f"{STATIC}sources.sha256").decode() == build_hook().source_digest()
+
+
+def test_a_changed_source_makes_a_build_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = build_hook()
+    monkeypatch.delenv("WEIR_WEB_BUILD", raising=False)
+    for name in ("WEB_DIR", "BUNDLE", "DIGEST"):
+        monkeypatch.setattr(hook, name, tmp_path / name)
+    (tmp_path / "WEB_DIR" / "node_modules").mkdir(parents=True)
+    source = tmp_path / "WEB_DIR" / "main.tsx"
+    source.write_text("1")
+    assert hook.build_is_due()
+    hook.BUNDLE.write_text("built")
+    hook.DIGEST.write_text(hook.source_digest())
+    (tmp_path / "WEB_DIR" / "node_modules" / "x.js").write_text("no source")
+    assert not hook.build_is_due()
+    source.write_text("2")
+    assert hook.build_is_due()
+    monkeypatch.setenv("WEIR_WEB_BUILD", "never")
+    assert not hook.build_is_due()
+    monkeypatch.setenv("WEIR_WEB_BUILD", "perhaps")
+    with pytest.raises(hook.WebBuildError, match="perhaps"):
+        hook.build_is_due()
+
+
+def test_node_comes_from_a_wheel_where_there_is_none_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hook = build_hook()
+    monkeypatch.setenv("WEIR_WEB_BUILD", "always")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert hook.node_requirement() == [hook.NODE_WHEEL]
+    monkeypatch.setenv("WEIR_WEB_BUILD", "never")
+    assert hook.node_requirement() == []
 
 
 @pytest.mark.slow

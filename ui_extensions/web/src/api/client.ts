@@ -1,0 +1,114 @@
+/**
+ * Calls of the extension's API. Every call is a POST of JSON, reads too: long lists of ids stay out
+ * of URLs and logs. The mount point and the workspace are those of the page itself.
+ */
+
+import { API } from "../base"
+import { workspace } from "../router"
+
+export class ApiError extends Error {
+  /** HTTP status; 0 where there was no answer. */
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.name = "ApiError"
+    this.status = status
+  }
+}
+
+export interface CallOptions {
+  /** Aborting it rejects with the browser's AbortError, which is not a failure. */
+  signal?: AbortSignal
+}
+
+/** Say whether an error only says that nobody wanted the answer any more. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError"
+}
+
+/** Ask for JSON. @throws ApiError where the server refuses, fails or is away. */
+export async function call<T>(path: string, body: unknown, options: CallOptions = {}): Promise<T> {
+  const answer = await post(path, body, options)
+  try {
+    return (await answer.json()) as T
+  } catch (error) {
+    if (isAbort(error)) throw error
+    throw new ApiError(answer.status, "the server's answer is cut or no JSON")
+  }
+}
+
+/** Ask for bytes. @throws ApiError like `call`. */
+export async function callBinary(
+  path: string,
+  body: unknown,
+  options: CallOptions = {},
+): Promise<ArrayBuffer> {
+  const answer = await post(path, body, options)
+  try {
+    return await answer.arrayBuffer()
+  } catch (error) {
+    if (isAbort(error)) throw error
+    throw new ApiError(0, "the server's answer is cut")
+  }
+}
+
+/** Ask for a file, as an object for `URL.createObjectURL` with the type the server gave it. */
+export async function callBlob(
+  path: string,
+  body: unknown,
+  options: CallOptions = {},
+): Promise<Blob> {
+  const answer = await post(path, body, options)
+  try {
+    return await answer.blob()
+  } catch (error) {
+    if (isAbort(error)) throw error
+    throw new ApiError(0, "the server's answer is cut")
+  }
+}
+
+async function post(path: string, body: unknown, options: CallOptions): Promise<Response> {
+  const headers = new Headers({ "Content-Type": "application/json" })
+  const named = workspace()
+  if (named !== null) headers.set("X-MLFLOW-WORKSPACE", named)
+  let answer: Response
+  try {
+    answer = await fetch(new URL(path.replace(/^\/+/, ""), API), {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body ?? {}),
+      signal: options.signal ?? null,
+      credentials: "same-origin",
+      cache: "no-store",
+    })
+  } catch (error) {
+    if (isAbort(error)) throw error
+    throw new ApiError(0, "the server does not answer")
+  }
+  if (!answer.ok) throw new ApiError(answer.status, await reason(answer))
+  return answer
+}
+
+async function reason(answer: Response): Promise<string> {
+  try {
+    const said: unknown = JSON.parse(await answer.text())
+    if (typeof said === "object" && said !== null) {
+      const { error, message } = said as { error?: unknown; message?: unknown }
+      if (typeof error === "string") return error
+      if (typeof message === "string") return message
+    }
+  } catch {
+    // A proxy's page, or nothing: the status has to do.
+  }
+  const words: Record<number, string> = {
+    401: "you are not signed in",
+    403: "you may not see this",
+    404: "there is no such thing, or you may not see it",
+    413: "that is more than the server gives at once",
+    502: "the server is away",
+    503: "the server is busy",
+    504: "the server took too long",
+  }
+  return words[answer.status] ?? `the server answers ${answer.status}`
+}

@@ -1,0 +1,53 @@
+import "./tokens.css"
+import "./theme.css"
+import "./controls/controls.css"
+import "./layout/layout.css"
+
+import { lazy, StrictMode, Suspense } from "react"
+import { createRoot } from "react-dom/client"
+
+import { ErrorBoundary, Loading } from "./controls/state"
+import type { Place } from "./grammar"
+import { pathOf } from "./grammar"
+import { Home } from "./pages/home"
+import { NotFound } from "./pages/not-found"
+import { startRouter, useRoute } from "./router"
+import { startTheme } from "./theme"
+
+// A page's code is fetched with the page.
+const Workspace = lazy(async () => ({ default: (await import("./pages/workspace")).Workspace }))
+const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
+
+function Shown({ place }: { place: Place }) {
+  switch (place.page) {
+    case "home":
+      return <Home />
+    case "workspace":
+      return <Workspace key={place.experimentIds.join()} experimentIds={place.experimentIds} />
+    case "run":
+      return <RunPage key={place.runId} runId={place.runId} tab={place.tab} />
+    default:
+      return <NotFound />
+  }
+}
+
+function App() {
+  const { place } = useRoute()
+  return (
+    <ErrorBoundary what="The page" resetKey={pathOf(place)}>
+      <Suspense fallback={<Loading label="Loading the page" />}>
+        <Shown place={place} />
+      </Suspense>
+    </ErrorBoundary>
+  )
+}
+
+startTheme()
+startRouter()
+const root = document.getElementById("root")
+if (root === null) throw new Error("the page has no #root")
+createRoot(root).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+)
