@@ -1,4 +1,4 @@
-"""Weir's tables: the metric history and what has been delivered.
+"""Weir's tables: the metric history, what runs printed and what has been delivered.
 
     weir_batch      one row a write: every point of one call for one run, in log order
     weir_chunk      Parquet: points of one run, one metric or many short ones together
@@ -8,6 +8,8 @@
     weir_heartbeat  runs that a process answers for: when it was last seen, what Weir said of it
     weir_owner      living processes that answer for a run: one row a run and journal
     weir_lease      work that one of many servers does: which, and until when
+    weir_console    lines that a run printed: one row some hundred lines of one source
+    weir_console_source  who printed them: one row a run and process
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -128,6 +130,37 @@ lease = sa.Table(
     sa.Column("since_ms", sa.BigInteger, nullable=False),
     sa.Column("until_ms", sa.BigInteger, nullable=False),
 )
+
+console = sa.Table(
+    "weir_console",
+    metadata,
+    sa.Column("run_uuid", _RunId, primary_key=True),
+    sa.Column("source", _RunId, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("first_line", sa.BigInteger, nullable=False),
+    sa.Column("n_lines", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("payload", _Blob, nullable=False),
+)
+
+console_source = sa.Table(
+    "weir_console_source",
+    metadata,
+    sa.Column("run_uuid", _RunId, primary_key=True),
+    sa.Column("source", _RunId, primary_key=True),
+    sa.Column("node", sa.String(255), nullable=False),
+    sa.Column("process_rank", sa.Integer, nullable=True),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("began_ms", sa.BigInteger, nullable=False),
+    sa.Column("n_lines", sa.BigInteger, nullable=False),
+    sa.Column("cut_from", sa.BigInteger, nullable=False),
+    sa.Column("cut_to", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+)
+
+OF_A_RUN = (batch, chunk, series, heartbeat, owner, console, console_source)
+"""The tables whose rows go with their run; ``weir_rollup`` goes with its chunk."""
 
 # MLflow's own, by the columns used here.
 mlflow_metrics = sa.table(

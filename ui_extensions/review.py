@@ -77,8 +77,10 @@ class JournalReview:
             "log_artifact": lambda delivery, fields: {},  # nothing of it is written
             "own_run": self._edit_run,
             "exit": self._exit,
-            "points_dropped": self._points_dropped,
+            "points_dropped": self._add_to_count,
             "rewind": self._edit_run,
+            "redacted": self._add_to_count,
+            "console": self._edit_run,
         }
 
     def prepare(self, engine: sa.Engine, journal_id: str, gathered: Gathered) -> None:
@@ -288,10 +290,10 @@ class JournalReview:
         self._require_run(delivery, fields.text("run_id"))
         return {"cause": (fields.text_or_none("cause") or "")[:_MAX_CAUSE_CHARACTERS]}
 
-    def _points_dropped(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
+    def _add_to_count(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
         self._require_run(delivery, fields.text("run_id"))
         if fields.whole("n") < 0:
-            raise Refused("a negative number of points")
+            raise Refused("a negative number")
         return {}
 
     def _log_inputs(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:

@@ -28,7 +28,12 @@ from mlflow_weir.plugin.agent.stock_server import RUN_KEY_TAG, Denied, Failed, S
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.positions import Rejected
 from mlflow_weir.store.delivery.records import Points, RecordError, decode
-from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, PREEMPTING_TAG, preempted
+from mlflow_weir.store.delivery.runs import (
+    EXIT_CAUSE_TAG,
+    PREEMPTING_TAG,
+    REDACTED_TAG,
+    preempted,
+)
 
 _SAVE_S = 0.5
 _TERMINAL = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -408,16 +413,27 @@ class RestDelivery:
 
     def points_dropped(self, fields: Fields) -> None:
         """Add to the number of points of a run that its process could not keep."""
+        self._add_to_count(fields, _DROPPED_TAG)
+
+    def redacted(self, fields: Fields) -> None:
+        """Add to the number of values that were taken out of what was captured of a run."""
+        self._add_to_count(fields, REDACTED_TAG)
+
+    def _add_to_count(self, fields: Fields, tag: str) -> None:
         _, real = self.require_run(fields)
         number = str(self._number)
         if number not in self._part.drops:
             run = self.server.run(real) or {}
             tags = {one["key"]: one["value"] for one in run.get("data", {}).get("tags", ())}
-            there = str(tags.get(_DROPPED_TAG, "0"))
+            there = str(tags.get(tag, "0"))
             before = int(there) if there.isascii() and there.isdigit() else 0
             self._part.drops[number] = before + fields.whole("n")
             self._save()
-        self._set_tag(real, _DROPPED_TAG, str(self._part.drops[number]))
+        self._set_tag(real, tag, str(self._part.drops[number]))
+
+    def console(self, fields: Fields) -> None:
+        """Learn the server's id of the run; the lines are its artifact `console.log`."""
+        self.require_run(fields)
 
     def log_inputs(self, fields: Fields) -> None:
         """Link data sets and models to a run; MLflow leaves those that are linked."""
@@ -460,6 +476,8 @@ _OPERATIONS: dict[str, Callable[[RestDelivery, Fields], None]] = {
     "exit": RestDelivery.exit_run,
     "delete_tag": RestDelivery.delete_tag,
     "points_dropped": RestDelivery.points_dropped,
+    "redacted": RestDelivery.redacted,
+    "console": RestDelivery.console,
     "log_inputs": RestDelivery.log_inputs,
     "log_artifact": lambda delivery, fields: None,  # its files go another way
     **rest_models.OPERATIONS,

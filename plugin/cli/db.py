@@ -148,6 +148,8 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
         f"{would}written back: {report.n_points:,} points of {report.n_batches:,} batches and "
         f"{report.n_chunks:,} chunks"
     ]
+    if report.n_consoles:
+        lines.append(f"{would}kept as artifacts: what {report.n_consoles:,} runs printed")
     if not dry_run:
         lines.append("the database is stock MLflow's again")
     _print(report, lines + report.notes, as_json)

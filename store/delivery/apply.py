@@ -27,7 +27,14 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from mlflow_weir.errors import KeyCollision
-from mlflow_weir.store.delivery import experiments, inputs, logged_models, positions, runs
+from mlflow_weir.store.delivery import (
+    console,
+    experiments,
+    inputs,
+    logged_models,
+    positions,
+    runs,
+)
 from mlflow_weir.store.delivery.connection import is_refusal, refusal_reason, transaction
 from mlflow_weir.store.delivery.delivery import Delivery
 from mlflow_weir.store.delivery.fields import Fields, Refused
@@ -65,6 +72,8 @@ _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "exit": runs.exit_run,
     "points_dropped": runs.points_dropped,
     "rewind": runs.rewind_run,
+    "redacted": runs.redacted,
+    "console": console.add_lines,
 }
 
 

@@ -66,6 +66,8 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
         "exit": "run_id status cause details",
         "points_dropped": "run_id n",
         "rewind": "run_id step",
+        "redacted": "run_id n",
+        "console": "run_id source node rank pid first at_ms lines cut",
     }.items()
 }
 """The operations and the fields of each; ``[key, value]`` lists where a field is plural.
@@ -76,7 +78,11 @@ the agent's business (``run_id`` is None where the URI tells enough). ``own_run`
 journal's process answers for the run, ``how`` is "fluent" or "client". ``exit`` says how it ended
 (``details`` may hold ``end_time`` in ms),
 ``points_dropped`` what it could not keep. ``rewind`` takes back what the run has of a later step
-when this record is applied.
+when this record is applied. ``redacted`` adds to the number of values that were taken out of what
+was captured. ``console`` brings lines that the run printed, consecutive from number ``first`` in
+their ``source`` (32 hex digits): each ``[ms after at_ms, stream, text]``; a line whose number was
+there before is replaced, and those from ``cut[0]`` to before ``cut[1]`` are taken away (null:
+none).
 """
 
 OPTIONAL_FIELDS = frozenset({"artifact_root", "workspace"})

@@ -22,6 +22,7 @@ from mlflow_weir.store.delivery.rewinding import rewind
 
 EXIT_CAUSE_TAG = "weir.exit_cause"
 POINTS_DROPPED_TAG = "weir.points_dropped"
+REDACTED_TAG = "weir.redacted"
 PREEMPTING_TAG = "weir.preempting"
 """Since when the machine is known to be taken away from a run, in ms; gone with its end."""
 
@@ -238,19 +239,21 @@ def own_run(delivery: Delivery, fields: Fields) -> None:
 
 def points_dropped(delivery: Delivery, fields: Fields) -> None:
     """Add to the number of points of a run that its process could not keep."""
-    run = delivery.active_run(fields.text("run_id"))
-    dropped = fields.whole("n")
-    found = delivery.read_pairs(
-        tables.tags,
-        "key",
-        "value",
-        {"run_uuid": run.run_id},
-        [POINTS_DROPPED_TAG],
-        is_locked=True,
-    )
-    there = found.get(POINTS_DROPPED_TAG, "0")
+    _add_to_count(delivery, fields, POINTS_DROPPED_TAG)
+
+
+def redacted(delivery: Delivery, fields: Fields) -> None:
+    """Add to the number of values that were taken out of what was captured of a run."""
+    _add_to_count(delivery, fields, REDACTED_TAG)
+
+
+def _add_to_count(delivery: Delivery, fields: Fields, tag: str) -> None:
+    run, n = delivery.active_run(fields.text("run_id")), fields.whole("n")
+    owner = {"run_uuid": run.run_id}
+    found = delivery.read_pairs(tables.tags, "key", "value", owner, [tag], is_locked=True)
+    there = found.get(tag, "0")
     before = int(there) if there.isascii() and there.isdigit() else 0
-    _set_tags(delivery, run.run_id, [(POINTS_DROPPED_TAG, str(before + dropped))])
+    _set_tags(delivery, run.run_id, [(tag, str(before + n))])
 
 
 def rewind_run(delivery: Delivery, fields: Fields) -> None:

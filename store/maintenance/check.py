@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ChunkCorrupt
 from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.maintenance import consoles
 from mlflow_weir.store.maintenance.database import orphaned_runs, require_current_schema
 from mlflow_weir.store.maintenance.progress import Progress
 from mlflow_weir.store.metrics import rollups
@@ -58,6 +59,7 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
         progress.start("chunks", n_chunks or 0)
         _check_chunks(session, report, progress)
         _check_strays(session, report)
+        report.problems += consoles.problems(session.connection())
         for run_id in orphaned_runs(session):
             report.problems.append(
                 f"run {run_id}: gone from MLflow's tables (`weir db compact` sweeps it)"

@@ -143,7 +143,7 @@ def orphaned_runs(session: Session) -> list[str]:
     """Return runs that our tables hold something of but that MLflow's ``runs`` does not have."""
     known = schema.mlflow_runs.c.run_uuid
     found: set[str] = set()
-    for table in (schema.batch, schema.chunk, schema.series, schema.heartbeat, schema.owner):
+    for table in schema.OF_A_RUN:
         query = (
             sa.select(table.c.run_uuid)
             .distinct()

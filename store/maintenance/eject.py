@@ -3,7 +3,8 @@
 Every point goes back into MLflow's ``metrics`` table, chunk by chunk, each in one transaction with
 the removal of the chunk. When nothing is left the ``weir_*`` tables and indexes are dropped, and a
 SQLite file leaves write-ahead mode. A chunk that cannot be read stops the command after all others
-are back, before anything is dropped.
+are back, before anything is dropped. What runs printed becomes their artifact ``weir/console.log``
+where it is not one already.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mlflow_weir.errors import (
 )
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.maintenance import consoles
 from mlflow_weir.store.maintenance.database import (
     in_transaction,
     orphaned_runs,
@@ -49,6 +51,7 @@ class EjectReport:
     n_points: int = 0
     n_batches: int = 0
     n_chunks: int = 0
+    n_consoles: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -97,8 +100,11 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
         orphans = orphaned_runs(session)
         batch_ids = session.execute(sa.select(schema.batch.c.batch_id)).scalars().all()
         chunk_ids = session.execute(sa.select(schema.chunk.c.chunk_id)).scalars().all()
+        printed = consoles.list_consoles(session.connection())
     (n_batches, batch_points), (n_chunks, chunk_points) = counts
-    report = EjectReport(dry_run, int(batch_points) + int(chunk_points), n_batches, n_chunks)
+    report = EjectReport(
+        dry_run, int(batch_points) + int(chunk_points), n_batches, n_chunks, len(printed)
+    )
     if dry_run:
         return report
 
@@ -121,6 +127,10 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
             f"{first.reason}; {len(unreadable)} rows like it stay in the weir tables, all other "
             "points are back in `metrics`",
         )
+    progress.start("consoles to artifacts", len(printed))
+    for console in printed:
+        report.notes += filter(None, [consoles.keep_as_artifact(engine, console)])
+        progress.advance(1)
     _remove_what_is_ours(engine, report)
     return report
 

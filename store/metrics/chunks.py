@@ -159,5 +159,5 @@ def delete_runs(session: Session, run_ids: Sequence[str]) -> None:
         ids = run_ids[start : start + 500]
         owned = sa.select(schema.chunk.c.chunk_id).where(schema.chunk.c.run_uuid.in_(ids))
         session.execute(sa.delete(schema.rollup).where(schema.rollup.c.chunk_id.in_(owned)))
-        for table in (schema.series, schema.chunk, schema.batch, schema.heartbeat, schema.owner):
+        for table in schema.OF_A_RUN:
             session.execute(sa.delete(table).where(table.c.run_uuid.in_(ids)))

@@ -18,6 +18,9 @@ from mlflow.store.db.base_sql_model import Base as MlflowBase
 
 from metric_writers import ARTIFACTS, make_small
 from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.console import writing
+from mlflow_weir.store.console.lines import Line
+from mlflow_weir.store.console.writing import Source
 from mlflow_weir.store.delivery import heartbeats, mlflow_tables, owners
 from mlflow_weir.store.delivery.apply import apply
 from mlflow_weir.store.delivery.records import encode_points
@@ -48,6 +51,7 @@ def filled_run(store: Any) -> str:
     assert heartbeats.beat(store.engine, [run_id], "a" * 32, "here", 1) == []
     with store.engine.begin() as connection:
         owners.note(connection, "a" * 32, {run_id: "fluent"}, 1)
+        writing.append(connection, run_id, Source("b" * 32, "here", 0, 1), [Line(0, 1, 1, "x")])
     assert node_lost.mark_lost(store.engine, "a", now_ms=1, timeout_ms=1, lease_ms=1) == []
     return run_id
 

@@ -144,7 +144,24 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
     if endpoint == "weir.heartbeat":
         body = f'{{"journal": "{new_id()}", "runs": []}}'
         return body.encode(), {"Content-Type": "application/json"}
+    if endpoint == "weir.console":
+        body = f'{{"run_id": "{readable_run(server)}"}}'
+        return body.encode(), {"Content-Type": "application/json"}
     raise AssertionError(f"{endpoint} has no case in this test")
+
+
+def readable_run(server: ServerProcess) -> str:
+    """Begin a run that everybody may read, however the server lets one in."""
+    answer = call(
+        server,
+        "POST",
+        "/api/2.0/mlflow/runs/create",
+        {"experiment_id": "0"},
+        {"X-Who": "the test"},
+        ADMIN,
+    )
+    assert answer.status == 200, answer
+    return str(answer.body["run"]["info"]["run_id"])
 
 
 ALL_ROUTES = pytest.mark.parametrize(
@@ -226,6 +243,7 @@ def test_an_app_that_decides_where_it_is_not_asked_keeps_everybody_out(
     assert call(servers.silent, method, path, body, headers).status == 401
     answer = call(servers.silent, method, path, body, {**headers, **who})
     assert answer.status == 403, answer
+    body, headers = valid_request(endpoint, servers.asking)
     assert call(servers.asking, method, path, body, headers).status == 401
     assert call(servers.asking, method, path, body, {**headers, **who}).status == 200
 
@@ -289,7 +307,8 @@ def state(server: ServerProcess, mine: Mine) -> Any:
             f"metrics/get-history?run_id={mine.run_id}&metric_key=m",
         )
     ]
-    assert [answer.status for answer in answers] == [200] * 4
+    answers.append(console_of(server, mine.run_id, ADMIN))
+    assert [answer.status for answer in answers] == [200] * 5
     return [answer.body for answer in answers]
 
 
@@ -339,7 +358,17 @@ def attempts(mine: Mine) -> dict[str, bytes]:
         "exit": operation("exit", run_id=run, status="FAILED", cause="bob says so"),
         "points_dropped": operation("points_dropped", run_id=run, n=5),
         "rewind": operation("rewind", run_id=run, step=-1),
+        "redacted": operation("redacted", run_id=run, n=5),
+        "console": printed(run, "bob was here"),
     }
+
+
+def printed(run_id: str, *texts: str) -> bytes:
+    """Return a record of lines that a run printed."""
+    lines = [[0, 1, text] for text in texts]
+    return operation(
+        "console", run_id=run_id, source="c" * 32, node="n", pid=1, first=0, at_ms=5, lines=lines
+    )
 
 
 def test_every_operation_is_tried() -> None:
@@ -468,6 +497,34 @@ def test_an_experiment_that_one_may_not_see_gives_no_alias(servers: Servers, min
     assert told["aliases"] == {}
     assert told["rejected"][0]["reason"] == "not permitted"
     assert len(told["rejected"]) == 3
+
+
+def console_of(server: ServerProcess, run_id: str, user: User | None, **asked: Any) -> Answer:
+    path = f"{access.PREFIX}/console"
+    return call(server, "POST", path, {"run_id": run_id, **asked}, user=user)
+
+
+def test_what_a_run_printed_is_shown_to_who_may_see_the_run(servers: Servers) -> None:
+    alice, run_id, name = Sender(servers.auth, ALICE), new_id(), f"printing {new_id()}"
+    created = operation("create_experiment", experiment_id="p", name=name, at_ms=1, tags=[])
+    hostile = "<script>alert(1)</script>\x1b[31mred"
+    answer = alice.send(created, create_run(run_id, "p"), printed(run_id, "one", hostile))
+    assert answer["rejected"] == []
+    assert console_of(servers.auth, run_id, None).status == 401
+    shown = console_of(servers.auth, run_id, BOB)
+    assert shown.status == 200
+    assert shown.headers["content-type"] == "application/json"
+    assert [line["text"] for line in shown.body["lines"]] == ["one", hostile]
+    if not any(hide(servers.auth, answer["aliases"]["p"], w) for w in ("DENY", "NO_PERMISSIONS")):
+        pytest.skip("this MLflow cannot hide one experiment from one user")
+    hidden, absent = new_id(), console_of(servers.auth, run_id, BOB)
+    assert absent.status == 404
+    nothing = console_of(servers.auth, hidden, BOB)
+    assert absent.body["error"].replace(run_id, "") == nothing.body["error"].replace(hidden, "")
+    for wrong in ({"n": 0}, {"n": 10_001}, {"n": "x"}, {"search": ""}, {"source": 7}):
+        assert console_of(servers.auth, run_id, ALICE, **wrong).status in {400, 413}, wrong
+    assert console_of(servers.auth, "../" + run_id, ALICE).status == 400
+    assert console_of(servers.auth, run_id, ALICE, source="d" * 32).status == 404
 
 
 def test_with_workspaces_one_creates_only_where_one_may(servers: Servers) -> None:

@@ -1,0 +1,1 @@
+"""What runs printed: lines as records bring them, rows that hold them, and reading."""

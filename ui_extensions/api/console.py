@@ -1,0 +1,131 @@
+"""``POST console``: what a run printed.
+
+    request   {"run_id", "source"?, "first"?, "n"?, "search"?, "since"?}
+    200       {"sources": [{"source", "node", "rank", "pid", "began_ms", "n_lines", "cut"}],
+               "source", "lines": [{"n", "at_ms", "stream", "text"}], "total", "dropped", "seq"}
+
+``source`` is one of ``sources``, the first to print where it is left out. ``first`` is a line's
+number from 0, or from the end where it is negative (the default asks for the last lines); ``n`` at
+most 10,000. With ``search`` the lines are those from ``first`` on that hold the text, whatever its
+case. With ``since``, the ``seq`` of an answer before, they are those that are new or changed; one
+that is there already is to be replaced. ``stream`` is "stdout", "stderr" or, where the two share a
+terminal or file, "both". ``dropped`` lines of the middle were not kept, numbers ``cut[0]`` to
+before ``cut[1]``. A text may hold colours (``ESC [ … m``), and is nobody's but the run's.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import flask
+
+from mlflow_weir.store.console import reading
+from mlflow_weir.store.console.lines import STREAMS, Line
+from mlflow_weir.store.delivery.connection import reading as connected
+from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.readable import require_readable_runs
+
+_MAX_BYTES = 64 << 10
+_MAX_LINES = 10_000
+_DEFAULT_LINES = 1_000
+_MAX_SEARCH = 1_000
+
+
+def add_to(routes: flask.Blueprint) -> None:
+    """Add the route."""
+
+    @access.route(routes, "/console", "POST", content_type="application/json")
+    def console() -> flask.Response:
+        deliveries.require_store()
+        body = deliveries.read_body(_MAX_BYTES)
+        if body is None:
+            return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            return access.refusal(400, "not a JSON object")
+        try:
+            asked = _Asked(Fields(found))
+        except Refused as exc:
+            return access.refusal(400, str(exc))
+        if not 0 < asked.n <= _MAX_LINES:
+            return access.refusal(413, f"{asked.n} lines, at most {_MAX_LINES} at once")
+        if asked.search is not None and not 0 < len(asked.search) <= _MAX_SEARCH:
+            return access.refusal(400, f"a search for 1 to {_MAX_SEARCH} characters")
+        require_readable_runs([asked.run_id])
+        return _answer(asked)
+
+
+class _Asked:
+    """A request, its types checked."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.run_id = fields.text("run_id")
+        self.source = fields.text_or_none("source")
+        self.search = fields.text_or_none("search")
+        self.since = fields.whole_or_none("since")
+        n, first = fields.whole_or_none("n"), fields.whole_or_none("first")
+        self.n = _DEFAULT_LINES if n is None else n
+        self.first = first
+        if self.first is None:
+            self.first = 0 if self.search is not None else -self.n
+
+
+def _answer(asked: _Asked) -> flask.Response:
+    with connected(deliveries.engine()) as connection:
+        sources = reading.list_sources(connection, asked.run_id)
+        chosen = _chosen(sources, asked.source)
+        lines: list[Line] = []
+        if chosen is not None:
+            lines = _lines(connection, chosen, asked)
+    if chosen is None and asked.source is not None:
+        return access.refusal(404, "the run has no such source")
+    return flask.jsonify(
+        {
+            "sources": [_source(one) for one in sources],
+            "source": None if chosen is None else chosen.source,
+            "lines": [
+                {"n": n, "at_ms": at_ms, "stream": STREAMS[stream], "text": text}
+                for n, at_ms, stream, text in lines
+            ],
+            "total": 0 if chosen is None else chosen.n_lines,
+            "dropped": 0 if chosen is None else chosen.cut_to - chosen.cut_from,
+            "seq": 0 if chosen is None else chosen.seq,
+        }
+    )
+
+
+def _chosen(
+    sources: list[reading.ConsoleSource], wanted: str | None
+) -> reading.ConsoleSource | None:
+    if wanted is None:
+        return sources[0] if sources else None
+    return next((one for one in sources if one.source == wanted), None)
+
+
+def _lines(connection: Any, chosen: reading.ConsoleSource, asked: _Asked) -> list[Line]:
+    first = asked.first or 0
+    if asked.search is not None:
+        return reading.search_lines(
+            connection, asked.run_id, chosen, asked.search, max(first, 0), asked.n
+        )
+    if asked.since is not None:
+        # The newest where there are more: a page that fell behind asks for the rest by number.
+        return reading.read_since(connection, asked.run_id, chosen, asked.since)[-asked.n :]
+    return reading.read_lines(connection, asked.run_id, chosen, first, asked.n)
+
+
+def _source(one: reading.ConsoleSource) -> dict[str, Any]:
+    return {
+        "source": one.source,
+        "node": one.node,
+        "rank": one.rank,
+        "pid": one.pid,
+        "began_ms": one.began_ms,
+        "n_lines": one.n_lines,
+        "cut": [one.cut_from, one.cut_to] if one.cut_to > one.cut_from else None,
+    }
