@@ -8,9 +8,11 @@ a prefix, a length, an alphabet. *Named values* stand beside a name that says wh
 (``password = …``); there the value has to look like one, because ``cls_token`` and ``max_tokens``
 are everyday words of machine learning.
 
-All works on bytes: output need not be UTF-8. A block of text is searched, in C, for lines that
-might hold a secret at all (a long run of a token's characters, the stem of a telling name, an
-address), and only those lines are looked at.
+All works on bytes: output need not be UTF-8. What is fast is done first, by searches that C does
+over a whole block. A token has at least twenty of its characters in a row; such runs are few, and
+only they are held against the forms. Named values are looked for where the stem of a telling name
+begins something that is assigned. The output of a program repeats itself: a line that was harmless
+is harmless with other digits in the same places, and is not looked at again.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
 
-from mlflow_weir.secret_forms import RULES
+from mlflow_weir.secret_forms import RULES, SAID, Rule
 
 MARK = b"[redacted]"
 
@@ -64,11 +68,20 @@ _NAME_STEMS = (
     b"sas", b"dsn", b"connection", b"conn_", b"connstr", b"webhook", b"bearer", b"_pat", b"-pat",
 )  # fmt: skip
 _ASSIGNED = re.compile(rb"[a-z0-9_-]{1,40}\\?[\"']?\]?[ \t]{0,20}(?:[:=]|,[ \t]{0,4}\\?[\"'])")
+_HEAD = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z0-9_].")
+_HEADED: dict[bytes, list[Rule]] = {}
+for _rule in RULES:
+    for _literal in _rule.literals if _rule.is_headed else ():
+        _HEADED.setdefault(_literal[:2], []).append(_rule)
+_NOT_HEADED = [rule for rule in RULES if not rule.is_headed]
+_SAID = tuple(word for rule in SAID for word in rule.literals)
 _OPTION_NAME = re.compile(rb"--[a-z0-9_.-]{3,60}[ \t]")
 # Every token has so many of its characters in a row.
-_RUN = b"a" * 14
+_RUN = b"a" * 20
+_DIGITS_AS_ONE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_MAX_HARMLESS, _MAX_HARMLESS_BYTES = 20_000, 400
 _TOKEN_CHARACTERS = bytes(
-    97 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-+/=.~") else 32
+    97 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-+/=.~%") else 32
     for byte in range(256)
 )
 _OPTION = re.compile(
@@ -93,6 +106,7 @@ _CODE = re.compile(
 _PLAIN_WORDS = re.compile(rb"[A-Za-z]+(?:[ _./:-]+[A-Za-z]+)*[.!?:]?")
 _SHELL_LINE = re.compile(rb"[+\- ]?\s{0,40}(?:export\s+|set\s+|ENV\s+)?[A-Z][A-Z0-9_]{2,80}=")
 _LONG = re.compile(rb"(?<![A-Za-z0-9+/_.%-])[A-Za-z0-9+/_-]{32,200}={0,2}(?![A-Za-z0-9+/_=.-])")
+_KINDS = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))
 _MIN_BITS = 4.3  # a character; 40 random ones of base64 have 4.6 to 5.2, a long name 3.4 to 4.1
 _SECRET_FLAG = re.compile(
     r"(?i)-{1,2}(?:[\w.-]*[_.-])?(?:pass(?:word|wd|phrase)?|pwd|secret(?:[_-]?key)?|token|api[_-]?key|"
@@ -125,6 +139,7 @@ class Redactor:
             if pattern.search(b"") is not None:
                 raise ValueError(f"{text!r} matches nothing at all, and so everywhere")
             self._extra.append(pattern)
+        self._harmless: set[bytes] = set()  # lines, their digits all alike
         self._n_key_lines = 0  # seen of a private key's block that has not ended
 
     @property
@@ -148,44 +163,88 @@ class Redactor:
             is_source: Long random-looking strings go too: in code they are keys more often than
                 in the output of a program, where they are checksums.
         """
-        lower = block.lower()
-        if self._n_key_lines or b"private key" in lower or b"putty-user-key" in lower:
-            block = self._without_keys(block)
-            lower = block.lower()
         for pattern in self._extra:
             block = pattern.sub(self._replace("a pattern of the user's"), block)
-        if len(block) != len(lower):
-            lower = block.lower()
-        suspects = _lines_with(block.translate(_TOKEN_CHARACTERS), (_RUN,), block)
-        suspects |= _lines_with(lower, (b"://", b"bearer", b"authorization"), block)
-        named = _lines_with(lower, _NAME_STEMS, block, _ASSIGNED) | _lines_with(
-            lower, (b"--",), block, _OPTION_NAME
-        )
-        if not suspects and not named:
+        if is_source or self._n_key_lines:
+            return self._clean(block, is_source)
+        shapes = block.translate(_DIGITS_AS_ONE).split(b"\n")
+        known = self._harmless
+        new = [number for number, shape in enumerate(shapes) if shape not in known]
+        if not new:
+            return block
+        lines = block.split(b"\n")
+        text = block if len(new) == len(lines) else b"\n".join([lines[i] for i in new])
+        if _has_key(text):  # whose lines may be like others
+            return self._clean(block, is_source)
+        clean = self._clean(text, is_source)
+        if len(known) > _MAX_HARMLESS:
+            known.clear()
+        for number, line in zip(new, clean.split(b"\n"), strict=True):
+            if lines[number] != line:
+                lines[number] = line
+            elif len(line) <= _MAX_HARMLESS_BYTES:
+                known.add(shapes[number])
+        return block if clean == text else b"\n".join(lines)
+
+    def _clean(self, block: bytes, is_source: bool) -> bytes:
+        if self._n_key_lines or _has_key(block):
+            block = self._without_keys(block)
+        lower = block.lower()
+        replacements = self._tokens_of(block, is_source)
+        addresses = _lines_with(lower, (b"://",), block)
+        said = _lines_with(lower, _SAID, block)
+        named = _lines_with(lower, _NAME_STEMS, block, _ASSIGNED)
+        named |= _lines_with(lower, (b"--",), block, _OPTION_NAME)
+        if not (replacements or addresses or said or named):
             return block
         parts, at = [], 0
-        for start in sorted(suspects.keys() | named.keys()):
-            end = suspects.get(start) or named[start]
+        for start in sorted({*replacements, *addresses, *said, *named}):
+            end = block.find(b"\n", start)
+            if end < 0:
+                end = len(block)
             line = block[start:end]
-            if start in suspects:
-                line = self._tokens(line)
+            for replace in replacements.get(start, ()):
+                line = replace(line)
+            if start in said:
+                for rule in SAID:
+                    line = rule.pattern.sub(self._replace(rule.name), line)
+            if start in addresses:
+                line = _USERINFO.sub(self._replace_userinfo, line)
             if start in named:
                 line = self._named(line)
-            if is_source and start in suspects:
-                line = _LONG.sub(self._replace_long, line)
             parts += [block[at:start], line]
             at = end
         return b"".join([*parts, block[at:]])
 
-    def _tokens(self, line: bytes) -> bytes:
-        for rule in RULES:
-            for literal in rule.literals:
-                if literal in line:
-                    line = rule.pattern.sub(self._replace(rule.name), line)
-                    break
-        if b"://" in line:
-            line = _USERINFO.sub(self._replace_userinfo, line)
-        return line
+    def _tokens_of(
+        self, block: bytes, is_source: bool
+    ) -> dict[int, list[Callable[[bytes], bytes]]]:
+        """Return what is to be done to which lines, by their starts."""
+        runs, lines = _runs(block)
+        if not runs:
+            return {}
+        joined = b"\n".join(runs)
+        around = b"\n".join([block[start:end] for start, end in lines.items()])
+        wanted: list[tuple[tuple[bytes, ...], Callable[[bytes], bytes]]] = []
+        headed = (_HEADED.get(head, ()) for head in set(_HEAD.findall(joined)))
+        for rule in dict.fromkeys(chain(*headed, _NOT_HEADED)):
+            text = joined if rule.is_run else around
+            if any(literal in text for literal in rule.literals) and rule.pattern.search(text):
+                replace = partial(rule.pattern.sub, self._replace(rule.name))
+                wanted.append((rule.literals, replace))
+        if is_source and any(
+            _is_random(long[0]) for run in runs if len(run) >= 32 for long in _LONG.finditer(run)
+        ):
+            wanted.append(((b"",), partial(_LONG.sub, self._replace_long)))
+        if not wanted:
+            return {}
+        found: dict[int, list[Callable[[bytes], bytes]]] = {}
+        for start, end in lines.items():
+            line = block[start:end]
+            these = [do for literals, do in wanted if any(one in line for one in literals)]
+            if these:
+                found[start] = these
+        return found
 
     def argv(self, words: Sequence[str]) -> list[str]:
         """Return a command line without the values of options that are named like secrets."""
@@ -314,10 +373,7 @@ def _is_random(value: bytes) -> bool:
 
     Hexadecimal digests and identifiers are left alone: code and lock files are full of them.
     """
-    kinds = [
-        any(low <= byte <= high for byte in value) for low, high in ((48, 57), (65, 90), (97, 122))
-    ]
-    return all(kinds) and _bits(value) >= _MIN_BITS
+    return all(kind.search(value) for kind in _KINDS) and _bits(value) >= _MIN_BITS
 
 
 def _bits(value: bytes) -> float:
@@ -326,13 +382,36 @@ def _bits(value: bytes) -> float:
     return -sum(k / n * math.log2(k / n) for k in Counter(value).values())
 
 
+def _has_key(block: bytes) -> bool:
+    return b"PRIVATE KEY" in block or b"PuTTY-User-Key" in block
+
+
+def _runs(block: bytes) -> tuple[set[bytes], dict[int, int]]:
+    """Return the long runs of a token's characters, and start and end of the lines they are in."""
+    like = block.translate(_TOKEN_CHARACTERS)
+    runs, lines = set(), {}
+    at, line_end = like.find(_RUN), -1
+    while at >= 0:
+        end = like.find(b" ", at)
+        if end < 0:
+            end = len(block)
+        runs.add(block[at:end])
+        if at > line_end:
+            line_end = block.find(b"\n", end)
+            if line_end < 0:
+                line_end = len(block)
+            lines[block.rfind(b"\n", 0, at) + 1] = line_end
+        at = like.find(_RUN, end)
+    return runs, lines
+
+
 def _lines_with(
     text: bytes,
     needles: Iterable[bytes],
     block: bytes,
     follows: re.Pattern[bytes] | None = None,
-) -> dict[int, int]:
-    """Return start and end of lines of ``block``: where ``text``, as long, has one of the needles.
+) -> set[int]:
+    """Return where lines of ``block`` start in which ``text``, as long, has one of the needles.
 
     Args:
         text: The block in another writing.
@@ -340,7 +419,7 @@ def _lines_with(
         block: Lines.
         follows: What the needle has to begin.
     """
-    found: dict[int, int] = {}
+    found: set[int] = set()
     for needle in needles:
         at = text.find(needle)
         while at >= 0:
@@ -351,6 +430,6 @@ def _lines_with(
             end = block.find(b"\n", at)
             if end < 0:
                 end = len(block)
-            found[start] = end
+            found.add(start)
             at = text.find(needle, end)
     return found

@@ -9,28 +9,41 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+# Before a token: not the inside of a word. After it: not more of the same.
+_B = r"(?<![A-Za-z0-9_])"
+_E = r"(?![A-Za-z0-9_])"
+
 
 class Rule(NamedTuple):
     """A form of token.
 
     Attributes:
         name: For people.
-        literals: One of them is in every such token.
+        literals: One of them is in every such token, or begins it (``is_headed``).
         pattern: Matches it; the group ``secret`` is what goes, the whole match if there is none.
+        is_run: All that the pattern looks at is letters, digits and ``_-+/=.~%``, or the end of
+            such a run; else it is held against whole lines, which takes longer.
+        is_headed: Every token begins with one of the literals, where no word goes on.
     """
 
     name: str
     literals: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
+    is_run: bool
+    is_headed: bool
 
 
-def _rule(name: str, literals: str, pattern: str) -> Rule:
-    return Rule(name, tuple(literals.encode().split()), re.compile(pattern.encode()))
+def _rule(
+    name: str, literals: str, pattern: str, *, is_run: bool = True, is_headed: bool | None = None
+) -> Rule:
+    return Rule(
+        name,
+        tuple(literals.encode().split()),
+        re.compile(pattern.encode()),
+        is_run,
+        is_run and pattern.startswith(_B) if is_headed is None else is_headed,
+    )
 
-
-# Before a token: not the inside of a word. After it: not more of the same.
-_B = r"(?<![A-Za-z0-9_])"
-_E = r"(?![A-Za-z0-9_])"
 
 RULES: tuple[Rule, ...] = (
     _rule(
@@ -55,17 +68,18 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "Slack token",
         "xox xapp- xwfp-",
-        rf"{_B}(?:xox[a-z](?:\.xox[a-z])?|xapp|xwfp)-[A-Za-z0-9-]{{10,300}}",
+        rf"{_B}(?:xox[a-z](?:\.xox[a-z])?|xapp|xwfp)-[A-Za-z0-9-]{{15,300}}",
     ),
     _rule(
         "webhook address",
         "hooks.slack.com/ /api/webhooks/ webhook.office.com/",
         r"(?:hooks\.slack\.com/(?:services|workflows|triggers)/|/api/webhooks/\d{5,25}/"
         r"|webhook\.office\.com/webhookb2/)(?P<secret>[\w/@.+-]{20,400})",
+        is_run=False,
     ),
     _rule(
         "Stripe key",
-        "_live_ _test_ whsec_",
+        "sk_ rk_ pk_ whsec_",
         rf"{_B}(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{{16,255}}|whsec_[A-Za-z0-9+/=]{{24,80}})",
     ),
     _rule("Google API key", "AIza", rf"{_B}AIza[\w-]{{35}}(?![\w-])"),
@@ -77,7 +91,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "JSON web token",
         "eyJ",
-        rf"{_B}eyJ[\w-]{{6,4000}}\.(?:eyJ)?[\w-]{{4,8000}}\.[\w-]{{0,2000}}(?:\.[\w-]{{10,2000}}){{0,2}}",
+        rf"{_B}eyJ[\w-]{{10,4000}}\.(?:eyJ)?[\w-]{{6,8000}}\.[\w-]{{0,2000}}(?:\.[\w-]{{10,2000}}){{0,2}}",
     ),
     _rule("npm token", "npm_", rf"{_B}npm_[A-Za-z0-9]{{30,60}}{_E}"),
     _rule("PyPI token", "pypi-", rf"{_B}pypi-[\w-]{{30,400}}"),
@@ -86,18 +100,20 @@ RULES: tuple[Rule, ...] = (
         "Mailgun or Mailchimp key",
         "key- -us",
         rf"{_B}(?:key-[0-9a-f]{{32}}|[0-9a-f]{{32}}-us\d{{1,2}}){_E}",
+        is_headed=False,
     ),
     _rule("Twilio key", "SK AC", rf"{_B}(?:SK|AC)[0-9a-f]{{32}}{_E}"),
-    _rule("Telegram bot token", ":AA", r"(?<!\d)\d{8,11}:AA[\w-]{30,40}"),
+    _rule("Telegram bot token", ":AA", r"(?<!\d)\d{8,11}:AA[\w-]{30,40}", is_run=False),
     _rule(
         "Discord token",
         ".",
         rf"{_B}[MNO][A-Za-z\d_-]{{23,27}}\.[A-Za-z\d_-]{{6}}\.[A-Za-z\d_-]{{27,38}}(?![\w-])",
+        is_headed=False,
     ),
     _rule(
         "Databricks token", "dapi dkea dose", rf"{_B}(?:dapi|dkea|dose)[0-9a-f]{{32}}(?:-\d)?{_E}"
     ),
-    _rule("DigitalOcean token", "_v1_", rf"{_B}do[opr]_v1_[0-9a-f]{{60,70}}"),
+    _rule("DigitalOcean token", "dop_v1_ doo_v1_ dor_v1_", rf"{_B}do[opr]_v1_[0-9a-f]{{60,70}}"),
     _rule(
         "Atlassian token",
         "ATATT3 ATCTT3 ATBB",
@@ -107,7 +123,12 @@ RULES: tuple[Rule, ...] = (
     _rule("Square token", "sq0 EAAA", rf"{_B}(?:sq0[a-z]{{3}}-[\w-]{{20,60}}|EAAA[\w-]{{56,70}})"),
     _rule("Docker token", "dckr_", rf"{_B}dckr_(?:pat|oat)_[\w-]{{20,60}}"),
     _rule("Vault token", "hvs. hvb. hvr.", rf"{_B}hv[sbr]\.[\w-]{{20,300}}"),
-    _rule("Terraform token", ".atlasv1.", rf"{_B}[A-Za-z0-9]{{14}}\.atlasv1\.[\w=-]{{40,100}}"),
+    _rule(
+        "Terraform token",
+        ".atlasv1.",
+        rf"{_B}[A-Za-z0-9]{{14}}\.atlasv1\.[\w=-]{{40,100}}",
+        is_headed=False,
+    ),
     _rule("Pulumi token", "pul-", rf"{_B}pul-[0-9a-f]{{40}}{_E}"),
     _rule(
         "Grafana token",
@@ -170,7 +191,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "Artifactory token",
         "AKC cmVmd",
-        rf"{_B}(?:AKC[A-Za-z0-9]{{10,}}|cmVmd[A-Za-z0-9]{{59}}){_E}",
+        rf"{_B}(?:AKC[A-Za-z0-9]{{20,200}}|cmVmd[A-Za-z0-9]{{59}}){_E}",
     ),
     _rule("RubyGems token", "rubygems_", rf"{_B}rubygems_[0-9a-f]{{48}}"),
     _rule("Facebook token", "EAA", rf"{_B}EAA[A-Z][A-Za-z0-9]{{80,400}}"),
@@ -182,20 +203,133 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "AWS signature",
         "X-Amz- x-amz-",
-        r"(?i:X-Amz-(?:Signature|Security-Token))=(?P<secret>[\w%+/=-]{20,4000})",
+        r"(?:X-Amz|x-amz)-(?i:Signature|Security-Token)=(?P<secret>[\w%+/=-]{20,4000})",
+        is_run=False,
     ),
-    _rule("Azure signature", "sig=", r"[?&;]sig=(?P<secret>[A-Za-z0-9%+/=]{30,120})"),
+    _rule(
+        "Azure signature",
+        "sig=",
+        r"[?&;]sig=(?P<secret>[A-Za-z0-9%+/=]{30,120})",
+        is_run=False,
+    ),
     _rule(
         "Azure key",
         "Key= key=",
         r"(?i:AccountKey|SharedAccessKey|AccessKey)=(?P<secret>[A-Za-z0-9+/]{20,120}={0,2})",
     ),
     _rule("Azure client secret", "Q~", r"(?<![\w~.-])[\w~.-]{3}\dQ~[\w~.-]{31,34}(?![\w~.-])"),
+    # Hosts of models and of data
+    _rule("NVIDIA key", "nvapi-", rf"{_B}nvapi-[\w-]{{40,100}}"),
+    _rule("Together key", "tgp_v1_", rf"{_B}tgp_v1_[\w-]{{30,100}}"),
+    _rule("Fireworks key", "fw_", rf"{_B}fw_(?=[A-Za-z]{{0,30}}\d)[A-Za-z0-9]{{20,40}}{_E}"),
+    _rule("Cerebras key", "csk-", rf"{_B}csk-[a-z0-9]{{40,60}}{_E}"),
+    _rule("Voyage key", "pa-", rf"{_B}pa-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{{40,60}}(?![\w-])"),
+    _rule("Jina key", "jina_", rf"{_B}jina_[A-Za-z0-9_-]{{50,80}}"),
+    _rule("Tavily key", "tvly-", rf"{_B}tvly-(?:dev-|prod-)?[A-Za-z0-9-]{{28,60}}"),
+    _rule("Firecrawl key", "fc-", rf"{_B}fc-[0-9a-f]{{32}}{_E}"),
+    _rule("ElevenLabs key", "sk_", rf"{_B}sk_[0-9a-f]{{48}}{_E}"),
+    _rule("RunPod key", "rpa_", rf"{_B}rpa_[A-Z0-9]{{40,60}}{_E}"),
+    _rule("Kaggle token", "KGAT_", rf"{_B}KGAT_[0-9a-f]{{32}}{_E}"),
+    _rule("Neptune token", "eyJhcGl", rf"{_B}eyJhcGl[A-Za-z0-9+/=_-]{{60,2000}}"),
+    _rule("Gemini key", "AQ.", rf"{_B}AQ\.[\w-]{{40,80}}(?![\w-])"),
+    _rule("Neon key", "napi_", rf"{_B}napi_[a-z0-9]{{60,70}}{_E}"),
+    # Clouds
+    _rule("Alibaba key", "LTAI", rf"{_B}LTAI[A-Za-z0-9]{{16,26}}{_E}"),
+    _rule("Tencent key", "AKID", rf"{_B}AKID[A-Za-z0-9]{{32}}{_E}"),
+    _rule("Baidu key", "bce-v3/", rf"{_B}bce-v3/ALTAK-[A-Za-z0-9]{{16,30}}/[0-9a-f]{{40}}{_E}"),
+    _rule(
+        "Yandex key",
+        "AQVN YCAJ YCMA y0_ t1.",
+        rf"{_B}(?:AQVN[\w-]{{35,50}}|YC(?:AJ|MA)[\w-]{{30,60}}|y0_[\w-]{{50,90}}"
+        rf"|t1\.[A-Z][\w-]{{30,400}}\.[\w=-]{{30,200}})",
+    ),
+    _rule("Heroku key", "HRKU-", rf"{_B}HRKU-[\w-]{{30,80}}"),
+    _rule("OpenShift token", "sha256~", rf"{_B}sha256~[\w-]{{43}}(?![\w-])"),
+    _rule("Dynatrace token", "dt0", rf"{_B}dt0[a-z]\d\d\.[A-Z0-9]{{8,24}}\.[A-Z0-9]{{64}}{_E}"),
+    _rule("Render key", "rnd_", rf"{_B}rnd_(?=[A-Za-z]{{0,30}}\d)[A-Za-z0-9]{{28,40}}{_E}"),
+    _rule("Netlify token", "nfp_", rf"{_B}nfp_[A-Za-z0-9]{{36,60}}{_E}"),
+    _rule(
+        "Azure tagged key",
+        "JQQJ99 AzFu +ACR ACDb AIoT +AMC +ASt",
+        r"(?<![A-Za-z0-9+/])(?=[A-Za-z0-9+/]{40,100}={0,2}(?![A-Za-z0-9+/]))[A-Za-z0-9+/]{30,90}"
+        r"(?:JQQJ99|AzFu|\+ACR|ACDb|AIoT|\+AMC|\+ASt)[A-Za-z0-9+/]{6,40}={0,2}",
+    ),
+    # Code, builds, packages
+    _rule(
+        "CircleCI token",
+        "CCIPAT_ CCIPRJ_",
+        rf"{_B}CCIP(?:AT|RJ)_[A-Za-z0-9]{{16,30}}_[0-9a-f]{{40}}{_E}",
+    ),
+    _rule("Buildkite token", "bkua_", rf"{_B}bkua_[0-9a-f]{{40}}{_E}"),
+    _rule("Sonar token", "sqp_ squ_ sqa_", rf"{_B}sq[pua]_[0-9a-f]{{40}}{_E}"),
+    _rule("Sourcegraph token", "sgp_", rf"{_B}sgp_(?:[0-9a-f]{{16}}_|local_)?[0-9a-f]{{40}}{_E}"),
+    _rule("NuGet key", "oy2", rf"{_B}oy2[a-z0-9]{{43}}{_E}"),
+    _rule("Clojars token", "CLOJARS_", rf"{_B}CLOJARS_[0-9a-f]{{60}}{_E}"),
+    _rule("crates.io token", "cio", rf"{_B}cio[A-Za-z0-9]{{32}}{_E}"),
+    _rule("Scalingo token", "tk-us-", rf"{_B}tk-us-[\w-]{{48}}"),
+    _rule("Readme key", "rdme_", rf"{_B}rdme_[a-z0-9]{{70}}{_E}"),
+    # Services
+    _rule(
+        "Brevo key",
+        "xkeysib- xsmtpsib-",
+        rf"{_B}x(?:key|smtp)sib-[0-9a-f]{{64}}-[A-Za-z0-9]{{16}}{_E}",
+    ),
+    _rule("Typeform token", "tfp_", rf"{_B}tfp_[\w.=-]{{40,80}}"),
+    _rule("Contentful token", "CFPAT-", rf"{_B}CFPAT-[\w-]{{40,60}}"),
+    _rule("Razorpay key", "rzp_", rf"{_B}rzp_(?:live|test)_[A-Za-z0-9]{{14,24}}{_E}"),
+    _rule("Shippo token", "shippo_", rf"{_B}shippo_(?:live|test)_[0-9a-f]{{40}}{_E}"),
+    _rule("EasyPost key", "EZAK EZTK", rf"{_B}EZ[AT]K[A-Za-z0-9]{{54}}{_E}"),
+    _rule("Frame.io token", "fio-u-", rf"{_B}fio-u-[\w=-]{{60,70}}"),
+    _rule("PostHog key", "phx_", rf"{_B}phx_[A-Za-z0-9]{{40,60}}{_E}"),
+    _rule("Honeycomb key", "hcaik_ hcbik_", rf"{_B}hc[ab]ik_[a-z0-9]{{50,70}}{_E}"),
+    _rule("Trello token", "ATTA", rf"{_B}ATTA[0-9a-f]{{60,80}}{_E}"),
+    _rule(
+        "PayPal token",
+        "access_token$production$",
+        r"access_token\$production\$[a-z0-9]{16}\$[0-9a-f]{32}",
+        is_run=False,
+    ),
+    _rule(
+        "LaunchDarkly key",
+        "sdk- mob-",
+        rf"{_B}(?:sdk|mob)-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}{_E}",
+    ),
+    _rule("Flutterwave key", "FLWSECK", rf"{_B}FLWSECK(?:_TEST)?-[A-Za-z0-9]{{12,32}}-X{_E}"),
+)
+"""Tokens, each with a form of its own, at least twenty characters of it in a row."""
+
+SAID: tuple[Rule, ...] = (
     _rule(
         "authorization header",
-        "earer EARER uthorization UTHORIZATION",
+        "bearer authorization",
         r"(?i)(?:(?:proxy-)?authorization\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?:[a-z]{2,12}\s{1,4})?"
         r"|\bbearer\s{1,4})(?P<secret>[\w.~+/=-]{8,4000})",
+        is_run=False,
+    ),
+    _rule(
+        "key given to wandb login",
+        "login",
+        r"(?i)\bwandb\s+login\s+(?:--relogin\s+)?(?P<secret>[0-9a-zA-Z_-]{20,200})",
+        is_run=False,
+    ),
+    _rule(
+        "password given to docker login",
+        "login",
+        r"(?i)\bdocker\s+login\b[^|;&\r\n]{0,200}?\s-p[\s=]+(?P<secret>[^\s\"'$]{4,400})",
+        is_run=False,
+    ),
+    _rule(
+        "password of a netrc file",
+        "login",
+        r"(?i)\blogin\s+\S{1,200}\s+password\s+(?P<secret>\S{4,400})",
+        is_run=False,
+    ),
+    _rule(
+        "user and password of curl",
+        "curl",
+        r"(?i)\bcurl\b[^|;&\r\n]{0,400}?\s(?:-u|--user)[\s=]{0,4}[\"']?[^\s\"':$]{1,200}:"
+        r"(?P<secret>[^\s\"'$]{4,400})",
+        is_run=False,
     ),
 )
-"""Tokens, each with a form of its own."""
+"""Secrets that follow certain words, which are the literals, in small letters."""

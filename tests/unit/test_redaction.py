@@ -7,11 +7,11 @@ import re
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mlflow_weir.redaction import MARK, Redactor, without_userinfo
-from mlflow_weir.secret_forms import RULES
+from mlflow_weir.secret_forms import RULES, SAID, Rule
 
 ALPHANUMERIC = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"
@@ -61,6 +61,16 @@ SECRETS = {
     "client secret": f"client_secret => '⟪{drawn(ALPHANUMERIC, 30)}⟫'",
     "annotated": f'API_KEY: str = "⟪{drawn(ALPHANUMERIC, 30)}⟫"',
     "escaped json": f'{{\\"api_key\\": \\"⟪{drawn(ALPHANUMERIC, 30)}⟫\\"}}',
+    "NVIDIA": f"⟪nvapi-{drawn(BASE64URL, 64)}⟫",
+    "Kaggle": f"export KAGGLE=⟪KGAT_{drawn(HEX, 32)}⟫",
+    "Neptune": f"init(⟪eyJhcGlfYWRkcmVzcyI6{drawn(ALPHANUMERIC, 90)}⟫)",
+    "Alibaba": f"id ⟪LTAI5t{drawn(ALPHANUMERIC, 18)}⟫",
+    "OpenShift": f"oc login --token=⟪sha256~{drawn(BASE64URL, 43)}⟫",
+    "Google, short": f"⟪1//0{drawn(BASE64URL, 50)}⟫",
+    "wandb login": f"$ wandb login ⟪{drawn(HEX, 40)}⟫",
+    "docker login": "docker login -u me -p ⟪hunter22⟫ registry.example.com",
+    "netrc": f"machine api.wandb.ai login user password ⟪{drawn(HEX, 40)}⟫",
+    "curl": "curl -s -u me:⟪hunter22⟫ https://example.com/x",
     "in a patch": f'+TOKEN = "⟪{drawn(ALPHANUMERIC, 30)}⟫"',
 }
 
@@ -139,6 +149,12 @@ risk-assessment-2026-report-final-version
 task-00001-of-00128-shard-of-dataset
 sk-learn is not a key, nor is sk-toolkit-for-everyone
 EOS_TOKEN=</s>
+api-3f2504e0-4f89-41d3-9a0c-0305e82c3301 is a run of the api
+fw_allgatherparametershandlesofmodules
+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+python -u train.py --user me
+please log in: the login page asks for a password twice
+docker run -p 8888:8888 -it image
 PAD_TOKEN_ID=0
 SECRET=changeme
 """.strip().splitlines()
@@ -258,6 +274,39 @@ def test_what_is_redacted_twice_does_not_change(line: str) -> None:
 def test_a_very_long_line_takes_no_longer_than_its_length() -> None:
     for piece in ("a", "token=", "key: '", "https://", "--password ", "eyJ", "passpasspass_", '"'):
         Redactor().text(piece * (200_000 // len(piece)))  # quadratic, this takes minutes
+
+
+@pytest.mark.parametrize("rule", [*RULES, *SAID], ids=lambda rule: rule.name)
+@given(data=st.data())
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_has_a_rules_form_is_found(rule: Rule, data: st.DataObject) -> None:
+    token = data.draw(st.from_regex(rule.pattern, fullmatch=True))
+    assume(rule.pattern.search(b"see " + token) and b"\n" not in token)
+    found = Redactor().block(b"see " + token + b"\n")
+    assert MARK in found, token
+
+
+def test_what_was_harmless_hides_no_secret_of_the_same_shape() -> None:
+    redactor = Redactor([r"ACME-4\d{5}"])
+    assert redactor.text("ACME-512345\n") == "ACME-512345\n"
+    assert redactor.text("ACME-412345\n") == "[redacted]\n"
+    body = "\n".join(drawn(ALPHANUMERIC, 64, seed) for seed in range(3))
+    lines = f"{body}\nstep 1 of 2\n"
+    assert redactor.text(lines) == lines
+    redacted = redactor.text(f"{PEM.format(body)}\nstep 2 of 2\n")
+    assert body[:64] not in redacted
+    assert redacted.endswith("step 2 of 2\n")
+
+
+def test_lines_that_repeat_are_redacted_each_time_and_stay_in_their_places() -> None:
+    line = f"step {{}}: token ghp_{drawn(ALPHANUMERIC, 36)}\nloss {{}}\n"
+    text = "".join(line.format(number, number) for number in range(100))
+    redactor = Redactor()
+    for _ in range(2):
+        found = redactor.text(text).splitlines()
+        assert found[::2] == [f"step {number}: token [redacted]" for number in range(100)]
+        assert found[1::2] == [f"loss {number}" for number in range(100)]
+    assert redactor.n_redacted == 200
 
 
 def test_every_rule_has_a_name_and_its_literals_are_what_its_pattern_needs() -> None:
