@@ -49,9 +49,10 @@ from mlflow_weir.plugin.journaled_experiments import (
     text_or_none,
     texts,
 )
-from mlflow_weir.plugin.journaled_models import JournaledModels
+from mlflow_weir.plugin.journaled_models import JournaledModels, dataset_fields
 from mlflow_weir.plugin.journaled_traces import JournaledTraces
-from mlflow_weir.plugin.overlay import RunView, with_waiting
+from mlflow_weir.plugin.overlay import RunView, in_history_order, is_about, with_waiting
+from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.metrics.points import Point
@@ -199,7 +200,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         self._write(
             "log_inputs",
             run_id=run_id,
-            datasets=[_dataset_fields(dataset_input) for dataset_input in datasets or ()],
+            datasets=[dataset_fields(dataset_input) for dataset_input in datasets or ()],
             models=[model.model_id for model in models or ()],
         )
         view.note_inputs(datasets or (), models or ())
@@ -388,7 +389,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         view.is_fluent = True
         if not view.is_ours:
             try:
-                view.learn(self._directly(super().get_run, view.run_id))  # type: ignore[misc]
+                view.learn(self._stored_or_waiting(view.run_id))
             except Away:
                 return
             view.is_ours = True
@@ -400,7 +401,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             self._refresh(view)
             return view.to_run()
         try:
-            run: Run = self._directly(super().get_run, run_id)  # type: ignore[misc]
+            run = self._stored_or_waiting(run_id)
         except Away as away:
             if view is None:
                 raise away.as_mlflow_error() from away
@@ -409,6 +410,28 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             view.learn(run)
             return view.to_run()
         return run
+
+    def _stored_or_waiting(self, run_id: str) -> Run:
+        """Return a run as the store and the journals of this machine have it.
+
+        Raises:
+            Away: The store is, and nothing here tells of the run.
+            MlflowException: The store does not know the run, nor does a journal here.
+        """
+        get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
+        try:
+            stored = self._directly(get_run, run_id)
+        except (Away, MlflowException) as exc:
+            if not (isinstance(exc, Away) or _says_unknown(exc)):
+                raise
+            waiting = waiting_view(self.recorder, run_id, None, SETTLE_WAIT_S)
+            if waiting is not None:
+                return waiting.to_run()
+            return self._directly(get_run, run_id)  # it may have got there just now
+        if self.recorder.settle(0.0):
+            return stored
+        waiting = waiting_view(self.recorder, run_id, stored, SETTLE_WAIT_S)
+        return stored if waiting is None else waiting.to_run()
 
     def _refresh(self, view: RunView) -> None:
         """Look, now and then, what other processes have written to a run of ours.
@@ -438,19 +461,20 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         max_results: int | None = None,
         page_token: str | None = None,
     ) -> PagedList[Metric]:
-        """Return a metric's points, those included that this process has yet to deliver."""
+        """Return a metric's points, those included that wait on this machine."""
         read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
         if self.recorder.settle(SETTLE_WAIT_S):
             return read(run_id, metric_key, max_results, page_token)
-        waiting = [one for one in self.recorder.waiting() if _is_about(one, run_id, metric_key)]
+        about_run = records_about(self.recorder, run_id, time.monotonic() + SETTLE_WAIT_S)
+        waiting = [one for one in about_run if is_about(one, run_id, metric_key)]
         try:
             stored: Sequence[Metric] = self._directly(read, run_id, metric_key)
         except Away as away:
-            if run_id not in self._views:
+            if run_id not in self._views and not waiting:
                 raise away.as_mlflow_error() from away
             stored = []
         whole = with_waiting(stored, waiting, run_id)
-        found = _in_history_order([one for one in whole if one.key == metric_key])
+        found = in_history_order([one for one in whole if one.key == metric_key])
         start = SearchUtils.parse_start_offset_from_page_token(page_token)
         end = len(found) if max_results is None else start + max_results
         token = SearchUtils.create_page_token(end) if end < len(found) else None
@@ -504,8 +528,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         return "" if known is None else str(known.name)
 
     def _has_view(self, run_id: str) -> bool:
-        """Say whether this process follows a run, by the store's id of it."""
-        return run_id in self._views
+        return run_id in self._views  # by the store's id of it
 
     def can_rewind(self) -> bool:
         """Say whether the store is one that can take points back."""
@@ -535,18 +558,14 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         return view
 
     def _adopted(self, run_id: str) -> RunView:
-        """Begin to follow a run that this process did not begin.
-
-        What other processes have yet to deliver is not in it: it is for checks, not for reads.
-        """
+        """Begin to follow a run that this process did not begin."""
         try:
             view = RunView.of_run(self._found(run_id))
-        except Away:
-            view = RunView.of_unknown(run_id)
-        except MlflowException as exc:
-            if exc.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        except (Away, MlflowException) as exc:
+            waiting = waiting_view(self.recorder, run_id, None, self._log_wait_s)
+            if waiting is None and _says_unknown(exc):
                 raise
-            view = RunView.of_unknown(run_id)  # there, but MLflow cannot show it
+            view = waiting or RunView.of_unknown(run_id)  # perhaps MLflow cannot show it
         with self._lock:
             self._trimmer.look(self._views, self.recorder.journal)
             return self._views.setdefault(run_id, view)
@@ -564,30 +583,6 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         return self._directly(get_run, run_id)
 
 
-def _dataset_fields(dataset_input: Any) -> dict[str, Any]:
-    dataset = dataset_input.dataset
-    return {
-        "name": dataset.name,
-        "digest": dataset.digest,
-        "source_type": dataset.source_type,
-        "source": dataset.source,
-        "schema": dataset.schema,
-        "profile": dataset.profile,
-        "tags": texts(dataset_input.tags),
-    }
-
-
-def _is_about(record: records.Points | records.Operation, run_id: str, key: str) -> bool:
-    """Say whether a record changes the history of a run's metric."""
-    if isinstance(record, records.Points):
-        return record.run_id == run_id and key in record.keys
-    return record.name == "rewind" and record.fields["run_id"] == run_id
-
-
-def _in_history_order(metrics: list[Metric]) -> list[Metric]:
-    def rank(metric: Metric) -> tuple[int, int, float, bool]:
-        is_nan = metric.value != metric.value
-        return metric.timestamp, metric.step, 0.0 if is_nan else metric.value, is_nan
-
-    found = {rank(metric): metric for metric in reversed(metrics)}  # duplicates: the first stays
-    return [found[key] for key in sorted(found)]
+def _says_unknown(exc: Exception) -> bool:
+    unknown = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+    return isinstance(exc, MlflowException) and exc.error_code == unknown

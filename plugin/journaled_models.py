@@ -222,3 +222,17 @@ def _copied(model: LoggedModel) -> LoggedModel:
         tags=dict(model.tags) or None,
         params=dict(model.params) or None,
     )
+
+
+def dataset_fields(dataset_input: Any) -> dict[str, Any]:
+    """Return what a journal keeps of MLflow's ``DatasetInput``."""
+    dataset = dataset_input.dataset
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "source_type": dataset.source_type,
+        "source": dataset.source,
+        "schema": dataset.schema,
+        "profile": dataset.profile,
+        "tags": texts(dataset_input.tags),
+    }

@@ -257,6 +257,22 @@ def with_waiting(
     return found
 
 
+def is_about(record: Points | Operation, run_id: str, key: str) -> bool:
+    """Say whether a record changes the history of a run's metric."""
+    if isinstance(record, Points):
+        return record.run_id == run_id and key in record.keys
+    return record.name == "rewind" and record.fields["run_id"] == run_id
+
+
+def in_history_order(metrics: list[Metric]) -> list[Metric]:
+    def rank(metric: Metric) -> tuple[int, int, float, bool]:
+        is_nan = metric.value != metric.value
+        return metric.timestamp, metric.step, 0.0 if is_nan else metric.value, is_nan
+
+    found = {rank(metric): metric for metric in reversed(metrics)}  # duplicates: the first stays
+    return [found[key] for key in sorted(found)]
+
+
 def _changed(info: RunInfo, **changes: Any) -> RunInfo:
     """Return a copy, with some of its facts changed."""
     facts = {

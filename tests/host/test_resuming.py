@@ -398,3 +398,71 @@ def test_a_run_that_is_resumed_at_once_sees_its_last_steps(training: Training) -
         lock.rollback()
     out, err = process.communicate(timeout=120)
     assert out == "5.0\n", err
+
+
+# Resumed before it is delivered
+
+KILLED = """
+import os
+run = mlflow.start_run(run_name="first")
+mlflow.log_params({"lr": 1, "gone": 2})
+mlflow.set_tag("team", "vision")
+for step in range(100):
+    mlflow.log_metric("loss", float(step), step=step)
+print(run.info.run_id, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+RESUMED = """
+import json
+with mlflow.start_run(run_id=sys.argv[1]) as run:
+    client = mlflow.MlflowClient()
+    seen = client.get_run(run.info.run_id)
+    points = client.get_metric_history(run.info.run_id, "loss")
+    try:
+        mlflow.log_param("lr", 7)
+        refused = False
+    except mlflow.MlflowException:
+        refused = True
+    mlflow.log_metric("loss", -1.0, step=100)
+print(json.dumps([seen.data.metrics, seen.data.params, seen.data.tags["team"],
+                  seen.info.run_name, len(points), refused]))
+"""
+
+
+def test_a_run_of_a_killed_process_is_resumed_before_it_is_delivered(training: Training) -> None:
+    """The store is locked: all that is known of the run is in the journal of the dead."""
+    training.run("mlflow.set_experiment('Default')")
+    training.settle()
+    with sqlite3.connect(database(training), isolation_level=None) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        first = training.start(KILLED)
+        out, _ = first.communicate(timeout=60)
+        second = training.start(RESUMED, out.strip(), WEIR_EXIT_WAIT_SECONDS="1")
+        said, _ = second.communicate(timeout=120)
+        lock.execute("ROLLBACK")
+    assert json.loads(said) == [
+        {"loss": 99.0},
+        {"lr": "1", "gone": "2"},
+        "vision",
+        "first",
+        100,
+        True,
+    ]
+    run = the_run(training)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"lr": "1", "gone": "2"}
+    assert history(training, run, "loss") == [(n, float(n)) for n in range(100)] + [(100, -1.0)]
+
+
+def test_a_run_that_nobody_here_began_is_not_made_up(training: Training) -> None:
+    unknown = "f" * 32
+    said = training.run(
+        f"""
+try:
+    mlflow.start_run(run_id={unknown!r})
+except mlflow.MlflowException as exc:
+    print(exc.error_code)
+"""
+    )
+    assert said.strip() == "RESOURCE_DOES_NOT_EXIST"

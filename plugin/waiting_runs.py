@@ -1,0 +1,119 @@
+"""Runs as they will be once what waits on this machine is in the store.
+
+A training that was killed and is started again resumes its run at once: before the agent has
+brought the first process's records into the store, or while the store is away. What that process
+wrote is in its journal, on this machine; here it is laid over what the store says, if anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from mlflow.entities import LifecycleStage, Param, Run, RunInfo, RunStatus, RunTag
+
+from mlflow_weir.errors import WeirError
+from mlflow_weir.plugin.journal.reader import JournalReader
+from mlflow_weir.plugin.journal.spool import JournalFolder
+from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
+from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.store.delivery import records
+from mlflow_weir.store.delivery.records import Operation, Points
+from mlflow_weir.store.metrics.points import Point
+
+
+def waiting_view(
+    recorder: Recorder, run_id: str, stored: Run | None, timeout_s: float
+) -> RunView | None:
+    """Return a run with what the machine's processes have yet to deliver of it.
+
+    Args:
+        recorder: For the target that the run is in.
+        run_id: Whose records.
+        stored: What the store says, read before; None where it does not have the run or is away.
+        timeout_s: After which what was found so far has to do.
+
+    Returns:
+        The run; None where nothing waits, or the store did not say what the run began as.
+    """
+    view = None if stored is None else RunView.of_run(stored)
+    is_changed = False
+    give_up_s = time.monotonic() + timeout_s
+    for record in records_about(recorder, run_id, give_up_s):
+        if isinstance(record, Operation) and record.name == "create_run":
+            view = view or _begun(record)
+        elif view is not None:
+            _note(view, record)
+        is_changed = True
+    return view if is_changed else None
+
+
+def records_about(
+    recorder: Recorder, run_id: str, give_up_s: float
+) -> Iterator[Points | Operation]:
+    """Give what waits on this machine about a run, the records of each process in order.
+
+    Args:
+        recorder: For the target that the run is in.
+        run_id: Whose records.
+        give_up_s: Monotonic moment after which no more are read.
+    """
+    sought = run_id.encode()
+    for folder in recorder.folders():
+        try:
+            for payload in _payloads(folder, give_up_s):
+                if sought not in payload:
+                    continue  # decoding costs a hundred times as much
+                record = records.decode(payload)
+                of_run = record.run_id if isinstance(record, Points) else record.fields["run_id"]
+                if of_run == run_id:
+                    yield record
+        except (OSError, WeirError, records.RecordError, KeyError):
+            continue  # removed meanwhile, as all of it is delivered; or set aside as corrupt
+
+
+def _payloads(folder: JournalFolder, give_up_s: float) -> Iterator[bytes]:
+    with JournalReader(folder.path, folder.delivered().position) as reader:
+        while time.monotonic() < give_up_s and (payloads := reader.read().payloads):
+            yield from payloads
+
+
+def _begun(record: Operation) -> RunView:
+    fields = record.fields
+    run_id = fields["run_id"]
+    info = RunInfo(
+        run_id=run_id,
+        experiment_id=fields["experiment_id"],
+        user_id=fields["user_id"],
+        status=RunStatus.to_string(RunStatus.RUNNING),
+        start_time=fields["start_time"],
+        end_time=None,
+        lifecycle_stage=LifecycleStage.ACTIVE,
+        artifact_uri=fields["artifact_uri"] or f"{PENDING_ARTIFACTS}{run_id}",
+        run_name=fields["run_name"],
+    )
+    return RunView(info, tags=dict(fields["tags"]), is_verified=True)
+
+
+def _note(view: RunView, record: Points | Operation) -> None:
+    """Do to the view what the record will do to the run; inputs and outputs are left out."""
+    if isinstance(record, Points):
+        view.note_points(Point(*point) for point in record.points())
+        return
+    fields = record.fields
+    if record.name == "update_run":
+        status = fields["status"]
+        view.note_info(
+            None if status is None else RunStatus.from_string(status),
+            fields["end_time"],
+            fields["run_name"],
+        )
+    elif record.name == "log_params":
+        view.note_params(Param(key, value) for key, value in fields["params"])
+    elif record.name == "set_tags":
+        view.note_tags(RunTag(key, value) for key, value in fields["tags"])
+    elif record.name == "delete_tag":
+        view.note_deleted_tag(fields["key"])
+    elif record.name == "rewind":
+        view.rewind(fields["step"])
