@@ -15,7 +15,7 @@ import pytest
 
 from mlflow_weir import guard
 
-pytest_plugins = ["databases", "nvml"]
+pytest_plugins = ["databases", "browser", "nvml"]
 
 # MLflow sends usage data from a thread in the background, and a test has no business with that.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -62,8 +62,8 @@ def route(
     """Add a view to the blueprint, for whoever the server lets in.
 
     Args:
-        blueprint: Ours.
-        path: Below ``PREFIX``, such as ``/info``.
+        blueprint: Of the API or of the pages.
+        path: Below the blueprint's prefix, such as ``/info``.
         method: The one it answers to.
         content_type: That a body must have; not to be left out for POST.
     """
@@ -71,7 +71,7 @@ def route(
     def decorate(view: _View) -> _View:
         if method != "GET" and content_type is None:
             raise ValueError(f"{method} {path} declares no content type")
-        _declared[f"{BLUEPRINT}.{view.__name__}"] = Declared(content_type)
+        _declared[f"{blueprint.name}.{view.__name__}"] = Declared(content_type)
         return blueprint.route(path, methods=[method])(view)
 
     return decorate

@@ -14,26 +14,32 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.settings import HEARTBEAT_TIMEOUT_SECONDS
-from mlflow_weir.ui_extensions import access, housekeeping, mlflow_private
-from mlflow_weir.ui_extensions.api import blueprint
+from mlflow_weir.ui_extensions import access, api, housekeeping, mlflow_private, pages
 
 if TYPE_CHECKING:
     import flask
 
 
 def install(app: flask.Flask) -> None:
-    """Add the extension's routes to the server's app, once."""
+    """Add the extension's routes to the server's app, and its script to its page, once."""
     if access.BLUEPRINT in app.blueprints:
         return
     HEARTBEAT_TIMEOUT_SECONDS.get()  # a value that cannot work is told now
-    app.register_blueprint(blueprint())
+    for routes in blueprints():
+        app.register_blueprint(routes)
+    pages.join_index(app)
     if mlflow_private.is_serving():
         housekeeping.start()
 
 
+def blueprints() -> list[flask.Blueprint]:
+    """Return all routes of the extension."""
+    return [api.blueprint(), pages.blueprint()]
+
+
 def join_auth(auth: ModuleType) -> None:
     """Let MLflow's basic-auth app authenticate the extension's routes."""
-    mlflow_private.join_auth(auth, access.BLUEPRINT)
+    mlflow_private.join_auth(auth, {access.BLUEPRINT, pages.BLUEPRINT})
 
 
 def create_app() -> Any:

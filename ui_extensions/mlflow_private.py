@@ -9,7 +9,7 @@ before it is used: its hooks run while its modules are half imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow.store.tracking.abstract_store import AbstractStore
 
 AUTH_MODULE = "mlflow.server.auth"
+INDEX_ENDPOINT = "serve"
+"""Flask's name of the view that answers with MLflow's own page."""
 _AUTHORIZATION = "weir.authorization"
 _AUTHENTICATE = "authenticate_request"
 _FIND_VALIDATOR = "_find_validator"
@@ -65,23 +67,23 @@ def authenticated_user() -> str | None:
     return user
 
 
-def join_auth(auth: ModuleType, blueprint: str) -> None:
-    """Let MLflow's basic-auth app authenticate a blueprint's requests, and nothing more.
+def join_auth(auth: ModuleType, blueprints: Collection[str]) -> None:
+    """Let MLflow's basic-auth app authenticate our blueprints' requests, and nothing more.
 
     A route without a validator is closed to everybody but administrators
-    (``MLFLOW_BASIC_AUTH_FAIL_CLOSED``); the blueprint's own views authorise. And one request is
+    (``MLFLOW_BASIC_AUTH_FAIL_CLOSED``); the blueprints' own views authorise. And one request is
     authenticated once: a password's hash takes tens of milliseconds, MLflow checks it up to three
     times a request, and the questions we put to MLflow on the caller's behalf carry the answer.
 
     Args:
         auth: The module of the app, as it has just been imported.
-        blueprint: Name of the Flask blueprint whose routes these are.
+        blueprints: Names of the Flask blueprints whose routes these are.
     """
     stock_validator: Callable[[Any], Any] = vars(auth)[_FIND_VALIDATOR]
     stock_authenticate: Callable[[], Any] = vars(auth)[_AUTHENTICATE]
 
     def find_validator(request: Any) -> Any:
-        if flask.request.blueprint == blueprint:
+        if flask.request.blueprint in blueprints:
             return lambda: True
         return stock_validator(request)
 
@@ -91,7 +93,7 @@ def join_auth(auth: ModuleType, blueprint: str) -> None:
         if known is not None:
             return known
         found = stock_authenticate()
-        if flask.request.blueprint == blueprint and not isinstance(found, flask.Response):
+        if flask.request.blueprint in blueprints and not isinstance(found, flask.Response):
             environ[_AUTHORIZATION] = found
         return found
 

@@ -482,3 +482,5 @@ def test_a_store_that_is_not_ours_takes_no_deliveries(servers: Servers) -> None:
 def test_a_server_that_has_been_told_so_goes_without_us(servers: Servers, tmp_path: Path) -> None:
     for path in ("info", "ingest", "heartbeat"):
         assert call(servers.off, "POST", f"{ROUTES}/{path}", {}).status == 404
+    assert call(servers.off, "GET", "/weir/").status == 404
+    assert "weir" not in call(servers.off, "GET", "/").body

@@ -15,9 +15,11 @@ import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 
+from browser import build_pages
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
-from mlflow_weir.ui_extensions import access, api
+from mlflow_weir.ui_extensions import access, api, bundle
+from mlflow_weir.ui_extensions import app as extension
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
 
 ADMIN = User("admin", "an administrator's 1st password")
@@ -123,12 +125,23 @@ def servers(
         yield found
 
 
+def concrete(path: str) -> str:
+    """Return an address that a route has."""
+    if "<name>" in path:
+        build_pages()
+        built = bundle.read()
+        assert built is not None
+        path = path.replace("<name>", built.stock_script)
+    return path.replace("<journal_id>", "0" * 32).replace("<path:place>", "e/1")
+
+
 def routes() -> list[tuple[str, str, str]]:
     """Return endpoint, method and path of every route of ours."""
     app = flask.Flask("walked")
-    app.register_blueprint(api.blueprint())
+    for blueprint in extension.blueprints():
+        app.register_blueprint(blueprint)
     return [
-        (rule.endpoint, method, rule.rule.replace("<journal_id>", "0" * 32))
+        (rule.endpoint, method, concrete(rule.rule))
         for rule in app.url_map.iter_rules()
         if rule.endpoint != "static"
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"})
@@ -137,7 +150,7 @@ def routes() -> list[tuple[str, str, str]]:
 
 def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, dict[str, str]]:
     """Return a request that the route takes from whom it may."""
-    if endpoint in {"weir.info", "weir.journal"}:
+    if endpoint in {"weir.info", "weir.journal"} or endpoint.startswith("weir_pages."):
         return None, {}
     if endpoint == "weir.ingest":
         return Sender(server).request([create_run(new_id())])

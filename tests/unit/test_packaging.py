@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import importlib
-import importlib.util
 import json
 import os
 import shutil
@@ -13,24 +12,13 @@ import sys
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from browser import build_hook
 from tree import FOLDERS, ROOT, modules
 
 STATIC = "mlflow_weir/ui_extensions/static/"
-
-
-def build_hook() -> Any:
-    """Return the module that builds the pages; it is no part of the package."""
-    path = ROOT / "ui_extensions" / "web" / "build_hook.py"
-    spec = importlib.util.spec_from_file_location("build_hook", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import flask
 import pytest
 from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
+from mlflow.server import app as installed_app
 from mlflow.server import auth as installed_auth
 from mlflow.server import handlers
 from mlflow.server.security_utils import get_allowed_origins_from_env, should_block_cors_request
@@ -44,6 +45,11 @@ def test_mlflows_before_request_calls_what_we_wrap_by_its_name() -> None:
         assert name in called
 
 
+def test_mlflows_own_page_is_served_by_the_view_we_wrap() -> None:
+    rules = {rule.rule: rule.endpoint for rule in installed_app.url_map.iter_rules()}
+    assert rules["/"] == mlflow_private.INDEX_ENDPOINT
+
+
 def test_an_asgi_server_is_known_by_mlflows_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not mlflow_private.is_asgi()
     monkeypatch.setenv(_MLFLOW_SGI_NAME.name, "uvicorn")
@@ -74,7 +80,7 @@ class FakeAuth(ModuleType):
 
 def test_our_requests_are_authenticated_once_and_others_as_before() -> None:
     auth = FakeAuth()
-    mlflow_private.join_auth(auth, access.BLUEPRINT)
+    mlflow_private.join_auth(auth, {access.BLUEPRINT})
     app = flask.Flask("joined")
     routes = flask.Blueprint(access.BLUEPRINT, "joined")
 

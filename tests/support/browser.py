@@ -1,0 +1,207 @@
+"""A real Chromium on a real ``mlflow server`` on a seeded Weir store, for the tests of the pages.
+
+A test takes ``page`` (a fresh browser context, as on a first visit) and ``site``. Whatever the
+browser reports as an error while the test runs fails it; ``allow_errors`` names what is expected.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from databases import DatabaseServer
+from mlflow_server import ServerProcess, ServerSpec, start_servers
+from tree import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from workspace_data import Sweep
+
+WEB = ROOT / "ui_extensions" / "web"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDE = {"width": 1500, "height": 950}
+PHONE = {"width": 390, "height": 844}
+NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+
+def build_hook() -> Any:
+    """Return the module that builds the pages; it is no part of the package."""
+    spec = importlib.util.spec_from_file_location("build_hook", WEB / "build_hook.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_pages() -> None:
+    """Build the pages where a source changed."""
+    build_hook().build_bundle()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with something to look at.
+
+    Attributes:
+        server: On a Weir store on SQLite, artifacts through the server.
+        sweep: What is in its store (``workspace_data.seed_sweep``).
+    """
+
+    server: ServerProcess
+    sweep: Sweep
+
+    def pages(self, path: str = "") -> str:
+        """Return the address of one of our pages."""
+        return f"{self.server.address}/weir{path}"
+
+    def stock(self, path: str = "") -> str:
+        """Return the address of a place of MLflow's page, such as ``/experiments``."""
+        return f"{self.server.address}/#{path}"
+
+
+@pytest.fixture(scope="session")
+def pages_are_built() -> None:
+    """Build the pages once."""
+    build_pages()
+
+
+@pytest.fixture(scope="session")
+def site(
+    pages_are_built: None,
+    sqlite_folder: DatabaseServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    """Run a server on a seeded store for the whole session."""
+    from mlflow_weir.store.tracking_store import WeirStore
+    from workspace_data import seed_sweep
+
+    folder = tmp_path_factory.mktemp("site")
+    # A copy of its own: what else there is in that folder comes and goes with other tests.
+    empty = sqlite_folder.new_mlflow_database().removeprefix("sqlite:///")
+    shutil.copy(empty, folder / "mlflow.db")
+    database = f"sqlite:///{folder}/mlflow.db"
+    store = WeirStore(database, "mlflow-artifacts:/")
+    sweep = seed_sweep(store)
+    store.engine.dispose()
+    spec = ServerSpec(
+        [
+            *("server", "--backend-store-uri", database.replace("sqlite:", "sqlite+weir:")),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ],
+        folder,
+        (NO_JOBS,),
+    )
+    with start_servers(spec) as (server,):
+        yield Site(server, sweep)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Start the system's Chromium once."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("missing component: chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class BrowserErrors:
+    """What a page complained about: errors on the console, exceptions, failed requests."""
+
+    seen: list[str]
+    allowed: list[str]
+
+    def unexpected(self) -> list[str]:
+        """Return those that the test does not expect."""
+        return [
+            error for error in self.seen if not any(re.search(one, error) for one in self.allowed)
+        ]
+
+
+def watch(page: Page, errors: BrowserErrors) -> None:
+    """Note every error of a page."""
+
+    def note_console(message: Any) -> None:
+        if message.type == "error":
+            errors.seen.append(f"{message.text} ({message.location.get('url', '')})")
+
+    page.on("console", note_console)
+    page.on("pageerror", lambda error: errors.seen.append(f"uncaught: {error}"))
+
+
+@pytest.fixture
+def browser_errors() -> BrowserErrors:
+    """What the test's pages complained about."""
+    return BrowserErrors([], [])
+
+
+@pytest.fixture
+def allow_errors(browser_errors: BrowserErrors) -> Callable[[str], None]:
+    """Expect errors of the browser that match a pattern."""
+    return browser_errors.allowed.append
+
+
+@pytest.fixture
+def open_page(chromium: Browser, browser_errors: BrowserErrors) -> Iterator[Callable[..., Page]]:
+    """Open pages, each in a context of its own, with Playwright's options for contexts."""
+    contexts = []
+
+    def open_one(**options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": WIDE, **options})
+        # A loaded machine, and MLflow's own page takes seconds.
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        watch(page, browser_errors)
+        context.on("page", lambda other: watch(other, browser_errors) if other != page else None)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert browser_errors.unexpected() == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    """Open a wide page in the light theme."""
+    opened: Page = open_page(color_scheme="light")
+    return opened
+
+
+def axe_violations(page: Page, within: str = "html") -> list[str]:
+    """Return what axe-core finds wrong with what is shown, one line a rule and place."""
+    source = (WEB / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    # Through the debugger, as the pages' policy lets no script in.
+    page.evaluate(f"() => {{ {source}\n }}")
+    found = page.evaluate(
+        """async (within) => {
+            const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+            const { violations } = await window.axe.run(within, { runOnly: tags })
+            return violations.flatMap(({ id, nodes }) =>
+                nodes.map(({ target, failureSummary }) => `${id}: ${target} ${failureSummary}`))
+        }""",
+        within,
+    )
+    return list(found)

@@ -1,0 +1,108 @@
+"""The built pages as the server has them: a folder of files, known by the build's own manifest.
+
+A file is found by its name among those the build left, never by a path made of a request's words.
+A rebuild is noticed by the digest that the build leaves last, so a server that runs from a source
+tree shows what was built since it started.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "static"
+_MARK = "sources.sha256"
+_PAGE = "index.html"
+_STOCK_SOURCE = "src/stock/main.ts"
+_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+_COMPRESSED_FROM = 1_024
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of the build.
+
+    Attributes:
+        content: Its bytes.
+        packed: The same, gzipped; None where that would gain nothing.
+        content_type: By its name's ending.
+    """
+
+    content: bytes
+    packed: bytes | None
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one build left.
+
+    Attributes:
+        page: The HTML of every page; its assets' addresses begin with ``./assets/``.
+        assets: By name.
+        stock_script: Name of the asset that MLflow's own page gets.
+    """
+
+    page: str
+    assets: dict[str, Asset]
+    stock_script: str
+
+    def page_at_depth(self, depth: int) -> bytes:
+        """Return the page for an address ``depth`` folders below the pages' root.
+
+        Relative addresses hold behind a proxy that mounts the server below a path of its own.
+        """
+        return self.page.replace('"./assets/', f'"{"../" * depth or "./"}assets/').encode()
+
+
+_lock = threading.Lock()
+_held: tuple[tuple[int, int], Bundle] | None = None
+
+
+def read() -> Bundle | None:
+    """Return the pages as they were last built; None where they were not."""
+    global _held
+    try:
+        mark = (FOLDER / _MARK).stat()
+    except OSError:
+        return None
+    version = (mark.st_mtime_ns, mark.st_ino)
+    with _lock:
+        if _held is None or _held[0] != version:
+            try:
+                _held = (version, _load())
+            except (OSError, ValueError, KeyError):
+                return None  # a build is going on, or was cut short
+        return _held[1]
+
+
+def etag(content: bytes) -> str:
+    """Return a strong validator of a body."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _load() -> Bundle:
+    manifest = json.loads((FOLDER / "manifest.json").read_bytes())
+    assets = {}
+    for path in sorted((FOLDER / "assets").iterdir()):
+        content_type = _TYPES.get(path.suffix)
+        if content_type is None or not path.is_file():
+            continue
+        content = path.read_bytes()
+        # Packed once: the addresses name the content, so each browser asks once.
+        packed = gzip.compress(content, 9, mtime=0) if len(content) >= _COMPRESSED_FROM else None
+        assets[path.name] = Asset(content, packed, content_type)
+    return Bundle(
+        (FOLDER / _PAGE).read_text(encoding="utf-8"),
+        assets,
+        Path(manifest[_STOCK_SOURCE]["file"]).name,
+    )
