@@ -329,10 +329,10 @@ class Recorder:
             self._held += journal.take_held()
 
     def save_what_fits(self) -> int:
-        """Write what is no point of what ``deliver_held`` could not deliver, and how many were.
+        """Write what is no numbers of what ``deliver_held`` could not deliver, and how many were.
 
         A run's end and its params are small: there may be room for them where there is none for
-        its points.
+        its points and histograms.
 
         Returns:
             How many records of this process are lost.
@@ -341,16 +341,16 @@ class Recorder:
         if journal is None:
             return self.n_lost + len(self._held)
         left, self._held, self._held_bytes = self._held, [], 0
-        points = [payload for payload in left if records.is_points(payload)]
-        for payload in points:
+        bulk = [payload for payload in left if records.is_bulk(payload)]
+        for payload in bulk:
             self._count_dropped(payload)
         journal.open_reserve()
         for payload in left:
-            if not records.is_points(payload):
+            if not records.is_bulk(payload):
                 journal.append(payload)
         self._note_dropped(journal)
         journal.flush()
-        return journal.n_dropped + journal.n_held + len(points)
+        return journal.n_dropped + journal.n_held + len(bulk)
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until every process of this machine has its records for this target in the store.
@@ -387,7 +387,7 @@ class Recorder:
         return target == self.target
 
     def waiting(self) -> Iterator[records.Points | records.Operation]:
-        """Give the records of this process that are not in the store yet, in order."""
+        """Give points and operations of this process that are not in the store yet, in order."""
         journal = self.journal
         if journal is None:
             return
@@ -398,7 +398,9 @@ class Recorder:
             if not found.payloads:
                 return
             for payload in found.payloads:
-                yield records.decode(payload)
+                record = records.decode(payload)
+                if not isinstance(record, records.Histograms):
+                    yield record
 
 
 def _gets_room(journal: Journal, give_up_s: float) -> bool:

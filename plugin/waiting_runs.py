@@ -19,7 +19,7 @@ from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.store.delivery import records
-from mlflow_weir.store.delivery.records import Operation, Points
+from mlflow_weir.store.delivery.records import Histograms, Operation, Points
 from mlflow_weir.store.metrics.points import Point
 
 
@@ -52,7 +52,7 @@ def waiting_view(
 def records_about(
     recorder: Recorder, run_id: str, give_up_s: float
 ) -> Iterator[Points | Operation]:
-    """Give what waits on this machine about a run, the records of each process in order.
+    """Give points and operations that wait on this machine, of each process in order.
 
     Args:
         recorder: For the target that the run is in.
@@ -66,6 +66,8 @@ def records_about(
                 if sought not in payload:
                     continue  # decoding costs a hundred times as much
                 record = records.decode(payload)
+                if isinstance(record, Histograms):
+                    continue  # of which no view of a run knows
                 of_run = record.run_id if isinstance(record, Points) else record.fields["run_id"]
                 if of_run == run_id:
                     yield record

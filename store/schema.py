@@ -4,6 +4,7 @@
     weir_chunk      Parquet: points of one run, one metric or many short ones together
     weir_series     which rows of which chunk belong to a metric (one row a metric and chunk)
     weir_rollup     a metric's buckets within one chunk, at one resolution
+    weir_histogram  histograms of tensors by step (histograms/writing.py tells the forms of a row)
     weir_journal    how far each journal has been applied, which makes that exactly once
     weir_heartbeat  runs that a process answers for: when it was last seen, what Weir said of it
     weir_owner      living processes that answer for a run: one row a run and journal
@@ -89,6 +90,25 @@ rollup = sa.Table(
     sa.Column("payload", _Blob, nullable=False),
 )
 
+histogram = sa.Table(
+    "weir_histogram",
+    metadata,
+    sa.Column("histogram_id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("form", sa.SmallInteger, nullable=False),
+    sa.Column("key_hash", sa.BigInteger, nullable=False),
+    sa.Column("key", _KeyBytes, nullable=False),
+    sa.Column("first_step", sa.BigInteger, nullable=False),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("n_steps", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("payload", _Blob, nullable=False),
+    sa.Index("weir_histogram_run", "run_uuid", "kind", "form", "key_hash"),
+    sqlite_autoincrement=True,
+)
+
 journal = sa.Table(
     "weir_journal",
     metadata,
@@ -159,7 +179,7 @@ console_source = sa.Table(
     sa.Column("last_seq", sa.BigInteger, nullable=False),
 )
 
-OF_A_RUN = (batch, chunk, series, heartbeat, owner, console, console_source)
+OF_A_RUN = (batch, chunk, series, histogram, heartbeat, owner, console, console_source)
 """The tables whose rows go with their run; ``weir_rollup`` goes with its chunk."""
 
 # MLflow's own, by the columns used here.

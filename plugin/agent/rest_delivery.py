@@ -27,7 +27,7 @@ from mlflow_weir.plugin.agent.rest_state import Part, RestState
 from mlflow_weir.plugin.agent.stock_server import RUN_KEY_TAG, Denied, Failed, StockServer, pairs
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.positions import Rejected
-from mlflow_weir.store.delivery.records import Points, RecordError, decode
+from mlflow_weir.store.delivery.records import Histograms, Points, RecordError, decode
 from mlflow_weir.store.delivery.runs import (
     EXIT_CAUSE_TAG,
     PREEMPTING_TAG,
@@ -117,6 +117,8 @@ class RestDelivery:
             if batch.is_full():
                 self._flush()
             return
+        if isinstance(record, Histograms):
+            return  # there is no place for them; the norms and the like went as metrics
         fields = Fields(record.fields)
         try:
             if record.name == "log_params":

@@ -2,7 +2,8 @@
 
 One call is one transaction: the journal's position, the operations in their order, then the points
 of each run as one ``weir_batch`` row, so that a run that the same records create has them too. (Of
-points before a rewind among the same records, those are left out that it takes back.) The
+points before a rewind among the same records, those are left out that it takes back.) Histograms
+come last. The
 rows in MLflow's tables are those that MLflow's own store writes for the same calls.
 
 Guarantees, each with a test of the same name in tests/host/test_delivery.py:
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import sqlalchemy as sa
 
 from mlflow_weir.errors import KeyCollision
@@ -40,8 +42,11 @@ from mlflow_weir.store.delivery.delivery import Delivery
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.gathering import Gathered, RunPoints, gather, records_of
 from mlflow_weir.store.delivery.positions import LastDelivery, Rejected
-from mlflow_weir.store.delivery.records import Operation
+from mlflow_weir.store.delivery.records import Histograms, Operation
 from mlflow_weir.store.delivery.rewinding import without_later
+from mlflow_weir.store.histograms import writing as histograms
+from mlflow_weir.store.histograms.encoding import Table, TableError
+from mlflow_weir.store.histograms.encoding import decode as decode_table
 from mlflow_weir.store.metrics import batches
 from mlflow_weir.store.metrics.points import Columns
 
@@ -209,6 +214,7 @@ class _Attempt:
             outcome.rejected.append(Rejected("a record", reason, (number,)))
         delivery.load_runs(self.gathered.run_ids())
         cuts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        rewound: list[tuple[int, str, int]] = []
         for number, operation in self.gathered.operations:
             action = partial(_perform, delivery, operation, self.review)
             refused = self._refusal(delivery, action, is_careful)
@@ -217,10 +223,20 @@ class _Attempt:
             elif number in self.gathered.rewinds:
                 run_id, step = operation.fields["run_id"], operation.fields["step"]
                 cuts[run_id].append((self.gathered.rewinds[number], step))
+                rewound.append((number, run_id, step))
         # In one order, so that deliveries that share runs lock them alike.
         for run_id in sorted(self.gathered.points):
             points = self.gathered.points[run_id]
             self._write_points(delivery, points, cuts[run_id], outcome, is_careful)
+        for number, of_step in self.gathered.histograms:
+            later = [
+                step for at, run_id, step in rewound if run_id == of_step.run_id and at > number
+            ]
+            last_step = min(later, default=None)
+            refused = self._write_histograms(delivery, of_step, last_step, is_careful)
+            if refused is not None:
+                what = f"histograms of run {of_step.run_id:.200}"
+                outcome.rejected.append(Rejected(what, refused, (number,)))
         state.position = self.end
         state.fencing = max(state.fencing, self.fencing or 0)
         state.n_records += outcome.n_records
@@ -334,6 +350,31 @@ class _Attempt:
                 half = len(piece.keys) // 2
                 pieces[:0] = [piece.without(piece.keys[half:]), piece.without(piece.keys[:half])]
 
+    def _write_histograms(
+        self, delivery: Delivery, record: Histograms, last_step: int | None, is_careful: bool
+    ) -> str | None:
+        """Store those of a record up to a step; return why some were refused, or None."""
+        run_id, reason = record.run_id, None
+        try:
+            table = decode_table(record.table)
+            names = {f"{table.kind}/{key}": key for key in table.keys}
+            unwanted: Mapping[str, str] = {}
+            if self.review is not None:
+                unwanted = self.review.points(delivery, run_id, names)
+            delivery.active_run(run_id)
+        except (Refused, TableError) as exc:
+            return str(exc)
+        if last_step is not None:
+            table = table.take(table.step <= last_step)
+        if unwanted:
+            reason = next(iter(unwanted.values()))
+            bad = [table.keys.index(names[name]) for name in unwanted if names[name] in table.keys]
+            table = table.take(~np.isin(table.series, bad))
+        if not len(table):
+            return reason
+        action = partial(_append_histograms, delivery, run_id, table)
+        return self._refusal(delivery, action, is_careful) or reason
+
     def _reject_points(self, outcome: Outcome, what: str, reason: str, run_id: str) -> None:
         outcome.rejected.append(Rejected(what, reason, records_of(self.payloads, run_id)))
 
@@ -342,6 +383,10 @@ def _append(
     delivery: Delivery, run_id: str, points: Columns, waiting: list[batches.Waiting]
 ) -> None:
     waiting.append(batches.append_columns(delivery.connection, run_id, points))
+
+
+def _append_histograms(delivery: Delivery, run_id: str, table: Table) -> None:
+    histograms.append(delivery.connection, run_id, table)
 
 
 def _metric(key: str, run_id: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlflow_weir.store.delivery.records import (
     ROW_BYTES,
+    Histograms,
     Operation,
     RecordError,
     decode,
@@ -93,18 +94,21 @@ class Gathered:
         operations: Each with its number among the records.
         rewinds: Of each operation that is one, by its number, how many records of points of its
             run come before it.
+        histograms: Each with its number among the records.
         unreadable: What is wrong with records that are none, by their number.
     """
 
     points: dict[str, RunPoints] = field(default_factory=dict)
     operations: list[tuple[int, Operation]] = field(default_factory=list)
     rewinds: dict[int, int] = field(default_factory=dict)
+    histograms: list[tuple[int, Histograms]] = field(default_factory=list)
     unreadable: dict[int, str] = field(default_factory=dict)
 
     def run_ids(self) -> set[str]:
         """Return the runs that the records name."""
         named = (operation.fields.get("run_id") for _, operation in self.operations)
-        return {run_id for run_id in named if isinstance(run_id, str)}.union(self.points)
+        found = {run_id for run_id in named if isinstance(run_id, str)}.union(self.points)
+        return found.union(one.run_id for _, one in self.histograms)
 
     def n_records_of(self, operation: Operation) -> int:
         """Return how many records of points there are so far of the run an operation names."""
@@ -122,6 +126,9 @@ def gather(payloads: Iterable[bytes]) -> Gathered:
         try:
             if not is_points(payload):
                 operation = decode(payload)
+                if isinstance(operation, Histograms):
+                    gathered.histograms.append((number, operation))
+                    continue
                 assert isinstance(operation, Operation)
                 gathered.operations.append((number, operation))
                 if operation.name == "rewind":

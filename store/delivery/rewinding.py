@@ -1,9 +1,9 @@
 """Taking a run's metric history back to a step, as if what came after had not been logged.
 
-Gone are points of a later step in batches, in chunks with their rollups, in MLflow's ``metrics``
-and, where they were measured of logged models, in ``logged_model_metrics``; ``latest_metrics`` is
-what MLflow would have made of the rest. Metrics ``system/…`` stay: their step counts samples, not
-the training's steps.
+Gone are histograms and points of a later step: points in batches, in chunks with their rollups, in
+MLflow's ``metrics`` and, where they were measured of logged models, in ``logged_model_metrics``;
+``latest_metrics`` is what MLflow would have made of the rest. Metrics ``system/…`` stay: their
+step counts samples, not the training's steps.
 
 Which metrics are concerned is read, and locked, in ``latest_metrics`` first: every writer of such
 a metric writes there too, so nobody adds a point while the others are taken away. What another
@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from mlflow_weir.errors import ChunkCorrupt
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import mlflow_tables as tables
+from mlflow_weir.store.histograms import writing as histograms
 from mlflow_weir.store.metrics import batches
 from mlflow_weir.store.metrics.batch_encoding import (
     decode_batch,
@@ -82,6 +83,7 @@ def rewind(session: Session | sa.Connection, run_id: str, step: int) -> None:
         run_id: 32 hex digits.
         step: The last to be kept.
     """
+    histograms.rewind(session, run_id, step)
     latest = schema.mlflow_latest_metrics.c
     found = session.execute(
         sa.select(latest.key, latest.step).where(latest.run_uuid == run_id).with_for_update()

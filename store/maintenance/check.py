@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ChunkCorrupt
 from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.histograms import writing as histograms
 from mlflow_weir.store.maintenance import consoles
 from mlflow_weir.store.maintenance.database import orphaned_runs, require_current_schema
 from mlflow_weir.store.maintenance.progress import Progress
@@ -35,12 +36,13 @@ class CheckReport:
     n_chunks: int = 0
     n_rollups: int = 0
     n_points: int = 0
+    n_histograms: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def check(engine: sa.Engine, progress: Progress) -> CheckReport:
-    """Verify checksums, counts and the index of every batch, chunk and rollup.
+    """Verify checksums, counts and the index of every batch, chunk, rollup and histogram.
 
     Raises:
         SchemaMismatch: The ``weir_*`` tables are not this version's.
@@ -60,6 +62,7 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
         _check_chunks(session, report, progress)
         _check_strays(session, report)
         report.problems += consoles.problems(session.connection())
+        _check_histograms(session, report)
         for run_id in orphaned_runs(session):
             report.problems.append(
                 f"run {run_id}: gone from MLflow's tables (`weir db compact` sweeps it)"
@@ -185,6 +188,47 @@ def _chunk_problems(
             yield f"{name}: belongs to no metric of its chunk"
         elif not rollups.agree(buckets, rollups.every(whole, entry.resolution)):
             yield f"{name}: does not agree with the points it stands for"
+
+
+def _check_histograms(session: Session, report: CheckReport) -> None:
+    columns = schema.histogram.c
+    last = -1
+    while rows := session.execute(
+        sa.select(schema.histogram)
+        .where(columns.histogram_id > last)
+        .order_by(columns.histogram_id)
+        .limit(_PAGE)
+    ).all():
+        for row in rows:
+            name = histograms.what(row.histogram_id)
+            try:
+                if row.form == histograms.SUMMARY:
+                    kind, steps = _of_norms(row)
+                else:
+                    kind, steps = _of_table(row, report)
+            except ChunkCorrupt as exc:
+                report.problems.append(str(exc))
+                continue
+            found = (kind, int(steps.min()), int(steps.max()), len(np.unique(steps)))
+            said = (row.kind, row.first_step, row.last_step, row.n_steps)
+            if found != said:
+                report.problems.append(f"{name}: holds {found}, its row says {said}")
+        last = rows[-1].histogram_id
+
+
+def _of_norms(row: Any) -> tuple[str, Any]:
+    norms = histograms.norms_of(row.histogram_id, row.crc32, row.payload)
+    return norms.kind, norms.step
+
+
+def _of_table(row: Any, report: CheckReport) -> tuple[str, Any]:
+    table = histograms.table_of(row.histogram_id, row.crc32, row.payload)
+    report.n_histograms += len(table)
+    if row.form == histograms.BLOCK and table.keys != (key_text(row.key),):
+        raise ChunkCorrupt(
+            histograms.what(row.histogram_id), f"holds {table.keys}, its row says {row.key!r}"
+        )
+    return table.kind, table.step
 
 
 def _brief(keys: list[tuple[str, int]]) -> str:

@@ -98,6 +98,9 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
             for table in (schema.batch, schema.chunk)
         ]
         orphans = orphaned_runs(session)
+        n_steps = session.execute(
+            sa.select(sa.func.count()).select_from(schema.histogram)
+        ).scalar()
         batch_ids = session.execute(sa.select(schema.batch.c.batch_id)).scalars().all()
         chunk_ids = session.execute(sa.select(schema.chunk.c.chunk_id)).scalars().all()
         printed = consoles.list_consoles(session.connection())
@@ -105,6 +108,11 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
     report = EjectReport(
         dry_run, int(batch_points) + int(chunk_points), n_batches, n_chunks, len(printed)
     )
+    if n_steps:
+        report.notes.append(
+            f"histograms of gradients and parameters ({n_steps} rows) have no place in stock "
+            "MLflow and go with the weir tables; their norms and the like are metrics and stay"
+        )
     if dry_run:
         return report
 

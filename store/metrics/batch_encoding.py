@@ -18,6 +18,7 @@ writes points needs this and not ``encoding``, whose pyarrow takes 27 MB.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Sequence
@@ -39,6 +40,16 @@ def key_bytes(key: str) -> bytes:
 def key_text(data: bytes) -> str:
     """Return the key that ``key_bytes`` gave these bytes for."""
     return bytes(data).decode("utf-8", "surrogatepass")
+
+
+def key_hash(key: str) -> int:
+    """Return the signed 64-bit BLAKE2b digest under which a key is looked up.
+
+    Only a short cut to the rows: readers compare the key itself too, so that a collision costs a
+    comparison and nothing else.
+    """
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def verified(payload: bytes, crc32: int, what: str) -> bytes:

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.store import schema
 from mlflow_weir.store.metrics import rollups
-from mlflow_weir.store.metrics.batch_encoding import key_bytes
-from mlflow_weir.store.metrics.encoding import Placed, encode_chunk, key_hash, place
+from mlflow_weir.store.metrics.batch_encoding import key_bytes, key_hash
+from mlflow_weir.store.metrics.encoding import Placed, encode_chunk, place
 from mlflow_weir.store.metrics.points import Series
 
 SEALED_POINTS = 65_536

@@ -12,7 +12,6 @@ compares.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -28,16 +27,6 @@ from mlflow_weir.store.metrics.points import Series
 # What pyarrow raises for bytes that are no such file, besides errors of its own.
 _NOT_OURS = (pa.ArrowException, OSError, KeyError, IndexError, ValueError)
 _ZSTD_LEVEL = 3  # 1 is no faster, 9 takes twice as long for 0.5 % less
-
-
-def key_hash(key: str) -> int:
-    """Return the signed 64-bit BLAKE2b digest under which a key is looked up.
-
-    Only a short cut to the rows: readers compare the key itself too, so that a collision costs a
-    comparison and nothing else.
-    """
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
 
 
 class Placed(NamedTuple):

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from mlflow_weir.errors import ChunkCorrupt
 from mlflow_weir.store import schema
 from mlflow_weir.store.metrics import rollups
-from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_bytes, verified
-from mlflow_weir.store.metrics.encoding import decode_chunk, key_hash
+from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_bytes, key_hash, verified
+from mlflow_weir.store.metrics.encoding import decode_chunk
 from mlflow_weir.store.metrics.points import (
     EMPTY,
     Series,

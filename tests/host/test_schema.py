@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from mlflow.entities import Metric
 from mlflow.store.db.base_sql_model import Base as MlflowBase
 
+from histogram_tables import table_of
 from metric_writers import ARTIFACTS, make_small
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.console import writing
@@ -24,6 +25,7 @@ from mlflow_weir.store.console.writing import Source
 from mlflow_weir.store.delivery import heartbeats, mlflow_tables, owners
 from mlflow_weir.store.delivery.apply import apply
 from mlflow_weir.store.delivery.records import encode_points
+from mlflow_weir.store.histograms import writing as histograms
 from mlflow_weir.store.runs import indexes, node_lost
 from mlflow_weir.store.tracking_store import WeirStore
 
@@ -52,6 +54,7 @@ def filled_run(store: Any) -> str:
     with store.engine.begin() as connection:
         owners.note(connection, "a" * 32, {run_id: "fluent"}, 1)
         writing.append(connection, run_id, Source("b" * 32, "here", 0, 1), [Line(0, 1, 1, "x")])
+        histograms.append(connection, run_id, table_of(1))
     assert node_lost.mark_lost(store.engine, "a", now_ms=1, timeout_ms=1, lease_ms=1) == []
     return run_id
 

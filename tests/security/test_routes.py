@@ -5,18 +5,21 @@ The routes are read from the blueprint itself, so that one that is added without
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import flask
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from browser import build_pages
 from databases import DatabaseServer
+from histogram_tables import record_of, table_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.ui_extensions import access, api, bundle
 from mlflow_weir.ui_extensions import app as extension
@@ -159,6 +162,9 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
         return body.encode(), {"Content-Type": "application/json"}
     if endpoint == "weir.console":
         body = f'{{"run_id": "{readable_run(server)}"}}'
+        return body.encode(), {"Content-Type": "application/json"}
+    if endpoint == "weir.histograms":
+        body = f'{{"run_id": "{readable_run(server)}", "kind": "gradients"}}'
         return body.encode(), {"Content-Type": "application/json"}
     raise AssertionError(f"{endpoint} has no case in this test")
 
@@ -321,7 +327,8 @@ def state(server: ServerProcess, mine: Mine) -> Any:
         )
     ]
     answers.append(console_of(server, mine.run_id, ADMIN))
-    assert [answer.status for answer in answers] == [200] * 5
+    answers.append(histograms_of(server, mine.run_id, ADMIN))
+    assert [answer.status for answer in answers] == [200] * 6
     return [answer.body for answer in answers]
 
 
@@ -373,6 +380,7 @@ def attempts(mine: Mine) -> dict[str, bytes]:
         "rewind": operation("rewind", run_id=run, step=-1),
         "redacted": operation("redacted", run_id=run, n=5),
         "console": printed(run, "bob was here"),
+        "histograms": record_of(run, 7),
     }
 
 
@@ -388,7 +396,7 @@ def test_every_operation_is_tried() -> None:
     from mlflow_weir.store.delivery import records
 
     tried = {name.partition(" ")[0] for name in attempts(Mine(None, "1", new_id(), "m"))}  # type: ignore[arg-type]
-    assert tried - {"points", "revival"} == set(records.OPERATIONS) - {
+    assert tried - {"points", "revival", "histograms"} == set(records.OPERATIONS) - {
         "create_experiment",
         "log_artifact",  # writes nothing: the files are uploaded by requests of their own
     }
@@ -538,6 +546,50 @@ def test_what_a_run_printed_is_shown_to_who_may_see_the_run(servers: Servers) ->
         assert console_of(servers.auth, run_id, ALICE, **wrong).status in {400, 413}, wrong
     assert console_of(servers.auth, "../" + run_id, ALICE).status == 400
     assert console_of(servers.auth, run_id, ALICE, source="d" * 32).status == 404
+
+
+def histograms_of(server: ServerProcess, run_id: str, user: User | None, **asked: Any) -> Answer:
+    path = f"{access.PREFIX}/histograms"
+    return call(server, "POST", path, {"run_id": run_id, "kind": "gradients", **asked}, user=user)
+
+
+def test_histograms_are_shown_to_who_may_see_the_run(servers: Servers) -> None:
+    alice, run_id, name = Sender(servers.auth, ALICE), new_id(), f"watched {new_id()}"
+    created = operation("create_experiment", experiment_id="w", name=name, at_ms=1, tags=[])
+    hostile = "<script>alert(1)</script>"
+    records = [record_of(run_id, step, ("fc.weight", "fc.bias")) for step in range(5)]
+    answer = alice.send(created, create_run(run_id, "w"), *records)
+    assert answer["rejected"] == []
+    # A name that MLflow would not take for a metric is refused, the others of its step are kept.
+    (refused,) = alice.rejections(record_of(run_id, 5, ("fc.weight", hostile)))
+    assert "Invalid value" in refused or "metric" in refused
+    assert histograms_of(servers.auth, run_id, None).status == 401
+    shown = histograms_of(servers.auth, run_id, BOB)
+    assert shown.status == 200
+    assert (shown.body["keys"], shown.body["steps"]) == (["fc.weight", "fc.bias"], [*range(6)])
+    norms = np.frombuffer(base64.b64decode(shown.body["norms"]), "<f4").reshape(2, 6)
+    assert np.isnan(norms).tolist() == [[False] * 6, [False] * 5 + [True]]
+    one = histograms_of(servers.auth, run_id, BOB, key="fc.weight", max_steps=3)
+    assert one.body["steps"] == [0, 2, 5]
+    counts = np.frombuffer(base64.b64decode(one.body["counts"]), "<u4").reshape(3, 64)
+    assert counts[1].tolist() == table_of(2, ("fc.weight", "fc.bias")).counts[0].tolist()
+    assert histograms_of(servers.auth, run_id, BOB, key=hostile).body["steps"] == []
+    for wrong in (
+        {"kind": "weights"},
+        {"kind": None},
+        {"key": 7},
+        {"max_steps": 1},
+        {"max_steps": 4_001},
+        {"max_steps": "x"},
+    ):
+        assert histograms_of(servers.auth, run_id, BOB, **wrong).status in {400, 413}, wrong
+    assert histograms_of(servers.auth, "../" + run_id, ALICE).status == 400
+    if not any(hide(servers.auth, answer["aliases"]["w"], w) for w in ("DENY", "NO_PERMISSIONS")):
+        pytest.skip("this MLflow cannot hide one experiment from one user")
+    hidden, absent = new_id(), histograms_of(servers.auth, run_id, BOB)
+    assert absent.status == 404
+    nothing = histograms_of(servers.auth, hidden, BOB)
+    assert absent.body["error"].replace(run_id, "") == nothing.body["error"].replace(hidden, "")
 
 
 def test_with_workspaces_one_creates_only_where_one_may(servers: Servers) -> None:

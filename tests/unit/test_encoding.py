@@ -108,13 +108,15 @@ def test_a_chunk_is_a_parquet_file_that_others_read() -> None:
 def test_any_text_is_a_key(key: str) -> None:
     assert batch_encoding.key_text(batch_encoding.key_bytes(key)) == key
     assert batch_encoding.key_text(memoryview(batch_encoding.key_bytes(key))) == key  # type: ignore[arg-type]
-    assert INT64_MIN <= encoding.key_hash(key) <= INT64_MAX
+    assert INT64_MIN <= batch_encoding.key_hash(key) <= INT64_MAX
 
 
 def test_the_hash_of_a_key_never_changes() -> None:
     # It is stored: another one would hide every metric written before.
-    assert encoding.key_hash("loss") == 7841856413942573454
-    assert len({encoding.key_hash(key) for key in ("loss", "Loss", "loss ", "lo\u017fs")}) == 4
+    assert batch_encoding.key_hash("loss") == 7841856413942573454
+    assert (
+        len({batch_encoding.key_hash(key) for key in ("loss", "Loss", "loss ", "lo\u017fs")}) == 4
+    )
 
 
 DECODERS: list[tuple[str, bytes, Callable[[bytes, str], Any]]] = [

@@ -14,7 +14,14 @@ _RETRY_AFTER_S = 2
 
 def blueprint() -> flask.Blueprint:
     """Return all routes, each behind the guard."""
-    from mlflow_weir.ui_extensions.api import console, heartbeat, info, ingest, journals
+    from mlflow_weir.ui_extensions.api import (
+        console,
+        heartbeat,
+        histograms,
+        info,
+        ingest,
+        journals,
+    )
 
     prefix = mlflow_private.static_prefixed(access.PREFIX)
     routes = flask.Blueprint(access.BLUEPRINT, __name__, url_prefix=prefix)
@@ -25,7 +32,7 @@ def blueprint() -> flask.Blueprint:
     # What opens the store, or asks it in MLflow's ways, fails in theirs.
     routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
     routes.register_error_handler(MlflowException, _mlflow_failed)
-    for resource in (info, ingest, journals, heartbeat, console):
+    for resource in (info, ingest, journals, heartbeat, console, histograms):
         resource.add_to(routes)
     return routes
 

@@ -1,0 +1,1 @@
+"""Histograms of tensors by step: written as bytes, stored and read (free of MLflow)."""
