@@ -73,6 +73,9 @@ class _Capture:
             "folder": self.folder,
             "git": settings.CAPTURE_GIT.get(),
             "environment": settings.CAPTURE_ENVIRONMENT.get(),
+            "script": _script(),
+            "repositories": settings.split_paths(settings.GIT_REPOSITORIES.get()),
+            "untracked": settings.CAPTURE_UNTRACKED.get(),
             "patterns": settings.REDACT.get(),
         }
         try:
@@ -123,6 +126,7 @@ def _is_wanted() -> bool:
     global _has_warned
     try:
         settings.REDACT.get()
+        settings.CAPTURE_UNTRACKED.get()
         kinds = (settings.CAPTURE_GIT, settings.CAPTURE_ENVIRONMENT)
         return settings.CAPTURE.get() and any(kind.get() for kind in kinds)
     except ConfigError as exc:
@@ -130,6 +134,11 @@ def _is_wanted() -> bool:
             _has_warned = True
             _logger.warning("nothing is captured: %s", exc)
         return False
+
+
+def _script() -> str:
+    """Return the file that is run; "" in a notebook or an interactive interpreter."""
+    return str(getattr(sys.modules.get("__main__"), "__file__", None) or "")
 
 
 def wait(timeout_s: float) -> None:

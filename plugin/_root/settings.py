@@ -109,6 +109,11 @@ def patterns(text: str) -> tuple[str, ...]:
     return found
 
 
+def split_paths(text: str) -> list[str]:
+    """Return paths or patterns that stand one a line or separated by ``:``."""
+    return [one.strip() for one in re.split(r"[\n:]", text) if one.strip()]
+
+
 _UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 
 
@@ -157,6 +162,12 @@ CAPTURE_GIT = Setting(
     switch,
     "off keeps commit, branch, remote and patch of a run uncaptured.",
 )
+CAPTURE_UNTRACKED = Setting(
+    "WEIR_CAPTURE_UNTRACKED",
+    False,
+    switch,
+    "on keeps what is in files that git does not know and does not ignore, besides their names.",
+)
 DISABLE = Setting(
     "WEIR_DISABLE",
     False,
@@ -176,6 +187,12 @@ EXIT_WAIT_SECONDS = Setting[float | None](
     seconds,
     "Longest time the end of a process waits for delivery, instead of 60 s (10 s while the store "
     "does not answer).",
+)
+GIT_REPOSITORIES = Setting(
+    "WEIR_GIT_REPOSITORIES",
+    "",
+    str,
+    "Folders of further git repositories whose state is captured, separated by `:` or one a line.",
 )
 HEARTBEAT_TIMEOUT_SECONDS = Setting(
     "WEIR_HEARTBEAT_TIMEOUT_SECONDS",
@@ -247,9 +264,11 @@ ALL: tuple[Setting[Any], ...] = (
     CAPTURE,
     CAPTURE_ENVIRONMENT,
     CAPTURE_GIT,
+    CAPTURE_UNTRACKED,
     CLIENT,
     DISABLE,
     EXIT_WAIT_SECONDS,
+    GIT_REPOSITORIES,
     HEARTBEAT_TIMEOUT_SECONDS,
     HOME,
     JOURNAL_SYNC_SECONDS,

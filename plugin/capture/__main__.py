@@ -1,7 +1,7 @@
 """The process that captures: told what by its standard input, it writes files and says the tags.
 
     in      {"argv": […], "folder": where to put the files, "git": bool, "environment": bool,
-             "patterns": […]}
+             "script": path or "", "repositories": [folders], "untracked": bool, "patterns": […]}
     out     {"tags": {name: value}, "files": {name below weir/: path}}
 
 It runs in the training's folder with the training's interpreter and variables, at a lower
@@ -21,6 +21,7 @@ from mlflow_weir.redaction import Redactor
 
 _NICE = 5
 _MAX_TAG_CHARACTERS = 500
+_MAX_LEFT_OUT = 1_000
 
 
 def main() -> None:
@@ -32,10 +33,7 @@ def main() -> None:
     tags: dict[str, str] = {}
     files: dict[str, bytes] = {}
     if asked["git"]:
-        state = git.capture(Path.cwd(), redactor)
-        if state is not None:
-            tags.update(git_tags(state))
-            files.update(git_files(state))
+        add_git(asked, redactor, tags, files)
     if asked["environment"]:
         facts = environment.facts(asked["argv"], redactor)
         tags["weir.host"] = str(facts["host"])
@@ -54,18 +52,42 @@ def main() -> None:
     json.dump({"tags": short, "files": paths}, sys.stdout)
 
 
+def add_git(
+    asked: dict[str, Any], redactor: Redactor, tags: dict[str, str], files: dict[str, bytes]
+) -> None:
+    """Capture the repositories; that of the script is the first where the folder is in none."""
+    has_untracked = bool(asked["untracked"])
+    script = Path(asked["script"]).resolve() if asked["script"] else None
+    state = git.capture(Path.cwd(), redactor, has_untracked=has_untracked)
+    if state is None and script is not None and script.is_file():
+        state = git.capture(script.parent, redactor, has_untracked=has_untracked)
+    if state is not None:
+        tags.update(git_tags(state))
+        files.update(git_files(state))
+    folders = [Path(folder).expanduser().absolute() for folder in asked["repositories"]]
+    others = git.capture_others(
+        state, folders, redactor, script=script, has_untracked=has_untracked
+    )
+    for other in others:
+        files.update(git_files(other, f"git/repositories/{other.name}"))
+    tags["weir.git.repositories"] = ", ".join(
+        f"{other.name}@{other.commit[:10]}{'+' if other.is_dirty else ''}" for other in others
+    )
+
+
 def git_tags(state: git.GitState) -> dict[str, str]:
     """Return the short facts of a repository; those that are "" are not worth a tag."""
+    is_dirty = {True: "true", False: "false", None: ""}[state.is_dirty]
     return {
         "weir.git.commit": state.commit,
         "weir.git.branch": state.branch,
         "weir.git.remote": state.remote,
-        "weir.git.dirty": "true" if state.is_dirty else "false",
+        "weir.git.dirty": is_dirty,
         "weir.git.untracked": str(len(state.untracked)) if state.untracked else "",
     }
 
 
-def git_files(state: git.GitState) -> dict[str, bytes]:
+def git_files(state: git.GitState, folder: str = "git") -> dict[str, bytes]:
     """Return the files that describe a repository, by name."""
     said = {
         "root": state.root,
@@ -77,20 +99,28 @@ def git_files(state: git.GitState) -> dict[str, bytes]:
         "ahead": state.ahead,
         "behind": state.behind,
         "upstream_commit": state.upstream[0] if state.upstream else None,
-        "left_out": state.left_out,
+        "patch_sha256": git.digest(state.patch),
+        "submodules": state.submodules,
+        "packages": state.packages,
+        "left_out": _some(state.left_out),
         "n_redacted": state.n_redacted,
         "faults": state.faults,
     }
-    files = {"git/state.json": _json(said)}
-    if state.patch:
-        files["git/diff.patch"] = state.patch
-    if state.upstream is not None and state.upstream[1]:
-        files["git/upstream.patch"] = state.upstream[1]
-    if state.untracked:
-        files["git/untracked.txt"] = "".join(f"{one}\n" for one in state.untracked).encode(
-            "utf-8", "surrogateescape"
-        )
-    return files
+    listed = "".join(f"{one}\n" for one in state.untracked).encode("utf-8", "surrogateescape")
+    files = {
+        "state.json": _json(said),
+        "diff.patch": state.patch,
+        "upstream.patch": state.upstream[1] if state.upstream else b"",
+        "untracked.txt": listed,
+        "untracked.patch": state.untracked_patch,
+    }
+    return {f"{folder}/{name}": content for name, content in files.items() if content}
+
+
+def _some(left_out: dict[str, str]) -> dict[str, str]:
+    n_more = len(left_out) - _MAX_LEFT_OUT
+    found = dict(sorted(left_out.items())[:_MAX_LEFT_OUT])
+    return {**found, "…": f"and {n_more:,} files more"} if n_more > 0 else found
 
 
 def _json(value: Any) -> bytes:

@@ -32,6 +32,8 @@ class Captured(NamedTuple):
     Attributes:
         commit: To check out; the one it was trained with, or the newest one that was pushed.
         patch: To apply to it; b"" where there was no change.
+        untracked: A patch that makes files which git did not know, where those were captured.
+        submodules: The commits that were checked out in them, by their paths.
         is_upstream: The run's own commit is not here, so that this starts from the pushed one.
         left_out: Files that were not captured, and why.
         run_name: Of the run.
@@ -39,6 +41,8 @@ class Captured(NamedTuple):
 
     commit: str
     patch: bytes
+    untracked: bytes
+    submodules: dict[str, str]
     is_upstream: bool
     left_out: dict[str, str]
     run_name: str
@@ -50,18 +54,25 @@ class Captured(NamedTuple):
     "--uri", default="weir:", envvar="MLFLOW_TRACKING_URI", help="Store that has the run."
 )
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Folder to make; a new one.")
+@click.option("--repository", help="One of the run's further repositories, by its name.")
 @click.option("--branch", help="Begin a branch of this name there.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def restore(
-    run_id: str, uri: str, target: Path | None, branch: str | None, yes: bool, as_json: bool
+    run_id: str,
+    uri: str,
+    target: Path | None,
+    repository: str | None,
+    branch: str | None,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Bring back the code that RUN was trained with, in a folder beside this repository.
 
     To be called inside a clone of the run's repository. RUN is the run's id.
     """
     root = Path(_git(Path.cwd(), "rev-parse", "--show-toplevel"))
-    found = _captured(run_id, uri, root)
+    found = _captured(run_id, uri, root, repository)
     target = (target or root.parent / f"{root.name}-{run_id[:8]}").absolute()
     if target.exists():
         raise ConfigError(f"{target} is there already", hint="name another folder: --to DIR")
@@ -71,23 +82,27 @@ def restore(
         click.confirm("Do it?", abort=True, err=as_json)
     where = ("-b", branch) if branch else ("--detach",)
     _git(root, "worktree", "add", "--quiet", *where, str(target), found.commit)
-    refused = _apply(target, found.patch)
+    missing = _add_submodules(root, target, found)
+    refused = [*_apply(target, found.patch), *_apply(target, found.untracked)]
     if as_json:
         answer = {
             "folder": str(target),
             "commit": found.commit,
             "is_upstream": found.is_upstream,
             "left_out": found.left_out,
+            "missing_submodules": missing,
             "refused": refused,
         }
         click.echo(json.dumps(answer, indent=2))
         return
     click.echo(f"The code is in {target}")
+    for name in missing:
+        click.echo(f"  submodule {plain(name)}: its commit is not in {root / name}")
     for name in refused:
         click.echo(f"  only in part: {plain(name)}; what is missing is in {plain(name)}.rej")
 
 
-def _captured(run_id: str, uri: str, root: Path) -> Captured:
+def _captured(run_id: str, uri: str, root: Path, repository: str | None) -> Captured:
     settings.adopt_environment(
         {"WEIR_CLIENT": "off", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     )
@@ -99,20 +114,23 @@ def _captured(run_id: str, uri: str, root: Path) -> Captured:
         run = client.get_run(run_id)
     except MlflowException as exc:
         raise ConfigError(f"run {run_id!r}: {exc.message}") from exc
-    commit = run.data.tags.get("weir.git.commit", "")
-    if not _COMMIT.fullmatch(commit):
+    has_commit = bool(_COMMIT.fullmatch(run.data.tags.get("weir.git.commit", "")))
+    if not has_commit and repository is None:
         raise ConfigError(
             f"no commit was captured for run {run_id}",
             hint="runs have one that were begun in a git repository, with WEIR_CAPTURE on",
         )
     with tempfile.TemporaryDirectory(prefix="weir-restore-") as folder:
         try:
-            files = Path(client.download_artifacts(run_id, _FOLDER, folder))
+            files = Path(client.download_artifacts(run_id, _folder(repository), folder))
         except (MlflowException, OSError) as exc:
             raise ConfigError(
                 f"the files captured for run {run_id} cannot be read: {exc}"
             ) from exc
         state: dict[str, Any] = json.loads((files / "state.json").read_bytes())
+        commit = str(state.get("commit") or "")
+        if not _COMMIT.fullmatch(commit):
+            raise ConfigError(f"no commit was captured for run {run_id} in this repository")
         name, is_upstream = "diff.patch", False
         if not _has(root, commit):
             pushed = str(state.get("upstream_commit") or "")
@@ -122,12 +140,48 @@ def _captured(run_id: str, uri: str, root: Path) -> Captured:
                     hint="`git fetch` it, or call this in a clone of the run's repository",
                 )
             commit, name, is_upstream = pushed, "upstream.patch", True
-        path = files / name
-        patch = path.read_bytes() if path.is_file() else b""
+        patch, untracked = (
+            path.read_bytes() if path.is_file() else b""
+            for path in (files / name, files / "untracked.patch")
+        )
     left_out = {str(file): str(why) for file, why in (state.get("left_out") or {}).items()}
-    if "*" in left_out:
+    if "*" in left_out and not is_upstream:
         patch = b""  # what there is says which files changed, not how
-    return Captured(commit, patch, is_upstream, left_out, str(run.info.run_name or ""))
+    submodules = {
+        str(path): str(at)
+        for path, at in (state.get("submodules") or {}).items()
+        if _COMMIT.fullmatch(str(at))
+    }
+    name = str(run.info.run_name or "")
+    return Captured(commit, patch, untracked, submodules, is_upstream, left_out, name)
+
+
+def _folder(repository: str | None) -> str:
+    """Return where the captured files of a repository are among the run's artifacts.
+
+    Raises:
+        ConfigError: The name is no name.
+    """
+    if repository is None:
+        return _FOLDER
+    if repository in ("", ".", "..") or "/" in repository or "\\" in repository:
+        raise ConfigError(f"{repository!r} is no name of a repository")
+    return f"{_FOLDER}/repositories/{repository}"
+
+
+def _add_submodules(root: Path, target: Path, found: Captured) -> list[str]:
+    """Check out submodules from those that are here; return those that cannot be."""
+    missing = []
+    for path, at in found.submodules.items():
+        listed = _git(target, "--literal-pathspecs", "ls-tree", "-z", found.commit, "--", path)
+        if not listed.startswith("160000 "):
+            continue  # what a path leads to is the tree's to say, not the store's
+        here = root / path
+        is_here = (here / ".git").exists() and _has(here, at)
+        words = ("worktree", "add", "--quiet", "--force", "--detach", str(target / path), at)
+        if not is_here or _run(here, *words).returncode:
+            missing.append(path)
+    return missing
 
 
 def _describe(found: Captured, target: Path) -> None:
@@ -136,9 +190,11 @@ def _describe(found: Captured, target: Path) -> None:
         click.echo("  its own commit is not here: this is the newest that was pushed")
     n_files = len(re.findall(rb"^diff --git ", found.patch, re.MULTILINE))
     click.echo(f"  with changes to {n_files:,} files" if n_files else "  without changes")
+    if n_untracked := len(re.findall(rb"^diff --git ", found.untracked, re.MULTILINE)):
+        click.echo(f"  and {n_untracked:,} files that git did not know")
     for name, why in found.left_out.items():
         click.echo(f"  not captured: {plain(name)}: {plain(why)}")
-    if MARK in found.patch:
+    if MARK in found.patch or MARK in found.untracked:
         click.echo("  secrets were taken out: lines with [redacted] differ, or are not applied")
     click.echo(f"  into the new folder {target}")
 

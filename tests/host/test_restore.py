@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from mlflow_weir.plugin.capture.__main__ import git_files, git_tags
-from mlflow_weir.plugin.capture.git import capture
+from mlflow_weir.plugin.capture.git import capture, capture_others
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.redaction import Redactor
 
@@ -54,18 +54,21 @@ class Project:
         self.git("commit", "-q", "-m", "a commit")
         return self.git("rev-parse", "HEAD")
 
-    def train(self) -> str:
+    def train(self, *others: Path, has_untracked: bool = False) -> str:
         """Log a run with what the capture finds now; return its id."""
         client = MlflowClient(self.uri)
         run_id: str = client.create_run("0").info.run_id
-        state = capture(self.folder, Redactor())
+        state = capture(self.folder, Redactor(), has_untracked=has_untracked)
         assert state is not None
         for name, value in git_tags(state).items():
             client.set_tag(run_id, name, value)
-        for name, content in git_files(state).items():
+        files = git_files(state)
+        for other in capture_others(state, others, Redactor()):
+            files.update(git_files(other, f"git/repositories/{other.name}"))
+        for name, content in files.items():
             path = self.folder.parent / name.rpartition("/")[2]
             path.write_bytes(content)
-            client.log_artifact(run_id, str(path), "weir/git")
+            client.log_artifact(run_id, str(path), f"weir/{name.rpartition('/')[0]}")
         return run_id
 
     def restore(self, *words: str, folder: Path | None = None) -> tuple[int, str]:
@@ -112,6 +115,46 @@ def test_the_exact_tree_comes_back_and_the_work_in_hand_stays(
     assert hashes(tmp_path / "back") == trained
     assert hashes(project.folder) == later
     assert "with changes to 3 files" in output
+
+
+def test_submodules_untracked_files_and_other_repositories_come_back(
+    project: Project, tmp_path: Path
+) -> None:
+    allowed = ("-c", "protocol.file.allow=always")
+    library = tmp_path / "library"
+    library.mkdir()
+    project.git("init", "-q", folder=library)
+    (library / "lib.py").write_bytes(b"one\n")
+    project.git("add", "-A", folder=library)
+    project.git("commit", "-q", "-m", "one", folder=library)
+    project.git(*allowed, "submodule", "-q", "add", str(library), "deep/lib")
+    project.commit()
+    inside = project.folder / "deep/lib"
+    (inside / "lib.py").write_bytes(b"two\n")  # committed there, and the super knows it not
+    project.git("commit", "-q", "-am", "two", folder=inside)
+    (inside / "lib.py").write_bytes(b"three\n")
+    (library / "lib.py").write_bytes(b"mine\n")
+    project.write("train.py", b"lr = 0.2\n")
+    project.write("notes/new 'file'.bin", bytes(range(256)) * 3)
+    project.write("tool.sh", b"#!/bin/sh\n")
+    trained = hashes(project.folder)
+    run_id = project.train(library, has_untracked=True)
+    project.write("train.py", b"lr = 0.3\n")
+    (inside / "lib.py").write_bytes(b"four\n")
+    (project.folder / "tool.sh").unlink()
+    (library / "lib.py").write_bytes(b"others\n")
+    code, output = project.restore(run_id, "--yes", "--to", str(tmp_path / "back"))
+    assert code == 0, output
+    assert "and 2 files that git did not know" in output
+    assert "only in part" not in output
+    assert hashes(tmp_path / "back") == trained
+    code, output = project.restore(
+        run_id, "--yes", "--to", str(tmp_path / "other"), "--repository", "library", folder=library
+    )
+    assert code == 0, output
+    assert (tmp_path / "other/lib.py").read_bytes() == b"mine\n"
+    code, output = project.restore(run_id, "--yes", "--repository", "../git")
+    assert (code, "no name of a repository" in output) == (1, True), output
 
 
 def test_it_asks_first_and_names_a_folder_itself(project: Project, tmp_path: Path) -> None:

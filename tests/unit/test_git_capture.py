@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_weir.plugin.capture import git as git_capture
+from mlflow_weir.plugin.capture import git_patch
 from mlflow_weir.redaction import Redactor
 
 TOKEN = "ghp_" + "aB3" * 12
@@ -60,8 +61,8 @@ class Repository:
                 found[name] = f"{digest} {os.access(path, os.X_OK)}"
         return found
 
-    def capture(self, **options: float) -> git_capture.GitState:
-        state = git_capture.capture(self.folder, Redactor(), **options)
+    def capture(self, *, time_limit_s: float = 30.0) -> git_capture.GitState:
+        state = git_capture.capture(self.folder, Redactor(), time_limit_s=time_limit_s)
         assert state is not None
         return state
 
@@ -290,7 +291,7 @@ def test_variables_that_point_git_elsewhere_are_not_followed(
 def test_a_patch_that_is_too_large_becomes_a_summary(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git_capture, "MAX_PATCH_BYTES", 10_000)
+    monkeypatch.setattr(git_patch, "MAX_PATCH_BYTES", 10_000)
     repository.write("a.py", b"a line of code\n" * 2000)
     state = repository.capture()
     assert state.left_out == {"*": "the patch is larger than 10,000 bytes"}
@@ -337,3 +338,212 @@ def test_untracked_files_are_listed_up_to_a_limit(
     state = repository.capture()
     assert state.untracked == ["a.txt", "b.txt", "c.txt"]
     assert state.faults == ["4 untracked files, of which 3 are listed"]
+
+
+def test_secrets_inside_a_submodule_are_left_out_too(
+    repository: Repository, tmp_path: Path
+) -> None:
+    library = Repository(tmp_path / "library")
+    library.write(".env", b"old\n")
+    library.commit(lib__py=b"one\n")
+    repository.git("submodule", "-q", "add", str(library.folder), "lib")
+    repository.git("commit", "-q", "-m", "submodule")
+    repository.write("lib/.env", b"something secret\n")
+    repository.write("lib/lib.py", b"two\n")
+    state = repository.capture()
+    assert b"something secret" not in state.patch
+    assert b"+two" in state.patch
+    assert state.left_out == {"lib/.env": "its name says that it holds secrets"}
+    assert state.submodules == {"lib": library.git("rev-parse", "HEAD")}
+
+
+def test_secrets_are_left_out_however_many_files_have_changed(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_patch, "_MAX_ARGUMENT_CHARACTERS", 50)
+    names = [f"many/file-{number:02}.txt" for number in range(20)]
+    for name in [*names, ".env"]:
+        repository.write(name, b"old\n")
+    repository.git("add", "-f", ".env")
+    repository.commit()
+    for name in [*names, ".env"]:
+        repository.write(name, b"something new\n")
+    state = repository.capture()
+    assert state.patch.count(b"+something new") == 20
+    assert b"b/.env" not in state.patch
+
+
+def test_a_large_file_is_left_out_and_the_code_stays(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_patch, "MAX_PATCH_BYTES", 200_000)
+    commit = repository.commit(data__csv=b"1,2\n", old__bin=os.urandom(1 << 18))
+    repository.write("data.csv", b"3,4\n" * 400_000)
+    (repository.folder / "old.bin").unlink()
+    repository.write("a.py", b"x = 2\n")
+    state = repository.capture()
+    assert state.left_out.keys() == {"data.csv", "old.bin"}
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--index", "-", stdin=state.patch)
+    assert (other.folder / "a.py").read_bytes() == b"x = 2\n"
+
+
+def test_what_git_does_not_know_comes_back_where_it_is_wanted(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_patch, "MAX_UNTRACKED_FILE_BYTES", 5000)
+    commit = repository.commit(__gitignore=b"*.log\n")
+    repository.write("new/ümläut 'file'.py", b"x = 1\r\nno end")
+    repository.write("tool.sh", b"#!/bin/sh\n").chmod(0o755)
+    repository.write("picture.bin", bytes(range(256)) * 10)
+    repository.write("empty.txt", b"")
+    (repository.folder / "link").symlink_to("a.py")
+    os.mkfifo(repository.folder / "pipe")
+    Repository(repository.folder / "inner").commit(c__py=b"1\n")
+    names = {"new/ümläut 'file'.py", "tool.sh", "picture.bin", "empty.txt", "link"}
+    hidden = {".env": b"S=1\n", "big.csv": b"1" * 6000, "a.ipynb": b"{}", "x.log": b"log"}
+    for name, content in hidden.items():
+        repository.write(name, content)
+    before = repository.git("status", "--porcelain")
+    n_objects = len(list((repository.folder / ".git/objects").rglob("*")))
+    assert repository.capture().untracked_patch == b""
+    state = git_capture.capture(repository.folder, Redactor(), has_untracked=True)
+    assert state is not None
+    assert state.faults == []
+    assert state.left_out.keys() - {"pipe"} == {".env", "big.csv", "a.ipynb", "inner/"}
+    assert repository.git("status", "--porcelain") == before
+    assert len(list((repository.folder / ".git/objects").rglob("*"))) == n_objects
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--index", "-", stdin=state.untracked_patch)
+    found = other.hashes()
+    assert names <= found.keys()
+    for name in names - {"link"}:
+        path = repository.folder / name
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert found[name] == f"{digest} {os.access(path, os.X_OK)}"
+    assert os.readlink(other.folder / "link") == "a.py"
+
+
+def test_secrets_are_taken_out_of_what_git_does_not_know(repository: Repository) -> None:
+    repository.write("keys.py", f'API_TOKEN = "{TOKEN}"\n'.encode())
+    state = git_capture.capture(repository.folder, Redactor(), has_untracked=True)
+    assert state is not None
+    assert b'+API_TOKEN = "[redacted]"' in state.untracked_patch
+
+
+def test_settings_of_the_users_do_not_spoil_the_patch(
+    repository: Repository, tmp_path: Path
+) -> None:
+    commit = repository.git("rev-parse", "HEAD")
+    for setting, value in {
+        "diff.context": "0",
+        "diff.noprefix": "true",
+        "diff.relative": "true",
+        "diff.srcPrefix": "x/",
+        "color.ui": "always",
+        "diff.ignoreSubmodules": "all",
+        "core.quotepath": "true",
+    }.items():
+        repository.git("config", setting, value)
+    repository.write("a.py", b"x = 1\n" * 30 + b"x = 2\n" + b"x = 1\n" * 20)
+    state = repository.capture()
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--index", "-", stdin=state.patch)
+    assert other.hashes() == repository.hashes()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_somebody_elses_is_a_fault_that_says_what_to_do(
+    repository: Repository,
+) -> None:
+    for path in (repository.folder, repository.folder / ".git"):
+        os.chown(path, 12345, 12345)
+    state = git_capture.capture(repository.folder, Redactor())
+    assert state is not None
+    assert (state.commit, state.is_dirty) == ("", None)
+    assert "safe.directory" in state.faults[0]
+
+
+def test_the_patch_of_a_worktree_a_detached_head_and_a_shallow_clone(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit(a__py=b"second\n")
+    commit = repository.git("rev-parse", "HEAD")
+    repository.git("worktree", "add", "-q", "--detach", str(tmp_path / "tree"), commit)
+    repository.git(
+        "clone", "-q", "--depth", "1", f"file://{repository.folder}", str(tmp_path / "shallow")
+    )
+    for folder in (tmp_path / "tree", tmp_path / "shallow"):
+        (folder / "b.py").write_bytes(b"changed\n")
+        state = git_capture.capture(folder, Redactor())
+        assert state is not None
+        assert (state.commit, state.faults, state.upstream) == (commit, [], None)
+        assert b"+changed" in state.patch
+
+
+def test_names_that_are_no_unicode_are_kept(repository: Repository, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.py")
+    repository.write(name, b"one\n")
+    commit = repository.commit()
+    repository.write(name, b"two\n")
+    repository.write(os.fsdecode(b"untracked\xff"), b"")
+    state = repository.capture()
+    assert state.faults == []
+    assert state.untracked == [os.fsdecode(b"untracked\xff")]
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--index", "-", stdin=state.patch)
+    assert (other.folder / name).read_bytes() == b"two\n"
+
+
+def test_other_repositories_are_those_named_that_of_the_script_and_editable_installs(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, scripts, package = (Repository(tmp_path / name / "lib") for name in "abc")
+    for one in (named, scripts, package):
+        one.commit(lib__py=b"one\n", train__py=b"")
+        one.write("lib.py", b"two\n")
+    packages = {"lib": package.folder, "mine": repository.folder, "gone": tmp_path}
+    monkeypatch.setattr(git_capture, "_editable_packages", lambda: packages)
+    state = repository.capture()
+    others = git_capture.capture_others(
+        state,
+        [named.folder, repository.folder, tmp_path],
+        Redactor(),
+        script=scripts.folder / "train.py",
+    )
+    assert [(one.name, one.root) for one in others] == [
+        ("lib", str(named.folder)),
+        (tmp_path.name, str(tmp_path)),
+        ("lib-2", str(scripts.folder)),
+        ("lib-3", str(package.folder)),
+    ]
+    assert [bool(one.patch) for one in others] == [True, False, True, False]
+    assert [one.is_dirty for one in others] == [True, None, True, True]
+    assert others[1].faults == ["no git repository"]
+    assert others[3].packages == ["lib"]
+    assert state.packages == ["mine"]
+
+
+def test_thirty_thousand_files_with_lfs_are_looked_at_in_time(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "large")
+    repository.write(".gitattributes", b"*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    listed = []
+    for folder in range(300):
+        path = repository.folder / f"d{folder}"
+        path.mkdir()
+        for number in range(100):
+            (path / f"f{number}.bin").write_bytes(b"weights %d" % number)
+    pointer = repository.git("hash-object", "-w", "--stdin", stdin=b"version https://git-lfs\n")
+    for folder in range(300):
+        listed += [f"100644 {pointer}\td{folder}/f{number}.bin\n" for number in range(100)]
+    repository.git("update-index", "--index-info", stdin="".join(listed).encode())
+    repository.write("train.py", b"x = 1\n")
+    repository.git("add", "train.py", ".gitattributes")
+    repository.git("commit", "-q", "-m", "all")
+    repository.write("train.py", b"x = 2\n")
+    state = repository.capture(time_limit_s=60)
+    # Nothing in the index tells git that the large files are as they were.
+    assert b"+x = 2" in state.patch
+    assert b"weights" not in state.patch
+    assert len(state.left_out) == 30_000
+    assert state.faults == []
