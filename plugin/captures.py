@@ -73,6 +73,7 @@ class _Capture:
             "folder": self.folder,
             "git": settings.CAPTURE_GIT.get(),
             "environment": settings.CAPTURE_ENVIRONMENT.get(),
+            "hardware": settings.CAPTURE_HARDWARE.get(),
             "script": _script(),
             "repositories": settings.split_paths(settings.GIT_REPOSITORIES.get()),
             "untracked": settings.CAPTURE_UNTRACKED.get(),
@@ -127,7 +128,7 @@ def _is_wanted() -> bool:
     try:
         settings.REDACT.get()
         settings.CAPTURE_UNTRACKED.get()
-        kinds = (settings.CAPTURE_GIT, settings.CAPTURE_ENVIRONMENT)
+        kinds = (settings.CAPTURE_GIT, settings.CAPTURE_ENVIRONMENT, settings.CAPTURE_HARDWARE)
         return settings.CAPTURE.get() and any(kind.get() for kind in kinds)
     except ConfigError as exc:
         if not _has_warned:

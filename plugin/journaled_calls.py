@@ -41,7 +41,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
-from mlflow_weir.plugin import captures, exits, mlflow_private
+from mlflow_weir.plugin import captures, exits, hardware, mlflow_private
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
@@ -344,6 +344,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         """Say which run this is, and capture what it is run from; returns at once."""
         exits.say_where(view.info, self.recorder.target.uri, self._experiment_name(view))
         captures.begin(self, view)
+        hardware.begin(self, view)
 
     def note_captured(self, view: RunView, tags: Sequence[RunTag]) -> None:
         """Set tags that a capture found, which came from no caller."""
@@ -379,8 +380,11 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             if cause.details:
                 self._set_tags_of(view, [RunTag("weir.exit_traceback", cause.details)])
         info = view.note_info(run_status, end_time, run_name)
+        if is_end:
+            hardware.end(self, view)
         if run_status == RunStatus.RUNNING:
             self._resume(view)
+            hardware.begin(self, view)
         return info
 
     def _resume(self, view: RunView) -> None:

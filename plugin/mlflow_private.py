@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.settings import foreign
@@ -287,6 +288,25 @@ def active_workspace() -> str | None:
 
     workspace: str | None = get_request_workspace()
     return workspace
+
+
+def has_system_monitor() -> bool:
+    """Say whether the ``mlflow.start_run`` that this call is in starts MLflow's own monitor.
+
+    Its argument decides, which nobody is told; without one, the environment does.
+    """
+    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        is_fluent = frame.f_globals.get("__name__") == "mlflow.tracking.fluent"
+        if is_fluent and frame.f_code.co_name == "start_run":
+            wanted = frame.f_locals.get("log_system_metrics")
+            if wanted is not None:
+                return bool(wanted)
+            break
+        frame = frame.f_back
+    return bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
 
 
 def latest_metrics_of(run: Run) -> Sequence[Metric]:

@@ -157,6 +157,11 @@ class RunView:
             if known is None or rank > known[0]:
                 latest[key] = (rank, value)
 
+    def last_step(self, prefix: str) -> int:
+        """Return the last step of the metrics whose names begin so; -1 where there are none."""
+        steps = [rank[0] for key, (rank, _) in self._latest.items() if key.startswith(prefix)]
+        return max(steps, default=-1)
+
     def rewind(self, step: int) -> None:
         """Forget latest metrics of a later step; what came before them the store knows."""
         self._latest = {

@@ -85,6 +85,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def sampling_seconds(text: str) -> float:
+    """Parse a duration between half a second and a day."""
+    value = float(text)
+    if not 0.5 <= value < 86_400:
+        raise ValueError("expected seconds between 0.5 and 86400")
+    return value
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """Return a parser of one of a few words."""
 
@@ -162,6 +170,12 @@ CAPTURE_GIT = Setting(
     switch,
     "off keeps commit, branch, remote and patch of a run uncaptured.",
 )
+CAPTURE_HARDWARE = Setting(
+    "WEIR_CAPTURE_HARDWARE",
+    True,
+    switch,
+    "off samples neither GPUs nor machine nor processes, and keeps what they are uncaptured.",
+)
 CAPTURE_UNTRACKED = Setting(
     "WEIR_CAPTURE_UNTRACKED",
     False,
@@ -193,6 +207,18 @@ GIT_REPOSITORIES = Setting(
     "",
     str,
     "Folders of further git repositories whose state is captured, separated by `:` or one a line.",
+)
+HARDWARE_GPUS = Setting(
+    "WEIR_HARDWARE_GPUS",
+    "visible",
+    one_of("visible", "all"),
+    "all samples also GPUs that the training may not see (`CUDA_VISIBLE_DEVICES`).",
+)
+HARDWARE_INTERVAL_SECONDS = Setting(
+    "WEIR_HARDWARE_INTERVAL_SECONDS",
+    10.0,
+    sampling_seconds,
+    "Seconds between two samples of GPUs, machine and processes, 0.5 at least.",
 )
 HEARTBEAT_TIMEOUT_SECONDS = Setting(
     "WEIR_HEARTBEAT_TIMEOUT_SECONDS",
@@ -264,11 +290,14 @@ ALL: tuple[Setting[Any], ...] = (
     CAPTURE,
     CAPTURE_ENVIRONMENT,
     CAPTURE_GIT,
+    CAPTURE_HARDWARE,
     CAPTURE_UNTRACKED,
     CLIENT,
     DISABLE,
     EXIT_WAIT_SECONDS,
     GIT_REPOSITORIES,
+    HARDWARE_GPUS,
+    HARDWARE_INTERVAL_SECONDS,
     HEARTBEAT_TIMEOUT_SECONDS,
     HOME,
     JOURNAL_SYNC_SECONDS,

@@ -19,6 +19,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
@@ -28,8 +29,12 @@ from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.targets import Address, address_of
 from mlflow_weir.plugin.agent.worker import Tracked, Worker
+from mlflow_weir.plugin.capture import wishes
 from mlflow_weir.plugin.journal.format import list_segments, segment_name
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
+
+if TYPE_CHECKING:
+    from mlflow_weir.plugin.agent.sampling import Sampling
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +59,7 @@ class Agent:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._must_stop = False
         self._is_first = True
+        self._sampling: Sampling | None = None
         self._next_owner_s = self._next_oom_s = 0.0
         self._syncer = Syncer()
 
@@ -136,6 +142,17 @@ class Agent:
                 self._worker_of(one).wake()
                 self._syncer.written(one)
         self._is_first = False
+        self._look_at_wishes()
+
+    def _look_at_wishes(self) -> None:
+        """Have the machine sampled for the runs that want it."""
+        if self._sampling is None:
+            if not any(wishes.changed_ns(one.folder.path) for one in self._tracked.values()):
+                return
+            from mlflow_weir.plugin.agent.sampling import Sampling  # with what it needs
+
+            self._sampling = Sampling(self._spool)
+        self._sampling.look(self._tracked.values())
 
     def _add(self, name: str, folder: JournalFolder) -> None:
         try:
@@ -149,7 +166,8 @@ class Agent:
         self._unreadable.pop(name, None)
         one = self._tracked[name] = Tracked(folder, header, address)
         one.evidence = ends.read_evidence(folder.path)
-        if one.evidence is None and header.boot_id in ("", self._boot_id):
+        is_ours = header.pid == os.getpid()  # what is sampled; the lock says whether it is open
+        if one.evidence is None and not is_ours and header.boot_id in ("", self._boot_id):
             watch = liveness.try_watch(header.pid, header.pid_start_ticks)
             if watch is not None:
                 self._watches[name] = watch
@@ -210,6 +228,8 @@ class Agent:
         self._worker_of(one).wake()
 
     def _stop(self) -> None:
+        if self._sampling is not None:
+            self._sampling.stop()
         for worker in self._workers.values():
             worker.ask_to_stop()
         give_up = time.monotonic() + _STOP_S

@@ -1,7 +1,8 @@
 """The process that captures: told what by its standard input, it writes files and says the tags.
 
     in      {"argv": […], "folder": where to put the files, "git": bool, "environment": bool,
-             "script": path or "", "repositories": [folders], "untracked": bool, "patterns": […]}
+             "script": path or "", "repositories": [folders], "untracked": bool, "hardware": bool,
+             "patterns": […]}
     out     {"tags": {name: value}, "files": {name below weir/: path}}
 
 It runs in the training's folder with the training's interpreter and variables, at a lower
@@ -13,10 +14,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mlflow_weir.plugin.capture import environment, git
+from mlflow_weir import settings
+from mlflow_weir.plugin.capture import environment, git, gpu, host
+from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
 from mlflow_weir.redaction import Redactor
 
 _NICE = 5
@@ -40,6 +44,9 @@ def main() -> None:
         tags["weir.python"] = str(facts["python"])
         files["environment.json"] = _json(facts)
         files["requirements.txt"] = environment.requirements(redactor).encode()
+    if asked["hardware"]:
+        found, tags["weir.gpu"] = hardware()
+        files["hardware.json"] = redactor.text(_json(found).decode()).encode()
     if redactor.n_redacted:
         tags["weir.redacted"] = str(redactor.n_redacted)
     paths = {}
@@ -73,6 +80,17 @@ def add_git(
     tags["weir.git.repositories"] = ", ".join(
         f"{other.name}@{other.commit[:10]}{'+' if other.is_dirty else ''}" for other in others
     )
+
+
+def hardware() -> tuple[dict[str, Any], str]:
+    """Return what GPUs and machine are, and in a few words which GPUs the training may see."""
+    sampler = gpu.GpuSampler()
+    nvidia = sampler.facts()
+    visible = visible_gpus(sampler.devices(), settings.pick_environment(VARIABLES))
+    sampler.close()
+    names = Counter(device.name for device in visible.devices)
+    words = ", ".join(f"{n} × {name}" for name, n in names.items())
+    return {"nvidia": nvidia, **host.facts()}, words or sampler.trouble
 
 
 def git_tags(state: git.GitState) -> dict[str, str]:

@@ -45,6 +45,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "doctor",
         "Check the installation and a store; say what to do.",
     ),
+    "hardware": LazyCommand(
+        "mlflow_weir.plugin.cli.hardware",
+        "hardware",
+        "Show GPUs, processors and memory of a run.",
+    ),
     "journal": LazyCommand(
         "mlflow_weir.plugin.cli.journal",
         "journal",

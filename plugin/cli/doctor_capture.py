@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from mlflow_weir import settings
-from mlflow_weir.plugin.capture import git
+from mlflow_weir.plugin.capture import git, gpu, processes
+from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
 from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.cli.terminal import plain
 from mlflow_weir.redaction import Redactor
@@ -35,6 +36,30 @@ def check_captures() -> Finding:
             "Runs begin all the same; WEIR_CAPTURE_GIT=off leaves git alone.",
         )
     return Finding("capture", True, "; ".join(said))
+
+
+def check_hardware() -> Finding:
+    """What would be sampled of this machine, and can its GPUs be read?"""
+    if not settings.CAPTURE.get() or not settings.CAPTURE_HARDWARE.get():
+        return Finding("hardware", True, "off (WEIR_CAPTURE_HARDWARE)")
+    sampler = gpu.GpuSampler()
+    devices = sampler.devices()
+    sampler.close()
+    every = f"every {settings.HARDWARE_INTERVAL_SECONDS.get():g} s"
+    if sampler.trouble:
+        return Finding("hardware", False, f"processor and memory {every}", sampler.trouble)
+    visible = visible_gpus(devices, settings.pick_environment(VARIABLES))
+    shown = devices if settings.HARDWARE_GPUS.get() == "all" else visible.devices
+    said = [f"{plain(one.name)} ({one.label.replace('_mig_', ':')})" for one in shown]
+    hidden = len(devices) - len(shown)
+    if hidden:
+        said.append(f"not {_number(hidden, 'GPU')} that CUDA_VISIBLE_DEVICES hides")
+    if visible.doubt:
+        said.append(visible.doubt)
+    if devices and not processes.counts_as_nvml():
+        said.append("GPU use by process perhaps not: this container numbers processes itself")
+    said.append(f"processor and memory, {every}" if said else f"no GPU; the rest {every}")
+    return Finding("hardware", True, ", ".join(said))
 
 
 def _in_words(state: git.GitState) -> str:

@@ -13,13 +13,16 @@ from mlflow_weir.plugin.journal.spool import FORMAT, Target
 _MAX_NODE = 255
 
 
-def header_of_this_process(journal_id: str, target: Target, node: str) -> dict[str, Any]:
+def header_of_this_process(
+    journal_id: str, target: Target, node: str, program: str = ""
+) -> dict[str, Any]:
     """Return the header of a journal that this process begins.
 
     Args:
         journal_id: 32 hex digits.
         target: As it is: without secrets.
         node: Label of this machine among several; its host name when "".
+        program: Who writes it; the script when "".
     """
     host = os.uname().nodename
     return {
@@ -32,8 +35,12 @@ def header_of_this_process(journal_id: str, target: Target, node: str) -> dict[s
         "boot_id": _read_kernel("/proc/sys/kernel/random/boot_id").strip(),
         "pid": os.getpid(),
         "pid_start_ticks": start_ticks(os.getpid()),
-        "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
+        "program": program or _script(),
     }
+
+
+def _script() -> str:
+    return os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
 
 
 def start_ticks(pid: int) -> int:

@@ -109,7 +109,14 @@ class Journal:
 
     @classmethod
     def create(
-        cls, spool: Spool, target: Target, credentials: Credentials | None, *, node: str = ""
+        cls,
+        spool: Spool,
+        target: Target,
+        credentials: Credentials | None,
+        *,
+        node: str = "",
+        program: str = "",
+        max_held_bytes: int | None = None,
     ) -> Journal:
         """Make a journal that this process owns until it closes it or ends.
 
@@ -118,6 +125,8 @@ class Journal:
             target: Goes into the header as it is: without secrets.
             credentials: Go into a file of their own.
             node: Label of this machine among several; its host name when "".
+            program: Who writes it, for ``weir status``; the script when "".
+            max_held_bytes: Of records that wait for the disk; WEIR_SPOOL_MEMORY_BYTES when None.
 
         Raises:
             JournalFull: There is no room even for that.
@@ -128,7 +137,8 @@ class Journal:
         try:
             new.mkdir(mode=0o700)
             lock_file = create_lock(new)
-            write_private(new / "header.json", header_of_this_process(journal_id, target, node))
+            header = header_of_this_process(journal_id, target, node, program)
+            write_private(new / "header.json", header)
             if credentials is not None:
                 write_private(new / "credentials.json", asdict(credentials))
             (new / "files").mkdir(mode=0o700)
@@ -146,6 +156,8 @@ class Journal:
             raise kind(f"no journal in {spool.root}: {exc.strerror}") from exc
         journal = cls(folder, journal_id, spool, lock_file)
         journal._file = file
+        if max_held_bytes is not None:
+            journal._max_held_bytes = max_held_bytes
         return journal
 
     @classmethod

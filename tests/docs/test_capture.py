@@ -6,17 +6,29 @@ import re
 from pathlib import Path
 
 from mlflow_weir import settings
+from mlflow_weir.plugin.agent.sampling import NOTES_TAG
+from mlflow_weir.plugin.capture import gpu_queries, host
 from mlflow_weir.plugin.capture.__main__ import git_files, git_tags
 from mlflow_weir.plugin.capture.git import GitState
 
 ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs/capture.md").read_text()
 
 
 def rows() -> dict[str, str]:
-    """Return the switch of each item, by its kind and name."""
-    text = (ROOT / "docs/capture.md").read_text()
-    found = re.findall(r"^\| (tag|file) `([^`]+)` \|.*\| `(WEIR_\w+)` \|$", text, re.MULTILINE)
+    """Return the switch of each tag and file, by its kind and name."""
+    found = re.findall(r"^\| (tag|file) `([^`]+)` \|.*\| `(WEIR_\w+)` \|$", TEXT, re.MULTILINE)
     return {f"{kind} {name}": switch for kind, name, switch in found}
+
+
+def metrics() -> dict[str, tuple[str, str, str]]:
+    """Return unit, source and switch of each metric."""
+    found = re.findall(
+        r"^\| metric `([^`]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \| `(WEIR_\w+)` \|$",
+        TEXT,
+        re.MULTILINE,
+    )
+    return {name: (unit, source.strip("`"), switch) for name, unit, source, switch in found}
 
 
 def test_the_table_and_the_code_name_the_same_items() -> None:
@@ -24,8 +36,18 @@ def test_the_table_and_the_code_name_the_same_items() -> None:
     source = (ROOT / "plugin/capture/__main__.py").read_text()
     tags = set(git_tags(state)) | set(re.findall(r'tags\["(weir\.[\w.]+)"\]', source))
     files = set(git_files(state)) | set(re.findall(r'files\["([\w./]+)"\]', source))
-    wanted = {f"tag {tag}" for tag in tags} | {f"file weir/{name}" for name in files}
+    wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG}} | {f"file weir/{name}" for name in files}
     assert wanted == set(rows())
+
+
+def test_the_table_and_the_code_have_the_same_metrics() -> None:
+    switch = settings.CAPTURE_HARDWARE.name
+    wanted = {
+        f"system/gpu_N_{one.name}": (one.unit, one.source.partition("/")[0], switch)
+        for one in gpu_queries.METRICS
+    }
+    wanted |= {f"system/{one.name}": (one.unit, one.source, switch) for one in host.METRICS}
+    assert wanted == metrics()
 
 
 def test_every_switch_is_a_setting() -> None:

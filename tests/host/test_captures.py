@@ -141,15 +141,21 @@ def test_a_run_gains_its_commit_patch_and_environment(project: Project) -> None:
     [
         ({"WEIR_CAPTURE": "off"}, set()),
         pytest.param(
-            {"WEIR_CAPTURE_GIT": "off", "WEIR_CAPTURE_ENVIRONMENT": "off"},
+            {
+                "WEIR_CAPTURE_GIT": "off",
+                "WEIR_CAPTURE_ENVIRONMENT": "off",
+                "WEIR_CAPTURE_HARDWARE": "off",
+            },
             set(),
             marks=pytest.mark.long,
         ),
         pytest.param(
-            {"WEIR_CAPTURE_ENVIRONMENT": "off"}, {"weir/git/state.json"}, marks=pytest.mark.long
+            {"WEIR_CAPTURE_ENVIRONMENT": "off"},
+            {"weir/git/state.json", "weir/hardware.json"},
+            marks=pytest.mark.long,
         ),
         (
-            {"WEIR_CAPTURE_GIT": "off"},
+            {"WEIR_CAPTURE_GIT": "off", "WEIR_CAPTURE_HARDWARE": "off"},
             {"weir/environment.json", "weir/requirements.txt"},
         ),
     ],

@@ -88,6 +88,7 @@ class Training:
             [sys.executable, "-c", f"import mlflow, os, sys, time\n{script}", *arguments],
             env={**self._environment, **variables},
             cwd=self.folder,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

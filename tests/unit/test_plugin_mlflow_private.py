@@ -380,3 +380,36 @@ def test_a_flush_of_traces_is_followed_by_ours_once(monkeypatch: pytest.MonkeyPa
     assert followed == ["first"]
     parameters = inspect.signature(mlflow.flush_trace_async_logging).parameters
     assert parameters == inspect.signature(stock).parameters
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "is_on"),
+    [
+        (None, "false", False),
+        (None, "true", True),
+        (True, "false", True),
+        (False, "true", False),
+    ],
+)
+def test_whether_mlflows_own_monitor_starts_is_known_inside_of_start_run(
+    argument: bool | None,
+    variable: str,
+    is_on: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The local of ``start_run`` that says so is asked for in the calls that it makes."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    asked = []
+
+    def seen(self: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(mlflow_private.has_system_monitor())
+        raise RuntimeError("that is all we want to know")
+
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", variable)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(SqlAlchemyStore, "create_run", seen)
+    with pytest.raises(RuntimeError, match="all we want"):
+        mlflow.start_run(log_system_metrics=argument)
+    assert asked == [is_on]
