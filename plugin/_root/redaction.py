@@ -17,16 +17,16 @@ is harmless with other digits in the same places, and is not looked at again.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 
+from mlflow_weir import secret_continuations, secret_names
 from mlflow_weir.secret_forms import RULES, SAID, Rule
-
-MARK = b"[redacted]"
+from mlflow_weir.secret_names import MARK
+from mlflow_weir.secret_wrappings import WRAPPINGS, base64_texts, plainer
 
 _KEY_BEGIN = re.compile(
     rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
@@ -36,38 +36,33 @@ _KEY_END = re.compile(
     rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|Private-MAC: ?[0-9a-f]*"
 )
 _LEAD = re.compile(rb"[+-]?[ \t]{0,40}(?:(?:#|//|\*)[ \t]{1,4})?")
+# What ends a block that only looked like one, in code and in texts about keys.
+_PROSE = re.compile(rb"\w[.,;:)]?\s+\w+[.,;:)(]?\s+\w|[({]\s*$|=\s")
+_KEY_HEADER = re.compile(rb"[+\- ]?\s*[A-Z][\w-]{2,30}: ")
 _MAX_KEY_LINES = 200  # a block that never ends does not swallow the rest
+
+# What looks drawn and is public: certificates, hashes of packages, keys of hosts, pictures.
+_PUBLIC_BLOCK = re.compile(
+    rb"-----BEGIN (?:CERTIFICATE|(?:[A-Z0-9]{1,12} ){0,2}PUBLIC KEY)[^-]{0,40}-----"
+    rb".{0,20000}?(?:-----END|\Z)",
+    re.DOTALL,
+)
+_PUBLIC_BEFORE = re.compile(
+    rb"(?:\bsha(?:1|256|384|512)[-:]|\bmd5[-:]|\bssh-[a-z0-9]{3,10} |\becdsa-sha2-[a-z0-9-]{3,20} "
+    rb"|;base64,|\bid\\?[\"']?\s?[:=]\s?[\"'])\Z",
+    re.IGNORECASE,
+)
+_PUBLIC = re.compile(
+    rb"sha(?:1|256|384|512)-|iVBORw0KGgo|/9j/|R0lGOD|UklGR|AAAA[BCE][23]Nz?aC1|AAAAC3NzaC1|AAAAB3NzaC1|AAAAE2VjZHNh"
+    rb"|.*(?:abcdefgh|ABCDEFGH|01234567)",
+    re.DOTALL,
+)
 
 # scheme://userinfo@host; what is before the first colon may be a token as well.
 _USERINFO = re.compile(
     rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{1,30}://)([^\s/@\"'<>?#]{1,500})@(?=[\w\[.-])"
 )
 
-# Names that say that a secret follows, as the last part of a name (``DB_PASSWORD``, ``api-key``).
-_CERTAIN = rb"pass(?:word|wd|phrase|code)?|pwd|secret(?:[_-]?(?:key|access[_-]?key|token|value))?"
-_LIKELY = (
-    rb"token|api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|auth[_-]?key|private[_-]?key|"
-    rb"encryption[_-]?key|signing[_-]?key|master[_-]?key|license[_-]?key|account[_-]?key|"
-    rb"service[_-]?key|credentials?|cred|auth|bearer|cookie|session[_-]?id|sas|dsn|"
-    rb"connection[_-]?string|conn[_-]?str|webhook(?:[_-]?url)?|pat"
-)
-_NAMED = re.compile(
-    rb"(?ix)"
-    rb"(?:(?P<certain>" + _CERTAIN + rb")|" + _LIKELY + rb")"
-    rb"""
-    (?:\\?["'])?\]?  \s{0,20}                                # the name's end
-    (?: :\s{0,4}[\w.\[\]|\ ]{1,40}?\s{0,4}=(?!=)             # : str =
-      | => | := | =(?!=) | :(?!:) | ,(?=\s{0,4}\\?["']) )
-    \s{0,20} [rbfu]{0,2}
-    (?: (?P<quote>\\?["']) (?P<quoted>(?:(?!(?P=quote))[^\r\n]){1,4000}) (?P=quote)
-      | (?P<bare>[^\s"',;)\]}&\#]{1,4000}) )
-    """
-)
-_NAME_STEMS = (
-    b"pass", b"pwd", b"secret", b"token", b"key", b"cred", b"auth", b"cookie", b"session",
-    b"sas", b"dsn", b"connection", b"conn_", b"connstr", b"webhook", b"bearer", b"_pat", b"-pat",
-)  # fmt: skip
-_ASSIGNED = re.compile(rb"[a-z0-9_-]{1,40}\\?[\"']?\]?[ \t]{0,20}(?:[:=]|,[ \t]{0,4}\\?[\"'])")
 _HEAD = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z0-9_].")
 _HEADED: dict[bytes, list[Rule]] = {}
 for _rule in RULES:
@@ -75,7 +70,6 @@ for _rule in RULES:
         _HEADED.setdefault(_literal[:2], []).append(_rule)
 _NOT_HEADED = [rule for rule in RULES if not rule.is_headed]
 _SAID = tuple(word for rule in SAID for word in rule.literals)
-_OPTION_NAME = re.compile(rb"--[a-z0-9_.-]{3,60}[ \t]")
 # Every token has so many of its characters in a row.
 _RUN = b"a" * 20
 _DIGITS_AS_ONE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
@@ -84,34 +78,23 @@ _TOKEN_CHARACTERS = bytes(
     97 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-+/=.~%") else 32
     for byte in range(256)
 )
-_OPTION = re.compile(
-    rb"(?i)(?<![\w-])--?[\w.-]{0,40}(?:"
-    + _CERTAIN
-    + rb"|token|api[_-]?key|access[_-]?key|credentials?)"
-    rb"\s{1,4}(?![-=:])(?P<secret>[^\s\"']{4,400})"
-)
-_HARMLESS = re.compile(
-    rb"""(?ix)
-    (?: true|false|none|null|nil|undefined|yes|no|on|off|str|int|float|bool|bytes|string|any
-      | optional|required|default|auto|empty|unset|todo|change[_-]?me|example|dummy|fake|test
-      | placeholder|redacted|hidden|masked|secret|password|passwd|token|key|x+|\*+|\.+|-+|_+
-      | \[redacted\].* | <[^>]*>? | \$\{?.* | %\(?\w*\)?s?%? | \{\{.* | \{[\w.\[\]!:"']*\}
-      | (?:your|insert|enter)[_\ -].* | my[_-](?:password|token|key|secret)
-      | \d{1,9}(?:\.\d*)?(?:e-?\d+)? | 0x[0-9a-f]{1,8}
-    )\Z"""
-)
-_CODE = re.compile(
-    rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|.*[(\[{<].*|[a-z_]+(?:_[a-z]+)*|[A-Z][A-Z_]*[A-Z]|lambda.*|self\b.*"
-)
-_PLAIN_WORDS = re.compile(rb"[A-Za-z]+(?:[ _./:-]+[A-Za-z]+)*[.!?:]?")
 _SHELL_LINE = re.compile(rb"[+\- ]?\s{0,40}(?:export\s+|set\s+|ENV\s+)?[A-Z][A-Z0-9_]{2,80}=")
-_LONG = re.compile(rb"(?<![A-Za-z0-9+/_.%-])[A-Za-z0-9+/_-]{32,200}={0,2}(?![A-Za-z0-9+/_=.-])")
-_KINDS = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))
-_MIN_BITS = 4.3  # a character; 40 random ones of base64 have 4.6 to 5.2, a long name 3.4 to 4.1
-_SECRET_FLAG = re.compile(
-    r"(?i)-{1,2}(?:[\w.-]*[_.-])?(?:pass(?:word|wd|phrase)?|pwd|secret(?:[_-]?key)?|token|api[_-]?key|"
-    r"apikey|access[_-]?key|auth|credentials?|private[_-]?key|bearer|cookie|dsn|webhook(?:[_-]?url)?)\Z"
+_LONG = re.compile(
+    rb"(?<![A-Za-z0-9+/_.%-])[A-Za-z0-9+/_-]{32,400}={0,2}(?![A-Za-z0-9+/_=.-])"
+    rb"|(?<=[\"'`])[A-Za-z0-9+/_-]{24,31}(?=[\"'`])"
 )
+_LONG_AT_LEAST = 24
+# Lines about cookies: what looks drawn in them is one.
+_COOKIES = (
+    b"cookie", b"phpsessid", b"connect.sid", b"connect_sid", b"sessionid", b"_session", b"xsrf",
+    b"'session'", b'"session"',
+)  # fmt: skip
+_BASIC = re.compile(rb"[\w.@+-]{1,64}:[^\s:]{6,200}")
+_AUTH = re.compile(rb"(?i)auth|basic|login|registry|docker|cred")
+_COOKIE_VALUE = re.compile(rb"(?<![A-Za-z0-9%_.-])[A-Za-z0-9%_.~+/-]{20,4000}={0,2}")
+# A name that must not be told from the password of a database: containers, and placeholders.
+_CONTAINERS = re.compile(rb"(?:abfss?|wasbs?)://\Z", re.IGNORECASE)
+_WORKING_FOLDER = re.compile(rb"(?<![A-Za-z0-9_])(?:OLD)?PWD\Z")
 
 
 class Redactor:
@@ -188,23 +171,35 @@ class Redactor:
         for number, line in zip(new, clean.split(b"\n"), strict=True):
             if lines[number] != line:
                 lines[number] = line
-            elif len(line) <= _MAX_HARMLESS_BYTES:
+            elif len(line) <= _MAX_HARMLESS_BYTES and not secret_continuations.opens(line):
                 known.add(shapes[number])
         return block if clean == text else b"\n".join(lines)
 
     def _clean(self, block: bytes, is_source: bool) -> bytes:
         if self._n_key_lines or _has_key(block):
             block = self._without_keys(block)
+        return self._unwrapped(self._plainly(block, is_source), is_source)
+
+    def _plainly(self, block: bytes, is_source: bool) -> bytes:
+        """Take out what stands there as it is."""
         lower = block.lower()
+        if b"name" in lower and b"value" in lower:
+            block = secret_names.PAIR.sub(self._replace_judged, block)
+        if b"default" in lower and b"--" in lower:
+            block = secret_names.DEFAULT.sub(self._replace_judged, block)
+        if len(lower) != len(block):
+            lower = block.lower()
         replacements = self._tokens_of(block, is_source)
         addresses = _lines_with(lower, (b"://",), block)
         said = _lines_with(lower, _SAID, block)
-        named = _lines_with(lower, _NAME_STEMS, block, _ASSIGNED)
-        named |= _lines_with(lower, (b"--",), block, _OPTION_NAME)
-        if not (replacements or addresses or said or named):
+        cookies = _lines_with(lower, _COOKIES, block)
+        named = _lines_with(lower, secret_names.NAME_STEMS, block, secret_names.ASSIGNED)
+        named |= _lines_with(lower, (b"--",), block, secret_names.OPTION_NAME)
+        starts = sorted({*replacements, *addresses, *said, *cookies, *named})
+        if not starts:
             return block
         parts, at = [], 0
-        for start in sorted({*replacements, *addresses, *said, *named}):
+        for start in starts:
             end = block.find(b"\n", start)
             if end < 0:
                 end = len(block)
@@ -216,11 +211,71 @@ class Redactor:
                     line = rule.pattern.sub(self._replace(rule.name), line)
             if start in addresses:
                 line = _USERINFO.sub(self._replace_userinfo, line)
+            if start in cookies:
+                line = _COOKIE_VALUE.sub(self._replace_cookie, line)
             if start in named:
                 line = self._named(line)
             parts += [block[at:start], line]
             at = end
+        clean = b"".join([*parts, block[at:]])
+        return self._continued(block, clean, sorted(named | replacements.keys()))
+
+    def _continued(self, block: bytes, clean: bytes, starts: Sequence[int]) -> bytes:
+        """Take out what goes on beside or after the values of lines, given by their old starts."""
+        lines: list[bytes] | None = None
+        number = at = 0
+        for start in starts:
+            number, at = number + block.count(b"\n", at, start), start
+            if lines is None:
+                lines = clean.split(b"\n")
+            n = secret_continuations.redact(lines, number, self._is_token)
+            if n:
+                self.counts["rest of a value"] += n
+        return clean if lines is None else b"\n".join(lines)
+
+    def _is_token(self, value: bytes) -> bool:
+        return bool(self._tokens_of(value, False))
+
+    def _unwrapped(self, block: bytes, is_source: bool) -> bytes:
+        """Take out what a plainer writing of a line shows, or what stands there in base64."""
+        wrapped = _lines_with(block, WRAPPINGS, block)
+        for start in _runs(block)[1]:
+            wrapped.add(start)
+        if not wrapped:
+            return block
+        lines = {}
+        for start in wrapped:
+            end = block.find(b"\n", start)
+            lines[start] = block[start : len(block) if end < 0 else end]
+        writings = [(start, plain) for start, line in lines.items() for plain in plainer(line)]
+        if writings:
+            text = b"\n".join([plain for _, plain in writings])
+            for (start, plain), clean in zip(
+                writings, self._plainly(text, is_source).split(b"\n"), strict=True
+            ):
+                if clean != plain:
+                    lines[start] = clean
+        for start, line in lines.items():
+            for written, text in base64_texts(line):
+                if self._shows(text, line):
+                    line = line.replace(written, MARK)
+            lines[start] = line
+        parts, at = [], 0
+        for start in sorted(lines):
+            end = block.find(b"\n", start)
+            parts += [block[at:start], lines[start]]
+            at = len(block) if end < 0 else end
         return b"".join([*parts, block[at:]])
+
+    def _shows(self, text: bytes, line: bytes) -> bool:
+        """Say whether a text that stood in base64 holds a secret, and count it."""
+        if _has_key(text):
+            self.counts["private key"] += 1
+            return True
+        if _BASIC.fullmatch(text) and _AUTH.search(line):
+            self.counts["user and password in base64"] += 1
+            return True
+        return self._plainly(text, True) != text
 
     def _tokens_of(
         self, block: bytes, is_source: bool
@@ -239,9 +294,13 @@ class Redactor:
                 replace = partial(rule.pattern.sub, self._replace(rule.name))
                 wanted.append((rule.literals, replace))
         if is_source and any(
-            _is_random(long[0]) for run in runs if len(run) >= 32 for long in _LONG.finditer(run)
+            secret_names.is_random(run[:400]) for run in runs if len(run) >= _LONG_AT_LEAST
         ):
             wanted.append(((b"",), partial(_LONG.sub, self._replace_long)))
+        public = _PUBLIC_BLOCK.finditer(block) if is_source and b"-----BEGIN" in block else ()
+        for match in public:
+            for start in [one for one in lines if match.start() < one < match.end()]:
+                del lines[start]
         if not wanted:
             return {}
         found: dict[int, list[Callable[[bytes], bytes]]] = {}
@@ -255,19 +314,37 @@ class Redactor:
     def argv(self, words: Sequence[str]) -> list[str]:
         """Return a command line without the values of options that are named like secrets."""
         found: list[str] = []
-        is_value = False
+        flag: re.Match[bytes] | None = None
         for word in words:
             name, equals, value = word.partition("=")
-            if is_value and not word.startswith("--"):
+            own = secret_names.SECRET_FLAG.match(_bytes(name)) if equals and value else None
+            if (
+                flag is not None
+                and not word.startswith("--")
+                and secret_names.is_given(_bytes(word), flag[0])
+            ):
                 self.counts["option"] += 1
                 found.append(MARK.decode())
-            elif equals and value and _SECRET_FLAG.match(name):
+            elif own is not None and secret_names.is_given(_bytes(value), own[0]):
                 self.counts["option"] += 1
                 found.append(f"{name}={MARK.decode()}")
             else:
                 found.append(self.text(word))
-            is_value = bool(_SECRET_FLAG.match(word))
-        return found
+            flag = secret_names.SECRET_FLAG.match(_bytes(word))
+        return self._said_in(found)
+
+    def _said_in(self, words: list[str]) -> list[str]:
+        """Take out what follows certain words, each a word of the command line."""
+        line = _bytes(" ".join(words))
+        lower = line.lower()
+        if not any(word in lower for word in _SAID):
+            return words
+        secrets = {match["secret"] for rule in SAID for match in rule.pattern.finditer(line)}
+        for secret in secrets - {MARK}:
+            self.counts["said in a command"] += 1
+            text = secret.decode("utf-8", "surrogateescape")
+            words = [word.replace(text, MARK.decode()) for word in words]
+        return words
 
     # Replacing
 
@@ -282,14 +359,35 @@ class Redactor:
 
         return replace
 
+    def _replace_judged(self, match: re.Match[bytes]) -> bytes:
+        if not secret_names.is_value(match["secret"], match["certain"] is not None, True, False):
+            return match[0]
+        return self._replace("named value")(match)
+
+    def _replace_cookie(self, match: re.Match[bytes]) -> bytes:
+        if not (secret_names.is_drawn(match[0]) or secret_names.is_random(match[0])):
+            return match[0]
+        self.counts["cookie"] += 1
+        return MARK
+
     def _replace_userinfo(self, match: re.Match[bytes]) -> bytes:
+        _, colon, password = match[2].partition(b":")
         if match[2] in (b"git", MARK):  # git@host is everybody's
+            return match[0]
+        if not colon and _CONTAINERS.match(match[1]):
+            return match[0]
+        if colon and secret_names.is_harmless(password):
             return match[0]
         self.counts["user and password in an address"] += 1
         return match[1] + MARK + b"@"
 
     def _replace_long(self, match: re.Match[bytes]) -> bytes:
-        if not _is_random(match[0]):
+        before = match.string[max(match.start() - 40, 0) : match.start()]
+        if (
+            not secret_names.is_random(match[0])
+            or _PUBLIC.match(match[0])
+            or _PUBLIC_BEFORE.search(before)
+        ):
             return match[0]
         self.counts["random-looking value"] += 1
         return MARK
@@ -299,16 +397,27 @@ class Redactor:
 
         def replace(match: re.Match[bytes]) -> bytes:
             group = "quoted" if match["quoted"] is not None else "bare"
-            value = match[group]
-            if not _is_value(value, match["certain"] is not None, group == "quoted", is_shell):
+            value, certain = match[group], match["certain"]
+            if not secret_names.is_value(value, certain is not None, group == "quoted", is_shell):
                 return match[0]
+            before = match.string[: match.start("end")]
+            if secret_names.is_vocabulary(before) or _WORKING_FOLDER.search(before):
+                return match[0]
+            if certain in (b"pass", b"Pass", b"PASS") and value.isalpha():
+                return match[0]  # «forward pass: then …»
             self.counts["named value"] += 1
             start, end = match.span(group)
             whole, at = match[0], match.start()
             return whole[: start - at] + MARK + whole[end - at :]
 
-        line = _NAMED.sub(replace, line)
-        return _OPTION.sub(self._replace("option"), line) if b"-" in line else line
+        def replace_option(match: re.Match[bytes]) -> bytes:
+            is_quoted, is_certain = bool(match["quote"]), match["certain"] is not None
+            if not secret_names.is_value(match["secret"], is_certain, is_quoted, not is_quoted):
+                return match[0]
+            return self._replace("option")(match)
+
+        line = secret_names.NAMED.sub(replace, line)
+        return secret_names.OPTION.sub(replace_option, line) if b"-" in line else line
 
     def _without_keys(self, block: bytes) -> bytes:
         """Replace the lines of private keys, whose block may go over several calls."""
@@ -327,6 +436,9 @@ class Redactor:
                 self._n_key_lines = 1
                 continue
             end = _KEY_END.search(line)
+            if end is None and _PROSE.search(line) and not _KEY_HEADER.match(line):
+                self._n_key_lines = 0
+                continue
             if end is not None:
                 lines[i] = _lead(line) + line[end.start() :]
                 self._n_key_lines = 0
@@ -355,37 +467,8 @@ def _lead(line: bytes) -> bytes:
     return found[0] if found else b""
 
 
-def _is_value(value: bytes, is_certain: bool, is_quoted: bool, is_shell: bool) -> bool:
-    """Say whether what stands beside a secret's name is one."""
-    value = value.strip()
-    if _HARMLESS.match(value):
-        return False
-    if is_certain:
-        if is_quoted or is_shell:
-            return len(value) >= 4 and not (
-                is_quoted and b" " in value and _PLAIN_WORDS.fullmatch(value)
-            )
-        return len(value) >= 6 and not _CODE.fullmatch(value)
-    if len(value) < 12 or b" " in value:
-        return False
-    has_digit = any(48 <= byte <= 57 for byte in value)
-    if is_shell or is_quoted:
-        return (has_digit and not _CODE.fullmatch(value)) or _is_random(value)
-    return has_digit and len(value) >= 16 and not _CODE.fullmatch(value)
-
-
-def _is_random(value: bytes) -> bool:
-    """Say whether a string looks drawn, not written: capitals, small letters, digits, all mixed.
-
-    Hexadecimal digests and identifiers are left alone: code and lock files are full of them.
-    """
-    return all(kind.search(value) for kind in _KINDS) and _bits(value) >= _MIN_BITS
-
-
-def _bits(value: bytes) -> float:
-    """Return Shannon's entropy of a string, in bits a character."""
-    n = len(value)
-    return -sum(k / n * math.log2(k / n) for k in Counter(value).values())
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _has_key(block: bytes) -> bool:

@@ -302,14 +302,30 @@ SAID: tuple[Rule, ...] = (
     _rule(
         "authorization header",
         "bearer authorization",
-        r"(?i)(?:(?:proxy-)?authorization\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?:[a-z]{2,12}\s{1,4})?"
+        r"(?i)(?:(?:proxy-)?authorization\\?[\"']?\s{0,4}(?:[:=]|(?<=[\"']),(?=\s{0,4}[b\[(]?[\"']))"
+        r"\s{0,4}[\[(]?b?\\?[\"']?(?:[a-z]{2,12}\s{1,4})?(?![\w.]{1,100}\()(?=[\w.~+/=-]{0,400}\d|[\w.~+/=-]{20})"
         r"|\bbearer\s{1,4})(?P<secret>[\w.~+/=-]{8,4000})",
         is_run=False,
     ),
     _rule(
         "key given to wandb login",
         "login",
-        r"(?i)\bwandb\s+login\s+(?:--relogin\s+)?(?P<secret>[0-9a-zA-Z_-]{20,200})",
+        r"(?i)\bwandb(?:\s+login\s+(?:--[\w-]{2,20}\s+){0,3}(?:--key[=\s])?|\.login\([^)\r\n]{0,100}?"
+        r"\bkey\s{0,2}=\s{0,2}[\"'])(?P<secret>[^\s\"'$-][^\s\"']{15,200})",
+        is_run=False,
+    ),
+    _rule(
+        "key of a Kaggle file",
+        "username",
+        r"(?i)[\"']username[\"']\s{0,4}:\s{0,4}[\"'][^\"'\r\n]{1,100}[\"'],\s{0,4}"
+        r"[\"']key[\"']\s{0,4}:\s{0,4}[\"'](?P<secret>[0-9a-zA-Z_-]{20,200})",
+        is_run=False,
+    ),
+    _rule(
+        "key given to a program that configures",
+        "configure config",
+        r"(?i)\bconfig(?:ure)?\s+set\s+[\w.-]{0,60}(?:secret|token|password|key)[\w.-]{0,20}\s+"
+        r"(?P<secret>[^\s\"'$-][^\s\"']{7,400})",
         is_run=False,
     ),
     _rule(

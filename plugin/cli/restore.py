@@ -19,7 +19,7 @@ import click
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin.cli.terminal import plain
-from mlflow_weir.redaction import MARK
+from mlflow_weir.secret_names import MARK
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _FOLDER = "weir/git"

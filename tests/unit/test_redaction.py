@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mlflow_weir.redaction import MARK, Redactor, without_userinfo
+from mlflow_weir.redaction import Redactor, without_userinfo
 from mlflow_weir.secret_forms import RULES, SAID, Rule
+from mlflow_weir.secret_names import MARK
 
 ALPHANUMERIC = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"

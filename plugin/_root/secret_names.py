@@ -1,0 +1,194 @@
+"""Secrets that are known by the name beside them, and what such a value looks like.
+
+``password = …`` says it all; ``token``, ``key`` and ``session`` are everyday words of machine
+learning too, so that there the value has to look like a secret as well.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+MARK = b"[redacted]"
+"""What stands in a secret's place."""
+
+# Names that say that a secret follows, as the last part of a name (``DB_PASSWORD``, ``api-key``).
+CERTAIN = rb"pass(?:word|wd|phrase|code)?|pwd|secret(?:[_-]?(?:key|access[_-]?key|token|value))?"
+_SERVICES = (
+    rb"wandb|kaggle|comet(?:ml)?|neptune|clearml|openai|anthropic|claude|gemini|google|hf|hub|gcp|"
+    rb"azure|aws|stripe|twilio|sendgrid|slack|github|gitlab|datadog|dd|pinecone|cohere|mistral|groq|"
+    rb"replicate|together|tavily|serp|langsmith|langfuse|deploy|tls|ssh|ssl|gpg|pgp|rsa|hmac|storage"
+)
+LIKELY = (
+    rb"token|api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|auth[_-]?key|private[_-]?key|"
+    rb"encryption[_-]?key|signing[_-]?key|master[_-]?key|license[_-]?key|account[_-]?key|"
+    rb"service[_-]?key|(?:" + _SERVICES + rb")[_-]?key|credentials?|cred|auth|bearer|sas|dsn|"
+    rb"connection[_-]?string|conn[_-]?str|webhook(?:[_-]?url)?|pat|"
+    rb"service[_-]?account[_-]?info"
+)
+# What a value is said to be written in, and what it is put through.
+_WRITTEN = rb"(?:[_.-]?(?:b64|base64|enc(?:oded)?|hex))?"
+_DECODERS = (
+    rb"(?:(?:[\w]{1,20}\.)?(?:(?:urlsafe_|standard_)?b64decode|fromhex|unhexlify|a2b_base64|"
+    rb"SecretStr|Secret|unquote(?:_plus)?|from|atob|str|bytes)\(\s{0,4}){0,3}"
+)
+NAMED = re.compile(
+    rb"(?ix)"
+    rb"(?:(?P<certain>" + CERTAIN + rb")|" + LIKELY + rb")" + _WRITTEN + rb"(?P<end>"
+    rb"""
+    (?:\\?["'])?\]?  \s{0,20}                                # the name's end
+    (?: :\s{0,4}[\w.\[\]|\ ]{1,40}?\s{0,4}=(?!=)             # : str =
+      | => | := | \|\|= | \?\?= | \?= | =(?!=) | :(?!:)
+      | (?:(?<=["']),|===?)(?=\s{0,4}\\?["']) | (?<=\w)>(?=[^\s<>=@][^<\r\n]{0,4000}</)
+      | \|(?=\s) | \xe2\x94\x82(?=\s) )
+    \s{0,20} )(?:"""
+    + _DECODERS
+    + rb""") [rbfu]{0,2}
+    (?: (?P<quote>\\?["']) (?P<quoted>(?:(?!(?P=quote))[^\r\n]){1,4000}) (?P=quote)
+      | (?P<bare>[^\s"',;)\]}&<]{1,4000}) )
+    """
+)
+NAME_STEMS = (
+    b"pass", b"pwd", b"secret", b"token", b"key", b"cred", b"auth", b"cookie", b"session",
+    b"sas", b"dsn", b"connection", b"conn_", b"connstr", b"webhook", b"bearer", b"_pat", b"-pat",
+    b"service_account", b"service-account",
+)  # fmt: skip
+ASSIGNED = re.compile(
+    rb"[a-z0-9_.-]{1,40}\\?[\"']?\]?[ \t]{0,20}"
+    rb"(?:[:=>|?]|\xe2\x94\x82|,[ \t]{0,4}\\?[\"'])"
+)
+OPTION_NAME = re.compile(rb"--[a-z0-9_.-]{3,60}[ \t]")
+OPTION = re.compile(
+    rb"(?i)(?<![\w-])--?[\w.-]{0,40}(?:(?P<certain>"
+    + CERTAIN
+    + rb")|token|api[_-]?key|access[_-]?key|credentials?)"
+    rb"\s{1,4}(?![-=:])(?P<quote>[\"']?)(?P<secret>[^\s\"']{4,400})"
+)
+SECRET_FLAG = re.compile(
+    rb"-{1,2}(?:[\w.-]*[_.-])?(?:(?P<certain>"
+    + CERTAIN
+    + rb"|[pP]ass[\w-]{0,6})|token|api[_-]?key|"
+    rb"access[_-]?key|auth|credentials?|private[_-]?key|bearer|cookie|dsn|webhook(?:[_-]?url)?)\Z"
+    rb"|-{1,2}[\w.-]*(?:password|passwd|secret|secretkey|token|apikey|accesskey|privatekey)\Z",
+    re.IGNORECASE,
+)
+# ``- name: DB_PASSWORD`` and, on this line or the next, ``value: …``.
+PAIR = re.compile(
+    rb"(?i)\bname\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?[\w.-]{0,60}?(?:(?P<certain>"
+    + CERTAIN
+    + rb")|"
+    + LIKELY
+    + rb")"
+    + _WRITTEN
+    + rb"\\?[\"']?\s{0,4},?[ \t]{0,4}(?:\r?\n[+\- ]?[ \t]{0,40})?"
+    rb"\\?[\"']?value\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?P<secret>[^\s\"',}]{4,4000})"
+)
+# ``add_argument("--api-key", type=str, default="…")``
+DEFAULT = re.compile(
+    rb"(?i)[\"']-{1,2}[\w.-]{0,40}?(?:(?P<certain>"
+    + CERTAIN
+    + rb")|"
+    + LIKELY
+    + rb")[\"'][^\r\n]{0,200}?\bdefault\s{0,4}=\s{0,4}[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']"
+)
+
+_HARMLESS = re.compile(
+    rb"""(?ix)
+    (?: true|false|none|null|nil|undefined|yes|no|on|off|str|int|float|bool|bytes|string|any
+      | optional|required|default|auto|empty|unset|todo|change[_-]?me|example|dummy|fake|test
+      | placeholder|redacted|hidden|masked|secret|password|passwd|token|key|x+|\*+|\.+|-+|_+
+      | \[redacted\].* | <[^>]*>? | \$\{?.* | %\(?\w*\)?s?%? | \{\{.* | \{[\w.\[\]!:"']*\}
+      | (?:your|insert|enter)[_\ -].* | my[_-](?:password|token|key|secret)
+      | [a-z_-]*(?:secret|password|passwd|passphrase|pass|pwd)
+      | (?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)
+      | urn:.* | :.*
+      | \d{1,9}(?:\.\d*)?(?:e-?\d+)? | 0x[0-9a-f]{1,8}
+    )\Z"""
+)
+_CODE = re.compile(
+    rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z_]\w*_\w*|.*[(\[{<].*|[a-z_]+(?:_[a-z]+)*|[A-Z][A-Z_]*[A-Z]|lambda.*"
+    rb"|self\b.*"
+)
+# ``--eos-token "</s>"``, ``--max-token 5``: what language models call a token.
+_VOCABULARY = re.compile(
+    rb"(?i)(?<![a-z])(?:eos|bos|pad|unk|cls|sep|mask|max|min|num|n|per|special|image|begin|end|stop|start|"
+    rb"new|page|prompt|padding|separator|by)[_-]token\Z"
+)
+_PLAIN_WORDS = re.compile(rb"[A-Za-z]+(?:[ _./:-]+[A-Za-z]+)*[.!?:]?")
+_KINDS = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))
+_SWITCH = re.compile(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])")
+# Drawn from 62 characters, 0.6 of them are of another class than the one before.
+_CLASS_SWITCH = re.compile(rb"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
+_MIN_SWITCHES = 0.38
+_MIN_BITS = 4.0  # a character; 32 random ones of base64 have 4.2 to 4.8, a long name 3.4 to 4.1
+
+
+def is_given(value: bytes, flag: bytes) -> bool:
+    """Say whether what an option that is named like a secret is given is one."""
+    return not _HARMLESS.match(value) and not is_vocabulary(flag)
+
+
+def is_vocabulary(name: bytes) -> bool:
+    """Say whether a text ends in a name such as ``pad_token``, which no secret follows."""
+    return _VOCABULARY.search(name[-40:]) is not None
+
+
+def is_harmless(value: bytes) -> bool:
+    """Say whether a value is a placeholder, a type, a small number: never a secret."""
+    return _HARMLESS.match(value) is not None
+
+
+def is_value(value: bytes, is_certain: bool, is_quoted: bool, is_shell: bool) -> bool:
+    """Say whether what stands beside a secret's name is one."""
+    value = value.strip()
+    if _HARMLESS.match(value):
+        return False
+    if is_certain:
+        if is_quoted or is_shell:
+            return len(value) >= 4 and not (
+                is_quoted and b" " in value and _PLAIN_WORDS.fullmatch(value)
+            )
+        return len(value) >= 6 and not _is_code(value)
+    if len(value) < 12 or b" " in value:
+        return False
+    has_digit = any(48 <= byte <= 57 for byte in value)
+    if is_shell or is_quoted:
+        return (has_digit and not _is_code(value)) or is_random(value)
+    has_sign = any(byte in b"!#$%&*+^~" for byte in value)
+    return has_digit and (len(value) >= 16 or has_sign) and not _is_code(value)
+
+
+def _is_code(value: bytes) -> bool:
+    return _CODE.fullmatch(value) is not None and not is_drawn(value, 12)
+
+
+def is_random(value: bytes) -> bool:
+    """Say whether a string looks drawn, not written: capitals, small letters, digits, all mixed.
+
+    Hexadecimal digests and identifiers are left alone: code and lock files are full of them.
+    """
+    return (
+        all(kind.search(value) for kind in _KINDS)
+        and len(_CLASS_SWITCH.findall(value)) + _signs(value) >= _MIN_SWITCHES * len(value)
+        and _bits(value) >= _MIN_BITS
+    )
+
+
+def is_drawn(value: bytes, at_least: int = 16) -> bool:
+    """Say whether a string changes between letters and digits as often as a drawn one does.
+
+    True of hexadecimal digests too: for places where no digest is expected.
+    """
+    return len(value) >= at_least and len(_SWITCH.findall(value)) * 6 >= len(value)
+
+
+def _signs(value: bytes) -> int:
+    """Count what stands between letters and digits in base64, and in no name."""
+    return value.count(b"+") + value.count(b"=")
+
+
+def _bits(value: bytes) -> float:
+    """Return Shannon's entropy of a string, in bits a character."""
+    n = len(value)
+    return -sum(k / n * math.log2(k / n) for k in Counter(value).values())

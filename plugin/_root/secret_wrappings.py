@@ -1,0 +1,76 @@
+"""Text in which a secret does not stand as it is: coloured, escaped, or in base64.
+
+A line is looked at in its plainer writings as well; where one of them shows a secret, that
+writing, with the secret taken out, takes the line's place. It is a line of output or of a patch
+that lost its meaning there anyway.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+WRAPPINGS = (b"\x1b", b"%2", b"%3", b"%4", b"\\/", b"\\u00")
+"""One of these is in every line that has a plainer writing."""
+
+_ANSI = re.compile(
+    rb"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|[@-Z\\-_])"
+)
+_ESCAPE = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|/)")
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,}={0,2}")
+_TEXT = re.compile(rb"[\t\n\r\x20-\x7e]+")
+_MAX_BASE64 = 65_536
+
+
+def plainer(line: bytes) -> Iterator[bytes]:
+    """Give the plainer writings of a line; each is one line too."""
+    if b"\x1b" in line:
+        line = _ANSI.sub(b"", line)
+        yield line
+    if b"\\" in line:
+        plain = _ESCAPE.sub(_unescaped, line)
+        if plain != line:
+            yield _one_line(plain)
+    if b"%" in line:
+        for _ in range(2):  # addresses within addresses
+            plain = unquote_to_bytes(line)
+            if plain == line:
+                return
+            line = _one_line(plain)
+            yield line
+
+
+def base64_texts(line: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give what stands in a line in base64 and is text: as written, and the text."""
+    for match in _BASE64.finditer(line):
+        written = match[0]
+        if len(written) > _MAX_BASE64 or not _is_text(_decoded(written[:16])):
+            continue
+        text = _decoded(written)
+        if text is not None and _is_text(text[:-3]):
+            yield written, text
+
+
+def _decoded(written: bytes) -> bytes | None:
+    whole = written.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    if len(whole) % 4 == 1:
+        whole = whole[:-1]
+    try:
+        return base64.b64decode(whole + b"=" * (-len(whole) % 4))
+    except binascii.Error:
+        return None
+
+
+def _is_text(found: bytes | None) -> bool:
+    return bool(found) and found is not None and _TEXT.fullmatch(found) is not None
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)]) if match[1] else b"/"
+
+
+def _one_line(text: bytes) -> bytes:
+    return text.replace(b"\n", b" ").replace(b"\r", b" ")

@@ -1,0 +1,107 @@
+"""1,000 planted secrets and 1,000 look-alikes, through each way that Weir captures text.
+
+Both corpora (tests/support/corpora) are by somebody who has not seen the redactor. A secret
+survives if it, a half of it or a decoded form is seen.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpora import generate, harmless
+from mlflow_weir.plugin.capture import git
+from mlflow_weir.redaction import Redactor
+
+Item = dict[str, Any]
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+def run_git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def write(folder: Path, items: Iterable[Item], side: str) -> None:
+    """Lay out each item's file in a folder of its own; an empty side is a file that is absent."""
+    for item in items:
+        path = folder / item["id"] / item["text"]["file"]
+        if item["text"][side]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(item["text"][side])
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sections(patch: str) -> dict[str, str]:
+    """Return the part of a patch that belongs to each item."""
+    found: Counter[str] = Counter()
+    parts: dict[str, str] = {}
+    for part in patch.split("diff --git ")[1:]:
+        name = part.partition("/")[2].partition("/")[0]
+        found[name] += 1
+        parts[name] = parts.get(name, "") + part
+    return parts
+
+
+def through_git(folder: Path, items: list[Item]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what git says of each item's change, and what is captured of it."""
+    run_git(folder, "init", "-q")
+    write(folder, items, "before")
+    run_git(folder, "add", "-f", ".")
+    run_git(folder, "commit", "-q", "-m", "before")
+    write(folder, items, "after")
+    run_git(folder, "add", "-f", ".")
+    plain = run_git(folder, "diff", "--binary", "--full-index", "HEAD")
+    state = git.capture(folder, Redactor(), time_limit_s=120)
+    assert state is not None
+    assert not state.faults
+    return sections(plain), sections(state.patch.decode("utf-8", "surrogateescape"))
+
+
+def captured(folder: Path, items: list[Item]) -> dict[str, str]:
+    """Return what is captured of each item, by its id."""
+    patched = [item for item in items if item["where"] == "patch"]
+    _, found = through_git(folder, patched)
+    for item in items:
+        where, text = item["where"], item["text"]
+        if where == "argv":
+            found[item["id"]] = "\n".join(Redactor().argv(text))
+        elif where != "patch":
+            is_source = where == "notebook"
+            block = Redactor().block(text.encode(), is_source=is_source)
+            found[item["id"]] = block.decode()
+    return found
+
+
+def test_no_planted_secret_survives(tmp_path: Path) -> None:
+    items = generate.items()
+    assert len(items) == 1_000
+    found = captured(tmp_path, items)
+    survived = [one["id"] for one in items if generate.survivors(one, found.get(one["id"], ""))]
+    assert not survived
+
+
+def test_look_alikes_are_left_alone(tmp_path: Path) -> None:
+    items = harmless.items()
+    assert len(items) == 1_000
+    patched = [item for item in items if item["where"] == "patch"]
+    plain, found = through_git(tmp_path, patched)
+    altered = [name for name, text in plain.items() if found.get(name) != text]
+    for item in items:
+        where, text = item["where"], item["text"]
+        if where == "argv" and Redactor().argv(text) != text:
+            altered.append(item["id"])
+        elif where in {"console", "environment", "notebook"}:
+            is_source = where == "notebook"
+            if Redactor().block(text.encode(), is_source=is_source) != text.encode():
+                altered.append(item["id"])
+    assert len(altered) <= 10, sorted(altered)
