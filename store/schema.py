@@ -11,6 +11,9 @@
     weir_lease      work that one of many servers does: which, and until when
     weir_console    lines that a run printed: one row some hundred lines of one source
     weir_console_source  who printed them: one row a run and process
+    weir_ordinal    each run's number in its experiment, which its colour follows from
+    weir_view       saved arrangements of the workspace: personal ones, named ones, states of links
+    weir_view_revision  what each view was at each of its revisions
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -77,6 +80,8 @@ series = sa.Table(
     sa.Column("min_timestamp", sa.BigInteger, nullable=False),
     sa.Column("max_timestamp", sa.BigInteger, nullable=False),
     sa.Column("key", _KeyBytes, nullable=False),
+    sa.Column("low", sa.Double, nullable=True),
+    sa.Column("high", sa.Double, nullable=True),
     sqlite_with_rowid=False,
 )
 
@@ -179,7 +184,38 @@ console_source = sa.Table(
     sa.Column("last_seq", sa.BigInteger, nullable=False),
 )
 
-OF_A_RUN = (batch, chunk, series, histogram, heartbeat, owner, console, console_source)
+ordinal = sa.Table(
+    "weir_ordinal",
+    metadata,
+    sa.Column("experiment_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("run_uuid", _RunId, nullable=False, unique=True),
+)
+
+view = sa.Table(
+    "weir_view",
+    metadata,
+    sa.Column("view_id", _RunId, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("scope", sa.String(500), nullable=False),
+    sa.Column("owner", sa.String(255), nullable=False),
+    sa.Column("name", sa.String(250), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Index("weir_view_scope", "scope"),
+)
+
+view_revision = sa.Table(
+    "weir_view_revision",
+    metadata,
+    sa.Column("view_id", _RunId, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", _LongText, nullable=False),
+)
+
+OF_A_RUN = (batch, chunk, series, histogram, heartbeat, owner, console, console_source, ordinal)
 """The tables whose rows go with their run; ``weir_rollup`` goes with its chunk."""
 
 # MLflow's own, by the columns used here.

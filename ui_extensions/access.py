@@ -180,10 +180,28 @@ def create_experiment(
     body: dict[str, Any] = {"name": name, "tags": [{"key": k, "value": v} for k, v in tags]}
     if artifact_location:
         body["artifact_location"] = artifact_location
-    answer = _ask("POST", "experiments/create", body, is_done=True)
+    return act("POST", "experiments/create", body)
+
+
+def act(method: str, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
+    """Have MLflow do something for the caller, who needs what MLflow's own route demands.
+
+    Args:
+        method: HTTP method.
+        path: Below MLflow's prefix.
+        body: JSON.
+
+    Returns:
+        HTTP status of MLflow's answer, and what it says where it is an error.
+
+    Raises:
+        StoreUnavailable: MLflow could not do it now.
+    """
+    answer = _ask(method, path, body, is_done=True)
     assert answer is not None
     found = answer.get_json(silent=True)
-    return answer.status_code, str((found or {}).get("message", ""))
+    message = found.get("message") or found.get("error") if isinstance(found, dict) else ""
+    return answer.status_code, str(message or "")
 
 
 def _ask(

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -105,6 +106,7 @@ def _insert(
 
 
 def _series_row(run_id: str, chunk_id: int, part: Placed) -> dict[str, Any]:
+    low, high = value_range(part.series)
     return {
         "run_uuid": run_id,
         "key_hash": key_hash(part.key),
@@ -116,7 +118,15 @@ def _series_row(run_id: str, chunk_id: int, part: Placed) -> dict[str, Any]:
         "min_timestamp": int(part.series.timestamp[0]),
         "max_timestamp": int(part.series.timestamp[-1]),
         "key": key_bytes(part.key),
+        "low": low,
+        "high": high,
     }
+
+
+def value_range(series: Series) -> tuple[float | None, float | None]:
+    """Return the smallest and the largest value; None twice where there is none but NaN."""
+    numbers = series.value[~np.isnan(series.value)]
+    return (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
 
 
 def _rollup_rows(chunk_id: int, part: Placed) -> Iterator[dict[str, Any]]:

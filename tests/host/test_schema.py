@@ -26,7 +26,7 @@ from mlflow_weir.store.delivery import heartbeats, mlflow_tables, owners
 from mlflow_weir.store.delivery.apply import apply
 from mlflow_weir.store.delivery.records import encode_points
 from mlflow_weir.store.histograms import writing as histograms
-from mlflow_weir.store.runs import indexes, node_lost
+from mlflow_weir.store.runs import indexes, node_lost, ordinals
 from mlflow_weir.store.tracking_store import WeirStore
 
 pytestmark = pytest.mark.slow
@@ -55,8 +55,20 @@ def filled_run(store: Any) -> str:
         owners.note(connection, "a" * 32, {run_id: "fluent"}, 1)
         writing.append(connection, run_id, Source("b" * 32, "here", 0, 1), [Line(0, 1, 1, "x")])
         histograms.append(connection, run_id, table_of(1))
+        fill_views(connection)
+    assert ordinals.read(store.engine, {run_id: 0}) == {run_id: 0}
     assert node_lost.mark_lost(store.engine, "a", now_ms=1, timeout_ms=1, lease_ms=1) == []
     return run_id
+
+
+def fill_views(connection: sa.Connection) -> None:
+    view = {"view_id": "v", "kind": "named", "scope": "0", "owner": "", "name": "n"}
+    connection.execute(sa.insert(schema.view).values(**view, revision=1, at_ms=1))
+    connection.execute(
+        sa.insert(schema.view_revision).values(
+            view_id="v", revision=1, author="", at_ms=1, document="{}"
+        )
+    )
 
 
 def our_rows(engine: sa.Engine) -> dict[str, list[Any]]:

@@ -166,6 +166,9 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
     if endpoint == "weir.histograms":
         body = f'{{"run_id": "{readable_run(server)}", "kind": "gradients"}}'
         return body.encode(), {"Content-Type": "application/json"}
+    if endpoint in {"weir.runs", "weir.columns", "weir.groups"}:
+        body = '{"experiments": ["0"], "by": ["params.lr"]}'
+        return body.encode(), {"Content-Type": "application/json"}
     raise AssertionError(f"{endpoint} has no case in this test")
 
 

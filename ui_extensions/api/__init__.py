@@ -21,6 +21,9 @@ def blueprint() -> flask.Blueprint:
         info,
         ingest,
         journals,
+        run_actions,
+        runs,
+        views,
     )
 
     prefix = mlflow_private.static_prefixed(access.PREFIX)
@@ -32,7 +35,7 @@ def blueprint() -> flask.Blueprint:
     # What opens the store, or asks it in MLflow's ways, fails in theirs.
     routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
     routes.register_error_handler(MlflowException, _mlflow_failed)
-    for resource in (info, ingest, journals, heartbeat, console, histograms):
+    for resource in (info, ingest, journals, heartbeat, console, histograms, runs, run_actions, views):
         resource.add_to(routes)
     return routes
 

@@ -1,0 +1,248 @@
+"""Runs put into groups by the values of up to four columns, and what the groups have in common.
+
+A param or tag groups by its text, a number column by value where there are few and by ranges of
+equal width where there are many. What has no value is a group of its own, the last. A group's
+cell says of a number column mean, standard deviation (n - 1), extremes and count, of a text column
+how many different values there are.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from mlflow.store.tracking.dbmodels.models import SqlRun
+from sqlalchemy.orm import Session
+
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.store.runs.conditions import Scope
+from mlflow_weir.store.runs.run_columns import Cell, Column, ColumnReader, shortened
+from mlflow_weir.store.runs.selection import try_number
+
+MAX_KEYS = 4
+MAX_GROUPS = 200
+MAX_SUMMARIES = 50
+_MAX_DISTINCT_NUMBERS = 12
+_N_RANGES = 8
+_runs = SqlRun.__table__
+
+
+class RunGroup(NamedTuple):
+    """Runs with the same values.
+
+    Attributes:
+        values: One a key: text, a number, the two ends of a range, or None where there is none.
+        run_ids: In the order of the list.
+        summaries: One a column: ``{"n", "mean", "sd", "min", "max"}`` or ``{"n", "distinct"}``,
+            with ``value`` where all are the same; None where no run has a value.
+    """
+
+    values: tuple[Any, ...]
+    run_ids: list[str]
+    summaries: list[dict[str, Any] | None]
+
+
+class Grouped(NamedTuple):
+    """The first groups in order of their values, and how many there are."""
+
+    groups: list[RunGroup]
+    n_groups: int
+
+
+def group(
+    session: Session,
+    scope: Scope,
+    dialect: str,
+    run_ids: Sequence[str],
+    keys: Sequence[Column],
+    columns: Sequence[Column],
+    max_groups: int = MAX_GROUPS,
+) -> Grouped:
+    """Group runs that have been found.
+
+    Raises:
+        ConfigError: No key, more than ``MAX_KEYS``, or more than ``MAX_SUMMARIES`` columns.
+    """
+    if not 1 <= len(keys) <= MAX_KEYS:
+        raise ConfigError(f"{len(keys)} keys to group by: expected 1 to {MAX_KEYS}")
+    if len(columns) > MAX_SUMMARIES:
+        raise ConfigError(f"{len(columns)} columns of groups: at most {MAX_SUMMARIES}")
+    reader = ColumnReader(session, scope, dialect)
+    by_key = [_labels(key, reader.read(key, run_ids)) for key in keys]
+    members: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for run_id in run_ids:
+        members[tuple(labels.get(run_id) for labels in by_key)].append(run_id)
+    shown = sorted(members, key=lambda values: tuple(map(_rank, values)))[:max_groups]
+    cells = [reader.read(column, run_ids) for column in columns]
+    return Grouped(
+        [
+            RunGroup(
+                tuple(shortened(v) if isinstance(v, str) else v for v in values),
+                members[values],
+                [
+                    _summary(column, found, members[values])
+                    for column, found in zip(columns, cells, strict=True)
+                ],
+            )
+            for values in shown
+        ],
+        len(members),
+    )
+
+
+def _labels(key: Column, values: Mapping[str, Cell]) -> Mapping[str, Any]:
+    """Return what each run is grouped by under one key."""
+    if not key.is_numeric:
+        return values
+    numbers = {
+        run_id: float(value)
+        for run_id, value in values.items()
+        if isinstance(value, (int, float)) and math.isfinite(value)
+    }
+    if len(set(numbers.values())) <= _MAX_DISTINCT_NUMBERS:
+        return numbers
+    low, high = min(numbers.values()), max(numbers.values())
+    # Halved first: the whole width of the floats is no float.
+    width = high / _N_RANGES - low / _N_RANGES
+    edges = [low + width * n for n in range(_N_RANGES)] + [high]
+    return {
+        run_id: (edges[at], edges[at + 1])
+        for run_id, number in numbers.items()
+        for at in [min(_N_RANGES - 1, int((number - low) / width))]
+    }
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Order numbers before text before what is missing."""
+    if value is None:
+        return 2, 0.0, ""
+    if isinstance(value, tuple):
+        return 0, float(value[0]), ""
+    number = try_number(value) if isinstance(value, str) else float(value)
+    return (1, 0.0, str(value)) if number is None else (0, number, str(value))
+
+
+def _summary(
+    column: Column, values: Mapping[str, Cell], run_ids: Sequence[str]
+) -> dict[str, Any] | None:
+    found = [values[run_id] for run_id in run_ids if values.get(run_id) is not None]
+    if not found:
+        return None
+    numbers = [
+        number
+        for value in found
+        for number in [try_number(value) if isinstance(value, str) else value]
+        if number is not None and math.isfinite(number)
+    ]
+    if column.is_numeric or len(numbers) == len(found):
+        if not numbers:
+            return {"n": 0}
+        return {
+            "n": len(numbers),
+            "mean": _mean(numbers),
+            "sd": _deviation(numbers),
+            "min": min(numbers),
+            "max": max(numbers),
+        }
+    counts = Counter(map(str, found))
+    summary: dict[str, Any] = {"n": len(found), "distinct": len(counts)}
+    if len(counts) == 1:
+        summary["value"] = shortened(str(found[0]))
+    return summary
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    """Return the mean; None where the sum of such large numbers is no float."""
+    try:
+        return statistics.fmean(numbers)
+    except OverflowError:
+        return None
+
+
+def _deviation(numbers: Sequence[float]) -> float | None:
+    """Return the sample's standard deviation; None of one number, or where it is no float."""
+    if len(numbers) < 2:
+        return None
+    mean = _mean(numbers)
+    if mean is None:
+        return None
+    try:
+        squares = math.fsum((number - mean) ** 2 for number in numbers)
+        found = math.sqrt(squares / (len(numbers) - 1))
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+class KnownKey(NamedTuple):
+    """A key that runs have.
+
+    Attributes:
+        n_runs: How many of the sampled runs have it.
+        is_number: Every value seen is one.
+        values: The most frequent values, the most frequent first; none of metrics.
+    """
+
+    key: str
+    n_runs: int
+    is_number: bool
+    values: list[str]
+
+
+_SAMPLED_RUNS = 1_000
+_SAMPLED_FOR_METRICS = 100
+_MAX_KEYS_SHOWN = 5_000
+_N_TOP_VALUES = 20
+
+
+def known_keys(session: Session, scope: Scope) -> dict[str, list[KnownKey]]:
+    """Say which params, tags and metrics the newest runs of a scope have, for choosing one.
+
+    Returns:
+        ``params``, ``tags`` and ``metrics``, each by key.
+    """
+    newest = session.execute(
+        sa.select(_runs.c.run_uuid)
+        .where(*scope.clauses())
+        .order_by(_runs.c.start_time.desc())
+        .limit(_SAMPLED_RUNS)
+    )
+    run_ids = list(newest.scalars())
+    found: dict[str, list[KnownKey]] = {}
+    for kind in ("params", "tags"):
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for key, value in _rows(session, kind, ("key", "value"), run_ids):
+            counts[key][value[:100]] += 1
+        found[kind] = [
+            KnownKey(
+                key,
+                values.total(),
+                all(try_number(value) is not None for value in values),
+                [value for value, _ in values.most_common(_N_TOP_VALUES)],
+            )
+            for key, values in sorted(counts.items())[:_MAX_KEYS_SHOWN]
+        ]
+    of_metrics = Counter(
+        key
+        for (key,) in _rows(session, "latest_metrics", ("key",), run_ids[:_SAMPLED_FOR_METRICS])
+    )
+    found["metrics"] = [
+        KnownKey(key, n, True, []) for key, n in sorted(of_metrics.items())[:_MAX_KEYS_SHOWN]
+    ]
+    return found
+
+
+def _rows(
+    session: Session, table: str, names: Sequence[str], run_ids: Sequence[str]
+) -> list[Sequence[Any]]:
+    source = sa.table(table, sa.column("run_uuid"), *map(sa.column, names))
+    columns = [source.c[name] for name in names]
+    rows: list[Sequence[Any]] = []
+    for start in range(0, len(run_ids), 500):
+        ids = run_ids[start : start + 500]
+        rows += session.execute(sa.select(*columns).where(source.c.run_uuid.in_(ids))).all()
+    return rows

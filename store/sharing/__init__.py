@@ -1,0 +1,1 @@
+"""What people share of their results: saved views."""

@@ -1,0 +1,237 @@
+"""``POST runs``: the run list of a workspace.
+
+    request  {"experiments": [id, …], "deleted": false,
+              "filter": text, "search": text, "regex": false, "order": ["-metrics.loss:min", …],
+              "columns": ["params.lr", …], "offset": 0, "limit": 200, "ids": true, "known": digest}
+    or       {"experiments", "deleted", "columns", "run_ids": [id, …]}   rows of runs by id
+
+    200  {"rows": [{"id", "name", "experiment", "ordinal", "user", "status", "start", "end",
+                    "stage", "colour"?, "cause"?, "note"?, "parent"?, "cells": [one a column]}],
+          "total": all runs, "matching": those that match, "digest": of their ids,
+          "ids": base64 of 16 bytes each, in order (null where the digest is the known one),
+          "filter": {"text", "tree"}, "now": the server's clock in ms, "watermark": the same}
+    400  {"error", "position"?, "length"?}: the filter, an order or a column cannot be read
+    413  more than is given at once
+    404  an experiment that is not there, or not the caller's to see
+
+Cells of metrics are numbers, or "NaN", "Infinity", "-Infinity"; of params and tags text; null
+where the run has none.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import time
+from typing import Any
+
+import flask
+
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.metrics.points import INFINITY
+from mlflow_weir.store.runs import filter_language, grouping, listing, ordinals, run_columns
+from mlflow_weir.store.runs.conditions import Scope
+from mlflow_weir.store.runs.run_columns import Cell, Column
+from mlflow_weir.ui_extensions import access, deliveries, readable
+
+MAX_ROWS = 2_000
+MAX_COLUMNS = 200
+MAX_IDS = 500_000
+MAX_ORDER_TERMS = 5
+MAX_GROUPS = 200
+_MAX_BYTES = 4 << 20
+_RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def add_to(routes: flask.Blueprint) -> None:
+    """Add the routes."""
+
+    @access.route(routes, "/runs", "POST", content_type="application/json")
+    def runs() -> flask.Response:
+        return answered(_runs)
+
+    @access.route(routes, "/groups", "POST", content_type="application/json")
+    def groups() -> flask.Response:
+        return answered(_groups)
+
+    @access.route(routes, "/columns", "POST", content_type="application/json")
+    def columns() -> flask.Response:
+        return answered(_columns)
+
+
+def answered(view: Any) -> flask.Response:
+    """Read the request's JSON object, and answer what ``view`` makes of it or what is wrong."""
+    body = deliveries.read_body(_MAX_BYTES)
+    if body is None:
+        return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        return access.refusal(400, "not a JSON object")
+    try:
+        return flask.jsonify(view(Fields(found)))
+    except filter_language.FilterError as exc:
+        return access.refusal(400, str(exc), position=exc.position, length=exc.length)
+    except (ConfigError, Refused) as exc:
+        return access.refusal(400, str(exc))
+
+
+def _runs(fields: Fields) -> dict[str, Any]:
+    scope = _scope(fields)
+    columns = _columns_of(fields)
+    run_ids = fields.texts("run_ids")
+    if run_ids:
+        _require_ids(run_ids)
+        return {"rows": _rows(scope, run_ids, columns), "now": _now_ms()}
+    now_ms = _now_ms()
+    tree, found = _find(fields, scope, now_ms)
+    offset, limit = fields.whole_or_none("offset") or 0, fields.whole_or_none("limit")
+    limit = 200 if limit is None else limit
+    if not (0 <= offset and 0 <= limit <= MAX_ROWS):
+        raise ConfigError(f"rows {offset} to {offset + limit}: at most {MAX_ROWS:,} at once")
+    digest = found.digest()
+    wants_ids = fields.flag("ids") and fields.text_or_none("known") != digest
+    return {
+        "rows": _rows(scope, found.run_ids[offset : offset + limit], columns),
+        "total": found.total,
+        "matching": len(found.run_ids),
+        "digest": digest,
+        "ids": packed(found.run_ids[:MAX_IDS]) if wants_ids else None,
+        "filter": {
+            "text": filter_language.text_of(tree),
+            "tree": None if tree is None else tree.as_json(),
+        },
+        "now": now_ms,
+        "watermark": now_ms,
+    }
+
+
+def _groups(fields: Fields) -> dict[str, Any]:
+    scope = _scope(fields)
+    keys = [run_columns.parse(name) for name in fields.texts("by")]
+    columns = _columns_of(fields)
+    _, found = _find(fields, scope, _now_ms())
+    store = deliveries.require_store()
+    with store.ManagedSessionMaker() as session:
+        grouped = grouping.group(
+            session, scope, store.engine.dialect.name, found.run_ids, keys, columns
+        )
+    return {
+        "groups": [
+            {
+                "values": [list(v) if isinstance(v, tuple) else json_cell(v) for v in one.values],
+                "n": len(one.run_ids),
+                "ids": packed(one.run_ids),
+                "cells": one.summaries,
+            }
+            for one in grouped.groups
+        ],
+        "n_groups": grouped.n_groups,
+        "matching": len(found.run_ids),
+        "total": found.total,
+    }
+
+
+def _columns(fields: Fields) -> dict[str, Any]:
+    scope = _scope(fields)
+    store = deliveries.require_store()
+    with store.ManagedSessionMaker() as session:
+        found = grouping.known_keys(session, scope)
+    return {kind: [key._asdict() for key in keys] for kind, keys in found.items()}
+
+
+def _scope(fields: Fields) -> Scope:
+    """Return what the request looks at, all of which the caller may read."""
+    experiments = fields.texts("experiments")
+    if not experiments:
+        raise Refused("it names no experiment")
+    readable_ids = readable.require_readable_experiments(experiments)
+    stages = ["deleted"] if fields.flag("deleted") else ["active"]
+    return Scope([int(one) for one in readable_ids], stages)
+
+
+def _columns_of(fields: Fields) -> list[Column]:
+    names = fields.texts("columns")
+    if len(names) > MAX_COLUMNS:
+        raise ConfigError(f"{len(names)} columns, at most {MAX_COLUMNS} at once")
+    return [run_columns.parse(name) for name in names]
+
+
+def _find(
+    fields: Fields, scope: Scope, now_ms: int
+) -> tuple[filter_language.Tree | None, listing.Found]:
+    terms = fields.texts("order")
+    if len(terms) > MAX_ORDER_TERMS:
+        raise ConfigError(f"{len(terms)} terms to order by, at most {MAX_ORDER_TERMS}")
+    order = [
+        listing.OrderTerm(run_columns.parse(term.removeprefix("-")), term.startswith("-"))
+        for term in terms
+    ]
+    tree = filter_language.parse(fields.text_or_none("filter") or "")
+    store = deliveries.require_store()
+    with store.ManagedSessionMaker() as session:
+        found = listing.find(
+            session,
+            scope,
+            store.engine.dialect.name,
+            now_ms=now_ms,
+            tree=tree,
+            search=fields.text_or_none("search") or "",
+            is_regex=fields.flag("regex"),
+            order=order,
+        )
+    return tree, found
+
+
+def _rows(scope: Scope, run_ids: list[str], columns: list[Column]) -> list[dict[str, Any]]:
+    store = deliveries.require_store()
+    with store.ManagedSessionMaker() as session:
+        rows = listing.read_rows(session, scope, store.engine.dialect.name, run_ids, columns)
+    numbers = ordinals.read(store.engine, {row.run_id: row.experiment_id for row in rows})
+    return [
+        {
+            "id": row.run_id,
+            "name": row.name,
+            "experiment": str(row.experiment_id),
+            "ordinal": numbers.get(row.run_id, 0),
+            "user": row.user,
+            "status": row.status,
+            "start": row.start_ms,
+            "end": row.end_ms,
+            "stage": row.stage,
+            **row.info,
+            "cells": [json_cell(cell) for cell in row.cells],
+        }
+        for row in rows
+    ]
+
+
+def json_cell(value: Cell) -> Cell:
+    """Return a cell as JSON can hold it."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN"
+        if abs(value) >= INFINITY:
+            return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def packed(run_ids: list[str]) -> str:
+    """Return ids as base64 of their 16 bytes each."""
+    return base64.b64encode(bytes.fromhex("".join(run_ids))).decode()
+
+
+def _require_ids(run_ids: list[str]) -> None:
+    if len(run_ids) > MAX_ROWS:
+        raise ConfigError(f"{len(run_ids)} runs, at most {MAX_ROWS:,} at once")
+    if not all(_RUN_ID.match(run_id) for run_id in run_ids):
+        raise ConfigError("a run id that is not 32 hexadecimal digits")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
