@@ -17,9 +17,8 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir.store import schema
-from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_bytes, verified
+from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_bytes, key_hash, verified
 from mlflow_weir.store.metrics.chunks import value_range
-from mlflow_weir.store.metrics.encoding import key_hash
 from mlflow_weir.store.runs.conditions import Scope
 
 _IDS_A_STATEMENT = 500

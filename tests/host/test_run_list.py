@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -160,12 +160,13 @@ def _param_number(run: Run, key: str) -> float | None:
 
 
 def test_params_are_compared_as_numbers_where_both_are(listed: Listed) -> None:
-    for text, test in {
+    tests: dict[str, Callable[[float], bool]] = {
         "params.lr >= 0.1": lambda n: n >= 0.1,
         "params.lr < 10": lambda n: n < 10,
         "params.lr = 1e-1": lambda n: n == 0.1,
         "params.lr in (0.1, 9)": lambda n: n in (0.1, 9),
-    }.items():
+    }
+    for text, test in tests.items():
         numbers = {run_id: _param_number(run, "lr") for run_id, run in listed.runs.items()}
         expected = {r for r, number in numbers.items() if number is not None and test(number)}
         assert expected
@@ -201,7 +202,7 @@ def test_the_other_words_of_the_grammar(listed: Listed) -> None:
         r for r in runs if (tag[r] or "").lower().startswith("ad")
     }
     assert set(listed.find("tags.team !~ 'a'")) == {
-        r for r in runs if tag[r] is not None and "a" not in tag[r]
+        r for r, value in tag.items() if value is not None and "a" not in value
     }
     assert set(listed.find("end_time is missing")) == {
         r for r in runs if runs[r].info.end_time is None

@@ -6,6 +6,7 @@ The routes are read from the blueprint itself, so that one that is added without
 from __future__ import annotations
 
 import base64
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -166,10 +167,28 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
     if endpoint == "weir.histograms":
         body = f'{{"run_id": "{readable_run(server)}", "kind": "gradients"}}'
         return body.encode(), {"Content-Type": "application/json"}
-    if endpoint in {"weir.runs", "weir.columns", "weir.groups"}:
-        body = '{"experiments": ["0"], "by": ["params.lr"]}'
-        return body.encode(), {"Content-Type": "application/json"}
+    asked = workspace_request(endpoint, server)
+    if asked is not None:
+        return json.dumps(asked).encode(), {"Content-Type": "application/json"}
     raise AssertionError(f"{endpoint} has no case in this test")
+
+
+def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | None:
+    """Return what the workspace's page would ask of a route, or None where it is none of its."""
+    of = {"experiments": ["0"]}
+    if endpoint in {"weir.runs", "weir.columns", "weir.groups", "weir.views"}:
+        return {**of, "by": ["params.lr"]}
+    if endpoint == "weir.runs_act":
+        return {"run_ids": [], "action": "delete"}
+    if endpoint in {"weir.views_state", "weir.views_save", "weir.views_personal"}:
+        # Of a browser, and so of a revision, that nobody has saved before.
+        return {**of, "name": "v", "document": "{}", "browser": new_id(), "revision": 0}
+    if endpoint in {"weir.views_read", "weir.views_delete"}:
+        path, body = f"{access.PREFIX}/views/save", {**of, "name": "v", "document": "{}"}
+        answer = call(server, "POST", path, body, {"X-Who": "the test"}, ADMIN)
+        # Where nobody is let in, any id will do.
+        return {"id": answer.body.get("id", new_id())}
+    return None
 
 
 def readable_run(server: ServerProcess) -> str:
@@ -634,3 +653,113 @@ def test_answers_are_no_page_whatever_was_sent(mine: Mine) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "not 32 hexadecimal digits" in answer.body["rejected"][0]["reason"]
+
+
+def ask_workspace(server: ServerProcess, path: str, body: dict[str, Any], user: User) -> Answer:
+    return call(server, "POST", f"{access.PREFIX}/{path}", body, user=user)
+
+
+def test_runs_and_views_are_shown_to_who_may_see_the_experiment(
+    servers: Servers, mine: Mine
+) -> None:
+    of = {"experiments": [mine.experiment_id]}
+    reads: dict[str, dict[str, Any]] = {
+        "runs": {**of, "ids": True, "columns": ["params.lr", "metrics.m:min"]},
+        "groups": {**of, "by": ["params.lr"]},
+        "columns": of,
+        "views": of,
+        "views/personal": {**of, "document": "{}", "revision": 0},
+        "views/state": {**of, "document": "{}"},
+    }
+
+    def ask(path: str, body: dict[str, Any], user: User) -> Answer:
+        return ask_workspace(servers.auth, path, body, user)
+
+    state_id = ask("views/state", reads["views/state"], ALICE).body["id"]
+    saved = ask("views/save", {**of, "name": "hers", "document": "{}"}, ALICE)
+    assert saved.status == 200, saved
+    reads |= {
+        f"views/read {kind}": {"id": one}
+        for kind, one in (("state", state_id), ("named", saved.body["id"]))
+    }
+    for path, body in reads.items():
+        assert ask(path.partition(" ")[0], body, BOB).status == 200, path
+    (row,) = ask("runs", reads["runs"], BOB).body["rows"]
+    assert (row["id"], row["cells"]) == (mine.run_id, ["1", 1.0])
+    # Of one experiment that is bob's to see and one that is not: nothing.
+    if not any(hide(servers.auth, mine.experiment_id, w) for w in ("DENY", "NO_PERMISSIONS")):
+        pytest.skip("this MLflow cannot hide one experiment from one user")
+    for path, body in reads.items():
+        for asked in (body, {**body, "experiments": ["0", mine.experiment_id]}):
+            answer = ask(path.partition(" ")[0], asked, BOB)
+            assert answer.status == 404, (path, answer)
+            assert mine.run_id not in json.dumps(answer.body)
+    rows = ask("runs", {"experiments": ["0"], "run_ids": [mine.run_id]}, BOB)
+    assert (rows.status, rows.body["rows"]) == (200, [])
+    found = ask("runs", {"experiments": ["0"], "filter": f"run_id = '{mine.run_id}'"}, BOB)
+    assert (found.status, found.body["matching"]) == (200, 0)
+
+
+def test_readers_change_neither_runs_nor_named_views(servers: Servers, mine: Mine) -> None:
+    of = {"experiments": [mine.experiment_id]}
+    view = {**of, "name": "hers", "document": "{}"}
+    saved = ask_workspace(servers.auth, "views/save", view, ALICE).body
+    again = {**view, **saved, "document": '{"by": "bob"}'}
+    for path, body in (("save", view), ("save", again), ("delete", saved)):
+        assert ask_workspace(servers.auth, f"views/{path}", body, BOB).status == 403, path
+    kept = ask_workspace(servers.auth, "views/read", saved, BOB).body
+    assert (kept["document"], kept["revision"], kept["author"]) == ("{}", 1, ALICE.name)
+    assert not ask_workspace(servers.auth, "views", of, BOB).body["may_edit"]
+    before = state(servers.auth, mine)
+    for action in ("tag", "untag", "rename", "delete", "restore"):
+        body = {"run_ids": [mine.run_id], "action": action, "key": "mlflow.user", "value": "bob"}
+        answer = ask_workspace(servers.auth, "runs/act", body, BOB)
+        assert (answer.status, answer.body["done"]) == (200, []), action
+        (failed,) = answer.body["failed"]
+        assert (failed["id"], failed["status"]) == (mine.run_id, 403), action
+    assert state(servers.auth, mine) == before
+    # And a personal view is nobody else's, whoever names its id.
+    own = {**of, "document": '{"own": 1}', "revision": 0}
+    assert ask_workspace(servers.auth, "views/personal", own, ALICE).status == 200
+    of_alice = ask_workspace(servers.auth, "views", of, ALICE).body["personal"]
+    assert of_alice["document"] == '{"own": 1}'
+    assert ask_workspace(servers.auth, "views", of, BOB).body["personal"] is None
+    assert ask_workspace(servers.auth, "views/read", {"id": of_alice["id"]}, BOB).status == 404
+    conflict = ask_workspace(servers.auth, "views/personal", own, ALICE)
+    assert (conflict.status, conflict.body["view"]["revision"]) == (409, 1)
+
+
+def test_editors_act_on_many_runs_each_alone(servers: Servers, mine: Mine) -> None:
+    body = {"run_ids": [mine.run_id, "0" * 32], "action": "tag", "key": "team", "value": "vision"}
+    answer = ask_workspace(servers.auth, "runs/act", body, ALICE)
+    assert (answer.status, answer.body["done"]) == (200, [mine.run_id])
+    assert [one["id"] for one in answer.body["failed"]] == ["0" * 32]
+    for action, value in (("rename", "new"), ("delete", None), ("restore", None)):
+        body = {"run_ids": [mine.run_id], "action": action, **({"value": value} if value else {})}
+        assert ask_workspace(servers.auth, "runs/act", body, ADMIN).body["done"] == [mine.run_id]
+    run = call(servers.auth, "GET", f"/api/2.0/mlflow/runs/get?run_id={mine.run_id}", user=BOB)
+    assert run.body["run"]["info"]["run_name"] == "new"
+    assert {"key": "team", "value": "vision"} in run.body["run"]["data"]["tags"]
+    for wrong in (
+        {"run_ids": ["x"]},
+        {"run_ids": [new_id() for _ in range(201)]},
+        {"action": "x"},
+    ):
+        answer = ask_workspace(servers.auth, "runs/act", {**body, **wrong}, ALICE)
+        assert answer.status == 400, wrong
+
+
+def test_another_workspaces_runs_are_not_there(servers: Servers) -> None:
+    server = servers.auth_workspaces
+    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-b"}, user=ADMIN)
+    assert created.status in {200, 201}, created
+    there = {"X-MLFLOW-WORKSPACE": "team-b"}
+    path = "/api/2.0/mlflow/experiments/create"
+    made = call(server, "POST", path, {"name": "theirs"}, there, ADMIN)
+    assert made.status == 200, made
+    of = {"experiments": [made.body["experiment_id"]]}
+    for asked in ("runs", "columns", "views", "groups"):
+        url, body = f"{access.PREFIX}/{asked}", {**of, "by": ["params.x"]}
+        assert call(server, "POST", url, body, there, ADMIN).status == 200, asked
+        for user in (ADMIN, ALICE):
+            assert call(server, "POST", url, body, user=user).status == 404, asked

@@ -35,7 +35,17 @@ def blueprint() -> flask.Blueprint:
     # What opens the store, or asks it in MLflow's ways, fails in theirs.
     routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
     routes.register_error_handler(MlflowException, _mlflow_failed)
-    for resource in (info, ingest, journals, heartbeat, console, histograms, runs, run_actions, views):
+    for resource in (
+        info,
+        ingest,
+        journals,
+        heartbeat,
+        console,
+        histograms,
+        runs,
+        run_actions,
+        views,
+    ):
         resource.add_to(routes)
     return routes
 

@@ -5,7 +5,7 @@
     200      {"done": [run id, …], "failed": [{"id", "status", "error"}, …]}
 
 MLflow answers for each run as if the caller had asked it alone: who may not edit one is told so
-for that one, and the others are done. A page sends the next slice when it has the answer of the last.
+for that one, and the others are done. A page sends one slice after the other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def add_to(routes: flask.Blueprint) -> None:
     """Add the route."""
 
     @access.route(routes, "/runs/act", "POST", content_type="application/json")
-    def act() -> flask.Response:
+    def runs_act() -> flask.Response:
         return answered(_act)
 
 
