@@ -15,12 +15,11 @@ from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.capture import wishes
+from mlflow_weir.plugin.capture import amd, wishes
 from mlflow_weir.plugin.capture.visible_gpus import VARIABLES
 from mlflow_weir.plugin.overlay import RunView
 
 _MAX_NODE_CHARACTERS = 60
-_HIP_VARIABLES = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 # Counted by a launcher: how many machines there are, and which of them this one is.
 _LAUNCHERS = (
     ("SLURM_NNODES", "SLURM_NODEID"),
@@ -48,7 +47,7 @@ def begin(store: Any, view: RunView) -> None:
         run_id=view.run_id,
         interval_s=settings.HARDWARE_INTERVAL_SECONDS.get(),
         all_gpus=settings.HARDWARE_GPUS.get() == "all",
-        variables=settings.pick_environment({*VARIABLES, *_HIP_VARIABLES}),
+        variables=settings.pick_environment({*VARIABLES, *amd.VARIABLES}),
         node=node,
         has_monitor=mlflow_private.has_system_monitor(),
         first_step=view.last_step(wishes.prefix_of(node)) + 1,

@@ -28,6 +28,7 @@ from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin.agent.targets import Address
 from mlflow_weir.plugin.agent.worker import Tracked
 from mlflow_weir.plugin.capture import host, processes, wishes
+from mlflow_weir.plugin.capture.amd import AmdSampler, visible_amd_gpus
 from mlflow_weir.plugin.capture.gpu import Device, DeviceSample, GpuSampler
 from mlflow_weir.plugin.capture.gpu_queries import METRICS as GPU_METRICS
 from mlflow_weir.plugin.capture.visible_gpus import visible_gpus
@@ -219,7 +220,7 @@ class _Machine:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._gpus = GpuSampler()
+        self._gpus, self._amd, self._is_amd = GpuSampler(), AmdSampler(), False
         self._host = host.HostSampler()
         self._journals: dict[Address, Journal] = {}
         self._is_first_namespace = processes.counts_as_nvml()
@@ -235,6 +236,7 @@ class _Machine:
         """Give the journals up for delivery, and the library back."""
         self.close_others(set())
         self._gpus.close()
+        self._amd.close()
 
     def close_others(self, wanted: set[Address]) -> None:
         """Close the journals of places to which no run goes any more."""
@@ -246,6 +248,9 @@ class _Machine:
         at_ms, self.sampled_s = time.time_ns() // 1_000_000, time.monotonic()
         machine, gpus = self._host.sample(), self._gpus.sample()
         devices = self._gpus.devices()
+        self._is_amd = not devices and bool(self._amd.devices())
+        if self._is_amd:
+            gpus, devices = self._amd.sample(), self._amd.devices()
         self._say(self._gpus.trouble)
         for run in runs:
             try:
@@ -283,7 +288,8 @@ class _Machine:
         if not wish.all_gpus:
             shown: set[Device] = set()
             for one in run.processes:
-                visible = visible_gpus(devices, one.wish.variables)
+                choose = visible_amd_gpus if self._is_amd else visible_gpus
+                visible = choose(devices, one.wish.variables)
                 shown.update(visible.devices)
                 notes += [visible.doubt] if visible.doubt else []
             labels = {device.label for device in shown}

@@ -157,12 +157,12 @@ def counts_as_nvml(proc: Path = PROC) -> bool:
 
 
 def has_gpu_open(pid: int, proc: Path = PROC) -> bool:
-    """Say whether a process has an NVIDIA device open."""
+    """Say whether a process has a GPU open, NVIDIA's or AMD's."""
     folder = proc / str(pid) / "fd"
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             with contextlib.suppress(OSError):
-                if os.readlink(folder / name).startswith("/dev/nvidia"):
+                if os.readlink(folder / name).startswith(("/dev/nvidia", "/dev/kfd")):
                     return True
     return False
 

@@ -85,7 +85,8 @@ def look(run_id: str, uri: str) -> Answer:
     Raises:
         ConfigError: Neither the store nor a journal knows the run.
     """
-    settings.adopt_environment({"WEIR_CLIENT": "off"})
+    # MLflow would try a server that is away for minutes; here the journals have the answer.
+    settings.adopt_environment({"WEIR_CLIENT": "off", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -173,11 +174,8 @@ def table(answer: Answer) -> str:
 def _of_node(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     gpus = sorted((label for label in found if label), key=_order)
     rows = [_of_gpu(label, found[label]) for label in gpus]
-    lines = _aligned(
-        [("GPU", "busy", "SMs", "memory", "the run's", "power", "heat", "clock", "held by"), *rows]
-        if rows
-        else []
-    )
+    heads = ("GPU", "busy", "SMs", "memory", "the run's", "power", "heat", "clock", "held by")
+    lines = _aligned([heads, *rows], n_heads=1) if rows else []
     return lines + _of_machine(found.get("", {}))
 
 
@@ -245,11 +243,8 @@ def _of_machine(values: Mapping[str, float]) -> list[str]:
     return _aligned([row for row in rows if any(row[1:])])
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned(rows: list[tuple[str, ...]], *, n_heads: int = 0) -> list[str]:
     """Return rows as lines, without columns that hold nothing but their heading."""
-    if not rows:
-        return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    kept = [place for place in range(len(widths)) if any(row[place] for row in rows[1:])]
-    kept = kept if len(rows) > 1 else list(range(len(widths)))
+    kept = [place for place in range(len(widths)) if any(row[place] for row in rows[n_heads:])]
     return ["  ".join(row[place].ljust(widths[place]) for place in kept).rstrip() for row in rows]

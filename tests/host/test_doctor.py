@@ -20,13 +20,15 @@ from agents import start_agent
 from databases import DatabaseServer
 from mlflow_weir.plugin import servers
 from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.capture import gpu as capture_gpu
 from mlflow_weir.plugin.cli import doctor_spool, main
 from mlflow_weir.plugin.cli.doctor import examine
-from mlflow_weir.plugin.cli.doctor_capture import check_captures
+from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_hardware
 from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.journal.spool import Delivered, JournalFolder, Spool, Target
 from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.store import migrations
+from nvml import Nvml, gpu
 
 
 def by_check(findings: list[Finding]) -> dict[str, Finding]:
@@ -49,6 +51,7 @@ def test_a_healthy_place_has_nothing_to_do(tmp_path: Path) -> None:
         "settings",
         "git",
         "capture",
+        "hardware",
         "spool",
         "database",
         "folder",
@@ -93,6 +96,32 @@ def test_it_says_what_would_be_captured_here(
     assert check_captures().detail == (
         "command line, packages and machine; no git (WEIR_CAPTURE_GIT)"
     )
+
+
+def test_it_says_what_would_be_sampled_here(
+    nvml_here: Nvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_hardware().detail == "off (WEIR_CAPTURE_HARDWARE)"
+    monkeypatch.delenv("WEIR_CAPTURE")
+    assert check_hardware().detail == "no GPU; the rest every 10 s"
+    nvml_here.devices(gpu("GPU-a"), gpu("GPU-b", name="T4"))
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    found = check_hardware()
+    assert found.ok
+    assert found.detail.startswith("T4 (1), not 1 GPU that CUDA_VISIBLE_DEVICES hides")
+    monkeypatch.setenv("WEIR_HARDWARE_GPUS", "all")
+    assert check_hardware().detail.startswith("NVIDIA H100 80GB HBM3 (0), T4 (1), ")
+
+
+def test_a_gpu_without_its_library_is_told(
+    nvml_here: Nvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEIR_CAPTURE")
+    monkeypatch.setattr(capture_gpu, "has_nvidia_gpu", lambda: True)
+    found = check_hardware()  # the driver is not loaded
+    assert not found.ok
+    assert "its library says: Driver Not Loaded" in found.hint
 
 
 def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:

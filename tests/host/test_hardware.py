@@ -248,6 +248,10 @@ sys.stdin.readline()
     journals = json.loads(trainings.weir("status", "--json").stdout)["journals"]
     (own,) = [one for one in journals if one["program"] == PROGRAM]
     assert own["open_runs"] == {}
+    shown = trainings.weir("hardware", run_id, "--uri", trainings.place.uri)
+    assert shown.returncode == 0, shown.stderr
+    assert "20.0/80.0 GB" in shown.stdout
+    assert "(RUNNING), sampled " in shown.stdout
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline() == "ended\n"
