@@ -150,3 +150,7 @@ class LeaseLost(WeirError):
 
 class NotPermitted(WeirError):
     """The caller is not the one who may do that."""
+
+
+class TooMuchAsked(WeirError):
+    """A request needs more than a server gives to one; the message says of what and how much."""

@@ -267,7 +267,7 @@ def _read_pieces(
             resolution = max(usable, default=0)
             choice[piece.chunk_id, piece.first_row] = resolution
             wanted[resolution].add(piece.chunk_id)
-    points = _read_chunks(session, sorted(wanted.pop(0, ())))
+    points = read_chunks(session, sorted(wanted.pop(0, ())))
     buckets = _read_rollups(session, wanted)
 
     result: dict[str, tuple[Series, list[rollups.Buckets]]] = {}
@@ -293,7 +293,7 @@ def _read_pieces(
     return result
 
 
-def _read_chunks(session: Session, chunk_ids: Sequence[int]) -> dict[int, Series]:
+def read_chunks(session: Session, chunk_ids: Sequence[int]) -> dict[int, Series]:
     found: dict[int, Series] = {}
     columns = schema.chunk.c
     for start in range(0, len(chunk_ids), _IN_LIST):

@@ -31,9 +31,9 @@ from mlflow_weir.store.metrics.points import (
 RESOLUTIONS = (128, 2_048)
 """Points a bucket stands for, finest first; a series shorter than 8 such buckets gets none."""
 
-_MAGIC = b"WR01"
-_HEADER = struct.Struct("<4sI")
-_MAX_BUCKETS = 1 << 20  # far above any chunk's; nobody allocates what a damaged header asks for
+MAGIC = b"WR01"
+HEADER = struct.Struct("<4sI")
+MAX_BUCKETS = 1 << 20  # far above any chunk's; nobody allocates what a damaged header asks for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,7 +289,7 @@ def encode(buckets: Buckets) -> bytes:
         + [_shuffled(column.astype("<f8")) for column in floats]
     )
     packed: bytes = pa.compress(body, "zstd", asbytes=True)
-    return _HEADER.pack(_MAGIC, len(buckets)) + packed
+    return HEADER.pack(MAGIC, len(buckets)) + packed
 
 
 def decode(payload: bytes, what: str) -> Buckets:
@@ -299,12 +299,12 @@ def decode(payload: bytes, what: str) -> Buckets:
         ChunkCorrupt: The bytes are not such a block.
     """
     try:
-        magic, n = _HEADER.unpack_from(payload)
-        if magic != _MAGIC:
+        magic, n = HEADER.unpack_from(payload)
+        if magic != MAGIC:
             raise ValueError(f"unknown format {magic!r}")
-        if not 0 < n <= _MAX_BUCKETS:
+        if not 0 < n <= MAX_BUCKETS:
             raise ValueError(f"{n} buckets")
-        body = pa.decompress(payload[_HEADER.size :], 8 * n * 20, "zstd", asbytes=True)
+        body = pa.decompress(payload[HEADER.size :], 8 * n * 20, "zstd", asbytes=True)
         columns = [_unshuffled(body, 8 * n * i, n, "<i8").astype(np.int64) for i in range(15)]
         floats = [_unshuffled(body, 8 * n * i, n, "<f8").astype(np.float64) for i in range(15, 20)]
     except (struct.error, ValueError, OSError, pa.ArrowException) as exc:

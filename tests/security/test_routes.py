@@ -170,6 +170,11 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
     asked = workspace_request(endpoint, server)
     if asked is not None:
         return json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    if endpoint == "weir.series":
+        body = f'{{"runs": ["{new_id()}"], "parts": [{{"key": "m"}}], "x": "step", "buckets": 9}}'
+        return body.encode(), {"Content-Type": "application/json"}
+    if endpoint in {"weir.keys", "weir.changes"}:
+        return b'{"experiments": ["0"]}', {"Content-Type": "application/json"}
     raise AssertionError(f"{endpoint} has no case in this test")
 
 
@@ -612,6 +617,71 @@ def test_histograms_are_shown_to_who_may_see_the_run(servers: Servers) -> None:
     assert absent.status == 404
     nothing = histograms_of(servers.auth, hidden, BOB)
     assert absent.body["error"].replace(run_id, "") == nothing.body["error"].replace(hidden, "")
+
+
+def test_series_of_what_one_may_not_see_are_those_of_what_is_not_there(
+    servers: Servers, mine: Mine
+) -> None:
+    def asked(user: User | None, run_id: str, experiment_id: str) -> list[Answer]:
+        question = {"parts": [{"key": "m"}], "x": "step", "buckets": 9}
+        path = "/ajax-api/3.0/weir"
+        return [
+            call(
+                servers.auth, "POST", f"{path}/series", {"runs": [run_id], **question}, user=user
+            ),
+            call(servers.auth, "POST", f"{path}/keys", {"runs": [run_id]}, user=user),
+            call(
+                servers.auth, "POST", f"{path}/keys", {"experiments": [experiment_id]}, user=user
+            ),
+            call(
+                servers.auth,
+                "POST",
+                f"{path}/changes",
+                {"experiments": [experiment_id]},
+                user=user,
+            ),
+            call(servers.auth, "POST", f"{path}/changes", {"runs": [run_id]}, user=user),
+        ]
+
+    seen = asked(ALICE, mine.run_id, mine.experiment_id)
+    assert [answer.status for answer in seen] == [200] * 5
+    assert '"n_points":1' in seen[0].body
+    assert seen[1].body["keys"] == seen[2].body["keys"] == [{"key": "m", "n_runs": 1}]
+    assert list(seen[4].body["runs"]) == [mine.run_id]
+    readers = asked(BOB, mine.run_id, mine.experiment_id)  # everybody may read, by default
+    assert readers[0].body == seen[0].body
+    if not any(
+        hide(servers.auth, mine.experiment_id, word) for word in ("DENY", "NO_PERMISSIONS")
+    ):
+        pytest.skip("this MLflow cannot hide one experiment from one user")
+    hidden = asked(BOB, mine.run_id, mine.experiment_id)
+    absent = asked(BOB, new_id(), "987654321")
+    assert [answer.status for answer in hidden] == [200, 200, 404, 404, 200]
+    assert '"n_points":0' in hidden[0].body
+    assert hidden[1].body["keys"] == []
+    assert hidden[4].body["runs"] == {}
+    assert hidden[4].body["statuses"] == {}
+    for one, other in zip(hidden[:2], absent[:2], strict=True):
+        assert one.body == other.body
+    for one, other in zip(hidden[2:4], absent[2:4], strict=True):
+        assert str(one.body).replace(mine.experiment_id, "ID") == str(other.body).replace(
+            "987654321", "ID"
+        )
+    assert asked(ADMIN, mine.run_id, mine.experiment_id)[0].body == seen[0].body
+
+
+def test_series_of_another_workspace_are_not_there(servers: Servers) -> None:
+    server, path = servers.auth_workspaces, "/ajax-api/3.0/weir"
+    here = {"X-MLFLOW-WORKSPACE": "team-b"}
+    call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-b"}, user=ADMIN)
+    admin, run_id = Sender(server, ADMIN, headers=here), new_id()
+    created = operation("create_experiment", experiment_id="e", name=new_id(), at_ms=1, tags=[])
+    admin.send(created, create_run(run_id, "e"), *points(run_id, "m", [1.0]))
+    found = call(server, "POST", f"{path}/keys", {"runs": [run_id]}, here, ADMIN)
+    assert found.body["keys"] == [{"key": "m", "n_runs": 1}]
+    for headers, user in (({}, ADMIN), (here, BOB)):
+        answer = call(server, "POST", f"{path}/keys", {"runs": [run_id]}, headers, user)
+        assert answer.body.get("keys", []) == [], answer
 
 
 def test_with_workspaces_one_creates_only_where_one_may(servers: Servers) -> None:

@@ -6,7 +6,8 @@ import flask
 import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
-from mlflow_weir.errors import NotPermitted, StoreUnavailable
+from mlflow_weir.errors import ChunkCorrupt, NotPermitted, StoreUnavailable
+from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.ui_extensions import access, mlflow_private
 
 _RETRY_AFTER_S = 2
@@ -15,14 +16,17 @@ _RETRY_AFTER_S = 2
 def blueprint() -> flask.Blueprint:
     """Return all routes, each behind the guard."""
     from mlflow_weir.ui_extensions.api import (
+        changes,
         console,
         heartbeat,
         histograms,
         info,
         ingest,
         journals,
+        keys,
         run_actions,
         runs,
+        series,
         views,
     )
 
@@ -32,18 +36,23 @@ def blueprint() -> flask.Blueprint:
     routes.after_request(info.introduce)
     routes.register_error_handler(NotPermitted, _not_permitted)
     routes.register_error_handler(StoreUnavailable, _unavailable)
+    routes.register_error_handler(Refused, _refused)
+    routes.register_error_handler(ChunkCorrupt, _damaged)
     # What opens the store, or asks it in MLflow's ways, fails in theirs.
     routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
     routes.register_error_handler(MlflowException, _mlflow_failed)
     for resource in (
+        changes,
+        console,
+        heartbeat,
+        histograms,
         info,
         ingest,
         journals,
-        heartbeat,
-        console,
-        histograms,
-        runs,
+        keys,
         run_actions,
+        runs,
+        series,
         views,
     ):
         resource.add_to(routes)
@@ -52,6 +61,14 @@ def blueprint() -> flask.Blueprint:
 
 def _not_permitted(error: NotPermitted) -> flask.Response:
     return access.refusal(403, str(error))
+
+
+def _refused(error: Refused) -> flask.Response:
+    return access.refusal(400, str(error))
+
+
+def _damaged(error: ChunkCorrupt) -> flask.Response:
+    return access.refusal(500, str(error))
 
 
 def _database_failed(error: sa.exc.SQLAlchemyError) -> flask.Response:

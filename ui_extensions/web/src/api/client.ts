@@ -68,6 +68,29 @@ export async function callBlob(
   }
 }
 
+/** Ask for bytes, and give them out as they arrive. @throws ApiError like `call`. */
+export async function* callStream(
+  path: string,
+  body: unknown,
+  options: CallOptions = {},
+): AsyncGenerator<Uint8Array> {
+  const answer = await post(path, body, options)
+  const reader = answer.body?.getReader()
+  if (!reader) return
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      yield value
+    }
+  } catch (error) {
+    if (isAbort(error)) throw error
+    throw new ApiError(0, "the server's answer is cut")
+  } finally {
+    reader.releaseLock()
+  }
+}
+
 async function post(path: string, body: unknown, options: CallOptions): Promise<Response> {
   const headers = new Headers({ "Content-Type": "application/json" })
   const named = workspace()

@@ -1,0 +1,328 @@
+"""What charts are drawn from, against ``get_metric_history``: every bucket, whatever was logged.
+
+Sizes are made small, so that a few hundred points go through batches, packs, sealed chunks and
+rollups.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from mlflow.entities import Metric, RunStatus
+from sqlalchemy.orm import Session
+
+from databases import DatabaseServer
+from metric_model import INT64_MAX, INT64_MIN
+from metric_writers import make_small
+from mlflow_weir.errors import TooMuchAsked
+from mlflow_weir.store.metrics import axes, curves
+from mlflow_weir.store.metrics.curves import CurveReader, Window, everything
+from mlflow_weir.store.metrics.lines import Lines, choose_level, make_lines
+from mlflow_weir.store.tracking_store import WeirStore
+from mlflow_weir.ui_extensions.series_parts import encode_part, line_columns
+from series_answers import Line, check_line, in_drawn_order, read_parts
+
+KEY = "train/loss"
+
+
+@pytest.fixture(scope="module")
+def store(
+    sqlite_folder: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WeirStore]:
+    patch = pytest.MonkeyPatch()
+    make_small(patch.setattr)
+    yield WeirStore(sqlite_folder.new_mlflow_database(), str(tmp_path_factory.mktemp("a")))
+    patch.undo()
+
+
+def new_run(store: WeirStore, points: list[Metric], *, batch: int, is_ended: bool) -> str:
+    run_id = str(store.create_run("0", "tester", 1, [], "r").info.run_id)
+    batch = min(batch, 1_000)  # MLflow takes no more
+    for start in range(0, len(points), batch):
+        store.log_batch(run_id, points[start : start + batch], [], [])
+    if is_ended:
+        store.update_run_info(run_id, RunStatus.FINISHED, 2, None)
+    return run_id
+
+
+def drawn(
+    store: WeirStore,
+    run_ids: list[str],
+    axis: axes.Axis = "step",
+    n_buckets: int = 8,
+    window: Window | None = None,
+    key: str = KEY,
+) -> tuple[dict[int, Line], Lines]:
+    """Read lines as the server does, over the wire and back."""
+    with Session(store.engine) as session:
+        reader = CurveReader(session, run_ids, [key])
+        is_by_time = axis != "step"
+        curve = reader.read(
+            key, window or everything(len(run_ids), is_by_time=is_by_time), n_buckets
+        )
+        first_ms = reader.first_ms()
+    first_x, last_x = axes.x_of(curve.atoms, axis, first_ms)
+    level = choose_level(first_x, last_x, n_buckets)
+    n_inside = np.bincount(curve.atoms.owner, curve.atoms.count, minlength=len(run_ids))
+    lines = make_lines(curve.atoms, first_x, last_x, level, n_inside <= n_buckets)
+    columns = line_columns(
+        lines,
+        lines.x,
+        totals=curve.n_total,
+        is_whole=np.full(len(run_ids), True),
+        want=frozenset({"mean"}),
+    )
+    (part,) = read_parts(b"WS01" + encode_part({}, columns))
+    return part.lines(), lines
+
+
+def check(store: WeirStore, run_id: str, line: Line, axis: axes.Axis = "step") -> None:
+    history = list(store.get_metric_history(run_id, KEY))
+    assert line.total == len(history)
+    points = in_drawn_order(history, is_by_step=axis == "step")
+    origin = min(m.timestamp for m in history)
+    x = [
+        m.step if axis == "step" else m.timestamp - (origin if axis == "relative" else 0)
+        for m in points
+    ]
+    check_line(line, points, x=x)
+
+
+VALUES = st.one_of(
+    st.floats(-10, 10),
+    st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1e-30, 123456.789, 1e9, 1e300]),
+)
+
+
+class Logged(NamedTuple):
+    """How points were logged: as trainings do, and as nobody should."""
+
+    n: int
+    shape: str
+    stride: int
+    seed: int
+    odd: tuple[float, ...]
+
+    def metrics(self) -> list[Metric]:
+        """Return the points."""
+        n, source = self.n, random.Random(self.seed)
+        steps = [self.stride * at for at in range(n)]
+        times = [1_700_000_000_000 + 40 * at + source.randrange(40) for at in range(n)]
+        if self.shape == "resumed":
+            back = steps[source.randrange(n)] // 2
+            steps = [step if at < n // 2 else step - back for at, step in enumerate(steps)]
+        elif self.shape == "equal":
+            steps = [step // (5 * self.stride) for step in steps]
+            times = [time // 200 * 200 for time in times]
+        elif self.shape == "shuffled":
+            source.shuffle(steps)
+        elif self.shape == "late":
+            for _ in range(3):
+                one, other = source.randrange(n), source.randrange(n)
+                times[one], times[other] = times[other], times[one]
+        elif self.shape == "huge":
+            steps = sorted(source.randrange(INT64_MIN, INT64_MAX) for _ in range(n))
+        return [
+            Metric(
+                KEY,
+                source.choice(self.odd) if source.random() < 0.05 else source.gauss(1.0, 0.2),
+                times[at],
+                steps[at],
+            )
+            for at in range(n)
+        ]
+
+
+HISTORIES = st.builds(
+    Logged,
+    st.integers(1, 250),
+    st.sampled_from(["ascending", "resumed", "equal", "shuffled", "late", "huge"]),
+    st.sampled_from([1, 1, 7, 50]),
+    st.integers(0, 1 << 30),
+    st.lists(VALUES, min_size=1, max_size=4).map(tuple),
+)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes here
+)
+@given(
+    runs=st.lists(HISTORIES, min_size=1, max_size=3),
+    batch=st.sampled_from([40, 150, 1000]),
+    is_ended=st.booleans(),
+    n_buckets=st.sampled_from([1, 5, 16, 64]),
+)
+def test_every_bucket_is_what_mlflow_says_was_logged(
+    store: WeirStore, runs: list[Logged], batch: int, is_ended: bool, n_buckets: int
+) -> None:
+    run_ids = [new_run(store, run.metrics(), batch=batch, is_ended=is_ended) for run in runs]
+    for axis in ("step", "wall", "relative"):
+        lines, made = drawn(store, run_ids, axis, n_buckets)
+        assert sorted(lines) == list(range(len(run_ids)))
+        for at, run_id in enumerate(run_ids):
+            check(store, run_id, lines[at], axis)
+            n_pieces = int(made.piece[made.owner_of_bucket() == at].max()) + 1
+            assert len(lines[at].columns["x"]) <= max(2, n_buckets) * n_pieces
+
+
+def plain(n: int, stride: int = 1) -> list[Metric]:
+    return [
+        Metric(KEY, 1.0 + at % 10, 1_700_000_000_000 + 10 * at, stride * at) for at in range(n)
+    ]
+
+
+def test_a_spike_of_one_point_in_three_thousand_is_there_at_every_width(store: WeirStore) -> None:
+    points = plain(3_000)
+    points[1_321] = Metric(KEY, 900.0, points[1_321].timestamp, 1_321)
+    run_id = new_run(store, points, batch=1_000, is_ended=True)
+    for n_buckets in (1, 2, 33, 64, 500, 2_500):
+        lines, _ = drawn(store, [run_id], n_buckets=n_buckets)
+        check(store, run_id, lines[0])
+        assert lines[0].columns["high"].max() == 900.0
+        assert (lines[0].columns["high"] > 100).sum() == 1
+
+
+def test_buckets_begin_at_multiples_of_their_width(store: WeirStore) -> None:
+    run_id = new_run(store, plain(1_024), batch=100, is_ended=True)
+    _, lines = drawn(store, [run_id], n_buckets=64)
+    assert lines.level == 4
+    assert lines.cell.tolist() == list(range(64))
+    assert lines.x.tolist() == [16 * cell + 15 for cell in range(64)]
+
+
+def test_few_points_are_all_drawn_beside_a_long_line(store: WeirStore) -> None:
+    long = new_run(store, plain(4_000), batch=500, is_ended=True)
+    short = new_run(store, plain(30), batch=500, is_ended=True)
+    lines, _ = drawn(store, [long, short], n_buckets=32)
+    assert lines[1].columns["x"].tolist() == list(range(30))
+    assert lines[1].columns["count"].tolist() == [1] * 30
+
+
+def test_a_window_holds_exactly_the_points_in_it(store: WeirStore) -> None:
+    run_ids = [
+        new_run(store, plain(3_000, stride), batch=400, is_ended=stride == 1) for stride in (1, 3)
+    ]
+    window = Window(False, np.array([777, 2_000], dtype=np.int64), 5_000)
+    lines, _ = drawn(store, run_ids, window=window, n_buckets=16)
+    for at, run_id in enumerate(run_ids):
+        inside = [
+            m
+            for m in store.get_metric_history(run_id, KEY)
+            if window.first[at] <= m.step <= window.last
+        ]
+        assert lines[at].total == 3_000
+        check_line(lines[at], inside, x=[m.step for m in inside])
+
+
+def test_a_resumed_run_is_two_pieces_and_a_tangle_is_sorted(store: WeirStore) -> None:
+    first = plain(600)
+    again = [Metric(KEY, 5.0, 1_700_000_100_000 + at, 400 + at) for at in range(600)]
+    resumed = new_run(store, [*first, *again], batch=300, is_ended=True)
+    two_at_once = [
+        Metric(KEY, 1.0, 1_700_000_000_000 + at, at // 2 if at % 2 else 1_000 + at // 2)
+        for at in range(600)
+    ]
+    tangled = new_run(store, two_at_once, batch=300, is_ended=True)
+    lines, made = drawn(store, [resumed, tangled], n_buckets=16)
+    piece = lines[0].columns["piece"]
+    assert piece.min() == 0
+    assert piece.max() == 1
+    assert lines[0].columns["x"][piece == 0].max() == 599
+    check(store, resumed, lines[0])
+    assert lines[1].columns["piece"].max() == 0
+    check(store, tangled, lines[1])
+    assert len(made.owner) == 2
+
+
+def test_points_that_move_while_they_are_read_are_found(store: WeirStore) -> None:
+    """Compaction between the index and the chunks: what was looked up is gone by then."""
+    run_id = new_run(store, plain(100), batch=100, is_ended=False)
+
+    class Racing(CurveReader):
+        n_loads = 0
+
+        def _load(self) -> None:
+            super()._load()
+            type(self).n_loads += 1
+            if self.n_loads == 1:
+                store._compact(run_id, is_final=True)
+                store.log_batch(run_id, plain(300)[100:], [], [])
+                store._compact(run_id, is_final=True)
+
+    store._compact(run_id, is_final=True)
+    with Session(store.engine) as session:
+        curve = Racing(session, [run_id], [KEY]).read(KEY, everything(1, is_by_time=False), 1_000)
+    assert Racing.n_loads == 2
+    assert int(curve.atoms.count.sum()) == 300
+
+
+def test_what_would_take_too_much_memory_is_refused_in_words(
+    store: WeirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = new_run(store, plain(500), batch=500, is_ended=True)
+    monkeypatch.setattr(curves, "MAX_RAW_POINTS", 499)
+    with pytest.raises(TooMuchAsked, match="500 points of 'train/loss'"):
+        drawn(store, [run_id], n_buckets=500)
+    drawn(store, [run_id], n_buckets=8)
+
+
+def test_queries_do_not_grow_with_the_runs(store: WeirStore) -> None:
+    import sqlalchemy as sa
+
+    run_ids = [new_run(store, plain(200), batch=200, is_ended=True) for _ in range(30)]
+    counts: list[int] = []
+    statements: list[str] = []
+    listener: Any = lambda *arguments: statements.append(arguments[2])  # noqa: E731
+    sa.event.listen(store.engine, "before_cursor_execute", listener)
+    for n in (3, 30):
+        statements.clear()
+        with Session(store.engine) as session:
+            reader = CurveReader(session, run_ids[:n], [KEY, "other"])
+            reader.read(KEY, everything(n, is_by_time=False), 8)
+            reader.read("other", everything(n, is_by_time=False), 8)
+        counts.append(len(statements))
+    sa.event.remove(store.engine, "before_cursor_execute", listener)
+    assert counts[0] == counts[1] <= 6
+
+
+def test_process_time_leaves_pauses_out(store: WeirStore) -> None:
+    points = plain(200)
+    hour = 3_600_000
+    points += [Metric(KEY, 1.0, m.timestamp + hour, m.step + 200) for m in plain(200)]
+    run_id = new_run(store, points, batch=400, is_ended=True)
+    relative, _ = drawn(store, [run_id], "relative", n_buckets=400)
+    process, _ = drawn(store, [run_id], "process", n_buckets=400)
+    assert relative[0].columns["x"].max() == hour + 1_990
+    assert process[0].columns["x"].max() == pytest.approx(2 * 1_990 + 10, abs=20)
+    assert (np.diff(process[0].columns["x"]) <= 30).all()
+
+
+def test_another_metric_is_joined_by_step(store: WeirStore) -> None:
+    y = plain(100)
+    x = [Metric("epoch", at / 4, 1_700_000_000_000 + 10 * at, at) for at in range(0, 80, 4)]
+    run_id = new_run(store, [*y, *x], batch=400, is_ended=True)
+    with store.ManagedSessionMaker() as session:
+        reader = CurveReader(session, [run_id], [KEY, "epoch"])
+        joined = axes.join(reader.read_points(KEY), reader.read_points("epoch"), 1, 1_000)
+    steps = [m.step for m in y if m.step <= 80]
+    assert joined.x.tolist() == [min(step - step % 4, 76) / 4 for step in steps]
+    assert joined.lines.last.tolist() == [y[step].value for step in steps]
+    few = axes.join({0: _series(y)}, {0: _series(x)}, 1, 10)
+    assert len(few.x) <= 10
+    assert int(few.lines.count.sum()) == len(steps)
+
+
+def _series(metrics: list[Metric]) -> Any:
+    from metric_model import series_of
+
+    return series_of([(m.timestamp, m.step, m.value) for m in metrics])

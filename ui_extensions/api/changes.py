@@ -1,0 +1,69 @@
+"""``POST changes``: what is new since a watermark; small, and asked every few seconds.
+
+request   {"experiments": [id, …], "since"?: watermark, "runs"?: [run id, …]}
+          or {"runs": [run id, …], "since"?: watermark}
+200       {"watermark", "runs": {run id: version} of those that may have new points,
+           "statuses": {run id: [status, end ms or null]} of the runs that were named,
+           "n_runs", "n_running", "last_start_ms", "last_end_ms" of the experiments, "at_ms"}
+
+Another ``version`` of a run than the one before means that points may have come, been moved or
+been removed; which, a ``POST series`` with ``from`` tells. Without ``since`` no run is new, but
+for the versions of the runs that were named. ``at_ms`` is the server's clock.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import flask
+
+from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.runs import changes as store_changes
+from mlflow_weir.store.runs.changes import Watermark
+from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.questions import read_question
+from mlflow_weir.ui_extensions.readable import readable_runs, require_readable_experiments
+
+_WATERMARK = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})\Z")
+
+
+def add_to(routes: flask.Blueprint) -> None:
+    """Add the route."""
+
+    @access.route(routes, "/changes", "POST", content_type="application/json")
+    def changes() -> flask.Response:
+        question = read_question()
+        experiments, named = question.texts("experiments"), question.texts("runs")
+        if not experiments and not named:
+            raise Refused("no experiments and no runs are asked about")
+        since = _watermark(question)
+        store = deliveries.require_store()
+        caller = access.Access()
+        ids = [int(one) for one in require_readable_experiments(experiments, caller)]
+        runs = list(readable_runs(named, caller))
+        with store.ManagedSessionMaker() as session:
+            # Before anything else: what comes in between is told twice rather than missed.
+            watermark = store_changes.current(session)
+            news = set(runs)
+            if since is not None and ids:
+                news.update(store_changes.runs_with_news(session, since, ids))
+            answer = {
+                "watermark": f"{watermark.batch}.{watermark.chunk}",
+                "runs": store_changes.versions(session, sorted(news)),
+                "statuses": store_changes.statuses(session, runs),
+                "at_ms": time.time_ns() // 1_000_000,
+            }
+            if ids:
+                answer |= store_changes.standing(session, ids)._asdict()
+        return flask.jsonify(answer)
+
+
+def _watermark(question: Fields) -> Watermark | None:
+    given = question.text_or_none("since")
+    if given is None:
+        return None
+    found = _WATERMARK.match(given)
+    if found is None:
+        raise Refused("since: expected a watermark that was given before")
+    return Watermark(int(found[1]), int(found[2]))

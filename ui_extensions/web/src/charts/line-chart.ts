@@ -1,0 +1,488 @@
+/**
+ * A line chart: uPlot for axes, grid and the drag that zooms; our painter for the lines. It is told
+ * what to show by `update`, and paints no more than what changed.
+ */
+
+import uPlot from "uplot"
+
+import { hoverState } from "./hover"
+import type { ChartLine } from "./line"
+import { nearestBucket } from "./line"
+import type { Mark, Pen } from "./paint"
+import { marksOf } from "./paint"
+import { Painter } from "./painter"
+import { exactRange, padded, symlogThreshold, xExtent, yExtent } from "./range"
+import type { Scale } from "./scale"
+import { toPixel, toValue } from "./scale"
+import { tick, xTick } from "./ticks"
+import type { ChartSettings } from "./types"
+
+const SHADED_LINES = 20
+const DASHED_LINES = 24
+const MARKED_POINTS = 60
+const NEAR_PX = 24
+const AXIS_FONT = '11px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", Arial'
+const MAX_MARKS = 400
+
+export interface ChartState {
+  lines: readonly ChartLine[]
+  settings: ChartSettings
+  width: number
+  height: number
+  /** Changes with the theme. */
+  theme: string
+}
+
+export interface Nearby {
+  line: ChartLine
+  bucket: number
+  /** Pixels between the pointer and the line. */
+  distance: number
+}
+
+export interface ChartEvents {
+  onZoom: (range: [number, number] | null) => void
+  onHover: (nearby: Nearby[], at: { x: number; left: number; top: number } | null) => void
+  onPaint: () => void
+}
+
+const registry = new Set<LineChart>()
+
+/** Every chart on the page, for tests that look at what was drawn. */
+export function allCharts(): ReadonlySet<LineChart> {
+  return registry
+}
+
+export class LineChart {
+  readonly name: string
+  readonly #events: ChartEvents
+  readonly #plot: uPlot
+  readonly #painter: Painter
+  readonly #marks: HTMLCanvasElement
+  readonly #unsubscribe: () => void
+  #state: ChartState
+  #x: Scale
+  #y: Scale
+  #isPointerHere = false
+  #raisedLine = ""
+  paintedAt = 0
+
+  constructor(parent: HTMLElement, name: string, state: ChartState, events: ChartEvents) {
+    this.name = name
+    this.#events = events
+    this.#state = state
+    this.#x = this.#y = { kind: "linear", min: 0, max: 1, threshold: 1, size: 1, isFlipped: false }
+    this.#plot = new uPlot(this.#options(), [[0, 1], [null, null]], parent)
+    const canvas = (className: string): HTMLCanvasElement => {
+      const made = document.createElement("canvas")
+      made.className = className
+      made.setAttribute("aria-hidden", "true")
+      return made
+    }
+    const base = canvas("w-chart-lines")
+    const overlay = canvas("w-chart-raised")
+    this.#marks = canvas("w-chart-marks")
+    this.#plot.over.prepend(base, this.#marks, overlay)
+    this.#painter = new Painter({
+      base,
+      overlay,
+      onComplete: () => {
+        this.paintedAt = performance.now()
+        this.#paintMarks()
+        this.#follow()
+        events.onPaint()
+      },
+    })
+    const over = this.#plot.over
+    over.addEventListener("pointermove", this.#onMove)
+    over.addEventListener("pointerleave", this.#onLeave)
+    over.addEventListener("dblclick", this.#onDoubleClick)
+    this.#unsubscribe = hoverState.subscribe(() => this.#follow())
+    registry.add(this)
+    this.#repaint()
+  }
+
+  get state(): ChartState {
+    return this.#state
+  }
+
+  get painter(): Painter {
+    return this.#painter
+  }
+
+  get scales(): { x: Scale; y: Scale } {
+    return { x: this.#x, y: this.#y }
+  }
+
+  /** Show this; a change of one line's visibility alone paints one layer. */
+  update(next: ChartState): void {
+    const before = this.#state
+    this.#state = next
+    if (before.width !== next.width || before.height !== next.height) {
+      this.#plot.setSize({ width: next.width, height: next.height })
+    }
+    const toggled = toggledLine(before, next)
+    if (toggled !== null && !this.#rangeMoves()) {
+      this.#painter.toggle(next.lines, toggled)
+      this.#scheduleRefit()
+      return
+    }
+    this.#repaint()
+  }
+
+  #refit: ReturnType<typeof setTimeout> | null = null
+
+  /** After a rest, fit the y axis to what is shown, where that would change it. */
+  #scheduleRefit(): void {
+    if (this.#refit !== null) clearTimeout(this.#refit)
+    this.#refit = setTimeout(() => {
+      this.#refit = null
+      const [min, max] = this.#yRange()
+      const size = this.#y.max - this.#y.min
+      const moves = Math.max(Math.abs(min - this.#y.min), Math.abs(max - this.#y.max))
+      if (moves > 0.05 * size) this.#repaint()
+    }, 300)
+  }
+
+  /** Say whether what is shown now lies outside the axes. */
+  #rangeMoves(): boolean {
+    const [min, max] = this.#yRange()
+    return min < this.#y.min - 1e-12 * Math.abs(this.#y.min) - 0.05 * (this.#y.max - this.#y.min) ||
+      max > this.#y.max + 0.05 * (this.#y.max - this.#y.min)
+  }
+
+  destroy(): void {
+    if (this.#refit !== null) clearTimeout(this.#refit)
+    registry.delete(this)
+    this.#unsubscribe()
+    this.#painter.destroy()
+    this.#plot.destroy()
+  }
+
+  /** The canvases, one upon the other, for an export. */
+  flatten(background: string): HTMLCanvasElement {
+    const source = this.#plot.ctx.canvas
+    const made = document.createElement("canvas")
+    made.width = source.width
+    made.height = source.height
+    const context = made.getContext("2d")
+    if (!context) return made
+    context.fillStyle = background
+    context.fillRect(0, 0, made.width, made.height)
+    context.drawImage(source, 0, 0)
+    const { left, top, width, height } = this.#plot.bbox
+    for (const canvas of this.#plot.over.querySelectorAll("canvas")) {
+      context.drawImage(canvas, left, top, width, height)
+    }
+    return made
+  }
+
+  // Scales and painting
+
+  #xRange(): [number, number] {
+    const { settings, lines } = this.#state
+    if (settings.zoom !== null) return settings.zoom
+    return exactRange(xExtent(lines), settings.xLog)
+  }
+
+  #yRange(): [number, number] {
+    const { settings, lines } = this.#state
+    const [from, to] = this.#xRange()
+    return padded(yExtent(lines, from, to, settings.outliers), settings.yScale)
+  }
+
+  #options(): uPlot.Options {
+    const { width, height } = this.#state
+    const style = getComputedStyle(document.documentElement)
+    const variable = (name: string) => (): string => style.getPropertyValue(name).trim()
+    const axis = { stroke: variable("--w-text-2"), font: AXIS_FONT }
+    const grid = { stroke: variable("--w-line"), width: 1 }
+    const ticks = { show: false }
+    const settings = (): ChartSettings => this.#state.settings
+    return {
+      width,
+      height,
+      padding: [8, 10, 0, 0],
+      legend: { show: false },
+      cursor: {
+        y: false,
+        points: { show: false },
+        drag: { x: true, y: false, setScale: false, dist: 4 },
+      },
+      scales: {
+        x: {
+          time: this.#state.settings.x === "wall",
+          distr: this.#state.settings.xLog ? 3 : 1,
+          range: () => [this.#x.min, this.#x.max],
+        },
+        y: {
+          distr: { linear: 1, log: 3, symlog: 4 }[this.#state.settings.yScale] as 1 | 3 | 4,
+          asinh: symlogThreshold(this.#state.lines),
+          range: () => [this.#y.min, this.#y.max],
+        },
+      },
+      ms: 1,
+      series: [{}, { show: false, scale: "y" }],
+      axes: [
+        {
+          ...axis,
+          grid,
+          ticks,
+          size: 26,
+          space: 60,
+          ...(this.#state.settings.x === "wall"
+            ? {}
+            : { values: (_: uPlot, values: number[]) => values.map((v) => v === null ? "" : xTick(settings().x, v)) }),
+        },
+        {
+          ...axis,
+          grid,
+          ticks,
+          size: 46,
+          space: 34,
+          values: (_: uPlot, values: (number | null)[]) => values.map((v) => (v === null ? "" : tick(v))),
+        },
+      ],
+      hooks: {
+        setSelect: [
+          (plot) => {
+            const { left, width: wide } = plot.select
+            if (wide < 4) return
+            const from = toValue(this.#x, left)
+            const to = toValue(this.#x, left + wide)
+            plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+            this.#events.onZoom([from, to])
+          },
+        ],
+      },
+    }
+  }
+
+  /** Paint everything: axes by uPlot, lines by the painter. */
+  #repaint(): void {
+    const { settings, lines } = this.#state
+    const [xMin, xMax] = this.#xRange()
+    const [yMin, yMax] = this.#yRange()
+    const ratio = devicePixelRatio || 1
+    const over = this.#plot.over
+    const width = this.#plot.bbox.width / ratio || over.clientWidth || 1
+    const height = this.#plot.bbox.height / ratio || over.clientHeight || 1
+    const threshold = symlogThreshold(lines)
+    this.#x = {
+      kind: settings.xLog ? "log" : "linear",
+      min: xMin,
+      max: xMax,
+      threshold: 1,
+      size: width,
+      isFlipped: false,
+    }
+    this.#y = { kind: settings.yScale, min: yMin, max: yMax, threshold, size: height, isFlipped: true }
+    this.#plot.batch(() => {
+      this.#plot.setScale("x", { min: xMin, max: xMax })
+      this.#plot.setScale("y", { min: yMin, max: yMax })
+      this.#plot.redraw(false, true)
+    })
+    this.#painter.paint(lines, this.#pen(), ratio)
+  }
+
+  #pen(): Omit<Pen, "context"> {
+    const { lines, settings } = this.#state
+    let n = 0
+    let inView = 0
+    for (const line of lines) {
+      if (!line.isVisible) continue
+      n += 1
+      if (n <= 8) inView += line.curve.x.length
+    }
+    return {
+      x: toPixel(this.#x),
+      y: toPixel(this.#y),
+      width: this.#x.size,
+      height: this.#y.size,
+      lineWidth: n <= 20 ? 1.5 : n <= 100 ? 1.25 : 1,
+      hasStrokes: settings.minMax && n > SHADED_LINES,
+      hasShade: settings.minMax && n <= SHADED_LINES,
+      hasDashes: n <= DASHED_LINES,
+      isFaintOriginal: settings.smoothing.original,
+      hasMarks: n <= 8 && inView < MARKED_POINTS,
+    }
+  }
+
+  #paintMarks(): void {
+    const canvas = this.#marks
+    const ratio = devicePixelRatio || 1
+    canvas.width = Math.round(this.#x.size * ratio)
+    canvas.height = Math.round(this.#y.size * ratio)
+    const context = canvas.getContext("2d")
+    if (!context) return
+    context.setTransform(ratio, 0, 0, ratio, 0, 0)
+    const pen: Pen = { ...this.#pen(), context }
+    const isLog = this.#state.settings.yScale === "log"
+    const marks: Mark[] = []
+    for (const line of this.#state.lines) {
+      if (!line.isVisible || marks.length > MAX_MARKS) continue
+      marks.push(...marksOf(pen, line, isLog, [this.#y.min, this.#y.max]))
+    }
+    drawMarks(context, marks, this.#y.size)
+  }
+
+  // The pointer
+
+  readonly #onMove = (event: PointerEvent): void => {
+    this.#isPointerHere = true
+    const bounds = this.#plot.over.getBoundingClientRect()
+    const left = event.clientX - bounds.left
+    const top = event.clientY - bounds.top
+    const x = toValue(this.#x, left)
+    hoverState.move({ axis: this.#state.settings.x, x })
+    const nearby = this.nearby(left, top)
+    const nearest = nearby[0]
+    hoverState.raise(nearest && nearest.distance <= NEAR_PX ? nearest.line.runId : null)
+    this.#events.onHover(nearby, { x, left, top })
+  }
+
+  readonly #onLeave = (): void => {
+    this.#isPointerHere = false
+    hoverState.move({ axis: this.#state.settings.x, x: null })
+    hoverState.raise(null)
+    this.#events.onHover([], null)
+  }
+
+  readonly #onDoubleClick = (): void => this.#events.onZoom(null)
+
+  /** Move the cursor by buckets, as the arrow keys do. */
+  step(by: number): void {
+    const visible = this.#state.lines.find((line) => line.isVisible)
+    if (!visible) return
+    const { x } = visible.curve
+    const { x: now, axis } = hoverState.hover
+    const from = now === null || axis !== this.#state.settings.x ? -1 : nearestBucket(visible.curve, now)
+    const to = Math.max(0, Math.min(x.length - 1, from + by))
+    const value = x[to] as number
+    hoverState.move({ axis: this.#state.settings.x, x: value })
+    const left = toPixel(this.#x)(value)
+    const top = toPixel(this.#y)((visible.curve.last[to] as number) + visible.curve.offset)
+    this.#events.onHover(this.nearby(left, top), { x: value, left, top })
+  }
+
+  /** Visible lines with a bucket at this place, the nearest first. */
+  nearby(left: number, top: number): Nearby[] {
+    const x = toValue(this.#x, left)
+    const toX = toPixel(this.#x)
+    const toY = toPixel(this.#y)
+    const found: Nearby[] = []
+    for (const line of this.#state.lines) {
+      if (!line.isVisible) continue
+      const bucket = this.#state.settings.x.startsWith("m:")
+        ? nearestByPlace(line, left, top, toX, toY)
+        : nearestBucket(line.curve, x)
+      if (bucket < 0) continue
+      const { curve } = line
+      const across = Math.abs(toX(curve.x[bucket] as number) - left)
+      if (across > 60 && curve.x.length > 1) continue
+      const value = line.smoothed?.[bucket] ?? (curve.last[bucket] as number) + curve.offset
+      const high = toY((curve.high[bucket] as number) + curve.offset)
+      const low = toY((curve.low[bucket] as number) + curve.offset)
+      const isInside = line.smoothed === null && top >= high && top <= low
+      const distance = Math.abs(toY(value) - top)
+      if (Number.isNaN(distance)) continue
+      found.push({ line, bucket, distance: isInside ? Math.min(distance, 8) : distance })
+    }
+    return found.sort((a, b) => a.distance - b.distance)
+  }
+
+  /** Put cursor and raised line where the page's are. */
+  #follow(): void {
+    const { hover, raised } = hoverState
+    if (!this.#isPointerHere) {
+      const isMine = hover.x !== null && hover.axis === this.#state.settings.x
+      const left = isMine ? toPixel(this.#x)(hover.x as number) : -10
+      this.#plot.setCursor({ left: left >= 0 && left <= this.#x.size ? left : -10, top: 0 }, false)
+    }
+    const name = `${raised ?? ""} ${this.paintedAt}`
+    if (name === this.#raisedLine || !this.#painter.isComplete) return
+    this.#raisedLine = name
+    const lines = raised === null ? [] : this.#state.lines.filter((line) => line.runId === raised)
+    this.#painter.raise(lines.filter((line) => line.isVisible || lines.length === 1))
+  }
+}
+
+function nearestByPlace(
+  line: ChartLine,
+  left: number,
+  top: number,
+  toX: (v: number) => number,
+  toY: (v: number) => number,
+): number {
+  const { x, last, offset } = line.curve
+  let best = -1
+  let smallest = Infinity
+  for (let at = 0; at < x.length; at += 1) {
+    const distance = Math.hypot(
+      toX(x[at] as number) - left,
+      toY((last[at] as number) + offset) - top,
+    )
+    if (distance < smallest) {
+      smallest = distance
+      best = at
+    }
+  }
+  return best
+}
+
+/** The one line whose visibility is all that differs, or null. */
+function toggledLine(before: ChartState, next: ChartState): string | null {
+  if (
+    before.settings !== next.settings ||
+    before.width !== next.width ||
+    before.height !== next.height ||
+    before.theme !== next.theme ||
+    before.lines.length !== next.lines.length
+  ) {
+    return null
+  }
+  let found: string | null = null
+  for (let at = 0; at < next.lines.length; at += 1) {
+    const one = before.lines[at] as ChartLine
+    const other = next.lines[at] as ChartLine
+    if (one === other) continue
+    const isSame =
+      one.id === other.id &&
+      one.curve === other.curve &&
+      one.colour === other.colour &&
+      one.smoothed === other.smoothed &&
+      one.isVisible !== other.isVisible
+    if (!isSame || found !== null) return null
+    found = other.id
+  }
+  return found
+}
+
+function drawMarks(context: CanvasRenderingContext2D, marks: readonly Mark[], height: number): void {
+  context.clearRect(0, 0, context.canvas.width, context.canvas.height)
+  context.lineWidth = 1.5
+  for (const mark of marks) {
+    context.strokeStyle = context.fillStyle = mark.colour
+    const x = mark.x
+    context.beginPath()
+    if (mark.kind === "nan") {
+      const y = height - 6
+      context.moveTo(x - 3, y - 3)
+      context.lineTo(x + 3, y + 3)
+      context.moveTo(x + 3, y - 3)
+      context.lineTo(x - 3, y + 3)
+      context.stroke()
+      continue
+    }
+    const isUp = mark.kind === "up" || mark.kind === "above-cut"
+    const y = isUp ? 2 : height - 2
+    const tip = isUp ? 0 : height
+    const side = mark.kind.endsWith("cut") ? 3 : 4.5
+    context.moveTo(x - side, y + (isUp ? side : -side))
+    context.lineTo(x + side, y + (isUp ? side : -side))
+    context.lineTo(x, tip)
+    context.closePath()
+    if (mark.kind === "below") context.stroke()
+    else context.fill()
+  }
+}

@@ -1,0 +1,112 @@
+/** One line of a chart: a run's curve made ready to be painted, and what is known of it. */
+
+import type { BandCurve, Curve } from "../data/curve"
+import type { Smoothing } from "../data/smoothing"
+import { smooth } from "../data/smoothing"
+
+export interface ChartLine {
+  /** Of the run or the group, and the metric. */
+  id: string
+  runId: string
+  key: string
+  name: string
+  colour: string
+  dash: 0 | 1 | 2
+  isVisible: boolean
+  curve: Curve
+  /** What smoothing makes of it; null where it is off. */
+  smoothed: Float64Array | null
+  /** For a group: the edges around its line. */
+  band: BandCurve | null
+  /** x distances over this are a break; Infinity where lines are joined however far. */
+  gap: number
+}
+
+/** Smooth a curve by the means of its buckets, or by their last values where there are none. */
+export function smoothed(curve: Curve, range: number, smoothing: Smoothing): Float64Array | null {
+  if (smoothing.kind === "none" || smoothing.amount <= 0) return null
+  const means = curve.mean ?? curve.last
+  const values = new Float64Array(means.length)
+  for (let at = 0; at < values.length; at += 1) {
+    const value = means[at] as number
+    const isOdd = curve.inf !== null && curve.mean === null && !Number.isFinite(curve.last[at])
+    values[at] = isOdd ? NaN : value + curve.offset
+  }
+  return smooth(curve.x, values, curve.count, range, smoothing)
+}
+
+/** Distances over 20 times the median one are a break, on axes of time. */
+export function gapOf(curve: Curve): number {
+  const n = curve.x.length
+  if (n < 3) return Infinity
+  const distances = new Float64Array(n - 1)
+  for (let at = 1; at < n; at += 1) {
+    distances[at - 1] = Math.abs((curve.x[at] as number) - (curve.x[at - 1] as number))
+  }
+  distances.sort()
+  return Math.max(1, 20 * (distances[(n - 1) >> 1] as number))
+}
+
+/** A group's line as a curve, so that it is painted and found like one. */
+export function bandAsCurve(band: BandCurve): Curve {
+  return {
+    x: band.x,
+    low: band.centre,
+    high: band.centre,
+    last: band.centre,
+    offset: 0,
+    count: null,
+    mean: null,
+    nan: null,
+    inf: null,
+    piece: null,
+    total: band.x.length,
+    shown: band.x.length,
+  }
+}
+
+/** Where each piece of a resumed run has been replaced: x from which on, by piece. */
+export function replacedFrom(curve: Curve): number[] | null {
+  const { piece, x } = curve
+  if (piece === null) return null
+  const first: number[] = []
+  for (let at = 0; at < piece.length; at += 1) {
+    const own = piece[at] as number
+    first[own] = Math.min(first[own] ?? Infinity, x[at] as number)
+  }
+  const from: number[] = []
+  let smallest = Infinity
+  for (let own = first.length - 1; own >= 0; own -= 1) {
+    from[own] = smallest
+    smallest = Math.min(smallest, first[own] ?? Infinity)
+  }
+  return from
+}
+
+/** The bucket at or nearest to an x; -1 for none. Where x goes back, the last piece counts. */
+export function nearestBucket(curve: Curve, x: number): number {
+  const xs = curve.x
+  const n = xs.length
+  if (n === 0) return -1
+  let from = 0
+  if (curve.piece !== null) {
+    const last = curve.piece[n - 1] as number
+    while (from < n && (curve.piece[from] as number) !== last) from += 1
+    if (x < (xs[from] as number)) {
+      let best = 0
+      for (let at = 1; at < n; at += 1) {
+        if (Math.abs((xs[at] as number) - x) <= Math.abs((xs[best] as number) - x)) best = at
+      }
+      return best
+    }
+  }
+  let low = from
+  let high = n - 1
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((xs[middle] as number) < x) low = middle + 1
+    else high = middle
+  }
+  if (low > from && x - (xs[low - 1] as number) < (xs[low] as number) - x) return low - 1
+  return low
+}

@@ -1,0 +1,34 @@
+/** What stands beside the axes. */
+
+import { duration } from "../text/format"
+import type { XAxis } from "./types"
+
+/** 12000 as 12k, 1.2e6 as 1.2M, small ones in full. */
+export function tick(value: number): string {
+  const size = Math.abs(value)
+  if (value === 0) return "0"
+  if (size >= 1e15 || size < 1e-4) {
+    return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e").replace("e-", "e−").replace("-", "−")
+  }
+  const sign = value < 0 ? "−" : ""
+  for (const [unit, letter] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]] as const) {
+    if (size >= unit) return `${sign}${Number((size / unit).toPrecision(4))}${letter}`
+  }
+  return `${sign}${Number(size.toPrecision(4))}`
+}
+
+export function xTick(axis: XAxis, value: number): string {
+  if (axis === "rel" || axis === "relp") return value === 0 ? "0" : duration(value)
+  return tick(value)
+}
+
+export const AXIS_NAMES: Record<string, string> = {
+  step: "Step",
+  wall: "Time",
+  rel: "Relative time",
+  relp: "Relative time, without pauses",
+}
+
+export function axisName(axis: XAxis): string {
+  return axis.startsWith("m:") ? axis.slice(2) : (AXIS_NAMES[axis] ?? axis)
+}

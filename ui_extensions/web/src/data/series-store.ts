@@ -1,0 +1,327 @@
+/**
+ * The series that are shown or were shown: asked for together, kept in memory, continued as runs
+ * grow. A set holds one metric along one axis at one width, by run; what is in it is not asked for
+ * again. Nothing is stored in the browser.
+ */
+
+import { callStream, isAbort } from "../api/client"
+import type { XAxis } from "../charts/types"
+import type { BandCurve, Curve } from "./curve"
+import { continued, growthPoint } from "./curve"
+import type { Part } from "./parts"
+import { PartReader } from "./parts"
+
+const GATHER_MS = 30
+const MAX_BYTES = 256 * 2 ** 20
+const BYTES_A_BUCKET = 36
+const MAX_RUNS = 5_000
+const MAX_BUCKETS = 6_000_000
+const MAX_PARTS = 60
+
+export interface Grouping {
+  /** Ids of each group's runs; the order is that of the answer. */
+  groups: string[][]
+  centre: string
+  band: string
+}
+
+export interface Query {
+  key: string
+  x: XAxis
+  buckets: number
+  range: [number, number] | null
+  /** Means too, for smoothing. */
+  withMean: boolean
+  runIds: readonly string[]
+  grouping: Grouping | null
+}
+
+/** What there is of a query now. */
+export interface Series {
+  /** By run id; a run that was asked for and has no points is null. */
+  curves: ReadonlyMap<string, Curve | null>
+  bands: readonly (BandCurve | null)[] | null
+  error: Error | null
+}
+
+interface CurveSet extends Series {
+  query: Omit<Query, "runIds">
+  curves: Map<string, Curve | null>
+  bands: (BandCurve | null)[] | null
+  error: Error | null
+  level: number | null
+  /** Runs that are being asked for. */
+  pending: Set<string>
+  /** Runs whose curve is to be asked for again, and is shown until then. */
+  stale: Set<string>
+  bytes: number
+  usedAt: number
+}
+
+interface Watcher {
+  query: Query
+  set: CurveSet
+  onChange: () => void
+}
+
+interface Request {
+  sets: CurveSet[]
+  runIds: string[]
+  abort: AbortController
+  growth: { from: number[]; have: number[] }[] | null
+}
+
+const AXES: Record<string, string> = { rel: "relative", relp: "process" }
+const axisName = (x: XAxis): string => AXES[x] ?? x
+
+function nameOf(query: Omit<Query, "runIds">): string {
+  const { key, x, buckets, range, withMean, grouping } = query
+  return JSON.stringify([key, x, buckets, range, withMean, grouping])
+}
+
+export class SeriesStore {
+  readonly #sets = new Map<string, CurveSet>()
+  readonly #watchers = new Set<Watcher>()
+  readonly #requests = new Set<Request>()
+  #timer: ReturnType<typeof setTimeout> | null = null
+  #clock = 0
+  /** Requests and points so far, for tests and the status line. */
+  readonly counts = { requests: 0, points: 0, bytes: 0 }
+
+  /** Ask for a query, and be told whenever there is more of it; returns how to stop. */
+  watch(query: Query, onChange: () => void): { series: Series; stop: () => void } {
+    const set = this.#set(query)
+    const watcher: Watcher = { query, set, onChange }
+    this.#watchers.add(watcher)
+    this.#schedule()
+    return {
+      series: set,
+      stop: () => {
+        this.#watchers.delete(watcher)
+        this.#abortUnwanted()
+        this.#evict()
+      },
+    }
+  }
+
+  /** Points of these runs may have come: ask for what is new of those that are shown. */
+  refresh(runIds: readonly string[]): void {
+    const watched = new Set([...this.#watchers].map((watcher) => watcher.set))
+    const growing = new Map<string, { sets: CurveSet[]; ids: string[] }>()
+    for (const [name, set] of this.#sets) {
+      if (!watched.has(set)) {
+        this.#sets.delete(name)
+        continue
+      }
+      if (set.query.grouping !== null) {
+        set.stale.add("")
+        continue
+      }
+      const ids: string[] = []
+      for (const id of runIds) {
+        if (!set.curves.has(id) || set.pending.has(id)) continue
+        const curve = set.curves.get(id) ?? null
+        if (this.#canGrow(set, curve)) ids.push(id)
+        else set.stale.add(id)
+      }
+      if (ids.length === 0) continue
+      const { x, buckets, range, withMean } = set.query
+      const alike = JSON.stringify([x, buckets, range, withMean, ids])
+      const found = growing.get(alike)
+      if (found) found.sets.push(set)
+      else growing.set(alike, { sets: [set], ids })
+    }
+    for (const { sets, ids } of growing.values()) {
+      const growth = sets.map((set) => {
+        const points = ids.map((id) => growthPoint(set.curves.get(id) as Curve))
+        return { from: points.map((p) => p?.from ?? 0), have: points.map((p) => p?.have ?? 0) }
+      })
+      void this.#send(sets, ids, growth)
+    }
+    this.#schedule()
+  }
+
+  /** Ask again for what failed. */
+  retry(): void {
+    for (const set of this.#sets.values()) set.error = null
+    this.#schedule()
+  }
+
+  #canGrow(set: CurveSet, curve: Curve | null): boolean {
+    const { x, range, buckets } = set.query
+    if (curve === null || range !== null || set.level === null) return false
+    if (x !== "step" && x !== "wall" && x !== "rel") return false
+    return growthPoint(curve) !== null && curve.x.length < 2 * buckets
+  }
+
+  #set(query: Query): CurveSet {
+    const { runIds: _, ...rest } = query
+    const name = nameOf(rest)
+    let set = this.#sets.get(name)
+    if (!set) {
+      set = {
+        query: rest,
+        curves: new Map(),
+        bands: null,
+        error: null,
+        level: null,
+        pending: new Set(),
+        stale: new Set(),
+        bytes: 0,
+        usedAt: 0,
+      }
+      this.#sets.set(name, set)
+    }
+    set.usedAt = ++this.#clock
+    return set
+  }
+
+  #schedule(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null
+      this.#gather()
+    }, GATHER_MS)
+  }
+
+  #missing(watcher: Watcher): string[] {
+    const { set, query } = watcher
+    if (set.error !== null) return []
+    if (query.grouping !== null) {
+      const isWanted = (set.bands === null || set.stale.size > 0) && set.pending.size === 0
+      return isWanted ? [...new Set(query.grouping.groups.flat())] : []
+    }
+    return query.runIds.filter(
+      (id) => (!set.curves.has(id) || set.stale.has(id)) && !set.pending.has(id),
+    )
+  }
+
+  /** Put what all watchers lack into as few requests as there are different questions. */
+  #gather(): void {
+    const alike = new Map<string, { sets: Set<CurveSet>; runIds: string[] }>()
+    for (const watcher of this.#watchers) {
+      const missing = this.#missing(watcher)
+      if (missing.length === 0) continue
+      const { x, buckets, range, withMean, grouping } = watcher.query
+      const name = JSON.stringify([x, buckets, range, withMean, grouping, missing])
+      const found = alike.get(name)
+      if (found) found.sets.add(watcher.set)
+      else alike.set(name, { sets: new Set([watcher.set]), runIds: missing })
+    }
+    for (const { sets, runIds } of alike.values()) {
+      const all = [...sets]
+      const { buckets, grouping } = (all[0] as CurveSet).query
+      const nRuns = grouping === null ? Math.min(runIds.length, MAX_RUNS) : runIds.length
+      const nParts = Math.max(1, Math.min(MAX_PARTS, Math.floor(MAX_BUCKETS / (nRuns * buckets))))
+      for (let run = 0; run < runIds.length; run += nRuns) {
+        for (let part = 0; part < all.length; part += nParts) {
+          void this.#send(all.slice(part, part + nParts), runIds.slice(run, run + nRuns), null)
+        }
+      }
+    }
+  }
+
+  async #send(sets: CurveSet[], runIds: string[], growth: Request["growth"]): Promise<void> {
+    const abort = new AbortController()
+    const request: Request = { sets, runIds, abort, growth }
+    this.#requests.add(request)
+    for (const set of sets) for (const id of runIds) set.pending.add(id)
+    const { x, buckets, range, withMean, grouping } = (sets[0] as CurveSet).query
+    const place = new Map(runIds.map((id, at) => [id, at]))
+    const body = {
+      runs: runIds,
+      x: axisName(x),
+      buckets,
+      range,
+      want: withMean ? ["mean", "count"] : ["count"],
+      parts: sets.map((set, at) => ({
+        key: set.query.key,
+        ...(set.level === null ? {} : { level: set.level }),
+        ...(growth === null ? {} : growth[at]),
+      })),
+      ...(grouping === null
+        ? {}
+        : {
+            groups: grouping.groups.map((ids) => ids.map((id) => place.get(id))),
+            centre: grouping.centre,
+            band: grouping.band,
+          }),
+    }
+    this.counts.requests += 1
+    let next = 0
+    try {
+      const reader = new PartReader()
+      for await (const bytes of callStream("series", body, { signal: abort.signal })) {
+        this.counts.bytes += bytes.length
+        for (const part of reader.push(bytes)) this.#take(request, next++, part)
+      }
+      reader.end()
+    } catch (error) {
+      if (!isAbort(error)) {
+        for (const set of sets.slice(next)) {
+          set.error = error instanceof Error ? error : new Error(String(error))
+        }
+      }
+    }
+    this.#requests.delete(request)
+    for (const set of sets.slice(next)) this.#settle(request, set)
+    this.#evict()
+    // What failed for being aborted may be wanted again by now.
+    this.#schedule()
+  }
+
+  #take(request: Request, at: number, part: Part): void {
+    const set = request.sets[at]
+    if (set === undefined) return
+    this.counts.points += part.header.n_points
+    if (set.query.grouping !== null) {
+      set.bands = set.query.grouping.groups.map((_, group) => part.groups.get(group) ?? null)
+      set.stale.clear()
+    } else {
+      set.level ??= part.header.level
+      request.runIds.forEach((id, place) => {
+        const line = part.lines.get(place)
+        const held = set.curves.get(id)
+        if (request.growth !== null && held && (!line || !line.isWhole)) {
+          if (line) this.#put(set, id, continued(held, line.curve))
+        } else {
+          this.#put(set, id, line?.curve ?? null)
+        }
+        set.stale.delete(id)
+      })
+    }
+    this.#settle(request, set)
+  }
+
+  #put(set: CurveSet, id: string, curve: Curve | null): void {
+    const before = set.curves.get(id)?.x.length ?? 0
+    set.curves.set(id, curve)
+    set.bytes += BYTES_A_BUCKET * ((curve?.x.length ?? 0) - before)
+  }
+
+  #settle(request: Request, set: CurveSet): void {
+    for (const id of request.runIds) set.pending.delete(id)
+    for (const watcher of [...this.#watchers]) if (watcher.set === set) watcher.onChange()
+  }
+
+  #abortUnwanted(): void {
+    const wanted = new Set([...this.#watchers].map((watcher) => watcher.set))
+    for (const request of this.#requests) {
+      if (!request.sets.some((set) => wanted.has(set))) request.abort.abort()
+    }
+  }
+
+  #evict(): void {
+    const wanted = new Set([...this.#watchers].map((watcher) => watcher.set))
+    let bytes = 0
+    for (const set of this.#sets.values()) bytes += set.bytes
+    const oldest = [...this.#sets].sort(([, a], [, b]) => a.usedAt - b.usedAt)
+    for (const [name, set] of oldest) {
+      if (bytes <= MAX_BYTES) return
+      if (wanted.has(set)) continue
+      this.#sets.delete(name)
+      bytes -= set.bytes
+    }
+  }
+}
+
+export const seriesStore = new SeriesStore()
