@@ -24,7 +24,9 @@ def rewind(run_id: str, step: int) -> None:
     mlflow_private.validate_run_id(run_id)
     last = _whole(step)
     store = mlflow_private.cached_tracking_store(None)
-    if isinstance(store, JournaledCalls) and store.can_rewind():
+    # Asked for a name first: the store of a server finds out at its first use which one it is.
+    can_rewind = getattr(store, "can_rewind", None)
+    if can_rewind is not None and can_rewind():
         _through_journal(store, run_id, last)
     elif hasattr(store, "rewind_run"):
         store.rewind_run(run_id, last)

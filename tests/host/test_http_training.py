@@ -457,3 +457,81 @@ def test_another_users_journal_is_not_shown(auth: Training, places: dict[str, Pl
     process.kill()
     process.communicate(timeout=60)
     auth.settle()
+
+
+REWOUND = """
+import mlflow_weir
+client = mlflow.MlflowClient()
+run_id = sys.argv[1]
+
+def steps():
+    return [point.step for point in client.get_metric_history(run_id, "loss")]
+
+with mlflow.start_run(run_id=run_id):
+    assert steps() == list(range(100))
+    mlflow_weir.rewind(run_id, 49)
+    assert steps() == list(range(50))
+    assert client.get_run(run_id).data.metrics["loss"] == 49
+    for step in range(50, 60):
+        mlflow.log_metric("loss", -step, step=step)
+    assert client.get_run(run_id).data.metrics["loss"] == -59
+    assert steps() == list(range(60))
+"""
+
+
+def test_a_training_goes_on_from_its_checkpoint(training: Training) -> None:
+    """Killed at step 100, begun again at 49: the points, the latest values, a model's scores."""
+    code, out, _ = training.outcome("""
+with mlflow.start_run() as run:
+    model = mlflow.initialize_logged_model(name="net")
+    print(run.info.run_id, model.model_id, flush=True)
+    for step in range(100):
+        mlflow.log_metrics({"loss": step, "system/gpu": step}, step=step)
+        if step in (40, 80):
+            mlflow.log_metric("score", step, step=step, model_id=model.model_id)
+    os.kill(os.getpid(), 9)
+""")
+    assert code == -9
+    run_id, model_id = out.split()
+    training.run(REWOUND, run_id)
+    run = training.run_named(run_id)
+    client = training.client()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"loss": -59, "system/gpu": 99, "score": 40}
+    history = client.get_metric_history(run_id, "loss")
+    assert [point.value for point in history] == [*range(50), *(-step for step in range(50, 60))]
+    assert len(client.get_metric_history(run_id, "system/gpu")) == 100
+    scores = client.get_logged_model(model_id).metrics or []
+    assert [(score.step, score.value) for score in scores] == [(40, 40.0)]
+    found = client.search_runs([run.info.experiment_id], "metrics.loss = -59")
+    assert [one.info.run_id for one in found] == [run_id]
+
+
+def test_who_may_not_edit_a_run_may_not_rewind_it(auth: Training) -> None:
+    out = auth.run("""
+with mlflow.start_run() as run:
+    for step in range(100): mlflow.log_metric("loss", step, step=step)
+print(run.info.run_id)
+""")
+    run_id = out.split()[-1]
+    auth.settle()
+    eve = User("eve", "password-of-eve")  # who may read it
+    server = ServerProcess(auth.place.uri, auth.folder, auth.folder, 0)
+    body = {"username": eve.name, "password": eve.password}
+    assert call(server, "POST", "/api/2.0/mlflow/users/create", body, user=ADMIN).status == 200
+    code, out, err = auth.outcome(
+        """
+import mlflow_weir
+mlflow_weir.rewind(sys.argv[1], 9)
+print(len(mlflow.MlflowClient().get_metric_history(sys.argv[1], "loss")))
+""",
+        run_id,
+        MLFLOW_TRACKING_USERNAME=eve.name,
+        MLFLOW_TRACKING_PASSWORD=eve.password,
+    )
+    assert (code, out) == (0, "100\n"), err
+    assert "weir: the store refused 1 records" in err
+    assert f"rewind of run {run_id}" in auth.weir("status").stdout
+    run = auth.run_named(run_id)
+    assert run.data.metrics == {"loss": 99}
+    assert len(auth.client().get_metric_history(run_id, "loss")) == 100
