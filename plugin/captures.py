@@ -1,13 +1,15 @@
 """Starts the capture of a run's code and environment, and logs what it finds.
 
-With each run of the fluent API a thread starts the process that captures (``capture/__main__.py``)
+With a run of the fluent API a thread starts the process that captures (``capture/__main__.py``)
 and waits for it: the training is at most as much slower as a thread that sleeps makes it. What
 comes back goes the way of everything a training logs: tags into the journal, files into the run's
-artifacts. Runs that follow one another within a few seconds share one capture.
+artifacts. Runs that follow one another within a few seconds share one capture, and all runs one
+thread, which ends when it has nothing to do: a sweep begins thousands.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import logging
@@ -39,15 +41,16 @@ _SHARED_S = 10.0
 
 _lock = threading.Lock()
 _last: _Capture | None = None
-_running: set[threading.Thread] = set()
+_asked: collections.deque[tuple[Any, RunView, str]] = collections.deque()
+_thread: threading.Thread | None = None
 _has_warned = False
 _logger = logging.getLogger("mlflow_weir")
 
 
 def _start_afresh() -> None:
-    global _lock, _last
-    _lock, _last = threading.Lock(), None
-    _running.clear()
+    global _lock, _last, _thread
+    _lock, _last, _thread = threading.Lock(), None, None
+    _asked.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -64,7 +67,6 @@ class _Capture:
         self.folder = tempfile.mkdtemp(prefix=".capture-", dir=beside)
         self.tags: dict[str, str] = {}
         self.files: dict[str, str] = {}
-        self.is_done = threading.Event()
 
     def run(self) -> None:
         """Let the process do it; what it could not find out in time is not there."""
@@ -95,8 +97,6 @@ class _Capture:
             self.tags = {
                 "weir.capture": "failed: it took too long, or no process could be started"
             }
-        finally:
-            self.is_done.set()
 
     def close(self) -> None:
         """Remove its files."""
@@ -111,16 +111,19 @@ def begin(store: Any, view: RunView) -> None:
         store: The journaled store that the run is in.
         view: The run.
     """
+    global _thread
     if not sys.executable or not _is_wanted():
         return
-    # Of this moment: a fluent run is in the store that is current when it begins.
-    arguments = (store, view, mlflow.get_tracking_uri())
-    thread = threading.Thread(target=_capture, args=arguments, name="weir-capture", daemon=True)
-    _running.add(thread)
-    try:
-        thread.start()
-    except RuntimeError:  # no more threads, or the interpreter exits
-        _running.discard(thread)
+    with _lock:
+        # Of this moment: a fluent run is in the store that is current when it begins.
+        _asked.append((store, view, mlflow.get_tracking_uri()))
+        if _thread is not None:
+            return
+        _thread = threading.Thread(target=_capture_all, name="weir-capture", daemon=True)
+        try:
+            _thread.start()
+        except RuntimeError:  # no more threads, or the interpreter exits
+            _thread = None
 
 
 def _is_wanted() -> bool:
@@ -144,10 +147,9 @@ def _script() -> str:
 
 def wait(timeout_s: float) -> None:
     """Wait until what was begun is logged."""
-    give_up_s = time.monotonic() + timeout_s
-    for thread in list(_running):
-        if thread is not threading.current_thread():
-            thread.join(max(give_up_s - time.monotonic(), 0.0))
+    thread = _thread
+    if thread is not None and thread is not threading.current_thread():
+        thread.join(timeout_s)
 
 
 def close() -> None:
@@ -156,25 +158,28 @@ def close() -> None:
         _last.close()
 
 
+def _capture_all() -> None:
+    """Capture for the runs that have begun, and for those that begin meanwhile."""
+    global _thread
+    while True:
+        with _lock:
+            if not _asked:
+                _thread = None
+                return
+            asked = _asked.popleft()
+        _capture(*asked)
+
+
 @never_raises(None)
 def _capture(store: Any, view: RunView, tracking_uri: str) -> None:
     global _last
-    try:
-        with _lock:
-            found = _last
-            is_new = found is None or time.monotonic() - found.at_s > _SHARED_S
-            if is_new or found is None:
-                before, found = found, _Capture(store.recorder.journal)
-                _last = found
-                if before is not None and before.is_done.is_set():
-                    before.close()
-        if is_new:
-            found.run()
-        elif not found.is_done.wait(_TIME_LIMIT_S):
-            return
-        _log(store, view, tracking_uri, found)
-    finally:
-        _running.discard(threading.current_thread())
+    found = _last
+    if found is None or time.monotonic() - found.at_s > _SHARED_S:
+        if found is not None:
+            found.close()
+        found = _last = _Capture(store.recorder.journal)
+        found.run()
+    _log(store, view, tracking_uri, found)
 
 
 def _log(store: Any, view: RunView, tracking_uri: str, found: _Capture) -> None:
