@@ -17,7 +17,6 @@ import contextlib
 import os
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -30,7 +29,6 @@ from mlflow_weir.plugin import run_address
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.recorder import Recorder, recorders
 
-_FLUENT_S = 5.0  # MLflow asks other providers after ours, git among them
 _MAX_TRACEBACK_CHARACTERS = 8_000  # as long as a tag may be
 _SILENT_S = 0.1
 _SILENT_IN_LOGS_S = 2.0
@@ -54,23 +52,10 @@ class Cause(NamedTuple):
     details: str
 
 
-_local = threading.local()
 _cause: Cause | None = None
 _is_exiting = False
 _is_armed = False
 _has_said_where = False
-
-
-def note_fluent_start() -> None:
-    """Remember that this thread is about to begin a run with ``mlflow.start_run``."""
-    _local.fluent_at_s = time.monotonic()
-
-
-def is_fluent_start() -> bool:
-    """Say whether the run now begun in this thread is a fluent one; true once for each start."""
-    at_s = getattr(_local, "fluent_at_s", None)
-    _local.fluent_at_s = None
-    return at_s is not None and time.monotonic() - at_s < _FLUENT_S
 
 
 def is_exiting() -> bool:
@@ -200,6 +185,8 @@ def deliver_all(timeout_s: float | None) -> bool:
     """
     if captures := _captures():
         captures.wait(_CAPTURE_S if timeout_s is None else min(timeout_s, _CAPTURE_S))
+    if follows := sys.modules.get("mlflow_weir.plugin.follows"):
+        follows.wait(_CAPTURE_S, is_exit=timeout_s is None)
     return all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])
 
 

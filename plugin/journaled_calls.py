@@ -41,7 +41,11 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
+<<<<<<< HEAD
 from mlflow_weir.plugin import captures, exits, hardware, mlflow_private
+=======
+from mlflow_weir.plugin import captures, exits, follows, mlflow_private, run_context
+>>>>>>> b386573 (Let files of the working folder follow a run into its artifacts)
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
@@ -264,7 +268,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         run_name: str | None,
     ) -> Run:
         """Begin a run, with an id of our own choosing."""
-        how = "fluent" if exits.is_fluent_start() else "client"
+        how = "fluent" if run_context.is_fluent_start() else "client"
         run_id = uuid.uuid4().hex
         return self._begin_run(run_id, how, experiment_id, user_id, start_time, tags, run_name)
 
@@ -344,7 +348,11 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         """Say which run this is, and capture what it is run from; returns at once."""
         exits.say_where(view.info, self.recorder.target.uri, self._experiment_name(view))
         captures.begin(self, view)
+<<<<<<< HEAD
         hardware.begin(self, view)
+=======
+        follows.begin(self, view)
+>>>>>>> b386573 (Let files of the working folder follow a run into its artifacts)
 
     def note_captured(self, view: RunView, tags: Sequence[RunTag]) -> None:
         """Set tags that a capture found, which came from no caller."""
@@ -384,7 +392,12 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             hardware.end(self, view)
         if run_status == RunStatus.RUNNING:
             self._resume(view)
+<<<<<<< HEAD
             hardware.begin(self, view)
+=======
+        elif is_end:
+            follows.end(run_id)
+>>>>>>> b386573 (Let files of the working folder follow a run into its artifacts)
         return info
 
     def _resume(self, view: RunView) -> None:
@@ -397,6 +410,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             except Away:
                 return
             view.is_ours = True
+        follows.begin(self, view)
 
     def get_run(self, run_id: str) -> Run:
         """Return a run; one that is open in this process is answered from what is known here."""

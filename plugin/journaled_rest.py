@@ -46,7 +46,7 @@ from requests.utils import get_netrc_auth
 
 from mlflow_weir import settings
 from mlflow_weir.errors import WeirError
-from mlflow_weir.plugin import exits, mlflow_private, servers
+from mlflow_weir.plugin import exits, mlflow_private, run_context, servers
 from mlflow_weir.plugin.agent.stock_server import MODEL_KEY_TAG, RUN_KEY_TAG
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
@@ -126,7 +126,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         run_name: str | None,
     ) -> Run:
         """Begin a run: on a stock server that answers, else with an id of our own choosing."""
-        how = "fluent" if exits.is_fluent_start() else "client"
+        how = "fluent" if run_context.is_fluent_start() else "client"
         key = uuid.uuid4().hex
         if self._kind is Kind.STOCK and self._is_there(experiment_id, *_parents(tags)):
             self.recorder.prepare()  # it starts while the server is asked

@@ -93,6 +93,11 @@ class Recorder:
         self.n_lost = 0
         recorders.add(self)
 
+    @property
+    def credentials(self) -> Credentials | None:
+        """What delivery needs beside the target, for a process that logs in this one's name."""
+        return self._credentials
+
     def free_locks(self) -> None:
         """In a forked child, let go of what another thread of the parent held."""
         self._lock = threading.Lock()

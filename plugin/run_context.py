@@ -8,19 +8,31 @@ every ``import mlflow``, where an error in a constructor would break the import.
 
 from __future__ import annotations
 
-import sys
+import threading
+import time
+
+_LONGEST_S = (
+    30.0  # MLflow asks other providers after ours, git among them; then the server is asked
+)
+
+_local = threading.local()
 
 
 class WeirRunContext:
     """Note a fluent start; give no tags of its own."""
 
     def in_context(self) -> bool:
-        """Tell our stores, where this process has any; never has tags to add."""
-        exits = sys.modules.get("mlflow_weir.plugin.exits")
-        if exits is not None:
-            exits.note_fluent_start()
+        """Take note, before there may be a store of ours; never has tags to add."""
+        _local.at_s = time.monotonic()
         return False
 
     def tags(self) -> dict[str, str]:
         """Return nothing."""
         return {}
+
+
+def is_fluent_start() -> bool:
+    """Say whether the run now begun in this thread is a fluent one; true once for each start."""
+    at_s = getattr(_local, "at_s", None)
+    _local.at_s = None
+    return at_s is not None and time.monotonic() - at_s < _LONGEST_S

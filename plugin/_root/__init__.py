@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-__all__ = ["__version__", "finish", "mark_preempting", "rewind"]
+__all__ = ["__version__", "finish", "follow", "mark_preempting", "rewind"]
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,22 @@ def finish(timeout_s: float | None = None) -> bool:
         traces.hand_over()
     exits = sys.modules.get("mlflow_weir.plugin.exits")
     return True if exits is None else bool(exits.deliver_all(timeout_s))
+
+
+def follow(pattern: str) -> None:
+    """Keep the files that a pattern matches among the artifacts of the active run.
+
+    Those that are there, and each new version of them and of others while the run goes on, under
+    their paths in the working folder. A version is taken when the file has rested for two seconds,
+    and the last one at the run's end, also after a crash. Returns at once.
+
+    Args:
+        pattern: Relative to the working folder, such as ``checkpoints/*.pt`` or ``logs/**``.
+
+    Raises:
+        MlflowException: This process has no run open on one of Weir's stores.
+    """
+    importlib.import_module("mlflow_weir.plugin.follows").follow(pattern)
 
 
 def rewind(run_id: str, step: int) -> None:

@@ -202,6 +202,19 @@ EXIT_WAIT_SECONDS = Setting[float | None](
     "Longest time the end of a process waits for delivery, instead of 60 s (10 s while the store "
     "does not answer).",
 )
+FILES = Setting(
+    "WEIR_FILES",
+    "",
+    str,
+    "Patterns of files, relative to the working folder, whose new versions become artifacts of "
+    "the run while it goes on: separated by `:` or one a line, `**` for any folders.",
+)
+FILES_MAX_BYTES = Setting(
+    "WEIR_FILES_MAX_BYTES",
+    1 << 30,
+    size_bytes,
+    "Largest file that is followed.",
+)
 GIT_REPOSITORIES = Setting(
     "WEIR_GIT_REPOSITORIES",
     "",
@@ -295,6 +308,8 @@ ALL: tuple[Setting[Any], ...] = (
     CLIENT,
     DISABLE,
     EXIT_WAIT_SECONDS,
+    FILES,
+    FILES_MAX_BYTES,
     GIT_REPOSITORIES,
     HARDWARE_GPUS,
     HARDWARE_INTERVAL_SECONDS,

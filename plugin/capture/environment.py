@@ -33,7 +33,11 @@ VARIABLES = frozenset(
     "SLURM_LOCALID SLURM_STEP_ID SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_CPUS_PER_TASK "
     "SLURM_GPUS SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURM_CLUSTER_NAME PBS_JOBID PBS_NODENUM "
     "LSB_JOBID JOB_ID JOB_COMPLETION_INDEX KUBERNETES_SERVICE_HOST HOSTNAME CONDA_DEFAULT_ENV "
-    "CONTAINER_IMAGE SINGULARITY_NAME APPTAINER_NAME".split()
+    "CONTAINER_IMAGE SINGULARITY_NAME APPTAINER_NAME POD_NAME POD_NAMESPACE NODE_NAME "
+    "AWS_BATCH_JOB_ID AWS_BATCH_JOB_ARRAY_INDEX AWS_BATCH_JOB_NODE_INDEX TRAINING_JOB_NAME "
+    "COLAB_RELEASE_TAG KAGGLE_KERNEL_RUN_TYPE CUDA_VERSION NVIDIA_DRIVER_CAPABILITIES "
+    "PYTORCH_CUDA_ALLOC_CONF NCCL_IB_HCA NCCL_NET SLURM_SUBMIT_HOST SLURM_JOB_QOS "
+    "SLURM_TASKS_PER_NODE SLURM_MEM_PER_NODE".split()
 )
 """The environment variables that are captured, where they are set."""
 
@@ -42,6 +46,12 @@ _CGROUP_MEMORY = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 _UNLIMITED = 1 << 60
+_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+# What schedulers and container programs call the image that they started.
+_IMAGES = (
+    *("CONTAINER_IMAGE", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "SLURM_CONTAINER_IMAGE"),
+    *("ENROOT_CONTAINER_IMAGE", "SM_DOCKER_IMAGE", "WANDB_DOCKER"),
+)
 
 
 def facts(argv: Sequence[str], redactor: Redactor) -> dict[str, Any]:
@@ -59,10 +69,14 @@ def facts(argv: Sequence[str], redactor: Redactor) -> dict[str, Any]:
         "implementation": platform.python_implementation(),
         "prefix": sys.prefix,
         "platform": platform.platform(),
+        "system": next(iter(_lines(Path("/etc/os-release"), r'PRETTY_NAME="?([^"\n]+)')), ""),
         "host": platform.node(),
         "cpu": _cpu(),
         "memory_bytes": memory_bytes(),
         "container": container(),
+        "container_image": redactor.text(container_image()),
+        "container_id": container_id(),
+        "kubernetes_namespace": next(iter(_lines(_NAMESPACE, r"\A([\w.-]{1,253})\s*\Z")), ""),
         "variables": variables(settings.child_environment(), redactor),
     }
 
@@ -137,6 +151,31 @@ def container() -> str:
         return "kubernetes"
     if "APPTAINER_NAME" in environment or "SINGULARITY_NAME" in environment:
         return "apptainer"
+    return ""
+
+
+def container_image() -> str:
+    """Return the image that this container was made from; "" where nothing inside tells it."""
+    environment = settings.child_environment()
+    for name in _IMAGES:
+        if environment.get(name):
+            return environment[name]
+    return next(iter(_lines(Path("/run/.containerenv"), r'(?m)^image="([^"\n]+)"')), "")
+
+
+def container_id(
+    tables: Sequence[Path] = (Path("/proc/self/cgroup"), Path("/proc/self/mountinfo")),
+) -> str:
+    """Return the container's id, by which its host knows it; "" where it is not to be seen."""
+    for table in tables:
+        found = next(
+            iter(
+                _lines(table, r"(?:docker|containers|libpod|cri|kubepods)\S*?[/:-]([0-9a-f]{64})")
+            ),
+            "",
+        )
+        if found:
+            return found
     return ""
 
 

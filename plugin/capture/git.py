@@ -150,10 +150,12 @@ def capture_others(
     wanted = [*folders, *([script.parent] if script and script.is_file() else [])]
     for folder in wanted[:_MAX_OTHERS]:
         left_s = min(_OTHERS_TIME_LIMIT_S, give_up_s - time.monotonic())
+        if _root(folder, left_s) in roots:
+            continue
         state = capture(folder, redactor, has_untracked=has_untracked, time_limit_s=left_s)
         if state is None and folder in folders:
             state = GitState(root=str(folder), name=folder.name, faults=["no git repository"])
-        if state is not None and state.root not in roots:
+        if state is not None:
             roots.add(state.root)
             found.append(state)
     for package, folder in sorted(_editable_packages().items()):
@@ -174,6 +176,13 @@ def capture_others(
         state.name = _new_name(state.name or "repository", names)
         names.append(state.name)
     return found
+
+
+def _root(folder: Path, time_limit_s: float) -> str | None:
+    try:
+        return Git(folder, time.monotonic() + time_limit_s).text("rev-parse", "--show-toplevel")
+    except GitFault:
+        return None
 
 
 def _brief(folder: Path, redactor: Redactor, time_limit_s: float) -> GitState | None:
