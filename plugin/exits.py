@@ -185,6 +185,8 @@ def deliver_all(timeout_s: float | None) -> bool:
     """
     if captures := _captures():
         captures.wait(_CAPTURE_S if timeout_s is None else min(timeout_s, _CAPTURE_S))
+    if notebook := sys.modules.get("mlflow_weir.plugin.notebook"):
+        notebook.wait(_CAPTURE_S)
     if follows := sys.modules.get("mlflow_weir.plugin.follows"):
         follows.wait(_CAPTURE_S, is_exit=timeout_s is None)
     return all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])

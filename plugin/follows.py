@@ -68,9 +68,11 @@ class _Followed:
         with self._lock:
             self._lines.append(line)
         thread = threading.Thread(target=self._send, name="weir-follow", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter exits
+        try:
             thread.start()
             self._thread = thread
+        except RuntimeError:  # no more threads, or the interpreter exits
+            self._send()
 
     @never_raises(None)
     def _send(self) -> None:

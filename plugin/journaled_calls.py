@@ -41,11 +41,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
-<<<<<<< HEAD
-from mlflow_weir.plugin import captures, exits, hardware, mlflow_private
-=======
-from mlflow_weir.plugin import captures, exits, follows, mlflow_private, run_context
->>>>>>> b386573 (Let files of the working folder follow a run into its artifacts)
+from mlflow_weir.plugin import captures, exits, mlflow_private, observing, run_context
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
@@ -348,11 +344,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         """Say which run this is, and capture what it is run from; returns at once."""
         exits.say_where(view.info, self.recorder.target.uri, self._experiment_name(view))
         captures.begin(self, view)
-<<<<<<< HEAD
-        hardware.begin(self, view)
-=======
-        follows.begin(self, view)
->>>>>>> b386573 (Let files of the working folder follow a run into its artifacts)
+        observing.begin(self, view)
 
     def note_captured(self, view: RunView, tags: Sequence[RunTag]) -> None:
         """Set tags that a capture found, which came from no caller."""
@@ -389,15 +381,10 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 self._set_tags_of(view, [RunTag("weir.exit_traceback", cause.details)])
         info = view.note_info(run_status, end_time, run_name)
         if is_end:
-            hardware.end(self, view)
+            observing.end(self, view)
         if run_status == RunStatus.RUNNING:
             self._resume(view)
-<<<<<<< HEAD
-            hardware.begin(self, view)
-=======
-        elif is_end:
-            follows.end(run_id)
->>>>>>> b386573 (Let files of the working folder follow a run into its artifacts)
+            observing.begin(self, view)
         return info
 
     def _resume(self, view: RunView) -> None:
@@ -410,7 +397,6 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             except Away:
                 return
             view.is_ours = True
-        follows.begin(self, view)
 
     def get_run(self, run_id: str) -> Run:
         """Return a run; one that is open in this process is answered from what is known here."""

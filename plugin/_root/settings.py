@@ -176,6 +176,12 @@ CAPTURE_HARDWARE = Setting(
     switch,
     "off samples neither GPUs nor machine nor processes, and keeps what they are uncaptured.",
 )
+CAPTURE_NOTEBOOK = Setting(
+    "WEIR_CAPTURE_NOTEBOOK",
+    True,
+    switch,
+    "off keeps the cells that a notebook has run uncaptured.",
+)
 CAPTURE_UNTRACKED = Setting(
     "WEIR_CAPTURE_UNTRACKED",
     False,
@@ -304,6 +310,7 @@ ALL: tuple[Setting[Any], ...] = (
     CAPTURE_ENVIRONMENT,
     CAPTURE_GIT,
     CAPTURE_HARDWARE,
+    CAPTURE_NOTEBOOK,
     CAPTURE_UNTRACKED,
     CLIENT,
     DISABLE,

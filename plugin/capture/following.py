@@ -210,7 +210,7 @@ def _is_new(path: str, since_ns: int) -> bool:
     return max(status.st_mtime_ns, status.st_ctime_ns) >= since_ns
 
 
-def limits(patterns: Sequence[str], folder: Path) -> tuple[int, list[str]]:
+def count_matches(patterns: Sequence[str], folder: Path) -> tuple[int, list[str]]:
     """Return how many files patterns match here and now, and the patterns that cannot be."""
     found = Follower(folder, lambda path, name: "")
     for pattern in patterns:

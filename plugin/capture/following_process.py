@@ -31,6 +31,7 @@ from mlflow_weir.store.delivery import records
 
 INTERVAL_S = 2.0
 _MAX_SHARE = 0.1  # of a core, for looking at large trees
+_LONGEST_PAUSE_S = 60.0
 _DELIVER_S = 10.0
 _NICE = 5
 SAID = "weir/files.json"
@@ -93,32 +94,31 @@ def main() -> None:
     """Follow until the run ends or the training does."""
     os.nice(_NICE)
     parent = os.getppid()
-    asked = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    pipe = open(sys.stdin.fileno(), "rb", buffering=0)  # what is buffered is not seen by a poll
+    asked: dict[str, Any] = json.loads(pipe.readline())
     local = local_folder(asked["root"])
-    sink = _Folder(local) if local else _Spool(asked)
+    sink: _Folder | _Spool = _Folder(local) if local else _Spool(asked)
     follower = Follower(
         Path(asked["folder"]), sink.take, not_below=local, max_bytes=asked["max_bytes"]
     )
     pause_s, is_last = 0.0, False
     while not is_last:
-        if is_readable(sys.stdin.buffer, pause_s):
-            is_last = not _obey(sys.stdin.buffer.raw.readline(), follower)  # type: ignore[attr-defined]
+        if is_readable(pipe, pause_s):
+            is_last = not _obey(pipe.readline(), follower)
             if not is_last:
                 continue
         is_last = is_last or os.getppid() != parent
         began_s = time.monotonic()
         follower.look(is_last=is_last)
-        pause_s = max(INTERVAL_S, (time.monotonic() - began_s) / _MAX_SHARE)
-        if parent != os.getppid() and not is_last:
-            pause_s = 0.0
-        pause_s = min(pause_s, 60.0)
+        took_s = time.monotonic() - began_s
+        pause_s = min(max(INTERVAL_S, took_s / _MAX_SHARE), _LONGEST_PAUSE_S)
     _say(follower, sink)
     sink.finish()
 
 
 def _obey(line: bytes, follower: Follower) -> bool:
     """Do what a line asks; False where it, or the pipe's end, says that the run has ended."""
-    asked = json.loads(line) if line.strip() else {"is_end": True}
+    asked: dict[str, Any] = json.loads(line) if line.strip() else {"is_end": True}
     if "pattern" in asked:
         follower.add(asked["pattern"], asked["since_ns"])
     return not asked.get("is_end")

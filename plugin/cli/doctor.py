@@ -63,7 +63,7 @@ def examine(uri: str) -> list[Finding]:
     """Run every check that applies to ``uri``."""
     findings = [check_versions(), check_settings(), check_git()]
     if all(finding.ok for finding in findings if finding.check == "settings"):
-        findings += [check_captures(), check_hardware()]
+        findings += [*check_captures(), check_hardware()]
         findings += examine_spool()
     findings += examine_servers(uri if is_server(uri) else None)
     if is_server(uri):

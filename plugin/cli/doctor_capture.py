@@ -6,36 +6,77 @@ import re
 from pathlib import Path
 
 from mlflow_weir import settings
-from mlflow_weir.plugin.capture import git, gpu, processes
+from mlflow_weir.plugin.capture import environment, following, git, gpu, processes
 from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
 from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.cli.terminal import plain
 from mlflow_weir.redaction import Redactor
 
 
-def check_captures() -> Finding:
-    """What would be captured of a run that begins in this folder?"""
+def check_captures() -> list[Finding]:
+    """What would be captured of a run that begins in this folder: a line a class."""
     if not settings.CAPTURE.get():
-        return Finding("capture", True, "off (WEIR_CAPTURE)")
-    said = []
-    if settings.CAPTURE_ENVIRONMENT.get():
-        said.append("command line, packages and machine")
-    else:
-        said.append("no environment (WEIR_CAPTURE_ENVIRONMENT)")
+        return [Finding("capture", True, "off (WEIR_CAPTURE)")]
+    return [_git(), _environment(), _files(), _notebook()]
+
+
+def _git() -> Finding:
     if not settings.CAPTURE_GIT.get():
-        return Finding("capture", True, "; ".join([*said, "no git (WEIR_CAPTURE_GIT)"]))
-    state = git.capture(Path.cwd(), Redactor(settings.REDACT.get()))
-    if state is None:
-        return Finding("capture", True, "; ".join([*said, "no git repository here"]))
-    said.append(_in_words(state))
-    if state.faults:
+        return Finding("capture of git", True, "off (WEIR_CAPTURE_GIT)")
+    redactor = Redactor(settings.REDACT.get())
+    has_untracked = settings.CAPTURE_UNTRACKED.get()
+    state = git.capture(Path.cwd(), redactor, has_untracked=has_untracked)
+    folders = [
+        Path(one).expanduser() for one in settings.split_paths(settings.GIT_REPOSITORIES.get())
+    ]
+    others = git.capture_others(state, folders, redactor)
+    said = [_in_words(state) if state else "no git repository here"]
+    if others:
+        names = (f"{plain(one.name)}{' (changed)' if one.is_dirty else ''}" for one in others)
+        said.append(f"and of {', '.join(names)}")
+    faults = [plain(fault) for one in [state, *others] if one for fault in one.faults]
+    if not faults:
+        return Finding("capture of git", True, "; ".join(said))
+    hint = "Runs begin all the same; WEIR_CAPTURE_GIT=off leaves git alone."
+    return Finding("capture of git", False, "; ".join([*said, *faults]), hint)
+
+
+def _environment() -> Finding:
+    if not settings.CAPTURE_ENVIRONMENT.get():
+        return Finding("capture of environment", True, "off (WEIR_CAPTURE_ENVIRONMENT)")
+    redactor = Redactor(settings.REDACT.get())
+    n_packages = environment.requirements(redactor).count("\n")
+    variables = environment.variables(settings.child_environment(), redactor)
+    said = ["command line", "machine", _number(n_packages, "package")]
+    said.append(f"variables {', '.join(variables)}" if variables else "none of the variables")
+    if kind := environment.container():
+        image = plain(redactor.text(environment.container_image()))
+        said.append(f"{kind} container {image or 'of unknown image'}")
+    return Finding("capture of environment", True, ", ".join(said))
+
+
+def _files() -> Finding:
+    patterns = settings.split_paths(settings.FILES.get())
+    if not patterns:
+        return Finding("capture of files", True, "none are followed (WEIR_FILES)")
+    n_files, bad = following.count_matches(patterns, Path.cwd())
+    said = f"{plain(' '.join(patterns))}: {_number(n_files, 'file')} here that match"
+    if bad:
         return Finding(
-            "capture",
+            "capture of files",
             False,
-            "; ".join([*said, *map(plain, state.faults)]),
-            "Runs begin all the same; WEIR_CAPTURE_GIT=off leaves git alone.",
+            f"{said}; not followed: {plain(', '.join(bad))}",
+            "WEIR_FILES takes patterns below the working folder; docs/capture.md has the rules.",
         )
-    return Finding("capture", True, "; ".join(said))
+    return Finding("capture of files", True, said)
+
+
+def _notebook() -> Finding:
+    if not settings.CAPTURE_NOTEBOOK.get():
+        return Finding("capture of notebook", True, "off (WEIR_CAPTURE_NOTEBOOK)")
+    return Finding(
+        "capture of notebook", True, "in a notebook, the cells that were run, without outputs"
+    )
 
 
 def check_hardware() -> Finding:
@@ -72,6 +113,8 @@ def _in_words(state: git.GitState) -> str:
         words.append(f"{_number(state.n_redacted, 'secret')} taken out of it")
     if state.left_out:
         words.append(f"{_number(len(state.left_out), 'changed file')} left out")
+    if state.untracked_patch:
+        words.append(f"{len(state.untracked_patch):,} bytes of untracked files")
     if state.untracked:
         words.append(f"names of {_number(len(state.untracked), 'untracked file')}")
     return ", ".join(words)

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from mlflow_weir import settings
+from mlflow_weir.plugin import notebook
 from mlflow_weir.plugin.agent.sampling import NOTES_TAG
-from mlflow_weir.plugin.capture import gpu_queries, host
+from mlflow_weir.plugin.capture import following_process, gpu_queries, host
 from mlflow_weir.plugin.capture.__main__ import git_files, git_tags
 from mlflow_weir.plugin.capture.git import GitState
 
@@ -32,11 +33,12 @@ def metrics() -> dict[str, tuple[str, str, str]]:
 
 
 def test_the_table_and_the_code_name_the_same_items() -> None:
-    state = GitState(patch=b"p", upstream=("c", b"p"), untracked=["u"])
+    state = GitState(patch=b"p", upstream=("c", b"p"), untracked=["u"], untracked_patch=b"p")
     source = (ROOT / "plugin/capture/__main__.py").read_text()
     tags = set(git_tags(state)) | set(re.findall(r'tags\["(weir\.[\w.]+)"\]', source))
     files = set(git_files(state)) | set(re.findall(r'files\["([\w./]+)"\]', source))
     wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG}} | {f"file weir/{name}" for name in files}
+    wanted |= {f"file {following_process.SAID}", f"file weir/{notebook.FILE}"}
     assert wanted == set(rows())
 
 

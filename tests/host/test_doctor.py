@@ -75,27 +75,38 @@ def test_it_says_what_would_be_captured_here(
 ) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.chdir(tmp_path)
-    assert check_captures().detail == "off (WEIR_CAPTURE)"
+    (off,) = check_captures()
+    assert off.detail == "off (WEIR_CAPTURE)"
     monkeypatch.delenv("WEIR_CAPTURE")
-    assert check_captures().detail.endswith("no git repository here")
+
+    def detail(name: str, *, ok: bool = True) -> str:
+        (found,) = [one for one in check_captures() if one.check == f"capture of {name}"]
+        assert found.ok is ok
+        return found.detail
+
+    assert detail("git").startswith("no git repository here")
+    assert detail("environment").startswith("command line, machine, ")
+    assert detail("files") == "none are followed (WEIR_FILES)"
+    assert detail("notebook").startswith("in a notebook")
     for words in ("init -q -b main", "add .", "-c user.name=a -c user.email=b commit -qm one"):
         (tmp_path / "a.py").write_text("x = 1\n")
         subprocess.run(["git", *words.split()], check=True)
     (tmp_path / "a.py").write_text("x = 2\npassword = 'hunter2'\n")
     (tmp_path / "new\x1b[2J.txt").touch()
-    found = check_captures()
-    assert found.ok
-    assert " on main, a patch of 1 file, " in found.detail
-    assert found.detail.endswith("1 secret taken out of it, names of 1 untracked file")
+    assert " on main, a patch of 1 file, " in detail("git")
+    assert "1 secret taken out of it, names of 1 untracked file" in detail("git")
+    monkeypatch.setenv("WEIR_CAPTURE_UNTRACKED", "on")
+    assert " bytes of untracked files" in detail("git")
+    monkeypatch.setenv("WEIR_FILES", "*.py")
+    assert detail("files") == "*.py: 1 file here that match"
+    monkeypatch.setenv("WEIR_FILES", "*.py:../x")
+    assert "not followed: ../x" in detail("files", ok=False)
     subprocess.run(["git", "config", "filter.slow.clean", "sleep 60"], check=True)
     (tmp_path / ".gitattributes").write_text("*.py filter=slow\n")
-    found = check_captures()
-    assert not found.ok
-    assert "took longer than it may" in found.detail
-    monkeypatch.setenv("WEIR_CAPTURE_GIT", "off")
-    assert check_captures().detail == (
-        "command line, packages and machine; no git (WEIR_CAPTURE_GIT)"
-    )
+    assert "took longer than it may" in detail("git", ok=False)
+    for name in ("GIT", "ENVIRONMENT", "NOTEBOOK"):
+        monkeypatch.setenv(f"WEIR_CAPTURE_{name}", "off")
+        assert detail(name.lower()) == f"off (WEIR_CAPTURE_{name})"
 
 
 def test_it_says_what_would_be_sampled_here(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from mlflow_weir.plugin.agent import client as agent
 
@@ -58,6 +60,28 @@ def run_cell(kernel: Any, code: str) -> tuple[list[dict[str, str]], str]:
     answer = kernel.execute_interactive(code, timeout=DEADLINE_S, output_hook=note)
     assert answer["content"]["status"] == "ok", answer
     return shown, "".join(written)
+
+
+def test_the_cells_that_were_run_are_kept_without_outputs_and_secrets(
+    kernel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    token = "ghp_" + "aB3" * 12
+    run_cell(kernel, "import mlflow, os; os.environ['WEIR_CAPTURE'] = 'on'")
+    run_cell(kernel, f"os.environ.update(WEIR_CAPTURE_GIT='off')\nTOKEN = '{token}'\nprint(TOKEN)")
+    run_cell(kernel, "run = mlflow.start_run()")
+    run_cell(kernel, "x = 1\nprint('the out' + 'put')")
+    run_cell(kernel, "mlflow.end_run(); import mlflow_weir; mlflow_weir.finish()")
+    client = MlflowClient(f"weir://{tmp_path}/store")
+    (run,) = client.search_runs(["0"])
+    found = Path(client.download_artifacts(run.info.run_id, "weir/notebook.ipynb")).read_text()
+    cells = json.loads(found)["cells"]
+    assert [cell["execution_count"] for cell in cells] == [1, 2, 3, 4, 5]
+    assert "".join(cells[3]["source"]) == "x = 1\nprint('the out' + 'put')"
+    assert "TOKEN = '[redacted]'\n" in cells[1]["source"]
+    assert token not in found
+    assert "the output" not in found
+    assert all(cell["outputs"] == [] for cell in cells)
 
 
 def test_each_run_gets_a_card(kernel: Any) -> None:
