@@ -76,3 +76,76 @@ export interface GridLayout {
 }
 
 export const EMPTY_LAYOUT: GridLayout = { sections: [], favourites: [] }
+
+type Json = Record<string, unknown>
+
+function isJson(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+}
+
+function oneOf<T extends string>(value: unknown, known: readonly T[], otherwise: T): T {
+  return known.includes(value as T) ? (value as T) : otherwise
+}
+
+/** Read settings that a view keeps; what cannot be read has its default. */
+export function settingsOf(value: unknown): ChartSettings {
+  if (!isJson(value)) return DEFAULT_SETTINGS
+  const d = DEFAULT_SETTINGS
+  const { x, zoom } = value
+  const smoothing = isJson(value.smoothing) ? value.smoothing : {}
+  const amount = Number(smoothing.amount)
+  const isAxis =
+    typeof x === "string" && (["step", "wall", "rel", "relp"].includes(x) || x.startsWith("m:"))
+  const isZoom = Array.isArray(zoom) && zoom.length === 2 && zoom.every((n) => Number.isFinite(n))
+  return {
+    x: isAxis ? (x as XAxis) : d.x,
+    xLog: value.xLog === true,
+    yScale: oneOf(value.yScale, ["linear", "log", "symlog"], d.yScale),
+    smoothing: {
+      kind: oneOf(smoothing.kind, ["none", "twema", "ema", "gauss", "mean"], d.smoothing.kind),
+      amount: Number.isFinite(amount) && amount >= 0 ? amount : d.smoothing.amount,
+      original: smoothing.original !== false,
+    },
+    outliers: value.outliers === true,
+    minMax: value.minMax !== false,
+    zoom: isZoom ? (zoom as [number, number]) : null,
+    groups: null,
+    centre: oneOf(value.centre, ["mean", "median", "min", "max"], d.centre),
+    band: oneOf(value.band, ["minmax", "sd", "se", "p10p90", "none"], d.band),
+  }
+}
+
+/** Read a layout that a view keeps; what cannot be read is left out. */
+export function layoutOf(value: unknown): GridLayout {
+  if (!isJson(value)) return EMPTY_LAYOUT
+  const sections: SectionLayout[] = []
+  const size = (n: unknown, least: number, most: number, otherwise: number): number =>
+    typeof n === "number" && Number.isFinite(n) ? Math.max(least, Math.min(most, Math.round(n))) : otherwise
+  for (const one of Array.isArray(value.sections) ? value.sections : []) {
+    if (!isJson(one) || typeof one.prefix !== "string") continue
+    const cards: CardLayout[] = []
+    for (const card of Array.isArray(one.cards) ? one.cards : []) {
+      if (!isJson(card) || typeof card.id !== "string" || !Array.isArray(card.keys)) continue
+      const keys = card.keys.filter((key): key is string => typeof key === "string")
+      if (keys.length === 0) continue
+      cards.push({
+        id: card.id,
+        kind: "line",
+        keys,
+        w: size(card.w, 1, 6, 1),
+        h: size(card.h, 8, 60, 15),
+        ...(isJson(card.settings) ? { settings: card.settings as Partial<ChartSettings> } : {}),
+      })
+    }
+    sections.push({
+      prefix: one.prefix,
+      isOpen: one.isOpen !== false,
+      columns: size(one.columns, 0, 6, 0),
+      cards,
+    })
+  }
+  const favourites = Array.isArray(value.favourites)
+    ? value.favourites.filter((key): key is string => typeof key === "string")
+    : []
+  return { sections, favourites }
+}

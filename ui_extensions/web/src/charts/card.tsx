@@ -1,0 +1,245 @@
+/** A line card: title, chart, what is said of it, its menu, and the same as a table. */
+
+import "uplot/dist/uPlot.min.css"
+import "./charts.css"
+
+import type { KeyboardEvent, ReactNode } from "react"
+import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react"
+
+import { IconButton } from "../controls/button"
+import type { MenuItem } from "../controls/menu"
+import { Menu } from "../controls/menu"
+import { Empty, Failed } from "../controls/state"
+import { count, number } from "../text/format"
+import { NAME_LENGTH, visible } from "../text/visible"
+import { useTheme } from "../theme"
+import { seriesStore } from "../data/series-store"
+import { exportCsv, exportPng, exportSvg } from "./export"
+import type { ChartLine } from "./line"
+import { LineChart } from "./line-chart"
+import type { TipState } from "./tip"
+import { Tip, valueText, xText } from "./tip"
+import { ValueTable } from "./value-table"
+import type { ChartSettings, DrawnRun } from "./types"
+import { bucketsFor, useLines } from "./use-lines"
+
+export interface LineCardProps {
+  keys: readonly string[]
+  runs: readonly DrawnRun[]
+  settings: ChartSettings
+  /** What this card changes of its settings. */
+  onSettings: (patch: Partial<ChartSettings>) => void
+  width: number
+  height: number
+  /** Of the menu, beside the card's own items. */
+  items?: readonly MenuItem[]
+  onExpand?: () => void
+  grip?: ReactNode
+  isFull?: boolean
+}
+
+const LEGEND_RUNS = 8
+const HEAD = 28
+const FOOT = 22
+
+export const LineCard = memo(function LineCard(props: LineCardProps) {
+  const { keys, runs, settings, onSettings, width, height, onExpand, grip } = props
+  const theme = useTheme()
+  const plotWidth = Math.max(120, width - 26)
+  const cards = useLines({ keys, runs, settings, buckets: bucketsFor(runs.length, plotWidth) })
+  const { lines, isLoading, error, most } = cards
+  const shown = useMemo(() => lines.filter((line) => line.isVisible), [lines])
+  const hasLegend = shown.length > 0 && shown.length <= LEGEND_RUNS && !props.isFull
+  const plotHeight = Math.max(80, height - HEAD - FOOT - (hasLegend ? 20 : 0) - 10)
+  const box = useRef<HTMLDivElement>(null)
+  const chart = useRef<LineChart | null>(null)
+  const [tip, setTip] = useState<TipState | null>(null)
+  const [spoken, speak] = useState("")
+  const [isTable, showTable] = useState(false)
+  const zoomRef = useRef(onSettings)
+  zoomRef.current = onSettings
+  const title = keys.map((key) => visible(key, NAME_LENGTH)).join(", ")
+
+  const state = { lines, settings, width: plotWidth, height: plotHeight, theme }
+  // uPlot's scales are of one kind for ever: another kind is another chart.
+  const kind = `${settings.x === "wall"} ${settings.xLog} ${settings.yScale} ${theme} ${settings.x}`
+  const latest = useRef(state)
+  latest.current = state
+  // biome-ignore lint: `kind` stands for what cannot be updated
+  useEffect(() => {
+    if (!box.current) return
+    const made = new LineChart(box.current, keys.join("\n"), latest.current, {
+      onZoom: (zoom) => zoomRef.current({ zoom }),
+      onHover: (nearby, at) => setTip(at === null ? null : { nearby, ...at }),
+      onPaint: () => box.current?.setAttribute("data-painted", String(made.painter.drawn.size)),
+    })
+    chart.current = made
+    return () => {
+      chart.current = null
+      made.destroy()
+    }
+  }, [kind])
+  useEffect(() => {
+    const now = chart.current
+    if (!now || now.state === latest.current) return
+    now.update(latest.current)
+  }, [lines, settings, plotWidth, plotHeight, theme])
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
+    if (by !== undefined && !event.altKey) {
+      event.preventDefault()
+      chart.current?.step(event.shiftKey ? 10 * by : by)
+      return
+    }
+    if (event.key === "0" || event.key === "Escape") onSettings({ zoom: null })
+    if (event.key === "l") toggleLog()
+  }
+  const toggleLog = useCallback(
+    () => zoomRef.current({ yScale: settings.yScale === "log" ? "linear" : "log" }),
+    [settings.yScale],
+  )
+  useEffect(() => {
+    const nearest = tip?.nearby[0]
+    if (!tip || !nearest || !box.current?.contains(document.activeElement)) return
+    const x = nearest.line.curve.x[nearest.bucket] as number
+    speak(`${visible(nearest.line.name, 80)}, ${xText(settings.x, x)}: ${valueText(nearest)}`)
+  }, [tip, settings.x])
+
+  const summary = useMemo(() => summaryOf(title, shown), [title, shown])
+  const items: MenuItem[] = [
+    { label: "Show as table", onSelect: () => showTable(true) },
+    { label: "Whole range", isDisabled: settings.zoom === null, onSelect: () => onSettings({ zoom: null }) },
+    {
+      label: "Leave outliers out",
+      isChecked: settings.outliers,
+      onSelect: () => onSettings({ outliers: !settings.outliers }),
+    },
+    {
+      label: "Shade from smallest to largest",
+      isChecked: settings.minMax,
+      onSelect: () => onSettings({ minMax: !settings.minMax }),
+    },
+    ...(["linear", "log", "symlog"] as const).map((yScale, at) => ({
+      label: { linear: "Linear y", log: "Logarithmic y", symlog: "Symmetric logarithmic y" }[yScale],
+      isChecked: settings.yScale === yScale,
+      isFirstOfGroup: at === 0,
+      onSelect: () => onSettings({ yScale }),
+    })),
+    { label: "Save as PNG", isFirstOfGroup: true, onSelect: () => chart.current && void exportPng(chart.current, title, shown) },
+    { label: "Save as SVG", onSelect: () => chart.current && exportSvg(chart.current, title, shown) },
+    { label: "Save as CSV", onSelect: () => exportCsv(title, settings, shown) },
+    ...(props.items ?? []),
+  ]
+  const isEmpty = !isLoading && error === null && shown.length === 0
+  const nBelow = settings.yScale === "log" ? belowZero(shown) : 0
+  return (
+    <section className="w-card" aria-label={title} style={{ width, height }} data-keys={keys.join("\n")}>
+      <header className="w-card-head">
+        {grip}
+        <h3 title={keys.join(", ")}>{title}</h3>
+        <button
+          type="button"
+          className="w-card-log"
+          aria-pressed={settings.yScale === "log"}
+          onClick={toggleLog}
+        >
+          log
+        </button>
+        {onExpand && <IconButton icon="expand" label={`Full screen: ${title}`} isSmall onClick={onExpand} />}
+        <Menu
+          label={`Menu of ${title}`}
+          button={{ icon: "more", isSmall: true, kind: "quiet", "aria-label": `Menu of ${title}` }}
+          items={items}
+        />
+      </header>
+      <div
+        ref={box}
+        className={`w-chart${isLoading ? " w-chart-loading" : ""}`}
+        role="application"
+        tabIndex={0}
+        aria-label={summary}
+        aria-roledescription="line chart"
+        onKeyDown={onKeyDown}
+        style={{ width: plotWidth, height: plotHeight }}
+        data-loading={isLoading}
+      >
+        {tip && tip.nearby.length > 0 && <Tip tip={shifted(tip)} axis={settings.x} width={plotWidth} />}
+      </div>
+      <div className="w-hidden-text" aria-live="polite">{spoken}</div>
+      {isEmpty && (
+        <div className="w-chart-note">
+          <Empty>No run that is shown has {title}.</Empty>
+        </div>
+      )}
+      {error && (
+        <div className="w-chart-note">
+          <Failed what="These series could not be read" error={error} onRetry={() => seriesStore.retry()} />
+        </div>
+      )}
+      {hasLegend && (
+        <div className="w-card-legend">
+          {shown.map((line) => (
+            <span key={line.id} title={visible(line.name, NAME_LENGTH)}>
+              <span className="w-chart-dot" style={{ background: line.colour }} />
+              {visible(keys.length > 1 ? `${line.name} ${line.key}` : line.name, 60)}
+            </span>
+          ))}
+        </div>
+      )}
+      <footer className="w-card-foot">
+        {most !== null && most.points > most.buckets && (
+          <span title="Every point is counted, and no extreme is lost. Zoom in for finer buckets; fewer runs have finer ones too.">
+            {count(most.points)} points as {count(most.buckets)} buckets
+          </span>
+        )}
+        {settings.zoom !== null && (
+          <button type="button" className="w-card-log" onClick={() => onSettings({ zoom: null })}>
+            zoomed ✕
+          </button>
+        )}
+        {nBelow > 0 && <span>▾ {count(nBelow)} at or under 0</span>}
+      </footer>
+      {isTable && <ValueTable title={title} lines={shown} axis={settings.x} onClose={() => showTable(false)} />}
+    </section>
+  )
+})
+
+// The tip is placed in the card's plot, whose axis takes this much on the left.
+const AXIS_WIDTH = 46
+function shifted(tip: TipState): TipState {
+  return { ...tip, left: tip.left + AXIS_WIDTH }
+}
+
+function belowZero(lines: readonly ChartLine[]): number {
+  let n = 0
+  for (const { curve } of lines) {
+    for (let at = 0; at < curve.low.length; at += 1) {
+      if ((curve.low[at] as number) + curve.offset <= 0) n += 1
+    }
+  }
+  return n
+}
+
+/** The chart in a sentence: how many runs, from where to where, and which ends lowest. */
+function summaryOf(title: string, lines: readonly ChartLine[]): string {
+  let min = Infinity
+  let max = -Infinity
+  let lowest: ChartLine | null = null
+  let best = Infinity
+  for (const line of lines) {
+    const { low, high, last, offset } = line.curve
+    for (let at = 0; at < low.length; at += 1) {
+      if ((low[at] as number) + offset < min) min = (low[at] as number) + offset
+      if ((high[at] as number) + offset > max) max = (high[at] as number) + offset
+    }
+    const end = (last[last.length - 1] as number) + offset
+    if (end < best) {
+      best = end
+      lowest = line
+    }
+  }
+  if (lowest === null) return `${title}: no line`
+  const lines_ = `${count(lines.length)} ${lines.length === 1 ? "line" : "lines"}`
+  return `${title}, ${lines_}, ${number(min, 4)} to ${number(max, 4)}, lowest at the end ${visible(lowest.name, 80)} with ${number(best, 4)}`
+}

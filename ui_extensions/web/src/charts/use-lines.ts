@@ -1,0 +1,217 @@
+/** The lines of a card: its query, what has come of it, and runs made into lines. */
+
+import { useEffect, useMemo, useRef, useState } from "react"
+
+import type { BandCurve, Curve } from "../data/curve"
+import type { Grouping, Query, Series } from "../data/series-store"
+import { seriesStore } from "../data/series-store"
+import type { ChartLine } from "./line"
+import { bandAsCurve, gapOf, smoothed } from "./line"
+import type { ChartSettings, DrawnRun } from "./types"
+
+const FEW_RUNS = 100
+const SOME_RUNS = 300
+const IDLE_MS = 600
+
+/** Buckets a run, as `docs/workspace.md` has them: the plot's width for few runs, less for many. */
+export function bucketsFor(nRuns: number, width: number): number {
+  if (nRuns <= FEW_RUNS) return Math.max(128, Math.min(2_500, Math.ceil(width / 128) * 128))
+  return nRuns <= SOME_RUNS ? 128 : 64
+}
+
+export interface CardLines {
+  lines: readonly ChartLine[]
+  isLoading: boolean
+  error: Error | null
+  /** Of the line with most points: how many, and as how many buckets. */
+  most: { points: number; buckets: number } | null
+  /** Runs of the card that have no point of any of its metrics. */
+  without: number
+}
+
+interface Asked {
+  keys: readonly string[]
+  runs: readonly DrawnRun[]
+  settings: ChartSettings
+  buckets: number
+}
+
+/** Watch one query for each metric; hidden runs are asked for when the visible ones are there. */
+function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]; version: number } {
+  const [version, setVersion] = useState(0)
+  const [withHidden, setWithHidden] = useState(false)
+  const ids = useMemo(
+    () => runs.filter((run) => withHidden || run.isVisible).map((run) => run.id),
+    [runs, withHidden],
+  )
+  const grouping = useMemo<Grouping | null>(() => {
+    if (settings.groups === null) return null
+    return {
+      groups: settings.groups.map((group) => group.runIds),
+      centre: settings.centre,
+      band: settings.band,
+    }
+  }, [settings.groups, settings.centre, settings.band])
+  const { x, zoom } = settings
+  const withMean = settings.smoothing.kind !== "none"
+  const name = JSON.stringify([keys, x, zoom, buckets, withMean, grouping, ids])
+  const [series, setSeries] = useState<Series[]>([])
+  // By what the question is, not by which objects it is made of.
+  // biome-ignore lint: `name` stands for all of them
+  useEffect(() => {
+    const found: Series[] = []
+    const stops: (() => void)[] = []
+    const ranges: (readonly [number, number] | null)[] =
+      zoom === null || x === "relp" || x.startsWith("m:") || grouping !== null ? [null] : [null, zoom]
+    for (const key of keys) {
+      for (const range of ranges) {
+        const query: Query = {
+          key,
+          x,
+          buckets,
+          range: range === null ? null : [Math.floor(range[0]), Math.ceil(range[1])],
+          withMean,
+          runIds: ids,
+          grouping,
+        }
+        const watched = seriesStore.watch(query, () => setVersion((n) => n + 1))
+        found.push(watched.series)
+        stops.push(watched.stop)
+      }
+    }
+    setSeries(found)
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }, [name])
+  useEffect(() => {
+    const timer = setTimeout(() => setWithHidden(true), IDLE_MS)
+    return () => clearTimeout(timer)
+  }, [])
+  return { series, version }
+}
+
+interface Held {
+  line: ChartLine
+  smoothingKey: string
+}
+
+export function useLines(asked: Asked): CardLines {
+  const { keys, runs, settings } = asked
+  const { series, version } = useSeries(asked)
+  const held = useRef(new Map<string, Held>())
+  return useMemo(() => {
+    void version
+    const before = held.current
+    const now = new Map<string, Held>()
+    const isTime = settings.x === "wall" || settings.x === "rel"
+    const perKey = series.length / Math.max(1, keys.length)
+    const found: CardLines = { lines: [], isLoading: false, error: null, most: null, without: 0 }
+    const lines: ChartLine[] = []
+    const range = settings.smoothing.kind === "none" ? 0 : spanOf(series)
+    const smoothingKey = JSON.stringify([settings.smoothing, range])
+    const put = (
+      id: string,
+      curve: Curve,
+      band: BandCurve | null,
+      rest: Pick<ChartLine, "runId" | "key" | "name" | "colour" | "dash" | "isVisible">,
+    ): void => {
+      const old = before.get(id)
+      let line: ChartLine
+      if (old && old.line.curve === curve && old.smoothingKey === smoothingKey) {
+        const isSame =
+          old.line.colour === rest.colour &&
+          old.line.isVisible === rest.isVisible &&
+          old.line.name === rest.name &&
+          old.line.dash === rest.dash
+        line = isSame ? old.line : { ...old.line, ...rest }
+      } else {
+        line = {
+          id,
+          curve,
+          band,
+          smoothed: smoothed(curve, range, settings.smoothing),
+          gap: isTime ? gapOf(curve) : Infinity,
+          ...rest,
+        }
+      }
+      now.set(id, { line, smoothingKey })
+      lines.push(line)
+    }
+    keys.forEach((key, keyAt) => {
+      const coarse = series[keyAt * perKey]
+      const fine = perKey > 1 ? series[keyAt * perKey + 1] : undefined
+      if (coarse === undefined) {
+        found.isLoading = true
+        return
+      }
+      found.error ??= coarse.error ?? fine?.error ?? null
+      if (settings.groups !== null) {
+        if (coarse.bands === null) found.isLoading = coarse.error === null
+        settings.groups.forEach((group, at) => {
+          const band = coarse.bands?.[at]
+          if (!band) return
+          // The same object as long as the band is, so that nothing is painted for nothing.
+          const old = before.get(`${group.key}\0${key}`)?.line
+          const curve = old?.band === band ? old.curve : bandAsCurve(band)
+          put(`${group.key}\0${key}`, curve, band, {
+            runId: `group:${group.key}`,
+            key,
+            name: group.label,
+            colour: group.colour,
+            dash: (keyAt % 3) as 0 | 1 | 2,
+            isVisible: true,
+          })
+        })
+        return
+      }
+      let nMissing = 0
+      for (const run of runs) {
+        const curve = fine?.curves.get(run.id) ?? coarse.curves.get(run.id)
+        if (curve === undefined && run.isVisible) nMissing += 1
+        if (curve === null && run.isVisible) found.without += 1
+        if (!curve) continue
+        if (run.isVisible && (found.most === null || curve.shown > found.most.points)) {
+          found.most = { points: curve.shown, buckets: curve.x.length }
+        }
+        put(`${run.id}\0${key}`, curve, null, {
+          runId: run.id,
+          key,
+          name: run.name,
+          colour: run.colour,
+          dash: keys.length > 1 ? ((keyAt % 3) as 0 | 1 | 2) : run.dash,
+          isVisible: run.isVisible,
+        })
+      }
+      if (nMissing > 0) found.isLoading = coarse.error === null
+    })
+    held.current = now
+    return { ...found, lines }
+  }, [series, version, keys, runs, settings])
+}
+
+const spans = new WeakMap<Curve, readonly [number, number]>()
+
+/** How far x goes over all data of a card, zoom or not. */
+function spanOf(series: readonly Series[]): number {
+  let min = Infinity
+  let max = -Infinity
+  for (const one of series) {
+    for (const curve of one.curves.values()) {
+      if (curve === null || curve.x.length === 0) continue
+      let span = spans.get(curve)
+      if (span === undefined) {
+        span = [curve.x[0] as number, curve.x[curve.x.length - 1] as number]
+        spans.set(curve, span)
+      }
+      if (span[0] < min) min = span[0]
+      if (span[1] > max) max = span[1]
+    }
+    one.bands?.forEach((band) => {
+      if (!band || band.x.length === 0) return
+      min = Math.min(min, band.x[0] as number)
+      max = Math.max(max, band.x[band.x.length - 1] as number)
+    })
+  }
+  return max > min ? max - min : 0
+}
