@@ -152,6 +152,12 @@ def wait(timeout_s: float) -> None:
         thread.join(timeout_s)
 
 
+def hand_over() -> None:
+    """Log what ``mlflow_weir.watch`` has on its way from a device; a run is about to end."""
+    if watching := sys.modules.get("mlflow_weir.plugin.watching"):
+        watching.hand_over()
+
+
 def close() -> None:
     """Remove what is on the disk; for the end of a process."""
     if _last is not None:

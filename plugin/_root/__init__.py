@@ -7,8 +7,17 @@ here.
 from __future__ import annotations
 
 import importlib
+from typing import Any, Literal
 
-__all__ = ["__version__", "finish", "follow", "mark_preempting", "rewind"]
+__all__ = [
+    "__version__",
+    "finish",
+    "follow",
+    "mark_preempting",
+    "rewind",
+    "unwatch",
+    "watch",
+]
 
 __version__ = "0.1.0"
 
@@ -82,3 +91,34 @@ def mark_preempting() -> None:
         MlflowException: This process has no such run open.
     """
     importlib.import_module("mlflow_weir.plugin.preempting").mark_preempting()
+
+
+def watch(
+    model: Any,
+    *,
+    log: Literal["gradients", "parameters", "all"] = "gradients",
+    log_freq: int = 100,
+) -> None:
+    """Log a PyTorch model's gradients, its parameters, or both, to the active run.
+
+    At the first step of an optimizer and every ``log_freq``-th after it, of each parameter that
+    the optimizer trains: norm, mean, standard deviation, least and greatest value, number of NaN
+    and infinite values, and a histogram of 64 bins. The gradients are those that the optimizer
+    gets: accumulated, reduced over processes, unscaled, clipped. The training does not wait for
+    the device, and a step that is not logged costs microseconds. docs/capture.md says more.
+
+    Args:
+        model: A ``torch.nn.Module``, before or after it is wrapped or compiled. A second model
+            gets the prefix ``graph_1.``; a model that is watched already is watched anew.
+        log: What of it.
+        log_freq: Optimizer steps from one that is logged to the next.
+
+    Raises:
+        MlflowException: An argument is none of these.
+    """
+    importlib.import_module("mlflow_weir.plugin.watching").watch(model, log, log_freq)
+
+
+def unwatch(model: Any = None) -> None:
+    """Watch a model no more, or no model; what was measured so far is logged."""
+    importlib.import_module("mlflow_weir.plugin.watching").unwatch(model)

@@ -170,6 +170,12 @@ CAPTURE_GIT = Setting(
     switch,
     "off keeps commit, branch, remote and patch of a run uncaptured.",
 )
+CAPTURE_GRADIENTS = Setting(
+    "WEIR_CAPTURE_GRADIENTS",
+    True,
+    switch,
+    "off lets `mlflow_weir.watch` log nothing.",
+)
 CAPTURE_HARDWARE = Setting(
     "WEIR_CAPTURE_HARDWARE",
     True,
@@ -309,6 +315,7 @@ ALL: tuple[Setting[Any], ...] = (
     CAPTURE,
     CAPTURE_ENVIRONMENT,
     CAPTURE_GIT,
+    CAPTURE_GRADIENTS,
     CAPTURE_HARDWARE,
     CAPTURE_NOTEBOOK,
     CAPTURE_UNTRACKED,

@@ -184,14 +184,19 @@ def measure(
         x, finite = _filled(work, chunk, tensors)
         n_finite = finite.sum(1)
         n_nan.index_add_(0, chunk.rows, torch.isnan(x).sum(1))
-        low.scatter_reduce_(0, chunk.rows, torch.where(finite, x, math.inf).amin(1), "amin")
-        high.scatter_reduce_(0, chunk.rows, torch.where(finite, x, -math.inf).amax(1), "amax")
+        row_low = torch.where(finite, x, math.inf).amin(1)
+        row_high = torch.where(finite, x, -math.inf).amax(1)
+        low.scatter_reduce_(0, chunk.rows, row_low, "amin")
+        high.scatter_reduce_(0, chunk.rows, row_high, "amax")
         row_sum = torch.where(finite, x, 0).sum(1)
         centre = (row_sum / n_finite.clamp(min=1)).unsqueeze(1)
         away = torch.where(finite, x - centre, 0)
         numbers.append(n_finite.to(wide))
         sums.append(row_sum.to(wide))
-        squares.append(away.square_().sum(1).to(wide))
+        # Squares of very small or large float32 values are none any more.
+        size = torch.maximum(row_high, -row_low).clamp(min=torch.finfo(real).tiny)
+        square = away.div_(size.unsqueeze(1)).square_().sum(1).to(wide)
+        squares.append(torch.where(n_finite > 0, square * size.to(wide).square(), 0))
         sample.index_copy_(0, chunk.places, x.reshape(-1).index_select(0, chunk.picked))
     row_n, row_sum, row_square = torch.cat(numbers), torch.cat(sums), torch.cat(squares)
     n = zeros(n_segments, dtype=wide).index_add_(0, layout.rows, row_n)
@@ -263,13 +268,24 @@ def _count(numbers: Any, bins: int) -> Any:
     Those of a chunk are few enough for float32 to count.
     """
     if numbers.device.type == "cpu":
-        return torch.bincount(numbers.view(-1).to(torch.int64), minlength=bins + 1)[:bins]
+        return _by_bincount(numbers, bins)
     if numbers.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
-        # In shared memory, and unlike bincount it does not wait. What is beyond is left out.
-        return torch.histc(numbers + 0.5, bins, 0, bins).to(torch.int64)
+        return _by_histc(numbers, bins)  # in shared memory; bincount would wait for the device
+    return _by_scatter(numbers, bins)
+
+
+def _by_bincount(numbers: Any, bins: int) -> Any:
+    return torch.bincount(numbers.view(-1).to(torch.int64), minlength=bins + 1)[:bins]
+
+
+def _by_histc(numbers: Any, bins: int) -> Any:
+    return torch.histc(numbers + 0.5, bins, 0, bins).to(torch.int64)
+
+
+def _by_scatter(numbers: Any, bins: int) -> Any:
     found = torch.zeros(bins + 1, dtype=torch.int64, device=numbers.device)
     ones = torch.ones((), dtype=torch.int64, device=numbers.device).expand(numbers.numel())
-    return found.scatter_add_(0, numbers.view(-1).to(torch.int64), ones)[:bins]
+    return found.scatter_add_(0, numbers.view(-1).clamp(max=bins).to(torch.int64), ones)[:bins]
 
 
 def _to_host(packed: Any) -> tuple[Any, Any]:

@@ -64,7 +64,7 @@ class Table:
         series: (n,) whose each row is.
         step: (n,)
         timestamp: (n,) ms.
-        norm: (n,)
+        norm: (n,) NaN where no value is finite.
         first: (n,) lower edge of the first bin.
         last: (n,) upper edge of the last.
         n_nan: (n,) values that are NaN, and in no bin.

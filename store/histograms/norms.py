@@ -33,7 +33,7 @@ class Norms:
         keys: (k,) the series.
         step: (s,) ascending, each once.
         timestamp: (s,) ms.
-        norm: (k, s) as float32; NaN where a series has none at that step.
+        norm: (k, s) as float32; NaN where a series has none at that step, or no finite value.
         n_bad: (k, s) values that are NaN or infinite, up to 2^32 - 1.
     """
 
@@ -63,7 +63,7 @@ class Norms:
         """Return those of steps that are not greater, and of the series that are left."""
         columns = self.step <= step
         norm, bad = self.norm[:, columns], self.n_bad[:, columns]
-        left = np.flatnonzero(~np.isnan(norm).all(axis=1))
+        left = np.flatnonzero((~np.isnan(norm) | (bad > 0)).any(axis=1))
         keys = tuple(self.keys[i] for i in left.tolist())
         return Norms(
             self.kind, keys, self.step[columns], self.timestamp[columns], norm[left], bad[left]
@@ -142,7 +142,7 @@ def side_by_side(parts: Sequence[Norms]) -> Norms:
         columns = np.searchsorted(step, part.step)
         rows = np.array([keys[key] for key in part.keys], dtype=np.int64)
         where = np.ix_(rows, columns)
-        is_there = ~np.isnan(part.norm)
+        is_there = ~np.isnan(part.norm) | (part.n_bad > 0)
         norm[where] = np.where(is_there, part.norm, norm[where])
         bad[where] = np.where(is_there, part.n_bad, bad[where])
         timestamp[columns] = part.timestamp

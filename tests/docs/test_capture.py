@@ -37,7 +37,9 @@ def test_the_table_and_the_code_name_the_same_items() -> None:
     source = (ROOT / "plugin/capture/__main__.py").read_text()
     tags = set(git_tags(state)) | set(re.findall(r'tags\["(weir\.[\w.]+)"\]', source))
     files = set(git_files(state)) | set(re.findall(r'files\["([\w./]+)"\]', source))
-    wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG}} | {f"file weir/{name}" for name in files}
+    wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG, nan_tag()}} | {
+        f"file weir/{name}" for name in files
+    }
     wanted |= {f"file {following_process.SAID}", f"file weir/{notebook.FILE}"}
     assert wanted == set(rows())
 
@@ -50,6 +52,12 @@ def test_the_table_and_the_code_have_the_same_metrics() -> None:
     }
     wanted |= {f"system/{one.name}": (one.unit, one.source, switch) for one in host.METRICS}
     assert wanted == metrics()
+
+
+def nan_tag() -> str:
+    """Return the tag of ``mlflow_weir.watch``, whose module imports PyTorch."""
+    (found,) = re.findall(r'^NAN_TAG = "(.+)"$', (ROOT / "plugin/watching.py").read_text(), re.M)
+    return str(found)
 
 
 def test_every_switch_is_a_setting() -> None:
