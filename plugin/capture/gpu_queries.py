@@ -82,9 +82,25 @@ def _utilization(nvml: Any, handle: Any) -> Sequence[float]:
 
 
 def _throttling(nvml: Any, handle: Any) -> Sequence[float]:
-    reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+    names = ("nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetCurrentClocksEventReasons")
+    reasons = int(_either(nvml, names, handle))
     parts = (_POWER_REASONS, _THERMAL_REASONS, _HARDWARE_REASONS)
     return reasons, *(float(bool(reasons & part)) for part in parts)
+
+
+def _temperature(nvml: Any, handle: Any) -> Sequence[float]:
+    names = ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV")
+    return (_either(nvml, names, handle, nvml.NVML_TEMPERATURE_GPU),)
+
+
+def _either(nvml: Any, names: tuple[str, str], *arguments: Any) -> Any:
+    """Call a function by its old name, or by its new one in a library that has dropped that."""
+    try:
+        return getattr(nvml, names[0])(*arguments)
+    except nvml.NVMLError as exc:
+        if exc.value != nvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+            raise
+        return getattr(nvml, names[1])(*arguments)
 
 
 def _clock(kind: str) -> Callable[[Any, Any], Sequence[float]]:
@@ -159,7 +175,7 @@ QUERIES: tuple[Query, ...] = (
     _query(
         "DeviceGetTemperature",
         [("temperature_celsius", "°C")],
-        lambda nvml, handle: (nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),),
+        _temperature,
     ),
     _query("DeviceGetFieldValues", [("memory_temperature_celsius", "°C")], _memory_temperature),
     _query("DeviceGetClockInfo/SM", [("sm_clock_mhz", "MHz")], _clock("SM")),

@@ -12,17 +12,19 @@ from typing import Any
 
 import psutil
 import pytest
+from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 from mlflow.entities import Metric
 
 from agents import agent_pid, agents_of, start_agent, wait_until
 from databases import DatabaseServer
 from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.agent.drain import end_of
 from mlflow_weir.plugin.agent.sampling import PROGRAM
 from mlflow_weir.plugin.journal.spool import Spool
 from mlflow_weir.store.tracking_store import WeirStore
 from nvml import Nvml, gpu
-from trainings import Place, Training, with_weir
+from trainings import Moving, Place, Training, with_weir
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -265,3 +267,33 @@ sys.stdin.readline()
     wait_until(lambda: time.monotonic() > end_s, "three intervals have passed")
     assert trainings.nvml.n_calls("nvmlDeviceGetUtilizationRates") == 0
     trainings.finish(process)
+
+
+@pytest.mark.long  # points of a run with an id of its own are in test_stock_server.py
+def test_samples_of_a_run_begun_without_its_stock_server_get_there(
+    tmp_path: Path, sqlite_folder: DatabaseServer, trainings: Trainings
+) -> None:
+    server = Moving(tmp_path / "server", sqlite_folder.new_mlflow_database())
+    server.spec.folder.mkdir()
+    away = {"MLFLOW_TRACKING_URI": server.place.uri, "WEIR_CLIENT": "on"}
+    process, key = trainings.begin(**away)
+    own = wait_until(
+        lambda: [
+            one for one in Spool(trainings.spool).journals() if one.header().program == PROGRAM
+        ],
+        "it is sampled with the server away",
+        60,
+    )
+    wait_until(lambda: end_of(own[0]) > 20_000, "some samples wait", 60)
+    try:
+        server.start()
+        trainings.finish(process)
+        client = MlflowClient(server.place.uri)
+        (run,) = client.search_runs(["0"])
+        assert run.data.tags["weir.run_key"] == key != run.info.run_id
+        points = client.get_metric_history(run.info.run_id, "system/gpu_0_sm_clock_mhz")
+        assert [point.step for point in points] == list(range(len(points)))
+        assert len(points) >= 3
+        assert {point.value for point in points} == {1_980}
+    finally:
+        server.close()

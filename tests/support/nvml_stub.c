@@ -150,6 +150,7 @@ int nvmlDeviceGetTotalEnergyConsumption(void *h, ull *e) {
   return f;
 }
 int nvmlDeviceGetTemperature(void *h, int sensor, u *t) { ASK(h); (void)sensor; return whole(h, "temperature", t); }
+int nvmlDeviceGetTemperatureV(void *h, int *t) { u found; ASK(h); int f = whole(h, "temperature", &found); t[2] = (int)found; return f; }
 int nvmlDeviceGetClockInfo(void *h, int kind, u *c) {
   static const char *names[] = {"graphics_clock", "sm_clock", "memory_clock", "video_clock"};
   ASK(h);
@@ -157,6 +158,13 @@ int nvmlDeviceGetClockInfo(void *h, int kind, u *c) {
 }
 int nvmlDeviceGetPerformanceState(void *h, u *p) { ASK(h); return whole(h, "pstate", p); }
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *h, ull *r) {
+  u bits;
+  ASK(h);
+  int f = whole(h, "throttle", &bits);
+  if (!f) *r = bits;
+  return f;
+}
+int nvmlDeviceGetCurrentClocksEventReasons(void *h, ull *r) {
   u bits;
   ASK(h);
   int f = whole(h, "throttle", &bits);

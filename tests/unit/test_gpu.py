@@ -125,6 +125,18 @@ def test_without_a_performance_monitor_traffic_is_asked_for_by_itself(
     assert "sm_active_percentage" not in values
 
 
+def test_a_library_without_the_old_names_is_asked_by_the_new_ones(
+    nvml_here: Nvml, sampler: GpuSampler
+) -> None:
+    gone = {
+        "err.nvmlDeviceGetTemperature": 13,
+        "err.nvmlDeviceGetCurrentClocksThrottleReasons": 13,
+        "err.nvmlDeviceGetMemoryInfo_v2": 13,
+    }
+    nvml_here.devices(gpu("GPU-a", memory_reserved=0) | gone)
+    assert by_label(sampler.sample())["0"] == pytest.approx(WANTED)
+
+
 def test_what_fails_is_tried_again(nvml_here: Nvml, sampler: GpuSampler, clock: Clock) -> None:
     nvml_here.devices(gpu("GPU-a") | {"err.nvmlDeviceGetPowerUsage": 999})
     values = by_label(sampler.sample())["0"]
