@@ -19,6 +19,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn
 
@@ -26,6 +27,7 @@ from mlflow_weir import settings
 from mlflow_weir.errors import WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import run_address
+from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.recorder import Recorder, recorders
 
@@ -189,12 +191,28 @@ def deliver_all(timeout_s: float | None) -> bool:
         notebook.wait(_CAPTURE_S)
     if follows := sys.modules.get("mlflow_weir.plugin.follows"):
         follows.wait(_CAPTURE_S, is_exit=timeout_s is None)
-    return all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])
+    console = sys.modules.get("mlflow_weir.plugin.console")
+    printed: list[tuple[Path, int]] = []
+    if console is not None:
+        printed = console.flush(is_last=timeout_s is None)
+    is_delivered = all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])
+    return is_delivered and all(
+        [_wait_for_console(folder, end, timeout_s) for folder, end in printed]
+    )
 
 
 def _captures() -> Any:
     """Return the module of captures, where this process has begun one."""
     return sys.modules.get("mlflow_weir.plugin.captures")
+
+
+@never_raises(False)
+def _wait_for_console(folder: Path, end: int, timeout_s: float | None) -> bool:
+    """Wait for the journal of what was printed, which another process writes."""
+    wait = _ExitWait(timeout_s)
+    is_delivered = client.wait_delivered(folder, end, wait.longest_s, wait.goes_on)
+    wait.end_line()
+    return is_delivered
 
 
 @never_raises(False)
@@ -244,7 +262,7 @@ class _ExitWait:
 
     def __init__(self, timeout_s: float | None) -> None:
         override_s = settings.EXIT_WAIT_SECONDS.get() if timeout_s is None else timeout_s
-        is_patient = _dies_with_container()
+        is_patient = dies_with_container()
         self.longest_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S
         self._away_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_AWAY_S
         if override_s is not None:  # 0 looks once
@@ -270,6 +288,6 @@ class _ExitWait:
             _print("")
 
 
-def _dies_with_container() -> bool:
+def dies_with_container() -> bool:
     """Say whether this process is a container's first, so that the spool ends with it."""
     return os.getpid() == 1 or (os.getppid() == 1 and os.path.exists("/.dockerenv"))

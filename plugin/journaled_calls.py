@@ -55,6 +55,7 @@ from mlflow_weir.plugin.overlay import RunView, in_history_order, is_about, with
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.delivery import records
+from mlflow_weir.store.delivery.runs import REDACTED_TAG
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
 
@@ -344,11 +345,14 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         """Say which run this is, and capture what it is run from; returns at once."""
         exits.say_where(view.info, self.recorder.target.uri, self._experiment_name(view))
         captures.begin(self, view)
-        observing.begin(self, view)
+        observing.begin(self, view, is_new=True)
 
     def note_captured(self, view: RunView, tags: Sequence[RunTag]) -> None:
-        """Set tags that a capture found, which came from no caller."""
-        self._set_tags_of(view, tags)
+        """Set tags that a capture found, which came from no caller; numbers of secrets add up."""
+        counted = [tag for tag in tags if tag.key == REDACTED_TAG]
+        self._set_tags_of(view, [tag for tag in tags if tag.key != REDACTED_TAG])
+        for tag in counted:
+            self._write("redacted", run_id=view.run_id, n=int(tag.value))
 
     def update_run_info(
         self, run_id: str, run_status: Any, end_time: int | None, run_name: str | None
@@ -386,7 +390,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             observing.end(self, view)
         if run_status == RunStatus.RUNNING:
             self._resume(view)
-            observing.begin(self, view)
+            observing.begin(self, view, is_new=False)
         return info
 
     def _resume(self, view: RunView) -> None:

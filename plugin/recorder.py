@@ -191,6 +191,11 @@ class Recorder:
             self._held_bytes += len(payload)
 
     @property
+    def spool_root(self) -> Path | None:
+        """The folder of the journals, where it is known."""
+        return None if self._spool is None else self._spool.root
+
+    @property
     def journal(self) -> Journal | None:
         """This process's journal; None until its first record, and in a new child of fork."""
         journal = self._journal

@@ -158,6 +158,19 @@ CAPTURE = Setting(
     switch,
     "off captures nothing but what is logged; the master switch of all `WEIR_CAPTURE_…`.",
 )
+CAPTURE_CONSOLE = Setting(
+    "WEIR_CAPTURE_CONSOLE",
+    "auto",
+    one_of("auto", "wrap", "off"),
+    "off keeps what a run prints uncaptured; wrap captures `sys.stdout` and `sys.stderr` alone, "
+    "without what subprocesses and C code print.",
+)
+CAPTURE_CONSOLE_MAX_BYTES = Setting(
+    "WEIR_CAPTURE_CONSOLE_MAX_BYTES",
+    16 << 20,
+    size_bytes,
+    "Most that is kept of what a run prints, half from its beginning and half from its end.",
+)
 CAPTURE_ENVIRONMENT = Setting(
     "WEIR_CAPTURE_ENVIRONMENT",
     True,
@@ -313,6 +326,8 @@ WRITE_DEADLINE_SECONDS = Setting(
 ALL: tuple[Setting[Any], ...] = (
     AGENT_IDLE_SECONDS,
     CAPTURE,
+    CAPTURE_CONSOLE,
+    CAPTURE_CONSOLE_MAX_BYTES,
     CAPTURE_ENVIRONMENT,
     CAPTURE_GIT,
     CAPTURE_GRADIENTS,

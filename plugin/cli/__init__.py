@@ -55,6 +55,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "journal",
         "Look for damage in journals, and salvage damaged ones.",
     ),
+    "logs": LazyCommand(
+        "mlflow_weir.plugin.cli.logs",
+        "logs",
+        "Show what a run printed; --follow goes on.",
+    ),
     "restore": LazyCommand(
         "mlflow_weir.plugin.cli.restore",
         "restore",

@@ -21,7 +21,7 @@ import click
 
 from mlflow_weir import __version__
 from mlflow_weir.errors import ConfigError, SchemaMismatch
-from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_hardware
+from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_console, check_hardware
 from mlflow_weir.plugin.cli.doctor_spool import (
     MIN_FREE_BYTES,
     Finding,
@@ -63,7 +63,7 @@ def examine(uri: str) -> list[Finding]:
     """Run every check that applies to ``uri``."""
     findings = [check_versions(), check_settings(), check_git()]
     if all(finding.ok for finding in findings if finding.check == "settings"):
-        findings += [*check_captures(), check_hardware()]
+        findings += [*check_captures(), check_console(), check_hardware()]
         findings += examine_spool()
     findings += examine_servers(uri if is_server(uri) else None)
     if is_server(uri):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from mlflow_weir import settings
+from mlflow_weir.plugin import console
 from mlflow_weir.plugin.capture import environment, following, git, gpu, processes
 from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
 from mlflow_weir.plugin.cli.doctor_spool import Finding
@@ -101,6 +103,20 @@ def check_hardware() -> Finding:
         said.append("GPU use by process perhaps not: this container numbers processes itself")
     said.append(f"processor and memory, {every}" if said else f"no GPU; the rest {every}")
     return Finding("hardware", True, ", ".join(said))
+
+
+def check_console() -> Finding:
+    """How would what a run prints be captured that began here, in a script?"""
+    how = console.mode()
+    if how.name == "off":
+        return Finding("console", True, f"not captured: {how.why}")
+    if how.name == "wrap":
+        return Finding("console", True, f"sys.stdout and sys.stderr alone: {how.why}")
+    kinds = ["a terminal" if os.isatty(number) else "no terminal" for number in (1, 2)]
+    said = f"stdout ({kinds[0]}) and stderr ({kinds[1]})"
+    if console.are_shared():
+        said = f"stdout and stderr together ({kinds[0]}), in their order"
+    return Finding("console", True, f"{said}, subprocesses and C code included")
 
 
 def _in_words(state: git.GitState) -> str:

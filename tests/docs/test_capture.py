@@ -11,6 +11,7 @@ from mlflow_weir.plugin.agent.sampling import NOTES_TAG
 from mlflow_weir.plugin.capture import following_process, gpu_queries, host
 from mlflow_weir.plugin.capture.__main__ import git_files, git_tags
 from mlflow_weir.plugin.capture.git import GitState
+from mlflow_weir.store.console.document import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/capture.md").read_text()
@@ -37,6 +38,7 @@ def test_the_table_and_the_code_name_the_same_items() -> None:
     source = (ROOT / "plugin/capture/__main__.py").read_text()
     tags = set(git_tags(state)) | set(re.findall(r'tags\["(weir\.[\w.]+)"\]', source))
     files = set(git_files(state)) | set(re.findall(r'files\["([\w./]+)"\]', source))
+    files.add(NAME)
     wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG, nan_tag()}} | {
         f"file weir/{name}" for name in files
     }

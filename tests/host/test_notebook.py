@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_weir.plugin.agent import client as agent
-
-manager = pytest.importorskip("jupyter_client.manager")
-pytest.importorskip("ipykernel")
+from notebooks import run_cell, start_kernel
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,44 +19,10 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # of Jupyter and what it stands on
 ]
 
-DEADLINE_S = 120
-
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {
-        "MLFLOW_TRACKING_URI": f"weir://{tmp_path}/store",
-        "WEIR_SPOOL": str(tmp_path / "spool"),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
-        "WEIR_CLIENT": "auto",
-    }.items():
-        monkeypatch.setenv(name, value)
-    km, kc = manager.start_new_kernel(startup_timeout=DEADLINE_S, kernel_name="python3")
-    try:
-        yield kc
-    finally:
-        kc.stop_channels()
-        km.shutdown_kernel(now=True)
-        agent.nudge(tmp_path / "spool", agent.STOP)
-
-
-def run_cell(kernel: Any, code: str) -> tuple[list[dict[str, str]], str]:
-    """Return what a cell displayed and what it wrote to stderr."""
-    shown: list[dict[str, str]] = []
-    written: list[str] = []
-
-    def note(message: dict[str, Any]) -> None:
-        content = message["content"]
-        if message["msg_type"] == "display_data":
-            shown.append(content["data"])
-        elif message["msg_type"] == "stream" and content["name"] == "stderr":
-            written.append(content["text"])
-
-    answer = kernel.execute_interactive(code, timeout=DEADLINE_S, output_hook=note)
-    assert answer["content"]["status"] == "ok", answer
-    return shown, "".join(written)
+    yield from start_kernel(tmp_path, monkeypatch)
 
 
 def test_the_cells_that_were_run_are_kept_without_outputs_and_secrets(
