@@ -328,7 +328,7 @@ class GpuSampler:
     def _transfers(self, one: _Open, values: dict[str, float]) -> None:
         """Ask for traffic by itself, where there is no performance monitor that knows it."""
         nvml = self._nvml
-        if one.monitors:
+        if one.monitors and (one.device.uuid, "GpmMetricsGet") not in self.failures:
             return
         for name, counter in zip(TRANSFERS[:2], (0, 1), strict=True):  # NVML: transmit, receive
             found = self._careful(

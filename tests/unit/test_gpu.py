@@ -125,6 +125,23 @@ def test_without_a_performance_monitor_traffic_is_asked_for_by_itself(
     assert "sm_active_percentage" not in values
 
 
+def test_a_performance_monitor_that_may_not_be_read_is_none(
+    nvml_here: Nvml, sampler: GpuSampler, clock: Clock
+) -> None:
+    denied = {"err.nvmlGpmSampleGet": 4}
+    nvml_here.devices(gpu("GPU-a", pcie_tx_kib=1_000, pcie_rx_kib=2_000) | denied)
+    sampler.sample()
+    clock.wait(1)
+    values = by_label(sampler.sample())["0"]
+    assert values["pcie_transmit_megabytes_per_second"] == pytest.approx(1.024)
+    nvml_here.change(_0__err__nvmlGpmSampleGet=None)
+    for _ in range(3):
+        clock.wait(70)
+        values = by_label(sampler.sample())["0"]
+    assert values["sm_active_percentage"] == 81.5
+    assert values["pcie_transmit_megabytes_per_second"] == pytest.approx(104.8576)
+
+
 def test_a_library_without_the_old_names_is_asked_by_the_new_ones(
     nvml_here: Nvml, sampler: GpuSampler
 ) -> None:
