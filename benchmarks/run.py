@@ -24,6 +24,7 @@ _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "tests" / "support"))
 
 import agent_work  # noqa: E402
+import everything  # noqa: E402
 import growth  # noqa: E402
 import history  # noqa: E402
 import log_calls  # noqa: E402
@@ -43,6 +44,7 @@ SECTIONS: dict[str, ModuleType] = {
     "growth": growth,
     "logging": log_calls,
     "agent": agent_work,
+    "everything": everything,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"

@@ -8,6 +8,7 @@ processes share.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -48,6 +49,7 @@ class _Logger:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._step = 0
+        self._learn: Callable[[], None] | None = None
 
     def burst(self, how: str, n_calls: int) -> dict[str, Any]:
         """Log without a pause, after a few calls that are not timed and a pause."""
@@ -104,6 +106,22 @@ class _Logger:
             times.append(time.perf_counter() - start_s)
         return {"times": times}
 
+    def train_with_all(self, n_steps: int, amount: int, watches: bool) -> dict[str, Any]:
+        """The same with a model in it, where PyTorch is there, and two printed lines a step."""
+        work, call = _work(), self._call("many")
+        if self._learn is None:
+            self._learn = _model(watches)
+        times = []
+        for number in range(n_steps):
+            start_s = time.perf_counter()
+            work(amount)
+            self._learn()
+            call(self._next())
+            print(f"step {self._step}: loss {1 / (number + 1):.4f}, all is well", flush=True)
+            print(f"\r{number}/{n_steps} [{'#' * (number % 20):20}]", end="", flush=True)
+            times.append(time.perf_counter() - start_s)
+        return {"times": times}
+
     def _next(self) -> int:
         self._step += 1
         return self._step - 1
@@ -126,6 +144,33 @@ def _work() -> Callable[[int], None]:
             left @ right
 
     return work
+
+
+def _model(watches: bool) -> Callable[[], None]:
+    """Return a step of a small model; without PyTorch, nothing."""
+    try:
+        import torch
+    except ImportError:
+        return lambda: None
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    sizes = (64, 256, 256, 10)
+    layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+    model = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    inputs, wanted = torch.randn(32, 64), torch.randint(0, 10, (32,))
+    if watches:
+        import mlflow_weir
+
+        watch: Callable[..., None] = getattr(mlflow_weir, "watch")  # noqa: B009 - not in all versions
+        watch(model, log="all", log_freq=100)
+
+    def learn() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(inputs), wanted).backward()
+        optimizer.step()
+
+    return learn
 
 
 if __name__ == "__main__":

@@ -25,13 +25,17 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from mlflow_weir import settings
+from mlflow_weir.capture_policy import CLASSES
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
+from mlflow_weir.plugin import servers
 from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.undecided_rest import ask
 
 ARTIFACT_FOLDER = "weir"
 """Where a run's captured files are among its artifacts."""
@@ -68,14 +72,18 @@ class _Capture:
         self.tags: dict[str, str] = {}
         self.files: dict[str, str] = {}
 
-    def run(self) -> None:
-        """Let the process do it; what it could not find out in time is not there."""
+    def run(self, allowed: frozenset[str]) -> None:
+        """Let the process do it; what it could not find out in time is not there.
+
+        Args:
+            allowed: Classes of capture that the server allows.
+        """
         asked = {
             "argv": [sys.executable, *sys.orig_argv[1:]],
             "folder": self.folder,
-            "git": settings.CAPTURE_GIT.get(),
-            "environment": settings.CAPTURE_ENVIRONMENT.get(),
-            "hardware": settings.CAPTURE_HARDWARE.get(),
+            "git": settings.CAPTURE_GIT.get() and "git" in allowed,
+            "environment": settings.CAPTURE_ENVIRONMENT.get() and "environment" in allowed,
+            "hardware": settings.CAPTURE_HARDWARE.get() and "hardware" in allowed,
             "script": _script(),
             "repositories": settings.split_paths(settings.GIT_REPOSITORIES.get()),
             "untracked": settings.CAPTURE_UNTRACKED.get(),
@@ -184,8 +192,21 @@ def _capture(store: Any, view: RunView, tracking_uri: str) -> None:
         if found is not None:
             found.close()
         found = _last = _Capture(store.recorder.journal)
-        found.run()
+        found.run(_allowed(store))
     _log(store, view, tracking_uri, found)
+
+
+def _allowed(store: Any) -> frozenset[str]:
+    """Return what the store's server allows, which is asked; where it is away, what it said last.
+
+    Not in the thread that trains: the server has two seconds.
+    """
+    target = store.recorder.target
+    if target.kind != "http":
+        return CLASSES
+    with contextlib.suppress(MlflowException):
+        ask(store.get_host_creds())
+    return servers.allowed_captures(target.uri)
 
 
 def _log(store: Any, view: RunView, tracking_uri: str, found: _Capture) -> None:

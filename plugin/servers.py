@@ -1,6 +1,7 @@
 """Tracking servers that run Weir, as far as this user's machine has met them.
 
     SPOOL/servers.json    {"format": 1, "servers": {address: when it was met, in ms}}
+    SPOOL/captures.json   {address: [classes of capture that it allows]}, where not all are
 
 A server that runs Weir is asked once and remembered by its address, so that later processes ask
 nobody and a training can begin while it is away. A stock server is not remembered, and leaves
@@ -18,8 +19,10 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from mlflow_weir.capture_policy import CLASSES, known_classes
 from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin.journal.spool import Spool, read_object, write_private
 
@@ -40,6 +43,7 @@ class Kind(enum.Enum):
 
 _FORMAT = 1
 _MAX_SERVERS = 1_000
+_CAPTURES = "captures.json"
 
 
 def address_of(uri: str) -> str:
@@ -77,6 +81,29 @@ def remember(uri: str) -> None:
         _write(root, dict(newest))
 
 
+def note_captures(uri: str, allowed: frozenset[str]) -> None:
+    """Remember what a server allows to be captured; where that cannot be written, it is asked."""
+    with contextlib.suppress(OSError, WeirError):
+        spool = Spool.look()
+        said = {} if spool is None else read_object(spool.root / _CAPTURES, is_private=True) or {}
+        before = dict(said)
+        said.pop(address_of(uri), None)
+        if allowed != CLASSES:
+            said[address_of(uri)] = sorted(allowed)
+        if said != before:
+            _write_file(Spool.open().root, _CAPTURES, said)
+
+
+def allowed_captures(uri: str) -> frozenset[str]:
+    """Return what a server allows to be captured, as it said last; all where it said nothing."""
+    with contextlib.suppress(OSError, WeirError):
+        spool = Spool.look()
+        if spool is not None:
+            said = read_object(spool.root / _CAPTURES, is_private=True) or {}
+            return known_classes(said.get(address_of(uri)))
+    return CLASSES
+
+
 def forget(root: Path, uri: str) -> None:
     """Forget a server that does not run Weir any more.
 
@@ -99,9 +126,13 @@ def _read(root: Path) -> dict[str, int]:
 
 
 def _write(root: Path, servers: dict[str, int]) -> None:
-    new = root / f"servers.json.{os.getpid()}-{threading.get_ident()}"
+    _write_file(root, "servers.json", {"format": _FORMAT, "servers": servers})
+
+
+def _write_file(root: Path, name: str, content: dict[str, Any]) -> None:
+    new = root / f"{name}.{os.getpid()}-{threading.get_ident()}"
     try:
-        write_private(new, {"format": _FORMAT, "servers": servers})
-        os.replace(new, root / "servers.json")
+        write_private(new, content)
+        os.replace(new, root / name)
     finally:
         new.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.rest_utils import http_request
 
 from mlflow_weir import settings
+from mlflow_weir.capture_policy import known_classes
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private, servers
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, call_within
@@ -151,6 +152,10 @@ def ask(credentials: Any) -> Kind | None:
         is_mistake = _is_about_certificates(exc) or not mlflow_private.is_worlds_fault(exc)
         return None if is_mistake else Kind.UNKNOWN
     if servers.API_HEADER in answer.headers and answer.status_code != 404:
+        if answer.status_code == 200:
+            with contextlib.suppress(ValueError, AttributeError):
+                allowed = known_classes(answer.json().get("capture"))
+                servers.note_captures(credentials.host, allowed)
         return Kind.WEIR
     return Kind.UNKNOWN if answer.status_code in _FAILING else Kind.STOCK
 

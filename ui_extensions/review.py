@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
+from mlflow_weir import settings
+from mlflow_weir.capture_policy import class_of_tag
 from mlflow_weir.errors import RunNotThereYet
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery import positions
@@ -80,7 +82,7 @@ class JournalReview:
             "points_dropped": self._add_to_count,
             "rewind": self._edit_run,
             "redacted": self._add_to_count,
-            "console": self._edit_run,
+            "console": self._console,
         }
 
     def prepare(self, engine: sa.Engine, journal_id: str, gathered: Gathered) -> None:
@@ -284,7 +286,16 @@ class JournalReview:
 
     def _set_tags(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
         self._require_run(delivery, fields.text("run_id"))
-        return {"tags": mlflow_private.checked_tags(fields.pairs("tags"))}
+        allowed = {None, *settings.SERVER_CAPTURE.get()}
+        kept = [
+            (key, value) for key, value in fields.pairs("tags") if class_of_tag(key) in allowed
+        ]
+        return {"tags": mlflow_private.checked_tags(kept)}
+
+    def _console(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
+        if "console" not in settings.SERVER_CAPTURE.get():
+            raise Refused("this server keeps no console output (WEIR_SERVER_CAPTURE)")
+        return self._edit_run(delivery, fields)
 
     def _exit(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
         self._require_run(delivery, fields.text("run_id"))

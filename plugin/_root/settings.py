@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from mlflow_weir.capture_policy import CLASSES, parse_classes
 from mlflow_weir.errors import ConfigError
 
 T = TypeVar("T")
@@ -286,6 +287,13 @@ NODE = Setting(
     "Name of this machine among those of one job, such as `$SLURM_NODEID`; its host name when "
     "unset.",
 )
+SERVER_CAPTURE = Setting(
+    "WEIR_SERVER_CAPTURE",
+    CLASSES,
+    parse_classes,
+    "On a server: which captures its trainings may use: on, off, or some of console, environment, "
+    "files, git, gradients, hardware, notebook.",
+)
 SPOOL = Setting(
     "WEIR_SPOOL",
     "",
@@ -347,6 +355,7 @@ ALL: tuple[Setting[Any], ...] = (
     JOURNAL_SYNC_SECONDS,
     NODE,
     REDACT,
+    SERVER_CAPTURE,
     SPOOL,
     SPOOL_MAX_BYTES,
     SPOOL_MEMORY_BYTES,

@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 import mlflow_weir
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
+from mlflow_weir.capture_policy import CLASSES
 from mlflow_weir.frames import frame
 from senders import ROUTES, Sender, call, create_run, new_id, operation, points
 
@@ -138,7 +139,10 @@ def scalar(place: Place, query: str) -> Any:
 
 def test_a_client_recognises_a_server_that_runs_weir(servers: Servers, place: Place) -> None:
     answer = call(place.server, "GET", f"{place.prefix}{ROUTES}/info")
-    assert (answer.status, answer.body) == (200, {"weir": mlflow_weir.__version__, "api": 1})
+    assert (answer.status, answer.body) == (
+        200,
+        {"weir": mlflow_weir.__version__, "api": 1, "capture": sorted(CLASSES)},
+    )
     assert call(servers.off, "GET", f"{ROUTES}/info").status == 404
 
 

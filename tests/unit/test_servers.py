@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow.utils.rest_utils import MlflowHostCreds
 
+from mlflow_weir.capture_policy import CLASSES, parse_classes
 from mlflow_weir.plugin import servers
 from mlflow_weir.plugin.journal.spool import Spool
 from mlflow_weir.plugin.journaled_rest import server_target
@@ -36,6 +37,33 @@ def test_looking_makes_no_folder(root: Path) -> None:
     assert not servers.is_known("http://host")
     assert Spool.look() is None
     assert not root.exists()
+
+
+def test_what_a_server_allows_is_remembered_where_it_is_not_all(root: Path) -> None:
+    servers.note_captures("http://host", CLASSES)
+    assert not root.exists()
+    servers.note_captures("http://me:secret@host/", frozenset({"git"}))
+    assert servers.allowed_captures("http://host") == {"git"}
+    assert servers.allowed_captures("http://other") == CLASSES
+    assert stat.S_IMODE((root / "captures.json").stat().st_mode) == 0o600
+    servers.note_captures("http://host", frozenset())
+    assert servers.allowed_captures("http://host") == frozenset()
+    servers.note_captures("http://host", CLASSES)
+    assert servers.allowed_captures("http://host") == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("on", CLASSES), ("off", set()), ("git, Files", {"git", "files"}), ("console", {"console"})],
+)
+def test_a_policy_names_classes(text: str, wanted: set[str]) -> None:
+    assert parse_classes(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["gti", "", "git,on"])
+def test_a_policy_that_names_something_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected on, off, or some of"):
+        parse_classes(text)
 
 
 def test_a_server_is_remembered_privately_until_it_is_forgotten(root: Path) -> None:

@@ -1,6 +1,6 @@
 """``GET info``: how a client recognises a server that runs Weir.
 
-200  {"weir": version of mlflow-weir, "api": 1}
+200  {"weir": version of mlflow-weir, "api": 1, "capture": [classes that trainings may use]}
 
 Every answer below ``/ajax-api/3.0/weir/`` carries ``X-Weir-Api``, so that a server is recognised
 by who is not let in, too. 404 says that its store is not Weir's.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import flask
 
 import mlflow_weir
+from mlflow_weir import settings
 from mlflow_weir.ui_extensions import access, deliveries
 
 API = 1
@@ -29,4 +30,5 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/info", "GET")
     def info() -> flask.Response:
         deliveries.require_store()
-        return flask.jsonify({"weir": mlflow_weir.__version__, "api": API})
+        allowed = sorted(settings.SERVER_CAPTURE.get())
+        return flask.jsonify({"weir": mlflow_weir.__version__, "api": API, "capture": allowed})

@@ -1,0 +1,161 @@
+"""What a training loop pays with all that is captured on, and what taking secrets out costs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from contenders import Contender
+from measuring import Row, Sizes, say
+from meters import stop_agent
+from places import Place, SqlitePlace
+
+import mlflow_weir
+from mlflow_weir import settings
+from mlflow_weir.redaction import Redactor
+
+TITLE = "Everything on"
+ABOUT = """\
+A training loop of 50 ms a step that logs 20 metrics and prints two lines each step, with a small
+PyTorch model in it where PyTorch is there (watched by `mlflow_weir.watch` every 100 steps, where
+that is there), and every capture on; beside it the same loop with a null store.
+Blocks of both in turn, each in a process of its own. *100 MB of text*: a process that prints as
+fast as it can into a pipe, whose other end writes it into a file, as it is or redacted; the time
+is that of the process which prints.
+"""
+
+_STEP_S = 0.05
+_LINES = 1_000_000
+_ROUNDS = 3
+_READ_BYTES = 1 << 20
+_PRINTS = """
+import random, sys
+draw = random.Random(0).random
+for step in range(int(sys.argv[1])):
+    print(f"2026-11-22 10:00:00 INFO trainer: step {step:07d} loss={draw():.6f} lr={draw():.2e} "
+          f"tokens/s={draw() * 1e5:.0f} to out/step_{step:07d}.pt")
+"""
+
+
+def measure(place: Place, sizes: Sizes) -> list[Row]:
+    """Train with everything on and without, and print; on SQLite only."""
+    if not isinstance(place, SqlitePlace):
+        return []
+    folder = Path.cwd() / "everything"
+    folder.mkdir()
+    return [_loop(folder, sizes), _text(folder, sizes)]
+
+
+def _loop(folder: Path, sizes: Sizes) -> Row:
+    null = {"MLFLOW_TRACKING_URI": "null:", "MLFLOW_REGISTRY_URI": f"sqlite:///{folder}/r.db"}
+    ours = {
+        "MLFLOW_TRACKING_URI": f"weir://{folder}/weir",
+        "WEIR_SPOOL": str(folder / "spool"),
+        "WEIR_FILES": "*.pt",
+    }
+    contenders = [Contender("null store", environment=null), Contender("Weir", environment=ours)]
+    spent: dict[str, list[float]] = {one.name: [] for one in contenders}
+    watches = importlib.util.find_spec("torch") is not None and hasattr(mlflow_weir, "watch")
+    try:
+        workers = [one.start(folder / f"worker-{i}") for i, one in enumerate(contenders)]
+        amount = workers[0].ask("calibrate", step_s=_STEP_S)["amount"]
+        for i in range(sizes.loop_blocks):
+            for worker in workers if i % 2 == 0 else reversed(workers):
+                found = worker.ask(
+                    "train_with_all",
+                    n_steps=sizes.loop_steps,
+                    amount=amount,
+                    watches=watches and worker.contender.name == "Weir",
+                )
+                spent[worker.contender.name] += found["times"]
+        for worker in workers:
+            worker.end()
+    finally:
+        stop_agent(folder / "spool")
+    say("training loops with everything on done")
+    mean = {name: statistics.fmean(times) for name, times in spent.items()}
+    median = {name: statistics.median(times) for name, times in spent.items()}
+    slower = mean["Weir"] / mean["null store"] - 1
+    kinds = [one.name.removeprefix("WEIR_CAPTURE_").lower() for one in settings.ALL
+             if one.name.startswith("WEIR_CAPTURE_") and one.default is True]  # fmt: skip
+    return Row(
+        "training loop with everything on: slower than with a null store",
+        "SQLite",
+        "%",
+        None,
+        100 * slower,
+        "≤ 1 %",
+        slower <= 0.01,
+        f"captured: {', '.join(kinds)}, files{', watch' if watches else '; watch is not there'}; "
+        f"{sizes.loop_blocks * sizes.loop_steps:,} steps each, mean (median) of a step: "
+        + ", ".join(
+            f"{name} {mean[name] * 1e3:.2f} ({median[name] * 1e3:.2f}) ms" for name in mean
+        ),
+    )
+
+
+def _text(folder: Path, sizes: Sizes) -> Row:
+    n_lines = min(_LINES, 20_000 * sizes.loop_blocks * 4)
+    spent: dict[bool, list[float]] = {False: [], True: []}
+    n_bytes = 0
+    for i in range(_ROUNDS):
+        for redacts in (False, True) if i % 2 == 0 else (True, False):
+            seconds, n_bytes = _printed(folder, n_lines, redacts)
+            spent[redacts].append(seconds)
+    plain, redacted = min(spent[False]), min(spent[True])
+    slower = redacted / plain - 1
+    say("text done")
+    text = _source(n_bytes // 20)
+    start_s = time.process_time()
+    Redactor().block(text, is_source=True)
+    source_s = time.process_time() - start_s
+    return Row(
+        f"{n_bytes / 1e6:.0f} MB of text printed, redacted beside it: slower than as it is",
+        "SQLite",
+        "%",
+        None,
+        100 * slower,
+        "≤ 5 %",
+        slower <= 0.05,
+        f"{plain:.2f} s and {redacted:.2f} s, the quicker of {_ROUNDS}; "
+        f"source code, as in a patch: {len(text) / source_s / 1e6:.0f} MB/s of a core",
+    )
+
+
+def _printed(folder: Path, n_lines: int, redacts: bool) -> tuple[float, int]:
+    """Return the seconds a process took to print so many lines, and their bytes."""
+    redactor, n, rest = Redactor(), 0, b""
+    with (folder / "text").open("wb") as file:
+        start_s = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, "-c", _PRINTS, str(n_lines)], stdout=subprocess.PIPE
+        ) as process:
+            if process.stdout is None:
+                raise RuntimeError("the process has no such pipe")
+            while part := os.read(process.stdout.fileno(), _READ_BYTES):
+                n += len(part)
+                if redacts:
+                    lines, end, after = part.rpartition(b"\n")
+                    part, rest = rest + lines + end, after if end else rest + after
+                    part = redactor.block(part) if end else b""
+                file.write(part)
+        seconds = time.perf_counter() - start_s
+    return seconds, n
+
+
+def _source(n_bytes: int) -> bytes:
+    """Return so much Python source, of the standard library."""
+    found = b""
+    paths = sorted(Path(os.__file__).parent.glob("*.py"))
+    random.Random(0).shuffle(paths)
+    for path in paths:
+        found += path.read_bytes()
+        if len(found) >= n_bytes:
+            break
+    return found[:n_bytes]
