@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 
 _HERE = Path(__file__).resolve().parent
-_PEERS_PYTHON = Path(sys.prefix) / "peers" / "bin" / "python"
+PEERS_PYTHON = Path(sys.prefix) / "peers" / "bin" / "python"
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "WEIR_", "WANDB_", "TRACKIO_")
 # Nobody's telemetry, and work in one thread, for all alike.
-_QUIET = {
+QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "WANDB_ERROR_REPORTING": "false",
@@ -77,12 +77,12 @@ class Worker:
             name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
         }
         trackio = {"TRACKIO_DIR": str(folder / "trackio")}
-        python = _PEERS_PYTHON if contender.library in PEERS else Path(sys.executable)
+        python = PEERS_PYTHON if contender.library in PEERS else Path(sys.executable)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(python), str(_HERE / "worker.py"), contender.library],
                 cwd=folder,
-                env={**inherited, **_QUIET, **trackio, **contender.environment},
+                env={**inherited, **QUIET, **trackio, **contender.environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -146,8 +146,8 @@ def peer_versions() -> dict[str, str]:
         "print(json.dumps({n: found.get(n.lower(), '') for n in sys.argv[1:]}))"
     )
     found: dict[str, str] = {}
-    if _PEERS_PYTHON.exists():
-        words = [str(_PEERS_PYTHON), "-c", code, *PEERS]
+    if PEERS_PYTHON.exists():
+        words = [str(PEERS_PYTHON), "-c", code, *PEERS]
         found = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
     return {name: found.get(name) or "not installed" for name in PEERS}
 

@@ -43,6 +43,7 @@ class Sizes:
         fresh_points: Points whose way to another process is timed, one every 50 ms.
         loop_blocks: Blocks of the training loop, of each store in turn.
         loop_steps: Steps of 50 ms in a block.
+        watched_steps: Steps of a training whose gradients are watched.
     """
 
     history_points: int = 1_000_000
@@ -63,6 +64,7 @@ class Sizes:
     fresh_points: int = 600
     loop_blocks: int = 16
     loop_steps: int = 50
+    watched_steps: int = 300
 
 
 LONG = Sizes(
@@ -72,7 +74,7 @@ LONG = Sizes(
 SMOKE = Sizes(
     20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000),
     log_calls=40, log_rounds=2, long_calls=400, outage_s=2.0, backlog_points=40_000, watch_s=1.0,
-    fresh_points=40, loop_blocks=2, loop_steps=5,
+    fresh_points=40, loop_blocks=2, loop_steps=5, watched_steps=10,
 )  # fmt: skip
 
 

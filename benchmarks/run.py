@@ -30,6 +30,7 @@ import history  # noqa: E402
 import log_calls  # noqa: E402
 import search  # noqa: E402
 import sizes  # noqa: E402
+import watching  # noqa: E402
 import writes  # noqa: E402
 from machine import describe_machine, describe_versions  # noqa: E402
 from measuring import LONG, SMOKE, Row, Sizes, say  # noqa: E402
@@ -45,6 +46,7 @@ SECTIONS: dict[str, ModuleType] = {
     "logging": log_calls,
     "agent": agent_work,
     "everything": everything,
+    "watch": watching,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"
