@@ -14,7 +14,7 @@ Where descriptors are not what the user sees, or a pump could be noticed, only `
 ``sys.stderr`` are listened to (*wrap*): notebooks, interactive interpreters, the first process of
 a container, with which every other process ends. Under pytest nothing is captured.
 
-docs/decisions/009-console.md says why this way.
+docs/decisions/010-console.md says why this way.
 """
 
 from __future__ import annotations
