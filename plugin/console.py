@@ -90,10 +90,13 @@ def mode() -> Mode:
     return Mode("descriptors", "")
 
 
-def _is_notebook() -> bool:
+def _shell() -> Any:
     ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return getattr(shell, "kernel", None) is not None
+    return None if ipython is None else ipython.get_ipython()
+
+
+def _is_notebook() -> bool:
+    return getattr(_shell(), "kernel", None) is not None
 
 
 class _Way:
@@ -321,17 +324,28 @@ class _Wrapped:
         self._ours, self._pumps_end = _open_pipe()
         os.set_blocking(self._ours, False)
         self.pumps = self._pumps_end
-        self._wrapped: list[tuple[Any, Callable[..., Any]]] = []
+        # Of each stream: what it has now, and what it had of its own before.
+        self._wrapped: list[tuple[Any, Callable[..., Any], Any]] = []
 
     def put_on(self) -> None:
         """Listen from here on."""
         os.close(self._pumps_end)
+        self._listen_again()
+        shell = _shell()
+        if shell is not None:
+            # IPython puts streams back to what they were before each cell.
+            shell.events.register("pre_run_cell", self._listen_again)
+
+    def _listen_again(self, *_: Any) -> None:
         for number, name in _STREAMS.items():
             stream = getattr(sys, name)
             with contextlib.suppress(AttributeError, TypeError):  # none, or one of no attributes
-                wrapped = self._listening(number, stream.write)
-                stream.write = wrapped
-                self._wrapped.append((stream, wrapped))
+                before = vars(stream).get("write")
+                if not any(before is wrapped for _, wrapped, _ in self._wrapped):
+                    wrapped = self._listening(number, stream.write)
+                    stream.write = wrapped
+                    self._wrapped = [one for one in self._wrapped if one[0] is not stream]
+                    self._wrapped.append((stream, wrapped, before))
 
     def _listening(self, number: int, write: Callable[[str], Any]) -> Callable[[str], Any]:
         def listening(text: str) -> Any:
@@ -349,10 +363,17 @@ class _Wrapped:
 
     def take_off(self) -> None:
         """Listen no more, where nobody has wrapped the stream again meanwhile."""
-        for stream, wrapped in self._wrapped:
-            if getattr(stream, "__dict__", {}).get("write") is wrapped:
+        shell = _shell()
+        if shell is not None:
+            with contextlib.suppress(ValueError):
+                shell.events.unregister("pre_run_cell", self._listen_again)
+        for stream, wrapped, before in self._wrapped:
+            if vars(stream).get("write") is wrapped:
                 with contextlib.suppress(AttributeError):
-                    del stream.write
+                    if before is None:
+                        del stream.write
+                    else:
+                        stream.write = before
         self._wrapped.clear()
 
 
