@@ -128,9 +128,9 @@ def test_an_unchanged_training_gets_the_devices_own_figures(trainings: Trainings
         "gpu_0_process_utilization_percentage": 31,
         "gpu_1_utilization_percentage": 99,
         "gpu_1_temperature_celsius": 66,
-        "process_count": 1,
     }
     assert {name: metrics[f"system/{name}"] for name in wanted} == wanted
+    assert metrics["system/process_count"] >= 1  # what captures is below it, too
     for name in ("cpu_utilization_percentage", "network_receive_megabytes", "process_threads"):
         assert f"system/{name}" in metrics
     points = trainings.points(run_id, "gpu_1_temperature_celsius")
