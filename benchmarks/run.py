@@ -31,6 +31,7 @@ import log_calls  # noqa: E402
 import search  # noqa: E402
 import sizes  # noqa: E402
 import watching  # noqa: E402
+import workspace  # noqa: E402
 import writes  # noqa: E402
 from machine import describe_machine, describe_versions  # noqa: E402
 from measuring import LONG, SMOKE, Row, Sizes, say  # noqa: E402
@@ -47,6 +48,7 @@ SECTIONS: dict[str, ModuleType] = {
     "agent": agent_work,
     "everything": everything,
     "watch": watching,
+    "workspace": workspace,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"

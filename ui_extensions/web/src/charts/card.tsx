@@ -17,6 +17,7 @@ import { seriesStore } from "../data/series-store"
 import { exportCsv, exportPng, exportSvg } from "./export"
 import type { ChartLine } from "./line"
 import { LineChart } from "./line-chart"
+import { symlogThreshold, valuesOf } from "./range"
 import type { TipState } from "./tip"
 import { Tip, valueText, xText } from "./tip"
 import { ValueTable } from "./value-table"
@@ -39,6 +40,7 @@ export interface LineCardProps {
 }
 
 const LEGEND_RUNS = 8
+const SUMMARY_MS = 400
 const HEAD = 28
 const FOOT = 22
 
@@ -60,9 +62,13 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   zoomRef.current = onSettings
   const title = keys.map((key) => visible(key, NAME_LENGTH)).join(", ")
 
-  const state = { lines, settings, width: plotWidth, height: plotHeight, theme }
+  const threshold = useMemo(
+    () => (settings.yScale === "symlog" ? 10 ** Math.floor(Math.log10(symlogThreshold(lines))) : 1),
+    [settings.yScale, lines],
+  )
+  const state = { lines, settings, width: plotWidth, height: plotHeight, theme, threshold }
   // uPlot's scales are of one kind for ever: another kind is another chart.
-  const kind = `${settings.x === "wall"} ${settings.xLog} ${settings.yScale} ${theme} ${settings.x}`
+  const kind = `${settings.x === "wall"} ${settings.xLog} ${settings.yScale} ${theme} ${settings.x} ${threshold}`
   const latest = useRef(state)
   latest.current = state
   // biome-ignore lint: `kind` stands for what cannot be updated
@@ -106,7 +112,12 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
     speak(`${visible(nearest.line.name, 80)}, ${xText(settings.x, x)}: ${valueText(nearest)}`)
   }, [tip, settings.x])
 
-  const summary = useMemo(() => summaryOf(title, shown), [title, shown])
+  const [summary, summarise] = useState(title)
+  useEffect(() => {
+    // After a rest: it takes longer than a toggle may.
+    const timer = setTimeout(() => summarise(summaryOf(title, shown)), SUMMARY_MS)
+    return () => clearTimeout(timer)
+  }, [title, shown])
   const items: MenuItem[] = [
     { label: "Show as table", onSelect: () => showTable(true) },
     { label: "Whole range", isDisabled: settings.zoom === null, onSelect: () => onSettings({ zoom: null }) },
@@ -214,6 +225,7 @@ function shifted(tip: TipState): TipState {
 function belowZero(lines: readonly ChartLine[]): number {
   let n = 0
   for (const { curve } of lines) {
+    if (valuesOf(curve).min > 0) continue
     for (let at = 0; at < curve.low.length; at += 1) {
       if ((curve.low[at] as number) + curve.offset <= 0) n += 1
     }
@@ -228,11 +240,10 @@ function summaryOf(title: string, lines: readonly ChartLine[]): string {
   let lowest: ChartLine | null = null
   let best = Infinity
   for (const line of lines) {
-    const { low, high, last, offset } = line.curve
-    for (let at = 0; at < low.length; at += 1) {
-      if ((low[at] as number) + offset < min) min = (low[at] as number) + offset
-      if ((high[at] as number) + offset > max) max = (high[at] as number) + offset
-    }
+    const { last, offset } = line.curve
+    const own = valuesOf(line.curve)
+    min = Math.min(min, own.min)
+    max = Math.max(max, own.max)
     const end = (last[last.length - 1] as number) + offset
     if (end < best) {
       best = end

@@ -14,6 +14,7 @@ import { poll } from "../data/poller"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
 import { LineCard } from "./card"
+import { CompareSection } from "./compare-section"
 import { FullCard } from "./full"
 import { hoverState } from "./hover"
 import "./inspect"
@@ -109,6 +110,9 @@ export function ChartGrid(props: ChartGridProps) {
       {answer.data !== null && keys.length === 0 && <Empty>No run has logged a metric yet.</Empty>}
       {answer.data !== null && keys.length > 0 && sections.length === 0 && (
         <Empty>No metric has “{visible(search, 100)}” in its name.</Empty>
+      )}
+      {width > 0 && only === undefined && keys.length > 0 && (
+        <CompareSection experimentIds={experimentIds} runs={runs} width={width} />
       )}
       {width > 0 &&
         sections.map((section) => (

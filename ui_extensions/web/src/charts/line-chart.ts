@@ -11,7 +11,7 @@ import { nearestBucket } from "./line"
 import type { Mark, Pen } from "./paint"
 import { marksOf } from "./paint"
 import { Painter } from "./painter"
-import { exactRange, padded, symlogThreshold, xExtent, yExtent } from "./range"
+import { exactRange, padded, xExtent, yExtent } from "./range"
 import type { Scale } from "./scale"
 import { toPixel, toValue } from "./scale"
 import { tick, xTick } from "./ticks"
@@ -31,6 +31,8 @@ export interface ChartState {
   height: number
   /** Changes with the theme. */
   theme: string
+  /** Below it a symmetric log axis is about linear; the same as long as the chart is. */
+  threshold: number
 }
 
 export interface Nearby {
@@ -217,7 +219,7 @@ export class LineChart {
         },
         y: {
           distr: { linear: 1, log: 3, symlog: 4 }[this.#state.settings.yScale] as 1 | 3 | 4,
-          asinh: symlogThreshold(this.#state.lines),
+          asinh: this.#state.threshold,
           range: () => [this.#y.min, this.#y.max],
         },
       },
@@ -267,7 +269,7 @@ export class LineChart {
     const over = this.#plot.over
     const width = this.#plot.bbox.width / ratio || over.clientWidth || 1
     const height = this.#plot.bbox.height / ratio || over.clientHeight || 1
-    const threshold = symlogThreshold(lines)
+    const { threshold } = this.#state
     this.#x = {
       kind: settings.xLog ? "log" : "linear",
       min: xMin,

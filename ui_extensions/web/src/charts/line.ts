@@ -83,7 +83,7 @@ export function replacedFrom(curve: Curve): number[] | null {
   return from
 }
 
-/** The bucket at or nearest to an x; -1 for none. Where x goes back, the last piece counts. */
+/** The bucket that an x lies in, or the nearest; -1 for none. Where x goes back, the last piece counts. */
 export function nearestBucket(curve: Curve, x: number): number {
   const xs = curve.x
   const n = xs.length
@@ -107,6 +107,8 @@ export function nearestBucket(curve: Curve, x: number): number {
     if ((xs[middle] as number) < x) low = middle + 1
     else high = middle
   }
+  // A bucket of several points reaches back to the one before it.
+  if ((curve.count?.[low] ?? 1) > 1) return low
   if (low > from && x - (xs[low - 1] as number) < (xs[low] as number) - x) return low - 1
   return low
 }

@@ -2,6 +2,7 @@
 
 import type { ChartLine } from "./line"
 import { replacedFrom } from "./line"
+import { valuesOf } from "./range"
 
 export interface Pen {
   context: CanvasRenderingContext2D
@@ -214,8 +215,11 @@ export interface Mark {
 
 /** What has no place on the axes: NaN and infinities, values of 0 or less on a log axis, cut ones. */
 export function marksOf(pen: Pen, line: ChartLine, isLog: boolean, range: [number, number]): Mark[] {
-  const { x, nan, inf, low, high, last, offset } = line.curve
+  const { x, nan, inf, low, high, offset } = line.curve
   const found: Mark[] = []
+  const values = valuesOf(line.curve)
+  const isInside = values.min >= range[0] && values.max <= range[1] && !(isLog && values.min <= 0)
+  if (isInside && nan === null && inf === null) return found
   const add = (kind: Mark["kind"], at: number, count: number): void => {
     const px = pen.x(x[at] as number)
     if (px >= -1 && px <= pen.width + 1) found.push({ kind, x: px, count, colour: line.colour })
@@ -231,7 +235,6 @@ export function marksOf(pen: Pen, line: ChartLine, isLog: boolean, range: [numbe
     if (isLog && smallest <= 0) add("below", at, 1)
     if (largest > range[1]) add("above-cut", at, 1)
     if (smallest < range[0] && !(isLog && smallest <= 0)) add("below-cut", at, 1)
-    void last
   }
   return found
 }

@@ -1,5 +1,6 @@
 /** How far the axes of a card go. */
 
+import type { Curve } from "../data/curve"
 import type { ChartLine } from "./line"
 
 export interface Extent {
@@ -20,21 +21,45 @@ function add(extent: Extent, value: number): void {
   if (value > 0 && value < extent.positive) extent.positive = value
 }
 
+const xExtents = new WeakMap<Curve, Extent>()
+const yExtents = new WeakMap<Curve, Extent>()
+
+/** The x of a curve; found once. */
+function xOf(curve: Curve): Extent {
+  let extent = xExtents.get(curve)
+  if (extent === undefined) {
+    extent = emptyExtent()
+    for (let at = 0; at < curve.x.length; at += 1) add(extent, curve.x[at] as number)
+    xExtents.set(curve, extent)
+  }
+  return extent
+}
+
+/** The finite values of a curve, extremes included; found once. */
+export function valuesOf(curve: Curve): Extent {
+  let extent = yExtents.get(curve)
+  if (extent === undefined) {
+    extent = emptyExtent()
+    const { low, high, offset } = curve
+    for (let at = 0; at < low.length; at += 1) {
+      add(extent, (low[at] as number) + offset)
+      add(extent, (high[at] as number) + offset)
+    }
+    yExtents.set(curve, extent)
+  }
+  return extent
+}
+
+function join(extent: Extent, other: Extent): void {
+  if (other.min < extent.min) extent.min = other.min
+  if (other.max > extent.max) extent.max = other.max
+  if (other.positive < extent.positive) extent.positive = other.positive
+}
+
 /** The x of all visible lines. */
 export function xExtent(lines: readonly ChartLine[]): Extent {
   const extent = emptyExtent()
-  for (const { isVisible, curve } of lines) {
-    if (!isVisible) continue
-    const { x, piece } = curve
-    if (x.length === 0) continue
-    // x goes back only where there are pieces, or over another metric.
-    const isOrdered = piece === null && (x[0] as number) <= (x[x.length - 1] as number)
-    if (isOrdered) {
-      add(extent, x[0] as number)
-      add(extent, x[x.length - 1] as number)
-    }
-    for (let at = 0; at < x.length; at += 1) add(extent, x[at] as number)
-  }
+  for (const { isVisible, curve } of lines) if (isVisible) join(extent, xOf(curve))
   return extent
 }
 
@@ -52,9 +77,14 @@ export function yExtent(
   const extent = emptyExtent()
   for (const line of lines) {
     if (!line.isVisible) continue
-    const { x, low, high, last, offset, count } = line.curve
     if (isCut) {
       addQuantiles(extent, line, from, to)
+      continue
+    }
+    const { x, low, high, offset } = line.curve
+    const own = xOf(line.curve)
+    if (line.band === null && own.min >= from && own.max <= to) {
+      join(extent, valuesOf(line.curve))
       continue
     }
     for (let at = 0; at < x.length; at += 1) {
@@ -62,7 +92,6 @@ export function yExtent(
       if (own < from || own > to) continue
       add(extent, (low[at] as number) + offset)
       add(extent, (high[at] as number) + offset)
-      if (count === null) add(extent, (last[at] as number) + offset)
       if (line.band) {
         add(extent, line.band.low[at] as number)
         add(extent, line.band.high[at] as number)

@@ -40,11 +40,8 @@ export function sectionsOf(
     else byPrefix.set(prefix, [key])
   }
   const arranged = new Map(layout.sections.map((section) => [section.prefix, section]))
-  const order = (prefix: string): string => {
-    const at = layout.sections.findIndex((section) => section.prefix === prefix)
-    if (at >= 0) return `0${String(at).padStart(6, "0")}`
-    return `${isClosed(prefix, 0) ? 2 : 1}${prefix}`
-  }
+  // Arranging a card moves no section.
+  const order = (prefix: string): string => `${isClosed(prefix, 0) ? 1 : 0}${prefix}`
   const prefixes = [...byPrefix.keys()].sort((a, b) => (order(a) < order(b) ? -1 : 1))
   const found: SectionLayout[] = []
   const favourites = layout.favourites.filter((key) => known.has(key))

@@ -13,7 +13,7 @@ const FEW_RUNS = 100
 const SOME_RUNS = 300
 const IDLE_MS = 600
 
-/** Buckets a run, as `docs/workspace.md` has them: the plot's width for few runs, less for many. */
+/** Buckets a run, as `docs/charts.md` has them: the plot's width for few runs, less for many. */
 export function bucketsFor(nRuns: number, width: number): number {
   if (nRuns <= FEW_RUNS) return Math.max(128, Math.min(2_500, Math.ceil(width / 128) * 128))
   return nRuns <= SOME_RUNS ? 128 : 64

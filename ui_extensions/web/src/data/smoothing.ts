@@ -1,5 +1,5 @@
 /**
- * Smoothing of a line of buckets; each formula as `docs/workspace.md` gives it. A bucket counts as
+ * Smoothing of a line of buckets; each formula as `docs/charts.md` gives it. A bucket counts as
  * its points: `m` is their mean, `n` how many they are; a point is a bucket of one. NaN is passed
  * through and never bridged: after a break the line begins anew.
  */

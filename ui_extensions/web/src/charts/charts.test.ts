@@ -1,0 +1,168 @@
+// @vitest-environment node
+import { describe, expect, it } from "vitest"
+
+import type { Curve } from "../data/curve"
+import { csvCell, fileName } from "./export"
+import type { ChartLine } from "./line"
+import { nearestBucket, replacedFrom } from "./line"
+import { exactRange, padded, xExtent, yExtent } from "./range"
+import type { Scale } from "./scale"
+import { toPixel, toValue } from "./scale"
+import { moved, sectionsOf, withSection } from "./sections"
+import { tick } from "./ticks"
+import { EMPTY_LAYOUT, layoutOf, settingsOf } from "./types"
+
+function curve(x: number[], last: number[], more: Partial<Curve> = {}): Curve {
+  return {
+    x: Float64Array.from(x),
+    low: Float64Array.from(last),
+    high: Float64Array.from(last),
+    last: Float64Array.from(last),
+    offset: 0,
+    count: null,
+    mean: null,
+    nan: null,
+    inf: null,
+    piece: null,
+    total: x.length,
+    shown: x.length,
+    ...more,
+  }
+}
+
+function line(own: Curve, isVisible = true): ChartLine {
+  return {
+    id: "a",
+    runId: "a",
+    key: "m",
+    name: "a",
+    colour: "#000",
+    dash: 0,
+    isVisible,
+    curve: own,
+    smoothed: null,
+    band: null,
+    gap: Infinity,
+  }
+}
+
+describe("scales", () => {
+  it.each(["linear", "log", "symlog"] as const)("%s goes there and back", (kind) => {
+    for (const isFlipped of [false, true]) {
+      const scale: Scale = { kind, min: 0.5, max: 200, threshold: 0.1, size: 300, isFlipped }
+      expect(toPixel(scale)(0.5)).toBeCloseTo(isFlipped ? 300 : 0)
+      expect(toPixel(scale)(200)).toBeCloseTo(isFlipped ? 0 : 300)
+      for (const value of [0.5, 1, 42, 200]) {
+        expect(toValue(scale, toPixel(scale)(value))).toBeCloseTo(value, 6)
+      }
+    }
+    expect(toPixel({ kind: "log", min: 1, max: 10, threshold: 1, size: 10, isFlipped: false })(0)).toBeNaN()
+  })
+})
+
+describe("ranges", () => {
+  it("are of visible lines, finite values and the x in view", () => {
+    const lines = [
+      line(curve([0, 1, 2], [1, 5, NaN], { low: Float64Array.from([0, 4, NaN]), high: Float64Array.from([2, 9, NaN]) })),
+      line(curve([0, 50], [-100, 100]), false),
+    ]
+    expect(xExtent(lines)).toMatchObject({ min: 0, max: 2 })
+    expect(yExtent(lines, 0, 2, false)).toMatchObject({ min: 0, max: 9, positive: 2 })
+    expect(yExtent(lines, 0, 0.5, false)).toMatchObject({ min: 0, max: 2 })
+  })
+
+  it("leave outliers out only where asked to", () => {
+    const last = Array.from({ length: 1_000 }, (_, at) => (at === 500 ? 1e6 : at % 10))
+    const lines = [line(curve(last.map((_, at) => at), last))]
+    expect(yExtent(lines, 0, 1_000, false).max).toBe(1e6)
+    expect(yExtent(lines, 0, 1_000, true).max).toBeLessThan(10)
+  })
+
+  it("have room, also around nothing, one value and no positive one", () => {
+    const none = { min: Infinity, max: -Infinity, positive: Infinity }
+    expect(padded(none, "linear")).toEqual([0, 1])
+    expect(padded({ min: 5, max: 5, positive: 5 }, "linear")).toEqual([4.5, 5.5])
+    const [low, high] = padded({ min: -3, max: 0, positive: Infinity }, "log")
+    expect(low).toBeGreaterThan(0)
+    expect(high).toBeGreaterThan(low)
+    expect(exactRange({ min: 0, max: 100, positive: 1 }, true)).toEqual([1, 100])
+    expect(exactRange({ min: 7, max: 7, positive: 7 }, false)).toEqual([6.5, 7.5])
+  })
+})
+
+describe("lines", () => {
+  it("know the bucket nearest to an x", () => {
+    const own = curve([0, 10, 20, 30], [1, 2, 3, 4])
+    expect([-5, 4, 6, 24, 26, 99].map((x) => nearestBucket(own, x))).toEqual([0, 0, 1, 2, 3, 3])
+    const buckets = curve([7, 15, 23], [1, 2, 3], { count: Uint32Array.from([8, 8, 8]) })
+    expect([0, 7, 8, 9, 15, 16, 99].map((x) => nearestBucket(buckets, x))).toEqual([0, 0, 1, 1, 1, 2, 2])
+    expect(nearestBucket(curve([], []), 3)).toBe(-1)
+    const resumed = curve([0, 10, 20, 5, 15], [1, 2, 3, 4, 5], { piece: Uint8Array.from([0, 0, 0, 1, 1]) })
+    expect(nearestBucket(resumed, 14)).toBe(4)
+    expect(nearestBucket(resumed, 1)).toBe(0)
+  })
+
+  it("know what a resumed run replaced", () => {
+    const resumed = curve([0, 10, 20, 5, 15, 12], [1, 2, 3, 4, 5, 6], { piece: Uint8Array.from([0, 0, 0, 1, 1, 2]) })
+    expect(replacedFrom(resumed)).toEqual([5, 12, Infinity])
+    expect(replacedFrom(curve([1], [1]))).toBeNull()
+  })
+})
+
+describe("sections", () => {
+  const keys = ["acc", "gradients/a/norm", "train/acc", "train/loss", "__proto__/x"]
+
+  it("are by prefix, those of machines closed, and found by words", () => {
+    const found = sectionsOf(keys, EMPTY_LAYOUT, 3, "")
+    expect(found.map((one) => [one.prefix, one.isOpen, one.cards.length])).toEqual([
+      ["", true, 1],
+      ["__proto__", true, 1],
+      ["train", true, 2],
+      ["gradients/a", false, 1],
+    ])
+    expect(sectionsOf(keys, EMPTY_LAYOUT, 3, "ACC tr").map((one) => one.cards.map((c) => c.id))).toEqual([["train/acc"]])
+    expect(sectionsOf(keys, EMPTY_LAYOUT, 3, "nowhere")).toEqual([])
+  })
+
+  it("keep what was arranged, and take in what is new", () => {
+    const [, , train] = sectionsOf(keys, EMPTY_LAYOUT, 3, "")
+    if (!train) throw new Error("no section")
+    const cards = moved(train.cards, "train/loss", "train/acc").map((card) => ({ ...card, h: 20 }))
+    const layout = withSection(EMPTY_LAYOUT, { ...train, cards })
+    const again = sectionsOf([...keys, "train/new"], layout, 3, "")
+    expect(again.map((one) => one.prefix)).toEqual(["", "__proto__", "train", "gradients/a"])
+    expect(again[2]?.cards.map((card) => [card.id, card.h])).toEqual([["train/loss", 20], ["train/acc", 20], ["train/new", 15]])
+    const kept = layoutOf(JSON.parse(JSON.stringify(layout)))
+    expect(kept).toEqual(layout)
+    expect(sectionsOf(keys, { ...kept, favourites: ["acc", "gone"] }, 3, "")[0]?.cards[0]?.keys).toEqual(["acc"])
+  })
+
+  it("are not broken by a view that is", () => {
+    for (const bad of [null, 7, "x", [], { sections: 3 }, { sections: [null, { prefix: 1 }, { prefix: "a", cards: [{}, { id: "x", keys: [1] }] }] }]) {
+      expect(layoutOf(bad).favourites).toEqual([])
+      expect(settingsOf(bad).x).toBe("step")
+    }
+    expect(settingsOf({ x: "m:epoch", zoom: [1, NaN], smoothing: { kind: "evil", amount: -1 } })).toMatchObject({
+      x: "m:epoch",
+      zoom: null,
+      smoothing: { kind: "none", amount: 0.6 },
+    })
+  })
+})
+
+describe("files and ticks", () => {
+  it("hold no formula and no path", () => {
+    expect(csvCell("=1+1")).toBe(`"'=1+1"`)
+    expect(csvCell('a"b')).toBe('"a""b"')
+    expect(csvCell(-3)).toBe("-3")
+    expect(fileName("../../etc/passwd", "csv")).toBe("etc-passwd.csv")
+    expect(fileName("損失 / loss", "png")).toBe("損失-loss.png")
+    expect(fileName("", "svg")).toBe("chart.svg")
+  })
+
+  it("are short", () => {
+    expect([0, 1e-7, 0.25, 1234, 12_000, 1.2e6, -3e9, 1e300].map(tick)).toEqual([
+      "0", "1e−7", "0.25", "1.234k", "12k", "1.2M", "−3G", "1e300",
+    ])
+  })
+})

@@ -1,0 +1,109 @@
+import { describe, expect, it } from "vitest"
+
+import type { Curve } from "./curve"
+import { continued, growthPoint } from "./curve"
+import { PartReader } from "./parts"
+
+type Column = [string, "u8" | "u32" | "f32" | "f64", number[]]
+const TYPES = { u8: Uint8Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array }
+
+/** As `series_parts.encode_part` writes it. */
+function encoded(header: object, columns: Column[]): Uint8Array {
+  const listed = { ...header, columns: columns.map(([name, kind, data]) => [name, kind, data.length]) }
+  let text = JSON.stringify(listed)
+  while ((text.length + 8) % 8 !== 0) text += " "
+  const pieces = [new TextEncoder().encode(text)]
+  for (const [, kind, data] of columns) {
+    const raw = new Uint8Array(new TYPES[kind](data).buffer)
+    pieces.push(raw, new Uint8Array((8 - (raw.length % 8)) % 8))
+  }
+  const size = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  const out = new Uint8Array(8 + size)
+  const view = new DataView(out.buffer)
+  view.setUint32(0, size + 4, true)
+  view.setUint32(4, text.length, true)
+  let at = 8
+  for (const piece of pieces) {
+    out.set(piece, at)
+    at += piece.length
+  }
+  return out
+}
+
+const HEADER = { key: "loss", kind: "lines", level: 1, n_points: 5, most_points: 3, most_buckets: 2 }
+const LINES: Column[] = [
+  ["run", "u32", [0, 4]],
+  ["start", "u32", [0, 2, 3]],
+  ["total", "f64", [3, 9]],
+  ["whole", "u8", [1, 0]],
+  ["offset", "f64", [0, 100]],
+  ["x", "f64", [1, 2, 7]],
+  ["low", "f32", [0.5, 1, 0]],
+  ["high", "f32", [2, 1, 3]],
+  ["last", "f32", [1.5, 1, 2]],
+  ["count", "u32", [2, 1, 2]],
+]
+
+describe("the reader of parts", () => {
+  const whole = new Uint8Array([...new TextEncoder().encode("WS01"), ...encoded(HEADER, LINES), ...encoded({ ...HEADER, key: "acc" }, LINES)])
+
+  it.each([1, 3, 8, 64, 10_000])("takes the answer in pieces of %i bytes", (size) => {
+    const reader = new PartReader()
+    const parts = []
+    for (let at = 0; at < whole.length; at += size) parts.push(...reader.push(whole.subarray(at, at + size)))
+    reader.end()
+    expect(parts.map((part) => part.header.key)).toEqual(["loss", "acc"])
+    const line = parts[0]?.lines.get(4)
+    expect(line?.isWhole).toBe(false)
+    expect(line?.curve.total).toBe(9)
+    expect(line?.curve.shown).toBe(2)
+    expect([...(line?.curve.x ?? [])]).toEqual([7])
+    expect((line?.curve.last[0] as number) + (line?.curve.offset as number)).toBe(102)
+    expect([...(parts[0]?.lines.get(0)?.curve.high ?? [])]).toEqual([2, 1])
+    expect(parts[0]?.lines.get(1)).toBeUndefined()
+  })
+
+  it("says what the server says, and when the answer is cut or something else", () => {
+    const failing = new PartReader()
+    failing.push(new TextEncoder().encode("WS01"))
+    expect(() => failing.push(encoded({ error: "12 points too many" }, []))).toThrow("12 points")
+    const cut = new PartReader()
+    cut.push(whole.subarray(0, whole.length - 1))
+    expect(() => cut.end()).toThrow("cut")
+    expect(() => new PartReader().push(new TextEncoder().encode("<html>"))).toThrow("no series")
+    expect(() => new PartReader().end()).toThrow("cut")
+  })
+})
+
+describe("a growing curve", () => {
+  const curve = (x: number[], count: number[], last: number[], offset = 0): Curve => ({
+    x: Float64Array.from(x),
+    low: Float32Array.from(last),
+    high: Float32Array.from(last),
+    last: Float32Array.from(last),
+    offset,
+    count: Uint32Array.from(count),
+    mean: null,
+    nan: null,
+    inf: null,
+    piece: null,
+    total: count.reduce((a, b) => a + b, 0),
+    shown: count.reduce((a, b) => a + b, 0),
+  })
+
+  it("goes on from its last bucket, which is asked for again", () => {
+    const held = curve([7, 15, 20], [8, 8, 5], [1, 2, 3], 10)
+    expect(growthPoint(held)).toEqual({ from: 16, have: 16 })
+    const more = { ...curve([23, 25], [8, 2], [4, 5], 20), total: 26 }
+    const grown = continued(held, more)
+    expect([...grown.x]).toEqual([7, 15, 23, 25])
+    expect([...grown.last]).toEqual([11, 12, 24, 25])
+    expect([...(grown.count ?? [])]).toEqual([8, 8, 8, 2])
+    expect(grown.total).toBe(26)
+  })
+
+  it("is asked for whole where it has pieces or nothing to go on from", () => {
+    expect(growthPoint(curve([3], [4], [1]))).toBeNull()
+    expect(growthPoint({ ...curve([3, 1], [1, 1], [1, 2]), piece: Uint8Array.from([0, 1]) })).toBeNull()
+  })
+})
