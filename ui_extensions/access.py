@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import flask
@@ -202,6 +202,24 @@ def act(method: str, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
     found = answer.get_json(silent=True)
     message = found.get("message") or found.get("error") if isinstance(found, dict) else ""
     return answer.status_code, str(message or "")
+
+
+def fetch(method: str, path: str, body: Mapping[str, Any] | None = None) -> flask.Response:
+    """Have MLflow answer a request for the caller, with its own permissions and its own limits.
+
+    Args:
+        method: HTTP method.
+        path: Below the static prefix, with the query; encoded.
+        body: JSON, or None.
+
+    Returns:
+        MLflow's answer as it goes out, errors too; the caller closes it.
+    """
+    app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    environ = _environ(method, mlflow_private.static_prefixed(path), body)
+    # In a context of its own, as in `_ask`; by the whole app, which makes an answer of any error.
+    answer = contextvars.Context().run(flask.Response.from_app, app.wsgi_app, environ)
+    return cast(flask.Response, answer)
 
 
 def _ask(

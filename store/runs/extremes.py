@@ -17,7 +17,13 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir.store import schema
-from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_bytes, key_hash, verified
+from mlflow_weir.store.metrics.batch_encoding import (
+    decode_batch,
+    key_bytes,
+    key_hash,
+    key_text,
+    verified,
+)
 from mlflow_weir.store.metrics.chunks import value_range
 from mlflow_weir.store.runs.conditions import Scope
 
@@ -68,6 +74,39 @@ def read_all(session: Session, scope: Scope, key: str) -> dict[str, Extremes]:
         schema.series.c.run_uuid.in_(in_scope),
         is_in_scope(schema.batch.c.run_uuid),
         is_in_scope(schema.mlflow_metrics.c.run_uuid),
+    )
+    return found
+
+
+def read_run(session: Session, run_id: str) -> dict[str, Extremes]:
+    """Read the extremes of every metric of one run; one without a number is absent."""
+    found: dict[str, Extremes] = {}
+    batches = schema.batch.c
+    for batch_id, crc32, payload in session.execute(
+        sa.select(batches.batch_id, batches.crc32, batches.payload).where(
+            batches.run_uuid == run_id
+        )
+    ):
+        what = f"weir_batch {batch_id}"
+        for key, series in decode_batch(verified(payload, crc32, what), what).items():
+            low, high = value_range(series)
+            if low is not None and high is not None:
+                _widen(found, [(key, low, high)])
+    index = schema.series.c
+    rows = session.execute(
+        sa.select(index.key, sa.func.min(index.low), sa.func.max(index.high))
+        .where(index.run_uuid == run_id, index.low.is_not(None))
+        .group_by(index.key)
+    )
+    _widen(found, ((key_text(key), low, high) for key, low, high in rows))
+    old = schema.mlflow_metrics.c
+    _widen(
+        found,
+        session.execute(
+            sa.select(old.key, sa.func.min(old.value), sa.func.max(old.value))
+            .where(old.run_uuid == run_id, old.is_nan == sa.false())
+            .group_by(old.key)
+        ),
     )
     return found
 

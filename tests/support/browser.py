@@ -22,6 +22,7 @@ from tree import ROOT
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from run_data import RichRuns
     from workspace_data import Sweep
 
 WEB = ROOT / "ui_extensions" / "web"
@@ -61,10 +62,12 @@ class Site:
     Attributes:
         server: On a Weir store on SQLite, artifacts through the server.
         sweep: What is in its store (``workspace_data.seed_sweep``).
+        rich: Runs of the same experiment with all a run page shows (``run_data``).
     """
 
     server: ServerProcess
     sweep: Sweep
+    rich: RichRuns
 
     def pages(self, path: str = "") -> str:
         """Return the address of one of our pages."""
@@ -89,6 +92,7 @@ def site(
 ) -> Iterator[Site]:
     """Run a server on a seeded store for the whole session."""
     from mlflow_weir.store.tracking_store import WeirStore
+    from run_data import seed_rich_runs
     from workspace_data import seed_sweep
 
     folder = tmp_path_factory.mktemp("site")
@@ -98,6 +102,7 @@ def site(
     database = f"sqlite:///{folder}/mlflow.db"
     store = WeirStore(database, "mlflow-artifacts:/")
     sweep = seed_sweep(store)
+    rich = seed_rich_runs(store, sweep.experiment_id, folder / "artifacts")
     store.engine.dispose()
     spec = ServerSpec(
         [
@@ -108,7 +113,7 @@ def site(
         (NO_JOBS,),
     )
     with start_servers(spec) as (server,):
-        yield Site(server, sweep)
+        yield Site(server, sweep, rich)
 
 
 @pytest.fixture(scope="session")

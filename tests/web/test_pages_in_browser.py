@@ -87,6 +87,17 @@ def test_a_page_that_is_not_there_says_so_and_is_accessible(
     assert axe_violations(page) == []
 
 
+def test_the_first_page_lists_the_experiments_with_their_runs(site: Site, page: Any) -> None:
+    page.goto(site.pages("/"))
+    row = page.get_by_role("row").filter(has_text=site.sweep.name)
+    row.wait_for()
+    shown = int(row.get_by_role("cell").nth(1).inner_text())
+    assert shown >= len(site.sweep.run_ids)
+    assert axe_violations(page) == []
+    row.get_by_role("link").click()
+    page.wait_for_url(f"**/weir/e/{site.sweep.experiment_id}")
+
+
 def test_the_keyboard_reaches_the_content_first(site: Site, page: Any) -> None:
     page.goto(site.pages("/nothing"))
     page.get_by_role("heading", name="Not found").wait_for()

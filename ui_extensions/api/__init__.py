@@ -17,13 +17,16 @@ def blueprint() -> flask.Blueprint:
     """Return all routes, each behind the guard."""
     from mlflow_weir.ui_extensions.api import (
         changes,
+        code,
         console,
+        files,
         heartbeat,
         histograms,
         info,
         ingest,
         journals,
         keys,
+        run,
         run_actions,
         runs,
         series,
@@ -54,6 +57,9 @@ def blueprint() -> flask.Blueprint:
         runs,
         series,
         views,
+        run,
+        files,
+        code,
     ):
         resource.add_to(routes)
     return routes

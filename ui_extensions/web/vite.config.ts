@@ -44,7 +44,7 @@ export default defineConfig({
   },
   worker: { format: "es" },
   test: {
-    environment: "jsdom",
+    environment: "node",
     include: ["src/**/*.test.{ts,tsx}"],
     restoreMocks: true,
   },

@@ -3,7 +3,7 @@
  * of URLs and logs. The mount point and the workspace are those of the page itself.
  */
 
-import { API } from "../base"
+import { API, STOCK } from "../base"
 import { workspace } from "../router"
 
 export class ApiError extends Error {
@@ -91,16 +91,42 @@ export async function* callStream(
   }
 }
 
-async function post(path: string, body: unknown, options: CallOptions): Promise<Response> {
-  const headers = new Headers({ "Content-Type": "application/json" })
+/** Call MLflow's own REST API, such as `runs/set-tag`: what it does well is not done again. */
+export async function callStock<T>(
+  path: string,
+  body: unknown,
+  options: CallOptions = {},
+): Promise<T> {
+  const answer = await post(new URL(`ajax-api/2.0/mlflow/${path}`, STOCK), body, options)
+  return (await answer.json()) as T
+}
+
+/** Ask MLflow's own REST API by GET, such as `metrics/get-history?…`. */
+export async function callStockGet<T>(path: string, options: CallOptions = {}): Promise<T> {
+  const answer = await send(new URL(`ajax-api/2.0/mlflow/${path}`, STOCK), { method: "GET" }, options)
+  return (await answer.json()) as T
+}
+
+async function post(path: string | URL, body: unknown, options: CallOptions): Promise<Response> {
+  const address = typeof path === "string" ? new URL(path.replace(/^\/+/, ""), API) : path
+  const request = { method: "POST", body: JSON.stringify(body ?? {}) }
+  return send(address, request, options, "application/json")
+}
+
+async function send(
+  address: URL,
+  request: RequestInit,
+  options: CallOptions,
+  contentType: string | null = null,
+): Promise<Response> {
+  const headers = new Headers(contentType === null ? {} : { "Content-Type": contentType })
   const named = workspace()
   if (named !== null) headers.set("X-MLFLOW-WORKSPACE", named)
   let answer: Response
   try {
-    answer = await fetch(new URL(path.replace(/^\/+/, ""), API), {
-      method: "POST",
+    answer = await fetch(address, {
+      ...request,
       headers,
-      body: JSON.stringify(body ?? {}),
       signal: options.signal ?? null,
       credentials: "same-origin",
       cache: "no-store",

@@ -1,4 +1,5 @@
 import type { KeyboardEvent, ReactNode } from "react"
+import { useEffect, useRef } from "react"
 
 export interface Tab<T extends string> {
   id: T
@@ -23,6 +24,14 @@ export function Tabs<T extends string>({
   onSelect: (id: T) => void
   panelId: string
 }) {
+  const list = useRef<HTMLDivElement>(null)
+  // Where there is no room for all, the one that is open is in sight.
+  useEffect(() => {
+    const shown = list.current?.querySelector<HTMLElement>("[aria-selected=true]")
+    if (!list.current || !shown) return
+    const over = shown.offsetLeft + shown.offsetWidth - list.current.clientWidth
+    list.current.scrollLeft = Math.max(0, over + 16)
+  }, [selected])
   const onKeyDown = (event: KeyboardEvent<HTMLDivElement>): void => {
     const at = tabs.findIndex((tab) => tab.id === selected)
     const last = tabs.length - 1
@@ -37,7 +46,7 @@ export function Tabs<T extends string>({
     links[to]?.focus()
   }
   return (
-    <div className="w-tabs" role="tablist" aria-label={label} onKeyDown={onKeyDown}>
+    <div ref={list} className="w-tabs" role="tablist" aria-label={label} onKeyDown={onKeyDown}>
       {tabs.map((tab) => (
         <a
           key={tab.id}

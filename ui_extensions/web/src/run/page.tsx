@@ -1,12 +1,145 @@
-import type { RunTab } from "../grammar"
-import { StockLink } from "../layout/link"
-import { Page } from "../layout/page"
+import "./run.css"
 
-/** One run. */
+import { lazy, Suspense, useEffect, useId } from "react"
+
+import { useAnswer } from "../api/use-answer"
+import { IconButton } from "../controls/button"
+import { CopyButton } from "../controls/copy"
+import { ErrorBoundary, Loading, StateOf } from "../controls/state"
+import { Tabs } from "../controls/tabs"
+import type { RunTab } from "../grammar"
+import { RUN_TABS } from "../grammar"
+import { PlaceLink, StockLink } from "../layout/link"
+import { Page } from "../layout/page"
+import { go, goStock, linkTo, shareableLink, useRoute } from "../router"
+import { duration } from "../text/format"
+import { NAME_LENGTH, visible } from "../text/visible"
+import type { RunFacts } from "./facts"
+import { isLive, tag } from "./facts"
+import { Status } from "./status"
+
+const LIVE_MS = 3_000
+const LABELS: Record<RunTab, string> = {
+  overview: "Overview",
+  charts: "Charts",
+  hardware: "Hardware",
+  console: "Console",
+  code: "Code",
+  gradients: "Gradients",
+  media: "Media",
+  files: "Files",
+}
+
+const TABS = {
+  overview: lazy(async () => ({ default: (await import("./overview")).Overview })),
+  charts: lazy(async () => ({ default: (await import("./charts")).Charts })),
+  hardware: lazy(async () => ({ default: (await import("./hardware")).Hardware })),
+  console: lazy(async () => ({ default: (await import("./console")).Console })),
+  code: lazy(async () => ({ default: (await import("./code")).Code })),
+  gradients: lazy(async () => ({ default: (await import("./gradients")).Gradients })),
+  media: lazy(async () => ({ default: (await import("./media")).Media })),
+  files: lazy(async () => ({ default: (await import("./files")).Files })),
+}
+
+/** What a tab is given: the run's facts, and a way to ask for them again. */
+export interface TabProps {
+  run: RunFacts
+  onChanged: () => void
+}
+
+/** One run: its state and why, and eight views of it. */
 export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
+  const answer = useAnswer<RunFacts>("run", { run_id: runId })
+  const { data: run, retry } = answer
+  const isOpen = run !== null && isLive(run)
+  useEffect(() => {
+    if (!isOpen) return
+    const timer = window.setInterval(() => {
+      if (!document.hidden) retry()
+    }, LIVE_MS)
+    return () => window.clearInterval(timer)
+  }, [isOpen, retry])
+  const panelId = useId()
+  const { query } = useRoute()
+  const title = run === null ? "Run" : run.name || run.id
+  const Shown = TABS[tab]
   return (
-    <Page id={`/r/${runId}`} title="Run">
-      <StockLink to={`/runs/${runId}`}>{tab} in MLflow</StockLink>
+    <Page
+      id={`/r/${runId}`}
+      title={title}
+      crumbs={
+        run
+          ? [
+              {
+                key: "experiment",
+                content: (
+                  <PlaceLink to={{ page: "workspace", experimentIds: [run.experiment_id] }}>
+                    {visible(run.experiment_name, NAME_LENGTH)}
+                  </PlaceLink>
+                ),
+              },
+              {
+                key: "runs",
+                content: <StockLink to={`/experiments/${run.experiment_id}/runs`}>Runs</StockLink>,
+              },
+            ]
+          : []
+      }
+      actions={
+        run && (
+          <>
+            <IconButton
+              icon="external"
+              label="Open this run in MLflow"
+              onClick={() => goStock(`/experiments/${run.experiment_id}/runs/${run.id}`)}
+            />
+            <CopyButton
+              label="Copy the link to this page"
+              text={shareableLink({ page: "run", runId, tab }, query)}
+            />
+          </>
+        )
+      }
+    >
+      <StateOf answer={answer} what="The run could not be read" loading={<Loading rows={10} />}>
+        {(facts) => (
+          <div className="w-run">
+            <div className="w-run-state">
+              <Status run={facts} hasCause={tab !== "overview"} />
+              <span className="w-secondary">
+                {duration((facts.end_ms ?? facts.now_ms) - (facts.start_ms ?? facts.now_ms))}
+                {facts.user && ` · ${visible(facts.user, 60)}`}
+                {tag(facts, "weir.host") && ` · ${visible(tag(facts, "weir.host") ?? "", 60)}`}
+              </span>
+              {facts.stage === "deleted" && <span className="w-badge w-badge-warn">Deleted</span>}
+            </div>
+            <Tabs
+              label="Views of this run"
+              panelId={panelId}
+              selected={tab}
+              onSelect={(id) => go({ page: "run", runId, tab: id })}
+              tabs={RUN_TABS.map((id) => ({
+                id,
+                label: LABELS[id],
+                href: linkTo({ page: "run", runId, tab: id }),
+              }))}
+            />
+            <div
+              className={`w-run-panel w-run-panel-${tab}`}
+              id={panelId}
+              role="tabpanel"
+              aria-labelledby={`${panelId}-${tab}`}
+              tabIndex={-1}
+            >
+              <ErrorBoundary what={`The tab ${LABELS[tab]}`} resetKey={tab}>
+                <Suspense fallback={<Loading />}>
+                  <Shown key={runId} run={facts} onChanged={retry} />
+                </Suspense>
+              </ErrorBoundary>
+            </div>
+          </div>
+        )}
+      </StateOf>
     </Page>
   )
 }

@@ -1,3 +1,104 @@
-/** Runs on MLflow's own page: adds the ways into the extension's pages. */
+/**
+ * Runs on MLflow's own page: adds the ways into our pages, and shows them inside its shell.
+ *
+ * Nothing here may break that page. Each part fails alone and in silence; where MLflow moves its
+ * elements, the short cuts are lost and nothing else.
+ */
 
-export {}
+import { updateDock, placeDock } from "./dock"
+import type { DockLink } from "./dock"
+import { placeFrame, startFrame, updateFrame } from "./frame"
+import { updateNav } from "./nav"
+import { onPlaceChange, readHash, shellHash } from "./place"
+
+const LAST_EXPERIMENT_KEY = "weir.lastExperiment"
+const WORKSPACE_ICON = "M2.5 2.5v11h11M4.5 10.5l3-4 2.5 2 3.5-5"
+// MLflow's page changes all the time; what covers what is looked at this often at most.
+const SETTLE_MS = 250
+
+function alone(part: () => void): void {
+  try {
+    part()
+  } catch (error) {
+    console.warn("Weir: a short cut is not shown", error)
+  }
+}
+
+function lastExperiment(now: string | null): string | null {
+  try {
+    if (now !== null) localStorage.setItem(LAST_EXPERIMENT_KEY, now)
+    const kept = now ?? localStorage.getItem(LAST_EXPERIMENT_KEY)
+    return kept !== null && /^[0-9]{1,24}$/.test(kept) ? kept : null
+  } catch {
+    return now
+  }
+}
+
+function update(): void {
+  const place = readHash(location.hash)
+  const to = (path: string): string => shellHash(path, place.workspace)
+  alone(() => updateFrame(place.weir))
+  alone(() => {
+    const experiment = lastExperiment(place.experimentId)
+    updateNav([
+      {
+        id: "workspace",
+        label: "Workspace",
+        icon: WORKSPACE_ICON,
+        hash: to(experiment === null ? "/" : `/e/${experiment}`),
+        isCurrent: place.weir !== null,
+      },
+    ])
+  })
+  alone(() => {
+    const links: DockLink[] = []
+    if (place.weir === null && place.runId !== null) {
+      for (const tab of ["Charts", "Console", "Code", "Hardware", "Gradients"]) {
+        links.push({ label: tab, hash: to(`/r/${place.runId}/${tab.toLowerCase()}`) })
+      }
+    } else if (place.weir === null && place.experimentId !== null) {
+      links.push({ label: "Charts", hash: to(`/e/${place.experimentId}`) })
+    }
+    updateDock(links)
+  })
+}
+
+function start(): void {
+  startFrame()
+  onPlaceChange(update)
+  let isWaiting = false
+  const settle = (): void => {
+    if (isWaiting) return
+    isWaiting = true
+    window.setTimeout(() => {
+      isWaiting = false
+      update()
+    }, SETTLE_MS)
+  }
+  const move = (): void => {
+    alone(placeFrame)
+    settle()
+  }
+  new MutationObserver(settle).observe(document.body, {
+    childList: true,
+    subtree: true,
+    attributes: true,
+    attributeFilter: ["class"],
+  })
+  const sizes = new ResizeObserver(move)
+  sizes.observe(document.body)
+  // `main` and the side bar come later, and are made anew now and then.
+  const watched = new WeakSet<Element>()
+  new MutationObserver(() => {
+    for (const found of document.querySelectorAll("main, aside")) {
+      if (watched.has(found)) continue
+      watched.add(found)
+      sizes.observe(found)
+    }
+  }).observe(document.body, { childList: true, subtree: true })
+  window.addEventListener("resize", move)
+  document.addEventListener("scroll", () => alone(placeDock), { capture: true, passive: true })
+  update()
+}
+
+alone(start)

@@ -43,7 +43,9 @@ export function duration(ms: number | null | undefined): string {
   const s = ms / 1_000
   if (s < 60) return `${s < 10 ? s.toFixed(1) : Math.round(s)} s`
   const whole = Math.round(s)
+  if (whole < 3_600 && whole % 60 === 0) return `${whole / 60} m`
   if (whole < 3_600) return `${Math.floor(whole / 60)} m ${String(whole % 60).padStart(2, "0")} s`
+  if (whole < 86_400 && whole % 3_600 === 0) return `${whole / 3_600} h`
   if (whole < 86_400) {
     return `${Math.floor(whole / 3_600)} h ${String(Math.floor((whole % 3_600) / 60)).padStart(2, "0")} m`
   }

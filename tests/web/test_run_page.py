@@ -1,0 +1,412 @@
+"""The run page in a browser: each tab against what the run holds, hostile content, both themes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from browser import PHONE, Site, axe_violations
+from mlflow_weir.store.console.lines import without_styles
+from run_data import (
+    BAD_STEP,
+    LAYERS,
+    N_LINES,
+    NAME,
+    WATCHED_STEPS,
+    XSS,
+    console_text,
+    watched,
+)
+from senders import Sender, call, create_run, new_id, operation, points
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+LAST_LINE = without_styles(console_text(N_LINES - 1)[1])
+TABS = ["overview", "charts", "hardware", "console", "code", "gradients", "media", "files"]
+
+
+def open_tab(page: Any, site: Site, tab: str, run_id: str = "", query: str = "") -> Any:
+    """Open a tab of a run, the rich one where none is named; return its panel."""
+    page.goto(site.pages(f"/r/{run_id or site.rich.run_id}/{tab}{query}"))
+    panel = page.get_by_role("tabpanel")
+    panel.wait_for()
+    page.wait_for_load_state("networkidle")
+    return panel
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, site: Site) -> MlflowClient:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    return MlflowClient(site.server.address)
+
+
+def test_the_overview_says_what_mlflow_says_and_why_it_ended(
+    site: Site, page: Any, client: MlflowClient
+) -> None:
+    panel = open_tab(page, site, "overview")
+    run = client.get_run(site.rich.run_id)
+    assert page.get_by_text("FAILED", exact=False).first.is_visible()
+    why = panel.get_by_role("region", name="Why it ended")
+    assert run.data.tags["weir.exit_cause"] in why.inner_text()
+    metrics = panel.get_by_role("region", name="Metrics")
+    for key in ("train/loss", "val/<b>f1</b>"):
+        row = metrics.get_by_role("row").filter(has_text=key)
+        last, low, high = (float(one.inner_text()) for one in row.get_by_role("cell").all()[:3])
+        assert last == pytest.approx(run.data.metrics[key], rel=1e-5)
+        values = [point.value for point in client.get_metric_history(run.info.run_id, key)]
+        assert (low, high) == pytest.approx((min(values), max(values)), rel=1e-5)
+    params = panel.get_by_role("region", name="Params")
+    for key in ("lr", "__proto__", "note"):
+        row = params.get_by_role("row").filter(has=page.get_by_text(key, exact=True))
+        assert row.get_by_role("cell").inner_text() == run.data.params[key]
+    lines = panel.get_by_role("region", name="Console")
+    assert LAST_LINE in lines.inner_text()
+    about = panel.get_by_role("region", name="About").inner_text()
+    for words in ("gpu-node-7", "1 h 02 m", "warm-up", "changed", site.rich.run_id):
+        assert words in about
+
+
+def test_notes_are_markdown_and_edited_in_place(
+    site: Site, page: Any, client: MlflowClient
+) -> None:
+    run_id = site.rich.bare_id
+    panel = open_tab(page, site, "overview", run_id)
+    panel.get_by_role("button", name="Write notes").click()
+    box = panel.get_by_role("textbox", name="Notes, in Markdown")
+    box.fill("**good** [a](javascript:alert(1)) [b](https://example.org)")
+    panel.get_by_role("button", name="Save").click()
+    panel.locator("strong", has_text="good").wait_for()
+    links = panel.get_by_role("region", name="Notes").get_by_role("link")
+    assert [link.get_attribute("href") for link in links.all()] == ["https://example.org/"]
+    assert links.first.get_attribute("rel") == "noopener noreferrer nofollow"
+    note = client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert note.startswith("**good**")
+    page.reload()
+    panel.locator("strong", has_text="good").wait_for()
+
+
+def test_hardware_panels_draw_what_mlflows_client_returns(
+    site: Site, page: Any, client: MlflowClient
+) -> None:
+    panel = open_tab(page, site, "hardware")
+    panel.locator("figure canvas").first.wait_for()
+    # One a GPU: this is the second's.
+    figure = panel.locator("figure").filter(has_text="Temperature").nth(1)
+    figure.locator("canvas").wait_for()
+    history = client.get_metric_history(site.rich.run_id, "system/gpu_1_temperature_celsius")
+    values = [point.value for point in history]
+    row = figure.locator("li").filter(has_text="chip")
+    assert float(row.locator("[data-line]").inner_text()) == pytest.approx(values[-1], rel=1e-4)
+    said = figure.get_by_role("img").get_attribute("aria-label")
+    assert f"{max(values):.3g}" in said
+    assert f"{min(values):.3g}" in said
+    # Something is drawn in the line's colour.
+    colour = row.locator(".w-dot").evaluate("dot => getComputedStyle(dot).backgroundColor")
+    assert figure.locator("canvas").first.evaluate(COUNT_PIXELS, colour) > 50
+
+
+def test_charts_are_the_workspaces_grid_of_one_run(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "charts")
+    for key in ("train/loss", "val/<b>f1</b>"):
+        panel.get_by_role("region", name=key, exact=True).locator("canvas").first.wait_for()
+    panel.get_by_role("textbox", name="Search charts").fill("f1")
+    panel.get_by_role("region", name="train/loss").first.wait_for(state="detached")
+
+
+COUNT_PIXELS = """(canvas, colour) => {
+    const [r, g, b] = colour.match(/\\d+/g).map(Number)
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+    let n = 0
+    for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] > 200 && Math.abs(data[at] - r) + Math.abs(data[at + 1] - g) +
+            Math.abs(data[at + 2] - b) < 24) n += 1
+    }
+    return n
+}"""
+
+
+def test_a_long_console_is_virtual_and_found_by_line(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "console")
+    log = panel.get_by_role("log")
+    log.get_by_text(LAST_LINE).wait_for()
+    assert panel.get_by_text(f"{N_LINES:,} lines").is_visible()
+    assert log.locator(".w-line").count() < 200
+    log.press("Home")
+    log.evaluate("box => box.scrollTo(0, 0)")
+    log.get_by_text(console_text(0)[1], exact=True).wait_for()
+    log.evaluate("(box, n) => box.scrollTo(0, n * 18)", 60_000)
+    log.get_by_text(console_text(60_010)[1], exact=True).wait_for()
+    panel.get_by_role("textbox", name="Go to line").fill("60010")
+    panel.get_by_role("textbox", name="Go to line").press("Enter")
+    log.locator(".w-line-marked").get_by_text(console_text(60_010)[1], exact=True).wait_for()
+    assert "line=60010" in page.url
+    page.reload()
+    log.locator(".w-line-marked").get_by_text(console_text(60_010)[1], exact=True).wait_for()
+
+
+def test_the_console_shows_colours_and_nothing_else_of_a_terminal(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "console", query="?line=11")
+    log = panel.get_by_role("log")
+    error = log.locator(".w-line").filter(has_text="ERROR")
+    error.wait_for()
+    assert error.get_by_text("stderr:").count() == 1
+    assert XSS in error.inner_text()
+    assert error.locator("a").count() == 0
+    assert error.locator(".w-fg-1").inner_text() == "ERROR"
+    turned = log.locator(".w-line").filter(has_text="turned")
+    assert "\\u{202e}" in turned.inner_text()
+    assert "\\u{200b}" in turned.inner_text()
+    orange = turned.get_by_text("orange")
+    assert orange.evaluate("one => getComputedStyle(one).color") == "rgb(255, 135, 0)"
+    assert page.evaluate("window.wasRun") is None
+
+
+def test_the_console_is_searched_on_the_server(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "console")
+    box = panel.get_by_role("textbox", name="Search the console")
+    box.fill("loss is HIGH")
+    panel.get_by_text(f"1 of {N_LINES // 1_000}").wait_for()
+    log = panel.get_by_role("log")
+    log.locator(".w-line-marked").get_by_text("at step 999").wait_for()
+    box.press("Enter")
+    log.locator(".w-line-marked").get_by_text("at step 1999").wait_for()
+    box.press("Shift+Enter")
+    box.press("Shift+Enter")
+    log.locator(".w-line-marked").get_by_text(f"at step {N_LINES - 1}").wait_for()
+
+
+def test_a_console_is_downloaded_whole_under_a_clean_name(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "console")
+    with page.expect_download() as expected:
+        panel.get_by_role("button", name="Download").click()
+    name = expected.value.suggested_filename
+    assert name.startswith("resnet50_")
+    assert not set(name) & set('<>"/\\ \u202e')
+    lines = expected.value.path().read_text().splitlines()
+    assert len(lines) == N_LINES
+    assert lines[-1] == LAST_LINE
+
+
+def test_the_patch_is_a_diff_and_another_runs_is_held_against_it(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "code")
+    tree = panel.get_by_role("navigation", name="Changed files")
+    assert [one.inner_text().split("\n")[0] for one in tree.get_by_role("button").all()] == [
+        "train.py",
+        "conf/new file.yaml",
+        "data.bin",
+    ]
+    added = panel.locator(".w-diff-add .w-diff-text").all_inner_texts()
+    assert added[0].strip() == 'loss = model(batch.to("cuda"))'
+    assert f"# {XSS}" in added[1]
+    assert panel.get_by_text("binary · 12 B").first.is_visible()
+    assert panel.get_by_text(f"weir restore {site.rich.run_id}").is_visible()
+    assert "CUDA_VISIBLE_DEVICES" in panel.get_by_role("region", name="Command").inner_text()
+    panel.get_by_role("textbox", name="Another run").fill(site.pages(f"/r/{site.rich.other_id}"))
+    panel.get_by_role("button", name="Compare").click()
+    panel.get_by_role("heading", name="Patches, file by file").wait_for()
+    assert panel.get_by_text("2 more files are changed alike").is_visible()
+    changed = panel.locator(".w-diff-file").filter(has_text="conf/new file.yaml")
+    assert changed.locator(".w-diff-del").inner_text().split()[-1] == "0.1"
+    assert changed.locator(".w-diff-add").inner_text().split()[-1] == "0.2"
+    page.go_back()
+    panel.get_by_role("heading", name="Changes since the commit").wait_for()
+
+
+def test_pictures_follow_the_slider_and_stand_beside_another_runs(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "media")
+    cats = panel.locator("figure").filter(has_text="samples/cats")
+    cats.locator("img").wait_for()
+    assert "step 1,000" in cats.inner_text()
+    slider = panel.get_by_role("slider", name="Step")
+    slider.press("Home")
+    cats.get_by_text("step 0").wait_for()
+    slider.press("ArrowRight")
+    cats.get_by_text("step 100", exact=True).wait_for()
+    cats.get_by_role("button").click()
+    dialog = page.get_by_role("dialog", name="samples/cats")
+    dialog.locator("img").wait_for()
+    assert dialog.locator("img").evaluate("img => img.naturalWidth") == 96
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    # The drawing's script is in a picture, where nothing runs.
+    assert panel.get_by_role("img", name="drawing").is_visible()
+    assert page.evaluate("window.wasRun") is None
+    panel.get_by_role("textbox", name="Another run").fill(site.rich.other_id)
+    panel.get_by_role("button", name="Compare").click()
+    panel.get_by_text("none").first.wait_for()
+
+
+def test_norms_and_distributions_are_what_was_watched(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "gradients")
+    names = panel.locator(".w-heat-name")
+    names.first.wait_for()
+    # What went wrong comes first.
+    assert names.first.inner_text() == LAYERS[-1]
+    assert names.count() == len(LAYERS)
+    panel.get_by_text("1 layer has NaN or infinite values").wait_for()
+    heat = panel.get_by_role("img", name=f"Norms of {len(LAYERS)} layers")
+    box = heat.bounding_box()
+    column = len(WATCHED_STEPS) - 1
+    heat.hover(position={"x": box["width"] * (column + 0.5) / len(WATCHED_STEPS), "y": 24 + 12})
+    step = WATCHED_STEPS[column]
+    said = panel.locator(".w-heat-at").first.inner_text()
+    assert said.startswith(f"{LAYERS[0]} · step {step:,} · ")
+    assert float(said.split(" · ")[2]) == pytest.approx(watched(step).norm[0], rel=1e-3)
+    bad = WATCHED_STEPS.index(BAD_STEP)
+    pixel = heat.evaluate(
+        "(canvas, share) => [...canvas.getContext('2d').getImageData("
+        "Math.floor(canvas.width * share), 10, 1, 1).data].slice(0, 3)",
+        (bad + 0.5) / len(WATCHED_STEPS),
+    )
+    assert pixel == [200, 45, 76]
+    names.nth(3).click()
+    panel.get_by_role("img", name="Distribution over").wait_for()
+    assert "layer=" in page.url
+    assert panel.get_by_role("heading", name=LAYERS[2]).is_visible()
+    page.reload()
+    panel.get_by_role("heading", name=LAYERS[2]).wait_for()
+    panel.get_by_role("button", name="Parameters").click()
+    panel.get_by_text("No parameters were watched").wait_for()
+
+
+def test_files_are_looked_at_without_being_believed(site: Site, page: Any) -> None:
+    panel = open_tab(page, site, "files")
+    preview = panel.get_by_role("region", name="Preview")
+    panel.get_by_role("button", name="config.json").click()
+    preview.get_by_text('"layers"').wait_for()
+    panel.get_by_role("button", name="page.html").click()
+    preview.get_by_text("<h1>hi</h1>").wait_for()
+    panel.get_by_role("button", name="table.csv").click()
+    preview.get_by_role("cell", name="=1+1").wait_for()
+    panel.get_by_role("button", name="drawing.svg").click()
+    preview.locator("img").wait_for()
+    panel.get_by_role("button", name="weights.bin").click()
+    preview.get_by_text("no text").wait_for()
+    panel.get_by_role("button", name="odd").click()
+    panel.get_by_role("button", name="nnn").click()
+    preview.get_by_text("found").wait_for()
+    page.reload()
+    preview.get_by_text("found").wait_for()
+    assert page.evaluate("window.wasRun") is None
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_run_with_nothing_says_so_in_every_tab(tab: str, site: Site, page: Any) -> None:
+    panel = open_tab(page, site, tab, site.rich.bare_id)
+    words = {
+        "overview": "No metric was logged",
+        "charts": "No metric was logged yet",
+        "hardware": "Nothing was measured",
+        "console": "Nothing this run printed",
+        "code": "Nothing was captured",
+        "gradients": "mlflow_weir.watch",
+        "media": "mlflow.log_image",
+        "files": "no files",
+    }
+    panel.get_by_text(words[tab]).first.wait_for()
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_every_tab_is_accessible_and_fits_a_phone(
+    system: str, site: Site, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(color_scheme=system)
+    found = []
+    for tab in TABS:
+        panel = open_tab(page, site, tab)
+        panel.locator("h2, canvas, [role=log], nav, button").first.wait_for()
+        found += [f"{tab}: {violation}" for violation in axe_violations(page)]
+    assert "\n".join(found) == ""
+    if system == "dark":
+        page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+        for tab in TABS:
+            open_tab(page, site, tab)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], tab
+            assert page.get_by_role("tab", selected=True).count() == 1
+
+
+def test_a_run_in_progress_is_watched_without_a_reload(site: Site, page: Any) -> None:
+    sender, run_id = Sender(site.server), new_id()
+
+    def prints(first: int, *texts: str) -> bytes:
+        lines = [[0, 1, text] for text in texts]
+        fields = {"run_id": run_id, "source": "c" * 32, "node": "n", "pid": 1}
+        return operation("console", **fields, first=first, at_ms=5, lines=lines)
+
+    sender.send(create_run(run_id, site.sweep.experiment_id), prints(0, "starting"))
+    panel = open_tab(page, site, "console", run_id)
+    log = panel.get_by_role("log")
+    log.get_by_text("starting").wait_for()
+    page.evaluate("window.isTheSame = true")
+    sender.send(prints(0, "starting, 50 %", "and more"), *points(run_id, "loss", [0.5, 0.25]))
+    log.get_by_text("and more").wait_for()
+    log.get_by_text("starting, 50 %").wait_for()
+    page.get_by_role("tab", name="Overview").click()
+    panel.get_by_role("region", name="Metrics").get_by_text("0.25").first.wait_for()
+    sender.send(*points(run_id, "loss", [0.125], 2))
+    panel.get_by_role("region", name="Metrics").get_by_text("0.125").first.wait_for()
+    fields = {"run_id": run_id, "status": "FINISHED", "end_time": 1_700_000_009_000}
+    sender.send(operation("update_run", **fields))
+    page.get_by_text("FINISHED").first.wait_for()
+    assert page.evaluate("window.isTheSame") is True
+
+
+def test_tabs_are_walked_by_keys(site: Site, page: Any) -> None:
+    open_tab(page, site, "overview", site.rich.bare_id)
+    page.get_by_role("tab", name="Overview").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("tab", name="Charts", selected=True).wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Charts"
+    page.keyboard.press("End")
+    page.get_by_role("tab", name="Files", selected=True).wait_for()
+
+
+def test_a_hostile_name_is_text_in_heading_and_title(site: Site, page: Any) -> None:
+    open_tab(page, site, "overview")
+    heading = page.get_by_role("heading", level=1).inner_text()
+    assert XSS in heading
+    assert "\u202e" not in heading + page.title()
+    assert "\\u{202e}" in heading
+    assert heading.startswith(NAME[:9])
+    assert page.evaluate("window.wasRun") is None
+
+
+def test_a_run_that_is_not_there_is_said_so(
+    site: Site, page: Any, allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors("404")
+    page.goto(site.pages(f"/r/{'0' * 32}/overview"))
+    page.get_by_role("alert").get_by_text("does not exist").wait_for()
+
+
+def test_files_go_out_as_attachments_that_nothing_runs(site: Site) -> None:
+    for path, kind in (
+        ("drawing.svg", "image/svg+xml"),
+        ("page.html", "application/octet-stream"),
+    ):
+        body = json.dumps({"run_id": site.rich.run_id, "path": path}).encode()
+        headers = {"Content-Type": "application/json"}
+        answer = call(site.server, "POST", "/ajax-api/3.0/weir/file", body, headers)
+        assert answer.status == 200
+        assert answer.headers["content-type"] == kind
+        assert answer.headers["content-disposition"] == "attachment"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "sandbox" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret", "a/../../b", "/etc/passwd", "a\\b", "a\x00b", "", "a//b", "./a", "%2e%2e/x"],
+)
+def test_paths_that_lead_out_are_none(path: str, site: Site) -> None:
+    for route in ("file", "files"):
+        body = json.dumps({"run_id": site.rich.run_id, "path": path}).encode()
+        headers = {"Content-Type": "application/json"}
+        answer = call(site.server, "POST", f"/ajax-api/3.0/weir/{route}", body, headers)
+        if route == "files" and path == "":
+            continue
+        assert answer.status in {400, 404} or answer.body == {"entries": [], "is_cut": False}

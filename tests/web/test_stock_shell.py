@@ -1,0 +1,285 @@
+"""MLflow's own page with our script on it: ways in, the frame in its shell, nothing in its way.
+
+Were MLflow to move an element that these short cuts hold on to, the first tests here fail; the
+last ones show that its page, and ours, work without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from browser import PHONE, Site, axe_violations
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+# MLflow asks for users on a server that has none.
+STOCK_NOISE = r"users/current"
+MARK = "window.isTheSame = true"
+
+
+@pytest.fixture
+def stock(page: Any, allow_errors: Callable[[str], None]) -> Any:
+    """A page on which MLflow's own noise is no error of ours."""
+    allow_errors(STOCK_NOISE)
+    return page
+
+
+def open_run(page: Any, site: Site) -> None:
+    page.goto(site.stock(f"/experiments/{site.sweep.experiment_id}/runs/{site.rich.other_id}"))
+    page.locator("weir-dock nav").wait_for()
+
+
+def frame_of(page: Any) -> Any:
+    page.locator("iframe[data-weir-frame]").wait_for()
+    return page.frame_locator("iframe[data-weir-frame]")
+
+
+def hash_of(page: Any) -> str:
+    return str(page.evaluate("location.hash"))
+
+
+def test_the_dock_leads_into_the_shell_and_back_leads_out(stock: Any, site: Site) -> None:
+    page = stock
+    open_run(page, site)
+    before = hash_of(page)
+    page.locator("weir-dock").get_by_role("link", name="Code").click()
+    frame = frame_of(page)
+    frame.get_by_role("heading", name="Changes since the commit").wait_for()
+    assert hash_of(page) == f"#/weir/r/{site.rich.other_id}/code"
+    assert page.title() == "resnet50 before · Weir"
+    assert page.locator("weir-dock").count() == 0
+    # Where `main` is, to the pixel; the side bar stays in reach.
+    main = page.locator("main").bounding_box()
+    framed = page.locator("iframe[data-weir-frame]").bounding_box()
+    assert all(abs(main[side] - framed[side]) < 2 for side in ("x", "y", "width"))
+    page.go_back()
+    page.locator("weir-dock nav").wait_for()
+    assert hash_of(page) == before
+    assert page.locator("iframe[data-weir-frame]").count() == 0
+    page.go_forward()
+    frame_of(page).get_by_role("heading", name="Changes since the commit").wait_for()
+
+
+def test_back_goes_through_the_frames_tabs_without_a_reload(stock: Any, site: Site) -> None:
+    page = stock
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame = frame_of(page)
+    frame.get_by_role("heading", name="About").wait_for()
+    page.frames[1].evaluate(MARK)
+    for tab in ("Code", "Files"):
+        frame.get_by_role("tab", name=tab).click()
+        page.wait_for_function(f"location.hash.endsWith('/{tab.lower()}')")
+    page.go_back()
+    frame.get_by_role("heading", name="Changes since the commit").wait_for()
+    assert hash_of(page).endswith("/code")
+    page.go_back()
+    frame.get_by_role("heading", name="About").wait_for()
+    assert page.frames[1].evaluate("window.isTheSame") is True
+    page.reload()
+    frame_of(page).get_by_role("heading", name="About").wait_for()
+    assert hash_of(page).endswith("/overview")
+
+
+def test_a_new_tab_and_a_copied_link_land_on_the_same_view(
+    stock: Any, site: Site, open_page: Callable[..., Any]
+) -> None:
+    page = stock
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame = frame_of(page)
+    tab = frame.get_by_role("tab", name="Console")
+    tab.wait_for()
+    href = tab.get_attribute("href")
+    assert href == f"/#/weir/r/{site.rich.other_id}/console"
+    other = open_page()
+    other.goto(site.server.address + href)
+    selected = frame_of(other).get_by_role("tab", name="Console", selected=True)
+    selected.wait_for()
+    # The same place without the shell.
+    other.goto(site.pages(f"/r/{site.rich.other_id}/console"))
+    other.get_by_role("tab", name="Console", selected=True).wait_for()
+
+
+def test_links_to_mlflows_pages_leave_the_frame_without_a_reload(stock: Any, site: Site) -> None:
+    page = stock
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame = frame_of(page)
+    page.evaluate(MARK)
+    frame.get_by_role("button", name="Open this run in MLflow").click()
+    page.locator("weir-dock nav").wait_for()
+    assert hash_of(page).startswith(f"#/experiments/{site.sweep.experiment_id}/runs/")
+    assert page.evaluate("window.isTheSame") is True
+
+
+def test_the_side_bars_entry_leads_to_the_experiments_workspace(stock: Any, site: Site) -> None:
+    page = stock
+    page.goto(site.stock("/experiments"))
+    entry = page.locator("[data-weir-nav=workspace] a")
+    entry.wait_for()
+    assert entry.get_attribute("href") == "#/weir/"
+    page.evaluate(f"location.hash = '#/experiments/{site.sweep.experiment_id}/runs'")
+    page.wait_for_function(
+        "document.querySelector('[data-weir-nav=workspace] a').hash.startsWith('#/weir/e/')"
+    )
+    assert entry.get_attribute("href") == f"#/weir/e/{site.sweep.experiment_id}"
+    entry.click()
+    frame_of(page).get_by_role("main").wait_for()
+    assert entry.get_attribute("aria-current") == "page"
+
+
+def test_a_collapsed_side_bar_keeps_the_icon_and_the_frame_grows(stock: Any, site: Site) -> None:
+    page = stock
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame_of(page).get_by_role("heading", name="About").wait_for()
+    label = page.locator("[data-weir-label]")
+    assert label.is_visible()
+    before = page.locator("iframe[data-weir-frame]").bounding_box()["width"]
+    page.locator("aside button").first.click()
+    label.wait_for(state="hidden")
+    entry = page.locator("[data-weir-nav=workspace] a")
+    assert entry.is_visible()
+    assert entry.get_attribute("title") == "Workspace"
+    page.wait_for_function(
+        "before => document.querySelector('iframe[data-weir-frame]').clientWidth > before + 50",
+        arg=before,
+    )
+
+
+def test_the_frame_follows_mlflows_dark_theme(
+    site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors(STOCK_NOISE)
+    page = open_page(color_scheme="light")
+    page.add_init_script("localStorage.setItem('_mlflow_dark_mode_toggle_enabled', 'true')")
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame_of(page).get_by_role("heading", name="About").wait_for()
+    theme = "document.documentElement.dataset.theme"
+    page.frames[1].wait_for_function(f"{theme} === 'dark'")
+    assert page.frames[1].evaluate("getComputedStyle(document.body).color") == "rgb(232, 236, 240)"
+    page.evaluate("document.body.classList.remove('dark-mode')")
+    page.frames[1].wait_for_function(f"{theme} === 'light'")
+
+
+COVERED = """() => {
+    const dock = document.querySelector("weir-dock")
+    const bar = dock.shadowRoot.querySelector("nav")
+    const at = bar.getBoundingClientRect()
+    if (getComputedStyle(bar).visibility === "hidden") return []
+    const controls = "a,button,input,select,textarea,[role=button],[role=tab]"
+    return [...document.querySelectorAll(controls)].filter((one) => {
+        const box = one.getBoundingClientRect()
+        if (box.width === 0 || getComputedStyle(one).visibility === "hidden") return false
+        const isOver = box.left < at.right && box.right > at.left &&
+            box.top < at.bottom && box.bottom > at.top
+        if (!isOver) return false
+        const seen = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2)
+        return seen === dock
+    }).map((one) => one.outerHTML.slice(0, 200))
+}"""
+
+
+@pytest.mark.parametrize("height", [950, 500])
+def test_the_dock_covers_no_control_of_mlflows(
+    height: int, site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors(STOCK_NOISE)
+    page = open_page(viewport={"width": 1500, "height": height})
+    experiment = f"/experiments/{site.sweep.experiment_id}"
+    for path in (f"{experiment}/runs", f"{experiment}/runs/{site.rich.other_id}"):
+        page.goto(site.stock(path))
+        page.locator("weir-dock nav").wait_for(state="attached")
+        page.get_by_text("resnet50 before").first.wait_for()
+        page.wait_for_timeout(600)  # what settles is looked at four times a second
+        assert page.evaluate(COVERED) == []
+
+
+def test_the_assistant_and_the_dock_leave_each_other_room(stock: Any, site: Site) -> None:
+    page = stock
+    open_run(page, site)
+    main = page.locator("main").bounding_box()
+    dock = page.locator("weir-dock nav").bounding_box()
+    assert dock["x"] >= main["x"]
+    assert dock["x"] + dock["width"] <= main["x"] + main["width"]
+
+
+def test_the_dock_folds_and_stays_folded(stock: Any, site: Site) -> None:
+    page = stock
+    open_run(page, site)
+    page.locator("weir-dock").get_by_role("button", name="Hide Weir's pages").click()
+    page.reload()
+    page.locator("weir-dock").get_by_role("button", name="Show Weir's pages").wait_for()
+    assert page.locator("weir-dock").get_by_role("link").count() == 0
+    page.keyboard.press("Escape")
+    assert axe_violations(page, "weir-dock") == []
+
+
+def test_without_mlflows_elements_only_the_short_cuts_are_lost(stock: Any, site: Site) -> None:
+    page = stock
+    page.add_init_script(
+        """if (window.parent === window) new MutationObserver(() => {
+            for (const found of document.querySelectorAll("aside, main")) {
+                const other = document.createElement("section")
+                other.append(...found.childNodes)
+                found.replaceWith(other)
+            }
+        }).observe(document, {childList: true, subtree: true})"""
+    )
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame_of(page).get_by_role("heading", name="About").wait_for()
+    framed = page.locator("iframe[data-weir-frame]").bounding_box()
+    assert (framed["width"], framed["height"]) == (1500, 950)
+
+
+def test_a_frame_that_is_not_let_in_becomes_a_page_of_its_own(
+    site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors(STOCK_NOISE)
+    page = open_page()
+    # As if the server let nobody frame it: the frame never says that it is ready.
+    page.add_init_script("if (window.parent !== window) window.stop()")
+    page.clock.install()
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    page.locator("iframe[data-weir-frame]").wait_for()
+    page.clock.run_for(20_000)
+    page.wait_for_url(re.compile(r"/weir/r/\w+/overview$"))
+
+
+def test_on_a_phone_our_pages_leave_the_shell(
+    site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors(STOCK_NOISE)
+    page = open_page(viewport=PHONE)
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    page.get_by_role("heading", name="About").wait_for()
+    assert page.url == site.pages(f"/r/{site.rich.other_id}/overview")
+
+
+def test_messages_of_others_move_nothing(stock: Any, site: Site) -> None:
+    page = stock
+    page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
+    frame_of(page).get_by_role("heading", name="About").wait_for()
+    before = hash_of(page)
+    page.evaluate(
+        """() => {
+            const to = "#/experiments/0"
+            postMessage({weir: "go", hash: to}, "*")
+            postMessage({weir: "url", path: "/e/0", query: "", title: "x", push: true}, "*")
+            const frame = document.createElement("iframe")
+            frame.id = "other"
+            document.body.append(frame)
+            frame.contentWindow.parent.postMessage({weir: "go", hash: to}, "*")
+        }"""
+    )
+    page.frames[1].evaluate(
+        """() => {
+            for (const bad of [{weir: "go", hash: "javascript:alert(1)"}, {weir: "url", path: 1},
+                {weir: "url", path: "x", query: "", title: "", push: true}, null, "go"]) {
+                parent.postMessage(bad, location.origin)
+            }
+        }"""
+    )
+    page.wait_for_timeout(300)
+    assert hash_of(page) == before

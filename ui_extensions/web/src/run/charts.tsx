@@ -1,0 +1,73 @@
+import { useMemo, useState } from "react"
+
+import { ChartGrid } from "../charts/grid"
+import { ChartToolbar } from "../charts/toolbar"
+import type { ChartSettings, DrawnRun } from "../charts/types"
+import { DEFAULT_SETTINGS, EMPTY_LAYOUT } from "../charts/types"
+import { SearchBox } from "../controls/input"
+import { Empty } from "../controls/state"
+import { PlaceLink } from "../layout/link"
+import { useTheme } from "../theme"
+import { isLive } from "./facts"
+import type { TabProps } from "./page"
+
+// The first run colour of each theme.
+const COLOUR = { light: "#2272b4", dark: "#4299e0" }
+
+/** A run's own curves: the workspace's grid, of one run. */
+export function Charts({ run }: TabProps) {
+  const theme = useTheme()
+  const [search, setSearch] = useState("")
+  const [settings, setSettings] = useState(DEFAULT_SETTINGS)
+  const [layout, setLayout] = useState(EMPTY_LAYOUT)
+  const drawn = useMemo(
+    (): DrawnRun[] => [
+      {
+        id: run.id,
+        name: run.name,
+        ordinal: 0,
+        colour: COLOUR[theme],
+        dash: 0,
+        status: run.status,
+        startMs: run.start_ms,
+        endMs: run.end_ms,
+        isVisible: true,
+        experimentId: run.experiment_id,
+      },
+    ],
+    [run.id, run.name, run.status, run.start_ms, run.end_ms, run.experiment_id, theme],
+  )
+  const experimentIds = useMemo(() => [run.experiment_id], [run.experiment_id])
+  const keys = useMemo(() => run.metrics.map((metric) => metric.key), [run.metrics])
+  const change = (patch: Partial<ChartSettings>): void => setSettings((now) => ({ ...now, ...patch }))
+  if (run.n_metrics === 0) {
+    return <Empty>No metric was logged yet. The first one appears here by itself.</Empty>
+  }
+  return (
+    <>
+      <div className="w-toolbar">
+        <SearchBox label="Search charts" value={search} onChange={setSearch} />
+        <ChartToolbar settings={settings} onSettings={change} keys={keys} />
+        <PlaceLink to={{ page: "workspace", experimentIds: [run.experiment_id] }}>
+          Beside other runs
+        </PlaceLink>
+      </div>
+      <ChartGrid
+        experimentIds={experimentIds}
+        runs={drawn}
+        settings={settings}
+        onSettings={change}
+        layout={layout}
+        onLayout={setLayout}
+        search={search}
+        raised={null}
+        onRaise={nothing}
+        live={isLive(run)}
+      />
+    </>
+  )
+}
+
+function nothing(): void {
+  // There is no list beside these charts to raise a run in.
+}

@@ -1,0 +1,150 @@
+/**
+ * Our pages inside MLflow's shell: a frame over its `main`, which shows "Page Not Found" below.
+ *
+ * This page owns the history. The frame replaces its own URL only and tells us; we push or replace
+ * `#/weir…`, and tell the frame where Back and Forward lead (`router.ts` is the other end).
+ */
+
+import { STOCK } from "../base"
+import type { FrameMessage, ShellMessage } from "../router"
+import { SHELL_PREFIX } from "./place"
+
+// Past this a frame that does not answer was not let in (X-Frame-Options): the page opens whole.
+const ANSWER_MS = 15_000
+const NARROW_PX = 576
+
+interface Shown {
+  frame: HTMLIFrameElement
+  path: string
+  query: string
+  isReady: boolean
+  timer: number
+}
+
+let shown: Shown | null = null
+let titleBefore: string | null = null
+
+function standalone(path: string, query: string): string {
+  return `${STOCK.pathname}weir${path}${query}`
+}
+
+/** Show a place of ours, or take the frame away. */
+export function updateFrame(place: { path: string; query: string } | null): void {
+  if (place === null) {
+    if (shown) hide(shown)
+    return
+  }
+  if (window.innerWidth < NARROW_PX) {
+    // The shell leaves no room: the page has it all.
+    location.replace(standalone(place.path, place.query))
+    return
+  }
+  if (!shown) {
+    shown = show(place.path, place.query)
+  } else if (shown.path !== place.path || shown.query !== place.query) {
+    shown.path = place.path
+    shown.query = place.query
+    tell(shown)
+  }
+  placeFrame()
+}
+
+function show(path: string, query: string): Shown {
+  const frame = document.createElement("iframe")
+  frame.title = "Weir"
+  frame.dataset.weirFrame = ""
+  frame.src = standalone(path, `${query ? `${query}&` : "?"}shell=1`)
+  frame.style.cssText =
+    "position: fixed; border: 0; border-radius: 8px; z-index: 10; background: transparent;" +
+    (document.body.classList.contains("dark-mode") ? "color-scheme: dark" : "color-scheme: light")
+  document.body.append(frame)
+  titleBefore = document.title
+  const timer = window.setTimeout(() => {
+    if (shown && !shown.isReady) location.assign(standalone(shown.path, shown.query))
+  }, ANSWER_MS)
+  return { frame, path, query, isReady: false, timer }
+}
+
+function hide(gone: Shown): void {
+  window.clearTimeout(gone.timer)
+  gone.frame.remove()
+  shown = null
+  if (titleBefore !== null) document.title = titleBefore
+}
+
+function tell(to: Shown): void {
+  const message: ShellMessage = { weir: "show", path: to.path, query: to.query }
+  if (to.isReady) to.frame.contentWindow?.postMessage(message, location.origin)
+}
+
+/** Put the frame over MLflow's `main`; over everything where there is none. */
+export function placeFrame(): void {
+  if (!shown) return
+  const main = document.querySelector("main")?.getBoundingClientRect()
+  const isUsable = main !== undefined && main.width > 200 && main.height > 200
+  const at = isUsable
+    ? main
+    : { left: 0, top: 0, width: window.innerWidth, height: window.innerHeight }
+  const { style } = shown.frame
+  style.left = `${at.left}px`
+  style.top = `${at.top}px`
+  style.width = `${at.width}px`
+  style.height = `${Math.min(at.height, window.innerHeight - at.top)}px`
+  style.colorScheme = document.body.classList.contains("dark-mode") ? "dark" : "light"
+}
+
+function isFrameMessage(data: unknown): data is FrameMessage {
+  if (typeof data !== "object" || data === null) return false
+  const message = data as Record<string, unknown>
+  switch (message.weir) {
+    case "ready":
+      return true
+    case "go":
+      return typeof message.hash === "string" && message.hash.startsWith("#/")
+    case "url":
+      return (
+        typeof message.path === "string" &&
+        message.path.startsWith("/") &&
+        typeof message.query === "string" &&
+        (message.query === "" || message.query.startsWith("?")) &&
+        typeof message.title === "string" &&
+        typeof message.push === "boolean"
+      )
+    default:
+      return false
+  }
+}
+
+/** Listen to the frame. Called once. */
+export function startFrame(): void {
+  window.addEventListener("message", (event) => {
+    if (event.origin !== location.origin) return
+    if (!shown || event.source !== shown.frame.contentWindow) return
+    const message: unknown = event.data
+    if (!isFrameMessage(message)) return
+    if (message.weir === "ready") {
+      const isFirst = !shown.isReady
+      shown.isReady = true
+      // It has moved on while the frame was loading.
+      if (isFirst) tell(shown)
+      return
+    }
+    if (message.weir === "go") {
+      location.hash = message.hash
+      return
+    }
+    shown.path = message.path
+    shown.query = message.query
+    document.title = message.title.slice(0, 200)
+    const hash = `#${SHELL_PREFIX}${message.path}${message.query}`
+    if (hash === location.hash) return
+    if (message.push) history.pushState(nextState(), "", hash)
+    else history.replaceState(history.state, "", hash)
+  })
+}
+
+/** MLflow's router counts its entries in the state; ours count with them. */
+function nextState(): unknown {
+  const { idx } = (history.state ?? {}) as { idx?: unknown }
+  return { usr: null, key: Math.random().toString(36).slice(2, 10), idx: Number(idx ?? 0) + 1 }
+}
