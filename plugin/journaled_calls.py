@@ -405,9 +405,12 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             view.is_ours = True
 
     def get_run(self, run_id: str) -> Run:
-        """Return a run; one that is open in this process is answered from what is known here."""
+        """Return a run; one that is open in this process is answered from what is known here.
+
+        So is one that this process logs to and another began: ``log_metric(run_id=…)`` asks.
+        """
         view = self._views.get(run_id)
-        if view is not None and view.is_ours and view.is_open:
+        if view is not None and view.is_open and view.is_verified:
             self._refresh(view)
             return view.to_run()
         try:
@@ -449,9 +452,11 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         Once a second at most: MLflow asks for the run inside ``log_metric(run_id=…)``.
         """
         now_s = time.monotonic()
-        if now_s - view.seen_s < _REFRESH_S or not self.recorder.settle(_LOG_WAIT_S):
+        if now_s - view.seen_s < _REFRESH_S:
             return
-        view.seen_s = now_s
+        view.seen_s = now_s  # also where others go on writing, so that it is never settled
+        if not self.recorder.settle(_LOG_WAIT_S):
+            return
         token = IS_SETTLED.set(True)
         try:
             run = self._directly(super().get_run, view.run_id, timeout_s=self._log_wait_s)  # type: ignore[misc]

@@ -105,7 +105,7 @@ class Training:
     def outcome(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
         """Run a script; return its exit code and what it printed, also on stderr."""
         process = self.start(script, *arguments, **variables)
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
     def weir(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ class Training:
             env={**self._environment, **variables},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     def settle(self) -> None:
