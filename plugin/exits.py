@@ -233,6 +233,8 @@ def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
         _say_lost(recorder.save_what_fits(), "the spool's disk is full")
     if recorder.n_files() or not recorder.is_file_delivered():
         _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
+    if is_last and recorder.n_lost_traces:
+        _print(f"weir: {recorder.n_lost_traces:,} traces are lost, wholly or in part: no room")
     if n_refused := recorder.n_refused():
         _print(f"weir: the store refused {n_refused} records; `weir status` says why")
     return is_delivered

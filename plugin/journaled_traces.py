@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlflow.tracing.constant import SpansLocation, TraceTagKey
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.tracing.constant import SpansLocation, TraceMetadataKey, TraceTagKey
 from mlflow.tracking.fluent import flush_trace_async_logging
 from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
 
@@ -46,6 +48,7 @@ _READ_WAIT_S = 30.0
 _FLUSH_WAIT_S = 60.0
 _AWAY_WAIT_S = 3.0  # long enough for an agent that waits to try again
 _EXPORTER = "mlflow.tracing.export.mlflow_v3"  # imported with the first trace
+_MOST_LINKED = 100  # in one call, by MLflow's rules
 _has_warned = False
 
 
@@ -76,7 +79,10 @@ class JournaledTraces(JournaledExperiments):
         artifacts = join_uri(self._trace_root(experiment_id), f"traces/{trace_id}/artifacts")
         mlflow_private.name_assessments(trace_info)
         fields = mlflow_private.trace_fields(trace_info)
-        self._keep_trace(trace_id, {"info": fields}, lambda: stored(trace_info))
+        run_id = trace_info.trace_metadata.get(TraceMetadataKey.SOURCE_RUN)
+        self._keep_trace(trace_id, {"info": fields}, lambda: stored(trace_info), run_id)
+        if run_id is not None and self.recorder.has_lost_trace(trace_id):  # its spans, before
+            self.recorder.note_lost_trace(trace_id, run_id)
         found = copy.copy(trace_info)
         found.tags = {
             **trace_info.tags,
@@ -101,6 +107,23 @@ class JournaledTraces(JournaledExperiments):
             self._keep_trace(trace_id, document, functools.partial(stored, location, found))
         return spans
 
+    def link_traces_to_run(self, trace_ids: list[str], run_id: str) -> None:
+        """Keep which traces belong to a run, too; it goes to the store after them."""
+        stored: Callable[..., Any] = super().link_traces_to_run  # type: ignore[misc]
+        trace_ids = list(trace_ids)
+        if not trace_ids:
+            return
+        if len(trace_ids) > _MOST_LINKED:
+            stored(trace_ids, run_id)  # which says that these are too many, before it looks
+            return
+        try:
+            self.get_run(run_id)  # type: ignore[attr-defined]
+        except MlflowException as exc:
+            if exc.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+        document = {"link": {"trace_ids": trace_ids, "run_id": str(run_id)}}
+        self._keep_trace(trace_ids[0], document, lambda: stored(trace_ids, run_id))
+
     def _trace_root(self, experiment_id: str) -> str:
         """Return where an experiment keeps its artifacts.
 
@@ -119,7 +142,11 @@ class JournaledTraces(JournaledExperiments):
         return str(known.artifact_location)
 
     def _keep_trace(
-        self, trace_id: str, document: dict[str, Any], directly: Callable[[], Any]
+        self,
+        trace_id: str,
+        document: dict[str, Any],
+        directly: Callable[[], Any],
+        run_id: str | None = None,
     ) -> None:
         """Write a part of a trace beside the journal; where there is no room, to the store."""
         text = mlflow_private.trace_json(document).encode()
@@ -134,6 +161,7 @@ class JournaledTraces(JournaledExperiments):
                 self._directly(directly, timeout_s=self._log_wait_s)
             except Away as away:
                 _log.debug("trace %s: %s", trace_id, away)
+                self.recorder.note_lost_trace(trace_id, run_id)
             return
         fields = {
             "run_id": None,
@@ -174,7 +202,6 @@ class JournaledTraces(JournaledExperiments):
     create_assessment = _after_delivery("create_assessment")
     update_assessment = _after_delivery("update_assessment")
     delete_assessment = _after_delivery("delete_assessment")
-    link_traces_to_run = _after_delivery("link_traces_to_run")
     unlink_traces_from_run = _after_delivery("unlink_traces_from_run")
     link_prompts_to_trace = _after_delivery("link_prompts_to_trace")
 
@@ -229,6 +256,6 @@ def _say_full(reason: WeirError) -> None:
         _has_warned = True
         _log.warning(
             "No room to keep traces until they are delivered (%s): they go to the store at once, "
-            "and are lost while it does not answer",
+            "and are lost while it does not answer (`weir status` counts them)",
             reason,
         )

@@ -35,6 +35,7 @@ _TRY_AGAIN_S = 1.0
 _QUOTA_S = 5.0  # between two looks at how much the whole spool holds
 _ROOM_S, _ROOM_LOOK_S = 2.0, 0.05  # for the agent to remove what is delivered
 _MAX_DIRECT = 20_000  # records of one transaction
+_LOST_TRACES = 4096  # whose further parts are not counted again
 _RESERVE_BYTES = 64 << 20  # of the disk, which artifacts leave to records and to others
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Recorder:
     Attributes:
         target: The same.
         n_lost: Records that neither a journal nor the memory had room for.
+        n_lost_traces: Traces of which a part is lost, for want of room with the store away.
         own_roots: Artifact roots of the runs and models that this process began.
 
     Threads share one recorder.
@@ -90,7 +92,8 @@ class Recorder:
         self._dropped: dict[str, int] = {}
         self._next_try_s = 0.0
         self._has_said = False
-        self.n_lost = 0
+        self.n_lost = self.n_lost_traces = 0
+        self._lost_traces: dict[str, bool] = {}  # the last ones; whether their run knows
         recorders.add(self)
 
     @property
@@ -174,6 +177,24 @@ class Recorder:
         """Say on the runs how many points there was no room for, now that there is some."""
         for payload in self._dropped_notes():
             journal.append(payload)
+
+    def note_lost_trace(self, trace_id: str, run_id: str | None) -> None:
+        """Count a trace of which a part is lost, once for all its parts, and once on its run."""
+        with self._lock:
+            is_new = trace_id not in self._lost_traces
+            is_for_run = run_id is not None and not self._lost_traces.get(trace_id)
+            self._lost_traces[trace_id] = self._lost_traces.get(trace_id, False) or is_for_run
+            self.n_lost_traces += is_new
+            if len(self._lost_traces) > _LOST_TRACES:
+                del self._lost_traces[next(iter(self._lost_traces))]
+        if is_new:
+            self.append(records.encode_operation("traces_dropped", {"run_id": None, "n": 1}))
+        if is_for_run:
+            self.append(records.encode_operation("traces_dropped", {"run_id": run_id, "n": 1}))
+
+    def has_lost_trace(self, trace_id: str) -> bool:
+        """Say whether a part of a trace was lost, of one of the last few thousand."""
+        return trace_id in self._lost_traces
 
     def _dropped_notes(self) -> list[bytes]:
         dropped, self._dropped = self._dropped, {}

@@ -80,6 +80,7 @@ class JournalReview:
             "own_run": self._edit_run,
             "exit": self._exit,
             "points_dropped": self._add_to_count,
+            "traces_dropped": self._add_to_count_of_traces,
             "rewind": self._edit_run,
             "redacted": self._add_to_count,
             "console": self._console,
@@ -306,6 +307,11 @@ class JournalReview:
         if fields.whole("n") < 0:
             raise Refused("a negative number")
         return {}
+
+    def _add_to_count_of_traces(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
+        if fields.text_or_none("run_id") is None:
+            return {}  # nothing of it is written
+        return self._add_to_count(delivery, fields)
 
     def _log_inputs(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
         self._require_run(delivery, fields.text("run_id"))

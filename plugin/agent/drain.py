@@ -43,6 +43,7 @@ STEP_BYTES = 3 << 19
 _MAX_REASON = 500
 _NO_END = "RUNNING"  # as it was, without this process
 _DROPPED = b'O["points_dropped"'
+_TRACES_DROPPED = b'O["traces_dropped"'
 
 
 class JournalDelivery:
@@ -174,6 +175,8 @@ class JournalDelivery:
             n_points=self.noted.n_points + outcome.n_points,
             n_rejected=self.noted.n_rejected + len(rejected),
             n_dropped=self.noted.n_dropped + sum(map(dropped_points, records.payloads)),
+            n_traces_dropped=self.noted.n_traces_dropped
+            + sum(map(dropped_traces, records.payloads)),
             rejected=[*self.noted.rejected, *rejected][-MAX_REJECTED:],
             error="",
             aliases=outcome.aliases,
@@ -249,7 +252,7 @@ class JournalDelivery:
         What was refused or dropped is kept elsewhere, for ``weir status``.
         """
         self._reader.close()
-        if self.noted.n_rejected or self.noted.n_dropped:
+        if self.noted.n_rejected or self.noted.n_dropped or self.noted.n_traces_dropped:
             try:
                 refusals.keep(self.folder.path.parent.parent, self.folder.header(), self.noted)
             except OSError as exc:
@@ -282,14 +285,22 @@ def tail_of(folder: JournalFolder) -> tuple[int, int]:
 
 def dropped_points(payload: bytes) -> int:
     """Return how many points a record says were dropped; 0 for one about something else."""
-    if not payload.startswith(_DROPPED):
-        return 0
+    return _counted(payload) if payload.startswith(_DROPPED) else 0
+
+
+def dropped_traces(payload: bytes) -> int:
+    """Return how many traces a record says were dropped; 0 for one about something else."""
+    is_of_run = b'"run_id":null' not in payload
+    return 0 if is_of_run or not payload.startswith(_TRACES_DROPPED) else _counted(payload)
+
+
+def _counted(payload: bytes) -> int:
     try:
         record = decode(payload)
     except RecordError:
         return 0
-    n_points = record.fields.get("n") if isinstance(record, Operation) else None
-    return n_points if isinstance(n_points, int) else 0
+    n = record.fields.get("n") if isinstance(record, Operation) else None
+    return n if isinstance(n, int) else 0
 
 
 def _noted(folder: JournalFolder) -> Delivered:

@@ -38,6 +38,7 @@ class Refused:
     n_rejected: int
     n_dropped: int
     rejected: list[dict[str, str]] = field(default_factory=list)
+    n_traces_dropped: int = 0
 
 
 def keep(spool: Path, header: Header, delivered: Delivered) -> None:
@@ -60,6 +61,7 @@ def keep(spool: Path, header: Header, delivered: Delivered) -> None:
         delivered.n_rejected,
         delivered.n_dropped,
         delivered.rejected,
+        delivered.n_traces_dropped,
     )
     path = folder / f"{header.journal_id}.json"
     path.unlink(missing_ok=True)

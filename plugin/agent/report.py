@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent import lease, refusals
-from mlflow_weir.plugin.agent.drain import dropped_points, end_of
+from mlflow_weir.plugin.agent.drain import dropped_points, dropped_traces, end_of
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.reader import JournalReader
@@ -76,6 +76,7 @@ class JournalReport:
     n_records: int
     n_points: int
     n_dropped: int
+    n_traces_dropped: int
     n_rejected: int
     rejected: list[dict[str, str]]
     error: str
@@ -161,6 +162,7 @@ def report_journal(folder: JournalFolder) -> JournalReport:
         n_records=delivered.n_records,
         n_points=delivered.n_points,
         n_dropped=delivered.n_dropped + counted.n_dropped,
+        n_traces_dropped=delivered.n_traces_dropped + counted.n_traces_dropped,
         n_rejected=delivered.n_rejected,
         rejected=delivered.rejected,
         error=error,
@@ -188,6 +190,7 @@ def find_process(spool: Spool, run_id: str) -> Header | None:
 class _Counted:
     n_records: int = 0
     n_dropped: int = 0
+    n_traces_dropped: int = 0
     is_more: bool = False
     error: str = ""
     owned: dict[str, str] = field(default_factory=dict)
@@ -201,6 +204,7 @@ def _count(folder: JournalFolder, position: int) -> _Counted:
             while (records := reader.read(1 << 20)).payloads:
                 counted.n_records += len(records.payloads)
                 counted.n_dropped += sum(map(dropped_points, records.payloads))
+                counted.n_traces_dropped += sum(map(dropped_traces, records.payloads))
                 for payload in records.payloads:
                     if payload.startswith(_OWN_RUN):
                         counted.owned.update(_owned(payload))

@@ -32,6 +32,7 @@ from mlflow_weir.store.delivery.runs import (
     EXIT_CAUSE_TAG,
     PREEMPTING_TAG,
     REDACTED_TAG,
+    TRACES_DROPPED_TAG,
     preempted,
 )
 
@@ -274,7 +275,7 @@ class RestDelivery:
     ) -> str:
         found = self.server.experiment_named(name)
         if found is None:
-            body = {"name": name, "artifact_location": location, "tags": pairs(tags)}
+            body = {"name": name, "artifact_location": location or None, "tags": pairs(tags)}
             try:
                 made = self.server.call("POST", "experiments/create", body)
                 return str(made["experiment_id"])
@@ -322,7 +323,8 @@ class RestDelivery:
             return experiment_id
         if name is None:
             raise Refused(f"experiment {experiment_id} does not exist")
-        return self._experiment_named(name, None, [])
+        self.state.aliases[experiment_id] = self._experiment_named(name, None, [])
+        return self.state.aliases[experiment_id]
 
     def update_run(self, fields: Fields) -> None:
         """Change a run's status, end time and name: those that are given."""
@@ -417,6 +419,11 @@ class RestDelivery:
         """Add to the number of points of a run that its process could not keep."""
         self._add_to_count(fields, _DROPPED_TAG)
 
+    def traces_dropped(self, fields: Fields) -> None:
+        """Add to the number of traces of a run that its process could not keep whole."""
+        if fields.text_or_none("run_id") is not None:
+            self._add_to_count(fields, TRACES_DROPPED_TAG)
+
     def redacted(self, fields: Fields) -> None:
         """Add to the number of values that were taken out of what was captured of a run."""
         self._add_to_count(fields, REDACTED_TAG)
@@ -478,6 +485,7 @@ _OPERATIONS: dict[str, Callable[[RestDelivery, Fields], None]] = {
     "exit": RestDelivery.exit_run,
     "delete_tag": RestDelivery.delete_tag,
     "points_dropped": RestDelivery.points_dropped,
+    "traces_dropped": RestDelivery.traces_dropped,
     "redacted": RestDelivery.redacted,
     "console": RestDelivery.console,
     "log_inputs": RestDelivery.log_inputs,

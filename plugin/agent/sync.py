@@ -7,6 +7,9 @@ and the journal is removed, if it has ended.
 A journal from elsewhere is a copy and untrusted: it is read and never written, it goes where the
 caller says and nowhere else, its credentials are not looked at, and its runs keep the state that
 its records give them. Delivering it again changes nothing.
+
+What goes where the caller says goes with the caller's credentials, artifacts and traces included;
+in another place than its own, to where that keeps them (``relocation.py``, ``copied_files.py``).
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from pathlib import Path
 
 from mlflow_weir.errors import ConfigError, JournalError, LeaseLost, StoreUnavailable, WeirError
 from mlflow_weir.plugin.agent import ends, lease, liveness, uploads
+from mlflow_weir.plugin.agent.copied_files import upload_copies
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
 from mlflow_weir.plugin.agent.files import AgentFiles
+from mlflow_weir.plugin.agent.relocation import RelocatedTarget
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, address_of, open_target
 from mlflow_weir.plugin.journal.format import list_segments
-from mlflow_weir.plugin.journal.spool import Header, JournalFolder, Spool
+from mlflow_weir.plugin.journal.spool import Header, JournalFolder, Spool, Target
+from mlflow_weir.plugin.uri import without_secrets
 
 _GIVE_UP_S = 15.0  # without any progress
 _YIELDED_S = 0.5  # to an agent that takes the delivery back
@@ -39,6 +45,7 @@ class Synced:
         target: Without user, password and query; "" where it was not known.
         position: Delivered up to here, of ``end`` bytes.
         n_records: Of all its deliveries, as are the next two.
+        n_files: Calls whose artifacts, or parts of traces, went to where ``--to`` says.
         is_removed: It was delivered to its end, its process has ended, and it is gone.
         causes: Why its open runs ended, by run, for those that were settled now.
         error: Why it is not delivered; "" when it is.
@@ -52,6 +59,7 @@ class Synced:
     n_records: int = 0
     n_points: int = 0
     n_rejected: int = 0
+    n_files: int = 0
     rejected: list[dict[str, str]] = field(default_factory=list)
     is_removed: bool = False
     causes: dict[str, str] = field(default_factory=dict)
@@ -148,7 +156,10 @@ class Syncer:
         *,
         is_own: bool,
     ) -> None:
-        target = self._target(address)
+        target: DeliveryTarget = self._target(address)
+        is_elsewhere = self._is_elsewhere(header)
+        if is_elsewhere or not is_own:
+            target = RelocatedTarget(target, is_elsewhere=is_elsewhere)
         evidence = self._evidence(folder, header) if is_own else None
         delivery: JournalDelivery | None = None
         due: dict[str, bool] = {}
@@ -179,7 +190,9 @@ class Syncer:
                         while delivery.step(target):
                             due.update(delivery.due)
                         _note(synced, delivery)
-                    if is_own:
+                    if self._to is not None:
+                        self._upload_copies(folder, address, delivery, synced, is_own=is_own)
+                    else:
                         synced.error = uploads.upload_now(address, folder, delivery.position)
                     if is_settled and not synced.error:
                         delivery.remove()
@@ -196,6 +209,35 @@ class Syncer:
         for run_id, is_final in due.items():
             while target.compact(run_id, is_final=is_final):
                 time.sleep(0.01)  # a child may be at it
+
+    def _is_elsewhere(self, header: Header) -> bool:
+        """Say whether a journal goes to another place than it was written for."""
+        if self._to is None:
+            return False
+        return Target(self._to.kind, without_secrets(self._to.uri)) != header.target
+
+    def _upload_copies(
+        self,
+        folder: JournalFolder,
+        address: Address,
+        delivery: JournalDelivery,
+        synced: Synced,
+        *,
+        is_own: bool,
+    ) -> None:
+        def progress(n_files: int) -> None:
+            synced.n_files = n_files
+            self._progress(synced)
+
+        copied = upload_copies(
+            address,
+            folder,
+            delivery.noted.aliases,
+            self._spool,
+            is_own=is_own,
+            progress=progress,
+        )
+        synced.n_files, synced.error = copied.n_files, copied.error
 
     def _evidence(self, folder: JournalFolder, header: Header) -> Evidence | None:
         """Return how the process of one of our journals ended; None while it lives."""

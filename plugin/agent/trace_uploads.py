@@ -2,7 +2,7 @@
 
 Spans and traces may arrive again, and do after a crash: a store that keeps spans writes a span, by
 its id, in place of itself, and a trace likewise. Spans of a batch go together, before the traces
-that they belong to, as MLflow sends them itself.
+that they belong to, as MLflow sends them itself, and what links traces to runs comes last.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class TraceSender:
     """Sends what waits of traces to one store."""
 
     def __init__(self, uri: str) -> None:
+        from mlflow import MlflowClient
         from mlflow.tracing.client import TracingClient
 
-        self._client = TracingClient(uri)
+        self._client, self._linker = TracingClient(uri), MlflowClient(uri)
 
     def send(
         self,
@@ -51,11 +52,14 @@ class TraceSender:
         failed: dict[str, BaseException] = {}
         spans: dict[tuple[str, str], dict[str, list[Any]]] = {}
         infos: dict[str, Any] = {}
+        links: dict[str, dict[str, Any]] = {}
         for name, (one, upload) in batch.items():
             try:
                 document = _read(one, upload)
                 if "info" in document:
                     infos[name] = _info_of(document["info"], aliases)
+                elif "link" in document:
+                    links[name] = document["link"]
                 else:
                     location, resource, found = _spans_of(document, aliases)
                     spans.setdefault((location, resource), {})[name] = found
@@ -75,6 +79,15 @@ class TraceSender:
         for name, info in infos.items():
             try:
                 self._client.start_trace(info)
+                done.append(name)
+            except Exception as exc:  # noqa: BLE001
+                failed[name] = exc
+                if is_away(exc):
+                    return done, failed
+        for name, link in links.items():  # after the traces
+            run_id = str(link["run_id"])
+            try:
+                self._linker.link_traces_to_run(link["trace_ids"], aliases.get(run_id, run_id))
                 done.append(name)
             except Exception as exc:  # noqa: BLE001
                 failed[name] = exc

@@ -7,7 +7,8 @@ to do for a while. No secret is in its command line or environment; the variable
 pipe. It may be killed at any moment: files are removed once the store lists them with their size,
 or has taken the trace, and an upload is repeated without harm.
 
-    to the child      {"uri", "environment"}, then {"paths": […], "aliases": {…}} a batch
+    to the child      {"uri", "environment"}, then {"paths": […], "aliases": {…}, "only_missing"}
+                      a batch
     from the child    {"done": [names], "failed": {name: reason}, "is_away", "reason"} a batch
 
 Files of one journal go in the order of the calls. What the store refuses is told by `weir status`
@@ -76,14 +77,18 @@ class _Queue:
 class Uploads:
     """The files of the journals of one target."""
 
-    def __init__(self, address: Address, when_done: Callable[[], None]) -> None:
+    def __init__(
+        self, address: Address, when_done: Callable[[], None], *, only_missing: bool = False
+    ) -> None:
         """Prepare; nothing is started.
 
         Args:
             address: Where the journals go.
             when_done: Called, from a thread, when a journal has no files left.
+            only_missing: Leave alone what the store lists with the same size.
         """
         self._address, self._when_done = address, when_done
+        self._only_missing = only_missing
         self._queues: dict[str, _Queue] = {}
         self._signal = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -195,13 +200,14 @@ class Uploads:
     def _ask(
         self, queue: _Queue, batch: list[Waiting], environment: Mapping[str, str]
     ) -> dict[str, Any]:
-        credentials = queue.folder.credentials()
-        known: dict[str, str] = {}
-        if credentials is not None:
-            known = {**_who(credentials.headers), **credentials.environment}
+        known = {**_who(dict(self._address.headers)), **dict(self._address.environment)}
         key = (self._address.uri, {**known, **environment})
         aliases = queue.folder.delivered().aliases
-        job = {"paths": [str(one.path) for one in batch], "aliases": aliases}
+        job = {
+            "paths": [str(one.path) for one in batch],
+            "aliases": aliases,
+            "only_missing": self._only_missing,
+        }
         while True:
             is_warm = self._child is not None and self._child.is_for(*key)
             if not is_warm or self._child is None:
@@ -255,13 +261,22 @@ class Uploads:
         return at_s
 
 
-def upload_now(address: Address, folder: JournalFolder, position: int) -> str:
+def upload_now(
+    address: Address, folder: JournalFolder, position: int, *, only_missing: bool = False
+) -> str:
     """Upload all that waits beside a journal, in this thread.
+
+    Args:
+        address: Where the journal goes.
+        folder: The journal.
+        position: It is delivered up to here.
+        only_missing: Leave alone what the store lists with the same size.
 
     Returns:
         Why it is not all uploaded; "" where it is.
     """
-    uploads, queue = Uploads(address, lambda: None), _Queue(folder, position)
+    uploads = Uploads(address, lambda: None, only_missing=only_missing)
+    queue = _Queue(folder, position)
     try:
         while uploads.step(queue):
             pass
@@ -376,7 +391,7 @@ def _serve(jobs: IO[str], answers: IO[str]) -> None:
         if not line:
             return
         job = json.loads(line)
-        answers.write(json.dumps(uploader.upload(job["paths"], job["aliases"])) + "\n")
+        answers.write(json.dumps(uploader.upload(**job)) + "\n")
         answers.flush()
 
 
@@ -391,7 +406,9 @@ class _Uploader:
         self._repositories: dict[str, Any] = {}
         self._traces = TraceSender(uri)
 
-    def upload(self, paths: list[str], aliases: dict[str, str]) -> dict[str, Any]:
+    def upload(
+        self, paths: list[str], aliases: dict[str, str], only_missing: bool
+    ) -> dict[str, Any]:
         """Upload a batch, then look whether all of it is there."""
         failed: dict[str, str] = {}
         blocked: list[str] = []
@@ -407,7 +424,7 @@ class _Uploader:
             if _meets(upload, blocked):
                 continue
             try:
-                sent[one.path.name] = self._send(one, upload, aliases)
+                sent[one.path.name] = self._send(one, upload, aliases, only_missing)
             except Exception as exc:  # noqa: BLE001 - told to whoever asked
                 if not one.path.is_dir():
                     continue  # uploaded by somebody else meanwhile
@@ -431,7 +448,7 @@ class _Uploader:
         return {"done": done, "failed": failed, "is_away": is_away, "reason": reason}
 
     def _send(
-        self, one: Waiting, upload: Upload, aliases: dict[str, str]
+        self, one: Waiting, upload: Upload, aliases: dict[str, str], only_missing: bool
     ) -> dict[tuple[str, str], int]:
         """Upload the files of one call; return (root, path) of each with its size."""
         found = one.files()
@@ -440,14 +457,17 @@ class _Uploader:
         root = self._root(upload.artifact_uri, aliases)
         repository = self._repository(root)
         folder = upload.artifact_path or None
+        sizes = {
+            (root, posixpath.join(upload.artifact_path, name)): size
+            for name, size in found.items()
+        }
+        if only_missing and not self._missing({one.path.name: sizes}):
+            return sizes
         if upload.name:
             repository.log_artifact(str(one.data / upload.name), folder)
         else:
             repository.log_artifacts(str(one.data), folder)
-        return {
-            (root, posixpath.join(upload.artifact_path, name)): size
-            for name, size in found.items()
-        }
+        return sizes
 
     def _root(self, uri: str, aliases: dict[str, str]) -> str:
         """Return where the artifacts of a URI are, which may stand for a run's own root."""

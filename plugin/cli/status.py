@@ -49,7 +49,7 @@ def _lines(found: Report) -> list[str]:
         lines.append(
             f"journal {gone.journal_id} of {gone.program or 'a process'}, to {gone.target}, ended "
             f"{_ago(gone.at_ms)} ago: {gone.n_rejected:,} records refused, {gone.n_dropped:,} "
-            "points dropped"
+            "points dropped" + _traces(gone.n_traces_dropped, ", {} traces dropped")
         )
         lines += _rejection_lines(gone.rejected)
     for path, reason in found.unreadable.items():
@@ -89,10 +89,18 @@ def _journal_lines(one: JournalReport) -> list[str]:
         lines.append(f"  {what} are not uploaded ({since} ago): {one.file_error}")
     if one.n_dropped:
         lines.append(f"  dropped: {one.n_dropped:,} points, for want of disk and memory")
+    if one.n_traces_dropped:
+        lines.append(
+            _traces(one.n_traces_dropped, "  dropped: {} traces or parts, for want of disk")
+        )
     if one.n_rejected:
         lines.append(f"  refused by the store: {one.n_rejected:,}")
         lines += _rejection_lines(one.rejected)
     return lines
+
+
+def _traces(n: int, text: str) -> str:
+    return text.format(f"{n:,}") if n else ""
 
 
 def _rejection_lines(rejected: list[dict[str, str]]) -> list[str]:

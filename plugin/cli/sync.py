@@ -109,6 +109,7 @@ def _lines(found: list[Synced]) -> list[str]:
         to = f" to {one.target}" if one.target else ""
         lines.append(
             f"journal {name}{to}: {one.n_records:,} records with {one.n_points:,} points delivered"
+            + (f", files of {one.n_files:,} calls uploaded" if one.n_files else "")
             + (", removed" if one.is_removed else "")
         )
         lines += [f"  run {run_id}: {cause}" for run_id, cause in one.causes.items()]
@@ -116,7 +117,8 @@ def _lines(found: list[Synced]) -> list[str]:
             lines.append(f"  refused by the store: {one.n_rejected:,}")
             lines += [f"    {each['what']}: {each['reason']}" for each in one.rejected[-5:]]
         if one.error:
-            lines.append(f"  not delivered from byte {one.position:,} on: {one.error}")
+            since = f"from byte {one.position:,} on" if one.position < one.end else "beside it"
+            lines.append(f"  not delivered {since}: {one.error}")
     return lines
 
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.journal.spool import read_object, write_private
@@ -91,16 +91,7 @@ class Waiting(NamedTuple):
             JournalError: It cannot be read.
         """
         path = self.path / "entry.json"
-        found = read_object(path, is_private=True) or {}
-        try:
-            upload = Upload(**found)
-        except TypeError as exc:
-            raise JournalError(f"{path}: {exc}") from exc
-        texts = (upload.artifact_uri, upload.artifact_path, upload.name)
-        is_text = all(isinstance(text, str) for text in texts)
-        if not is_text or "/" in upload.name or not isinstance(upload.size, int):
-            raise JournalError(f"{path}: not what this version writes")
-        return upload
+        return upload_of(read_object(path, is_private=True) or {}, str(path))
 
     def files(self) -> dict[str, int]:
         """Return the size of each file in bytes, by its path below ``data``.
@@ -191,6 +182,32 @@ def _entry(
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def upload_of(found: Mapping[str, Any], path: str) -> Upload:
+    """Return what is to be done, as ``entry.json`` says it.
+
+    Args:
+        found: What is in the file.
+        path: The file's, for a message.
+
+    Raises:
+        JournalError: It is not what this version writes.
+    """
+    try:
+        upload = Upload(**found)
+    except TypeError as exc:
+        raise JournalError(f"{path}: {exc}") from exc
+    texts = (upload.artifact_uri, upload.artifact_path, upload.name)
+    is_text = all(isinstance(text, str) for text in texts)
+    if not is_text or "/" in upload.name or not isinstance(upload.size, int):
+        raise JournalError(f"{path}: not what this version writes")
+    return upload
+
+
+def is_waiting(name: str) -> bool:
+    """Say whether a name in the folder of files is one of a call's."""
+    return _NAME.fullmatch(name) is not None
 
 
 def list_waiting(files: Path) -> list[Waiting]:

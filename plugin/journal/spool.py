@@ -109,6 +109,7 @@ class Delivered:
         position: Everything before it is applied.
         at_ms: When that was; 0 if it never was.
         n_dropped: Points that the process could not keep, as its records say.
+        n_traces_dropped: Traces of which it could not keep a part.
         rejected: The last 100 records that the target refused, each ``{"what", "reason"}``.
         error: Why delivery does not go on, or "".
         aliases: Local names of experiments and runs, and their ids in the target.
@@ -121,6 +122,7 @@ class Delivered:
     n_points: int = 0
     n_rejected: int = 0
     n_dropped: int = 0
+    n_traces_dropped: int = 0
     rejected: list[dict[str, str]] = field(default_factory=list)
     error: str = ""
     error_at_ms: int = 0
@@ -191,6 +193,7 @@ class JournalFolder:
         found = read_object(path)
         if found is None:
             return Delivered()
+        found.setdefault("n_traces_dropped", 0)  # written by an older version
         rejected = _get(found, "rejected", list, path)
         for one in rejected:
             if not isinstance(one, dict) or not all(isinstance(v, str) for v in one.values()):
@@ -279,6 +282,7 @@ _DELIVERED_NUMBERS = (
     "n_points",
     "n_rejected",
     "n_dropped",
+    "n_traces_dropped",
     "error_at_ms",
 )
 

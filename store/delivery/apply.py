@@ -76,6 +76,7 @@ _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "own_run": runs.own_run,
     "exit": runs.exit_run,
     "points_dropped": runs.points_dropped,
+    "traces_dropped": runs.traces_dropped,
     "rewind": runs.rewind_run,
     "redacted": runs.redacted,
     "console": console.add_lines,

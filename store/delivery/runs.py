@@ -22,6 +22,7 @@ from mlflow_weir.store.delivery.rewinding import rewind
 
 EXIT_CAUSE_TAG = "weir.exit_cause"
 POINTS_DROPPED_TAG = "weir.points_dropped"
+TRACES_DROPPED_TAG = "weir.traces_dropped"
 REDACTED_TAG = "weir.redacted"
 PREEMPTING_TAG = "weir.preempting"
 """Since when the machine is known to be taken away from a run, in ms; gone with its end."""
@@ -81,7 +82,7 @@ def _experiment_of_run(delivery: Delivery, fields: Fields) -> ExperimentFacts:
         return require_active(found)
     if name is None:
         raise Refused(f"experiment {experiment_id} does not exist")
-    return get_or_create(
+    named = get_or_create(
         delivery,
         name,
         fields.text_or_none("workspace") or DEFAULT_WORKSPACE,
@@ -90,6 +91,9 @@ def _experiment_of_run(delivery: Delivery, fields: Fields) -> ExperimentFacts:
         tags=[],
         at_ms=delivery.now_ms,
     )
+    # What the journal says of this experiment from here on is of the one that bears its name.
+    delivery.state.aliases[experiment_id] = str(named.experiment_id)
+    return named
 
 
 def update_run(delivery: Delivery, fields: Fields) -> None:
@@ -240,6 +244,12 @@ def own_run(delivery: Delivery, fields: Fields) -> None:
 def points_dropped(delivery: Delivery, fields: Fields) -> None:
     """Add to the number of points of a run that its process could not keep."""
     _add_to_count(delivery, fields, POINTS_DROPPED_TAG)
+
+
+def traces_dropped(delivery: Delivery, fields: Fields) -> None:
+    """Add to the number of traces of a run that its process could not keep whole."""
+    if fields.text_or_none("run_id") is not None:
+        _add_to_count(delivery, fields, TRACES_DROPPED_TAG)
 
 
 def redacted(delivery: Delivery, fields: Fields) -> None:

@@ -470,10 +470,16 @@ with mlflow.start_run(run_name="offline") as run:
     timed(traced, 1)
     timed(traced, 2)
 traced(3)
+client = mlflow.MlflowClient()
+client.link_traces_to_run([mlflow.get_last_active_trace_id()], run.info.run_id)
+try:
+    client.link_traces_to_run(["tr-1"] * 101, run.info.run_id)
+except mlflow.exceptions.MlflowException as exc:
+    assert "more than 100" in str(exc), exc
 print(run.info.run_id)
 """
     run_id, _ = moving.run(script, WEIR_EXIT_WAIT_SECONDS="0", **AT_ONCE)
-    assert len(moving.waiting()) == 9
+    assert len(moving.waiting()) == 10
     with moving.served():
         moving.settle()
         found = moving.traces("offline")
@@ -484,6 +490,11 @@ print(run.info.run_id)
         for trace in found:
             location = trace.info.tags["mlflow.artifactLocation"]
             assert location == artifact_location(moving, trace)
+        of_run = moving.client().search_traces(
+            locations=[found[0].info.experiment_id],
+            filter_string=f"attribute.run_id = '{run_id}'",
+        )
+        assert len(of_run) == 3, "the one that was linked is the run's, too"
 
 
 @pytest.mark.long
@@ -638,6 +649,33 @@ for x in range(1000):
     whole = [trace for trace in found if trace.info.response_preview is not None]
     assert [len(trace.data.spans) for trace in whole] == len(whole) * [2]
     assert len(whole) >= n_traced
+
+
+def test_traces_that_are_lost_are_counted_and_said(file: Place, tmp_path: Path) -> None:
+    """No room, and the store away: spans of 100 kB do not fit, what is known of traces does."""
+    _, err = file.run(
+        """
+with mlflow.start_run() as run:
+    for _ in range(3):
+        first("x" * 100_000 if _ else 1)
+first("x" * 100_000)
+print("ok")""",
+        MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}",
+        WEIR_CLIENT="on",
+        WEIR_SPOOL_MAX_BYTES="64KiB",
+        WEIR_EXIT_WAIT_SECONDS="0.2",
+        **AT_ONCE,
+    )
+    assert err.count("No room to keep traces") == 1
+    assert "weir: 3 traces are lost, wholly or in part" in err
+    (journal,) = json.loads(file.weir("status", "--json"))["journals"]
+    assert journal["n_traces_dropped"] == 3
+    assert "dropped: 3 traces" in file.weir("status")
+    other = f"weir://{tmp_path}/other"
+    assert "not delivered" not in file.weir("sync", "--to", other)
+    (run,) = MlflowClient(other).search_runs(["0"])
+    assert run.data.tags["weir.traces_dropped"] == "2"
+    assert "3 traces dropped" in file.weir("status")
 
 
 @pytest.mark.long
