@@ -14,7 +14,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import (
+    RESOURCE_DOES_NOT_EXIST,
+    TEMPORARILY_UNAVAILABLE,
+    ErrorCode,
+)
 
 from mlflow_weir.plugin import mlflow_private
 
@@ -123,3 +127,9 @@ def call_within(timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def says_unknown(error: BaseException) -> bool:
+    """Say whether a store answered that what it was asked for does not exist."""
+    unknown = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+    return isinstance(error, MlflowException) and error.error_code == unknown

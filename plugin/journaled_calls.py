@@ -33,7 +33,6 @@ from mlflow.protos.databricks_pb2 import (
     INTERNAL_ERROR,
     INVALID_PARAMETER_VALUE,
     RESOURCE_DOES_NOT_EXIST,
-    ErrorCode,
 )
 from mlflow.store.entities import PagedList
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
@@ -42,7 +41,7 @@ from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import captures, exits, mlflow_private, observing, run_context
-from mlflow_weir.plugin.contact import IS_SETTLED, Away
+from mlflow_weir.plugin.contact import IS_SETTLED, Away, says_unknown
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
     PENDING_EXPERIMENT,
@@ -228,7 +227,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             try:
                 self.get_logged_model(str(model_id))
             except MlflowException as exc:
-                if exc.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                if says_unknown(exc):
                     raise MlflowException(str(exc), BAD_REQUEST) from exc
                 continue  # the store is away
             self._known_models.add(model_id)
@@ -435,7 +434,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         try:
             stored = self._directly(get_run, run_id)
         except (Away, MlflowException) as exc:
-            if not (isinstance(exc, Away) or _says_unknown(exc)):
+            if not (isinstance(exc, Away) or says_unknown(exc)):
                 raise
             waiting = waiting_view(self.recorder, run_id, None, SETTLE_WAIT_S)
             if waiting is not None:
@@ -578,7 +577,7 @@ class JournaledCalls(JournaledTraces, JournaledModels):
             view = RunView.of_run(self._found(run_id))
         except (Away, MlflowException) as exc:
             waiting = waiting_view(self.recorder, run_id, None, self._log_wait_s)
-            if waiting is None and _says_unknown(exc):
+            if waiting is None and says_unknown(exc):
                 raise
             view = waiting or RunView.of_unknown(run_id)  # perhaps MLflow cannot show it
         with self._lock:
@@ -596,8 +595,3 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         finally:
             IS_SETTLED.reset(token)
         return self._directly(get_run, run_id)
-
-
-def _says_unknown(exc: Exception) -> bool:
-    unknown = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
-    return isinstance(exc, MlflowException) and exc.error_code == unknown

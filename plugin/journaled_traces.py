@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracing.constant import SpansLocation, TraceMetadataKey, TraceTagKey
 from mlflow.tracking.fluent import flush_trace_async_logging
 from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
@@ -29,7 +28,7 @@ from mlflow_weir.errors import WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.agent import client
-from mlflow_weir.plugin.contact import IS_SETTLED, Away
+from mlflow_weir.plugin.contact import IS_SETTLED, Away, says_unknown
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import join_uri
 from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, JournaledExperiments
@@ -119,7 +118,7 @@ class JournaledTraces(JournaledExperiments):
         try:
             self.get_run(run_id)  # type: ignore[attr-defined]
         except MlflowException as exc:
-            if exc.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            if says_unknown(exc):
                 raise
         document = {"link": {"trace_ids": trace_ids, "run_id": str(run_id)}}
         self._keep_trace(trace_ids[0], document, lambda: stored(trace_ids, run_id))
