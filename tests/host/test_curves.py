@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +26,13 @@ from mlflow_weir.errors import TooMuchAsked
 from mlflow_weir.store.metrics import axes, curves
 from mlflow_weir.store.metrics.curves import CurveReader, Window, everything
 from mlflow_weir.store.metrics.lines import Lines, choose_level, make_lines
+from mlflow_weir.store.runs import changes, metric_keys
 from mlflow_weir.store.tracking_store import WeirStore
 from mlflow_weir.ui_extensions.series_parts import encode_part, line_columns
 from series_answers import Line, check_line, in_drawn_order, read_parts
 
 KEY = "train/loss"
+AXES: tuple[axes.Axis, ...] = ("step", "wall", "relative")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +169,7 @@ def test_every_bucket_is_what_mlflow_says_was_logged(
     store: WeirStore, runs: list[Logged], batch: int, is_ended: bool, n_buckets: int
 ) -> None:
     run_ids = [new_run(store, run.metrics(), batch=batch, is_ended=is_ended) for run in runs]
-    for axis in ("step", "wall", "relative"):
+    for axis in AXES:
         lines, made = drawn(store, run_ids, axis, n_buckets)
         assert sorted(lines) == list(range(len(run_ids)))
         for at, run_id in enumerate(run_ids):
@@ -264,6 +267,39 @@ def test_points_that_move_while_they_are_read_are_found(store: WeirStore) -> Non
         curve = Racing(session, [run_id], [KEY]).read(KEY, everything(1, is_by_time=False), 1_000)
     assert Racing.n_loads == 2
     assert int(curve.atoms.count.sum()) == 300
+
+
+def test_every_database_gives_the_same_lines_keys_and_changes(
+    database_server: DatabaseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_small(monkeypatch.setattr)
+    store = WeirStore(database_server.new_mlflow_database(), str(tmp_path))
+    runs = [
+        new_run(store, plain(900, stride), batch=120, is_ended=stride < 3) for stride in (1, 3)
+    ]
+    with Session(store.engine) as session:
+        before = changes.current(session)
+        at_first = changes.versions(session, runs)
+    for axis in AXES:
+        lines, _ = drawn(store, runs, axis, n_buckets=16)
+        for at, run_id in enumerate(runs):
+            check(store, run_id, lines[at], axis)
+    store.log_batch(runs[1], [Metric("Other", 1.0, 5, 5)], [], [])
+    with Session(store.engine) as session:
+        found = metric_keys.of_experiments(session, [0])
+        assert (found.counts, found.n_runs, found.is_partial) == ({"Other": 1, KEY: 2}, 2, False)
+        assert metric_keys.of_runs(session, runs[:1]).counts == {KEY: 1}
+        assert runs[1] in changes.runs_with_news(session, before, [0])
+        assert changes.runs_with_news(session, before, [77]) == []
+        now = changes.versions(session, runs)
+        assert now[runs[0]] == at_first[runs[0]]
+        assert now[runs[1]] != at_first[runs[1]]
+        assert changes.standing(session, [0]) == (2, 1, 1, 2)
+        assert changes.statuses(session, runs) == {
+            runs[0]: ("FINISHED", 2),
+            runs[1]: ("RUNNING", None),
+        }
+    store._dispose_engine()
 
 
 def test_what_would_take_too_much_memory_is_refused_in_words(

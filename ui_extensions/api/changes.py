@@ -7,8 +7,8 @@ request   {"experiments": [id, …], "since"?: watermark, "runs"?: [run id, …]
            "n_runs", "n_running", "last_start_ms", "last_end_ms" of the experiments, "at_ms"}
 
 Another ``version`` of a run than the one before means that points may have come, been moved or
-been removed; which, a ``POST series`` with ``from`` tells. Without ``since`` no run is new, but
-for the versions of the runs that were named. ``at_ms`` is the server's clock.
+been removed; which, a ``POST series`` with ``from`` tells. The last runs that had points are there
+in every answer, whether or not anything is new. ``at_ms`` is the server's clock.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def add_to(routes: flask.Blueprint) -> None:
             # Before anything else: what comes in between is told twice rather than missed.
             watermark = store_changes.current(session)
             news = set(runs)
-            if since is not None and ids:
-                news.update(store_changes.runs_with_news(session, since, ids))
+            if ids:
+                # At first too: what a later answer holds again can then be told from news.
+                news.update(store_changes.runs_with_news(session, since or watermark, ids))
             answer = {
                 "watermark": f"{watermark.batch}.{watermark.chunk}",
                 "runs": store_changes.versions(session, sorted(news)),

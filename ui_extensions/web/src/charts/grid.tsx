@@ -25,6 +25,7 @@ const ROW = 20
 const GAP = 8
 const NEAR_PX = 200
 const PAGE = 60
+const KEYS_MS = 15_000
 
 export interface ChartGridProps {
   experimentIds: readonly string[]
@@ -159,6 +160,7 @@ function useLive(
   const name = experimentIds.join()
   useEffect(() => {
     if (!live) return
+    let askedAt = Date.now()
     return poll(
       () => ({
         experiments: watched.current.experimentIds,
@@ -167,6 +169,9 @@ function useLive(
       (news) => {
         if (news.length === 0) return
         seriesStore.refresh(news)
+        // Counting metrics costs more than a poll, and new ones are seldom.
+        if (Date.now() - askedAt < KEYS_MS) return
+        askedAt = Date.now()
         onKeys()
       },
       () => undefined,
