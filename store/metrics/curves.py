@@ -9,9 +9,12 @@ that go back inside one, infinities that hide the finite extremes), that run's p
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ from sqlalchemy.orm import Session
 from mlflow_weir.errors import ChunkCorrupt, TooMuchAsked
 from mlflow_weir.store import schema
 from mlflow_weir.store.metrics import rollups
+from mlflow_weir.store.metrics.atom_cache import AtomCache
 from mlflow_weir.store.metrics.batch_encoding import (
     decode_batch,
     key_bytes,
@@ -50,6 +54,9 @@ MAX_RAW_POINTS = 12_000_000
 _IN_LIST = 500  # SQLite's oldest limit on bound values is 999
 _MAX_ATTEMPTS = 10
 _MAX_KEPT_POINTS = 4_000_000
+_decoded = AtomCache()
+_engines: WeakKeyDictionary[sa.Engine, int] = WeakKeyDictionary()
+_numbers = itertools.count()
 
 
 class Window(NamedTuple):
@@ -335,6 +342,11 @@ class CurveReader:
         index, data = schema.series.c, schema.rollup.c
         parts = []
         for resolution, places in chosen.items():
+            known = self._cache_key(resolution, places)
+            kept = _decoded.get(known)
+            if kept is not None:
+                parts.append(kept)
+                continue
             payloads, owners, names = [], [], []
             n_found = 0
             wanted = sorted({self._run_ids[owner] for owner in places.values()})
@@ -368,8 +380,17 @@ class CurveReader:
                 raise ChunkCorrupt(f"weir_rollup of {key!r:.100}", "a row is missing")
             found = decode_rollups(payloads, owners, names)
             if found is not None:
+                _decoded.put(known, found)
                 parts.append(found)
         return parts
+
+    def _cache_key(self, resolution: int, places: Mapping[tuple[int, int], int]) -> Hashable:
+        """Return what tells these rollups, numbered by owner, from all others."""
+        rows = np.array([(*place, owner) for place, owner in places.items()], dtype=np.int64)
+        digest = hashlib.blake2b(rows.tobytes(), digest_size=16).digest()
+        engine = self._session.get_bind().engine
+        # Not its address or URL: another may have the same later.
+        return _engines.setdefault(engine, next(_numbers)), resolution, digest
 
     def _read_raw(self, key: str, pieces: Sequence[_Piece]) -> dict[int, list[Series]]:
         n_points = sum(piece.n_points for piece in pieces)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlflow.entities import Metric, RunStatus
@@ -24,8 +25,10 @@ from metric_model import INT64_MAX, INT64_MIN
 from metric_writers import make_small
 from mlflow_weir.errors import TooMuchAsked
 from mlflow_weir.store.metrics import axes, curves
+from mlflow_weir.store.metrics.atom_cache import AtomCache
 from mlflow_weir.store.metrics.curves import CurveReader, Window, everything
 from mlflow_weir.store.metrics.lines import Lines, choose_level, make_lines
+from mlflow_weir.store.metrics.rollup_atoms import atoms_of_points
 from mlflow_weir.store.runs import changes, metric_keys
 from mlflow_weir.store.tracking_store import WeirStore
 from mlflow_weir.ui_extensions.series_parts import encode_part, line_columns
@@ -313,8 +316,6 @@ def test_what_would_take_too_much_memory_is_refused_in_words(
 
 
 def test_queries_do_not_grow_with_the_runs(store: WeirStore) -> None:
-    import sqlalchemy as sa
-
     run_ids = [new_run(store, plain(200), batch=200, is_ended=True) for _ in range(30)]
     counts: list[int] = []
     statements: list[str] = []
@@ -329,6 +330,50 @@ def test_queries_do_not_grow_with_the_runs(store: WeirStore) -> None:
         counts.append(len(statements))
     sa.event.remove(store.engine, "before_cursor_execute", listener)
     assert counts[0] == counts[1] <= 6
+
+
+def test_what_was_decoded_once_is_not_read_again(store: WeirStore) -> None:
+    run_ids = [new_run(store, plain(600), batch=600, is_ended=True) for _ in range(3)]
+    statements: list[str] = []
+    listener: Any = lambda *arguments: statements.append(arguments[2])  # noqa: E731
+    sa.event.listen(store.engine, "before_cursor_execute", listener)
+    first, _ = drawn(store, run_ids)
+    n_first = sum("weir_rollup" in one for one in statements)
+    statements.clear()
+    again, _ = drawn(store, run_ids)
+    sa.event.remove(store.engine, "before_cursor_execute", listener)
+    assert n_first >= 1
+    assert not any("weir_rollup" in one for one in statements)
+    for at, run_id in enumerate(run_ids):
+        check(store, run_id, again[at])
+        for name, column in first[at].columns.items():
+            np.testing.assert_array_equal(again[at].columns[name], column)
+    # Other places in the request, and a run that went on, are others.
+    turned, _ = drawn(store, run_ids[::-1])
+    check(store, run_ids[0], turned[2])
+    more = [Metric(KEY, 50.0, m.timestamp + 90_000, m.step + 600) for m in plain(600)]
+    store.log_batch(run_ids[0], more, [], [])
+    store._compact(run_ids[0], is_final=True)
+    grown, _ = drawn(store, run_ids)
+    check(store, run_ids[0], grown[0])
+
+
+def test_the_cache_holds_what_it_may() -> None:
+    cache = AtomCache(max_bytes=40_000)
+
+    def rows(n: int) -> Any:
+        return atoms_of_points(np.zeros(n, dtype=np.int64), _series(plain(n)))
+
+    cache.put("large", rows(1_000))
+    assert cache.get("large") is None
+    kept = [rows(80) for _ in range(6)]
+    for at, atoms in enumerate(kept):
+        cache.put(at, atoms)
+        cache.get(0)
+    found = [at for at in range(6) if cache.get(at) is kept[at]]
+    assert found[0] == 0
+    assert found[-1] == 5
+    assert 2 <= len(found) < 6
 
 
 def test_process_time_leaves_pauses_out(store: WeirStore) -> None:
