@@ -44,6 +44,7 @@ class Sizes:
         loop_blocks: Blocks of the training loop, of each store in turn.
         loop_steps: Steps of 50 ms in a block.
         watched_steps: Steps of a training whose gradients are watched.
+        sweep_runs: Runs begun and ended one after the other in a process.
         page_runs: Runs on the workspace page, all of them drawn.
         page_metrics: Metrics of each.
         page_points: Points of each metric.
@@ -68,6 +69,7 @@ class Sizes:
     loop_blocks: int = 16
     loop_steps: int = 50
     watched_steps: int = 300
+    sweep_runs: int = 1_000
     page_runs: int = 1_000
     page_metrics: int = 50
     page_points: int = 10_000
@@ -81,7 +83,7 @@ SMOKE = Sizes(
     20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000),
     log_calls=40, log_rounds=2, long_calls=400, outage_s=2.0, backlog_points=40_000, watch_s=1.0,
     fresh_points=40, loop_blocks=2, loop_steps=5, watched_steps=10,
-    page_runs=70, page_metrics=8, page_points=1_200,
+    sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200,
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ import everything  # noqa: E402
 import growth  # noqa: E402
 import history  # noqa: E402
 import log_calls  # noqa: E402
+import many_runs  # noqa: E402
 import search  # noqa: E402
 import sizes  # noqa: E402
 import watching  # noqa: E402
@@ -47,6 +48,7 @@ SECTIONS: dict[str, ModuleType] = {
     "logging": log_calls,
     "agent": agent_work,
     "everything": everything,
+    "runs": many_runs,
     "watch": watching,
     "workspace": workspace,
 }
