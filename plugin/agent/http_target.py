@@ -109,12 +109,17 @@ class HttpTarget:
         self._require(answer)
         return self._outcome(self._said(answer))
 
-    def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
-        """Say that runs are alive; by the server's clock."""
+    def beat(
+        self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int
+    ) -> Sequence[str]:
+        """Say that runs are alive, by the server's clock; return those to stop."""
         runs = [run_id for run_id in run_ids if _RUN_ID.match(run_id)]
         said = {"journal": journal_id, "runs": runs, "host": host}
         headers = {"Content-Type": "application/json"}
-        self._require(self._ask("POST", "/heartbeat", json.dumps(said).encode(), headers))
+        answer = self._ask("POST", "/heartbeat", json.dumps(said).encode(), headers)
+        self._require(answer)
+        stops = self._said(answer).get("stops")  # a server of an earlier version says nothing
+        return [one for one in stops if one in runs] if isinstance(stops, list) else []
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Nothing to do: the server keeps its own house."""

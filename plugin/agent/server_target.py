@@ -69,13 +69,16 @@ class ServerTarget:
                 self._rest.begin(journal_id, start)
         return self._rest.apply(journal_id, fencing, start, end, payloads, is_patient=is_patient)
 
-    def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
-        """Say that runs are alive, where that can be said."""
+    def beat(
+        self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int
+    ) -> Sequence[str]:
+        """Say that runs are alive, where that can be said; return those to stop."""
         if not self._rest.has(journal_id):
             try:
-                self._weir.beat(journal_id, host, run_ids, at_ms)
+                return self._weir.beat(journal_id, host, run_ids, at_ms)
             except NotWeir:
-                return  # the next delivery finds out what it is
+                pass  # the next delivery finds out what it is
+        return []
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Nothing to do: the server keeps its own house."""

@@ -83,9 +83,12 @@ class SqlTarget:
             self._open(), journal_id, fencing, start, end, payloads, is_patient=is_patient
         )
 
-    def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
-        """Write the runs' heartbeats, by the database's clock."""
+    def beat(
+        self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int
+    ) -> Sequence[str]:
+        """Write the runs' heartbeats, by the database's clock; return those to stop."""
         heartbeats.beat(self._open(), run_ids, journal_id, host)
+        return heartbeats.take_stops(self._open(), run_ids)
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Turn batches into chunks, and merge chunks."""

@@ -107,8 +107,13 @@ class DeliveryTarget(Protocol):
             LeaseLost: Somebody with a larger fencing number delivers this journal.
         """
 
-    def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
+    def beat(
+        self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int
+    ) -> Sequence[str]:
         """Say that runs are alive.
+
+        Returns:
+            Runs that somebody asked to stop: their process is to be interrupted, once.
 
         Raises:
             StoreUnavailable: It was not said.

@@ -8,9 +8,10 @@ for its delivery is a reason to try each second.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mlflow_weir.errors import (
@@ -25,6 +26,7 @@ from mlflow_weir.errors import (
 from mlflow_weir.plugin.agent.client import SET_ASIDE
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership
+from mlflow_weir.plugin.agent.liveness import try_watch
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, open_target
 from mlflow_weir.plugin.agent.uploads import Uploads
 from mlflow_weir.plugin.journal.spool import Header, JournalFolder
@@ -346,9 +348,23 @@ class Worker(threading.Thread):
             if run_ids:
                 header, at_ms = journal.header, time.time_ns() // 1_000_000
                 try:
-                    self._target.beat(header.journal_id, header.node, run_ids, at_ms)
+                    stops = self._target.beat(header.journal_id, header.node, run_ids, at_ms)
                 except StoreUnavailable as exc:
                     self._put_off(journal, exc, self._pause)
+                    continue
+                if stops:
+                    self._interrupt(header, stops)
+
+    def _interrupt(self, header: Header, run_ids: Sequence[str]) -> None:
+        """Send SIGINT to a journal's process, as Ctrl-C would: somebody asked to stop its run."""
+        watch = try_watch(header.pid, header.pid_start_ticks)
+        if watch is None:
+            return  # it has ended by itself
+        try:
+            watch.send_signal(signal.SIGINT)
+            _log.info("process %d was asked to stop, for run %s", header.pid, ", ".join(run_ids))
+        finally:
+            watch.close()
 
     def _keep_house(self) -> None:
         """Do one step of compaction, between two rounds of delivery."""

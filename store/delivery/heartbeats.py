@@ -17,7 +17,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery import owners, positions
-from mlflow_weir.store.delivery.connection import clock_ms, transaction
+from mlflow_weir.store.delivery.connection import clock_ms, reading, transaction
 
 _columns = schema.heartbeat.c
 _HOST_CHARACTERS = 255
@@ -91,6 +91,40 @@ def beat(
         for run_id in revived:
             revive(connection, run_id)
     return revived
+
+
+STOP_TAG = "weir.stop_requested"
+"""Set on a run by whoever may edit it: its process is to be interrupted."""
+
+
+def take_stops(engine: sa.Engine, run_ids: Sequence[str]) -> list[str]:
+    """Return the runs that somebody asked to stop, and take the request away.
+
+    So a process is interrupted once for one request, and never twice: a second Ctrl-C would cut
+    short what it does after the first. An answer that is lost takes the request with it.
+
+    Raises:
+        StoreUnavailable: Nothing was taken; the next beat will do.
+    """
+    tags = tables.tags.c
+    wanted = sorted(set(run_ids))
+    found: list[str] = []
+    with reading(engine) as connection:
+        for start in range(0, len(wanted), _MAX_IN):
+            part = wanted[start : start + _MAX_IN]
+            query = sa.select(tags.run_uuid).where(tags.run_uuid.in_(part), tags.key == STOP_TAG)
+            found += connection.execute(query).scalars()
+    if not found:
+        return []
+    taken = []
+    with transaction(engine) as connection:
+        for run_id in found:
+            gone = connection.execute(
+                sa.delete(tables.tags).where(tags.run_uuid == run_id, tags.key == STOP_TAG)
+            )
+            if gone.rowcount:  # another process of the run may have been faster
+                taken.append(run_id)
+    return taken
 
 
 def _owned(connection: sa.Connection, journal_id: str) -> dict[str, str]:

@@ -284,3 +284,35 @@ while True:
     assert status == "FAILED"
     assert cause is not None
     assert cause.startswith("out of memory (oom_kill rose from 0 to 1 in ")
+
+
+def test_a_request_to_stop_a_run_interrupts_its_process_once(
+    spool: Spool, database: Database, run_id: str
+) -> None:
+    from mlflow.entities import RunTag
+
+    start_agent(spool)
+    # What Ctrl-C would do, and time for a second one to come.
+    ending = """
+for _ in range(2):
+    try:
+        time.sleep(90)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.stdin.readline()
+        sys.exit(3)
+"""
+    store = database.open()
+    with start(spool, database, run_id, "fluent", ending) as training:
+        assert training.stdin is not None
+        assert training.stdout is not None
+        try:
+            store.set_tag(run_id, RunTag("weir.stop_requested", "by a test"))
+            assert training.stdout.readline() == "interrupted\n"
+            assert "weir.stop_requested" not in store.get_run(run_id).data.tags
+            print("go on", file=training.stdin, flush=True)
+            assert training.wait(30) == 3
+        finally:
+            training.kill()
+            store._dispose_engine()
+    wait_until(lambda: (database.run(run_id) or "")[0] == "FAILED", "the run has failed")

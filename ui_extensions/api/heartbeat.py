@@ -1,7 +1,8 @@
 """``POST heartbeat``: a process that answers for runs is alive.
 
     request   {"journal": 32 hex digits, "runs": [run id, …], "host": name}
-    200       {"runs": those that were noted, "revived": those that a time-out had ended}
+    200       {"runs": those that were noted, "revived": those that a time-out had ended,
+               "stops": those that somebody asked to stop; told once}
 
 A run that is not there, or not the caller's to edit, is left out without a word.
 """
@@ -46,4 +47,5 @@ def add_to(routes: flask.Blueprint) -> None:
             return access.refusal(400, "an id that is not 32 hexadecimal digits")
         mine = review.runs_to_edit(engine, access.Access(), run_ids)
         revived = heartbeats.beat(engine, mine, journal_id, host)
-        return flask.jsonify({"runs": mine, "revived": revived})
+        stops = heartbeats.take_stops(engine, mine)
+        return flask.jsonify({"runs": mine, "revived": revived, "stops": stops})
