@@ -29,6 +29,7 @@ import growth  # noqa: E402
 import history  # noqa: E402
 import log_calls  # noqa: E402
 import many_runs  # noqa: E402
+import run_list  # noqa: E402
 import search  # noqa: E402
 import sizes  # noqa: E402
 import watching  # noqa: E402
@@ -42,6 +43,7 @@ from report import as_line, save_section, write_page  # noqa: E402
 SECTIONS: dict[str, ModuleType] = {
     "history": history,
     "search": search,
+    "list": run_list,
     "bytes": sizes,
     "writes": writes,
     "growth": growth,

@@ -191,6 +191,8 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
     of = {"experiments": ["0"]}
     if endpoint in {"weir.runs", "weir.columns", "weir.groups", "weir.views"}:
         return {**of, "by": ["params.lr"]}
+    if endpoint in {"weir.runs_compare", "weir.experiments_names"}:
+        return {**of, "run_ids": [new_id()]}
     if endpoint == "weir.runs_act":
         return {"run_ids": [], "action": "delete"}
     if endpoint in {"weir.views_state", "weir.views_save", "weir.views_personal"}:
@@ -798,6 +800,8 @@ def test_runs_and_views_are_shown_to_who_may_see_the_experiment(
         "runs": {**of, "ids": True, "columns": ["params.lr", "metrics.m:min"]},
         "groups": {**of, "by": ["params.lr"]},
         "columns": of,
+        "runs/compare": {**of, "run_ids": [mine.run_id]},
+        "experiments/names": of,
         "views": of,
         "views/personal": {**of, "document": "{}", "revision": 0},
         "views/state": {**of, "document": "{}"},

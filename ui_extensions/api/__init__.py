@@ -18,6 +18,7 @@ def blueprint() -> flask.Blueprint:
     from mlflow_weir.ui_extensions.api import (
         changes,
         code,
+        comparisons,
         console,
         files,
         heartbeat,
@@ -46,6 +47,7 @@ def blueprint() -> flask.Blueprint:
     routes.register_error_handler(MlflowException, _mlflow_failed)
     for resource in (
         changes,
+        comparisons,
         console,
         heartbeat,
         histograms,

@@ -82,12 +82,12 @@ def answered(view: Any) -> flask.Response:
 
 
 def _runs(fields: Fields) -> dict[str, Any]:
-    scope = _scope(fields)
+    scope = scope_of(fields)
     columns = _columns_of(fields)
     run_ids = fields.texts("run_ids")
     if run_ids:
-        _require_ids(run_ids)
-        return {"rows": _rows(scope, run_ids, columns), "now": _now_ms()}
+        require_ids(run_ids)
+        return {"rows": rows_of(scope, run_ids, columns), "now": _now_ms()}
     now_ms = _now_ms()
     tree, found = _find(fields, scope, now_ms)
     offset, limit = fields.whole_or_none("offset") or 0, fields.whole_or_none("limit")
@@ -97,7 +97,7 @@ def _runs(fields: Fields) -> dict[str, Any]:
     digest = found.digest()
     wants_ids = fields.flag("ids") and fields.text_or_none("known") != digest
     return {
-        "rows": _rows(scope, found.run_ids[offset : offset + limit], columns),
+        "rows": rows_of(scope, found.run_ids[offset : offset + limit], columns),
         "total": found.total,
         "matching": len(found.run_ids),
         "digest": digest,
@@ -112,7 +112,7 @@ def _runs(fields: Fields) -> dict[str, Any]:
 
 
 def _groups(fields: Fields) -> dict[str, Any]:
-    scope = _scope(fields)
+    scope = scope_of(fields)
     keys = [run_columns.parse(name) for name in fields.texts("by")]
     columns = _columns_of(fields)
     _, found = _find(fields, scope, _now_ms())
@@ -138,14 +138,14 @@ def _groups(fields: Fields) -> dict[str, Any]:
 
 
 def _columns(fields: Fields) -> dict[str, Any]:
-    scope = _scope(fields)
+    scope = scope_of(fields)
     store = deliveries.require_store()
     with store.ManagedSessionMaker() as session:
         found = grouping.known_keys(session, scope)
     return {kind: [key._asdict() for key in keys] for kind, keys in found.items()}
 
 
-def _scope(fields: Fields) -> Scope:
+def scope_of(fields: Fields) -> Scope:
     """Return what the request looks at, all of which the caller may read."""
     experiments = fields.texts("experiments")
     if not experiments:
@@ -188,7 +188,8 @@ def _find(
     return tree, found
 
 
-def _rows(scope: Scope, run_ids: list[str], columns: list[Column]) -> list[dict[str, Any]]:
+def rows_of(scope: Scope, run_ids: list[str], columns: list[Column]) -> list[dict[str, Any]]:
+    """Return runs of a scope as the list shows them; what is not there is left out."""
     store = deliveries.require_store()
     with store.ManagedSessionMaker() as session:
         rows = listing.read_rows(session, scope, store.engine.dialect.name, run_ids, columns)
@@ -226,7 +227,8 @@ def packed(run_ids: list[str]) -> str:
     return base64.b64encode(bytes.fromhex("".join(run_ids))).decode()
 
 
-def _require_ids(run_ids: list[str]) -> None:
+def require_ids(run_ids: list[str]) -> None:
+    """Refuse what is no list of runs' ids, or a longer one than is answered."""
     if len(run_ids) > MAX_ROWS:
         raise ConfigError(f"{len(run_ids)} runs, at most {MAX_ROWS:,} at once")
     if not all(_RUN_ID.match(run_id) for run_id in run_ids):

@@ -16,6 +16,7 @@ import { startTheme } from "./theme"
 
 // A page's code is fetched with the page.
 const Workspace = lazy(async () => ({ default: (await import("./pages/workspace")).Workspace }))
+const Compare = lazy(async () => ({ default: (await import("./pages/compare")).Compare }))
 const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
 
 function Shown({ place }: { place: Place }) {
@@ -24,6 +25,8 @@ function Shown({ place }: { place: Place }) {
       return <Home />
     case "workspace":
       return <Workspace key={place.experimentIds.join()} experimentIds={place.experimentIds} />
+    case "compare":
+      return <Compare key={place.experimentIds.join()} experimentIds={place.experimentIds} />
     case "run":
       return <RunPage key={place.runId} runId={place.runId} tab={place.tab} />
     default:

@@ -9,11 +9,14 @@ import { workspace } from "../router"
 export class ApiError extends Error {
   /** HTTP status; 0 where there was no answer. */
   readonly status: number
+  /** What else the server's JSON says, such as where in a filter the fault is. */
+  readonly details: Readonly<Record<string, unknown>>
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, details: Record<string, unknown> = {}) {
     super(message)
     this.name = "ApiError"
     this.status = status
+    this.details = details
   }
 }
 
@@ -135,17 +138,19 @@ async function send(
     if (isAbort(error)) throw error
     throw new ApiError(0, "the server does not answer")
   }
-  if (!answer.ok) throw new ApiError(answer.status, await reason(answer))
+  if (!answer.ok) throw await refusal(answer)
   return answer
 }
 
-async function reason(answer: Response): Promise<string> {
+async function refusal(answer: Response): Promise<ApiError> {
   try {
     const said: unknown = JSON.parse(await answer.text())
     if (typeof said === "object" && said !== null) {
       const { error, message } = said as { error?: unknown; message?: unknown }
-      if (typeof error === "string") return error
-      if (typeof message === "string") return message
+      const text = typeof error === "string" ? error : message
+      if (typeof text === "string") {
+        return new ApiError(answer.status, text, said as Record<string, unknown>)
+      }
     }
   } catch {
     // A proxy's page, or nothing: the status has to do.
@@ -159,5 +164,6 @@ async function reason(answer: Response): Promise<string> {
     503: "the server is busy",
     504: "the server took too long",
   }
-  return words[answer.status] ?? `the server answers ${answer.status}`
+  const text = words[answer.status] ?? `the server answers ${answer.status}`
+  return new ApiError(answer.status, text)
 }

@@ -18,7 +18,7 @@ export function SearchBox({
   after?: ReactNode
 }) {
   return (
-    <span className={`w-search ${className}`} role="search">
+    <span className={`w-search ${className}`} role="search" aria-label={label}>
       <Icon name="search" />
       <input
         type="text"

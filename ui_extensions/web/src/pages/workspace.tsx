@@ -1,112 +1,243 @@
-import { useMemo, useState } from "react"
+import "../runs/runs.css"
+
+import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
 import { useAnswer } from "../api/use-answer"
-import { ChartGrid } from "../charts/grid"
-import { ChartToolbar } from "../charts/toolbar"
-import type { DrawnRun } from "../charts/types"
-import { DEFAULT_SETTINGS, EMPTY_LAYOUT } from "../charts/types"
-import { SearchBox } from "../controls/input"
-import { StateOf } from "../controls/state"
+import { Button, IconButton } from "../controls/button"
+import { Failed, Loading } from "../controls/state"
 import { StockLink } from "../layout/link"
 import { Page } from "../layout/page"
+import type { GroupsAnswer, KnownKeys, RunAction, RunRow } from "../runs/api"
+import { actOnRuns } from "../runs/api"
+import { autoColumns } from "../runs/columns"
+import { effectiveFilter, useRunList } from "../runs/data"
+import { EditRun } from "../runs/edit-run"
+import { MAX_DRAWN, shownTest } from "../runs/eye"
+import { Charts } from "../runs/charts"
+import { LiveMark } from "../runs/live-mark"
+import { RunsPanel } from "../runs/panel"
+import { ShortCuts, useShortCuts } from "../runs/short-cuts"
+import type { Notice, Selection, WorkspaceState } from "../runs/workspace-context"
+import { WorkspaceProvider } from "../runs/workspace-context"
+import { count } from "../text/format"
 import { visible } from "../text/visible"
-import { useTheme } from "../theme"
+import { useMedia } from "../runs/media"
+import { SavingNote, UndoButtons, ViewMenu } from "../view/menu"
+import type { View } from "../view/store"
+import { useViewStore, ViewProvider } from "../view/store"
 
-const COLOURS = {
-  light: ["#2272b4", "#d44567", "#673702", "#879f18", "#421792", "#346d26", "#970d63", "#cb71df"],
-  dark: ["#4299e0", "#ff6c8b", "#8b592c", "#abc54b", "#7154ce", "#57914a", "#c03e86", "#e7a3f7"],
-}
-
-interface Row {
-  id: string
-  name: string
-  ordinal: number
-  status: string
-  start: number | null
-  end: number | null
-  experiment: string
-}
+const NOTICE_MS = 10_000
 
 /** The workspace of one experiment or several. */
 export function Workspace({ experimentIds }: { experimentIds: string[] }) {
+  const { view, error, retry } = useViewStore(experimentIds)
   const [first = "0"] = experimentIds
-  const answer = useAnswer<{ rows: Row[] }>("runs", {
-    experiments: experimentIds,
-    limit: 1_000,
-    ids: false,
-  })
-  const theme = useTheme()
-  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set())
-  const [settings, setSettings] = useState(DEFAULT_SETTINGS)
-  const [layout, setLayout] = useState(EMPTY_LAYOUT)
-  const [search, setSearch] = useState("")
-  const [raised, raise] = useState<string | null>(null)
-  const runs = useMemo(
-    () =>
-      (answer.data?.rows ?? []).map(
-        (row): DrawnRun => ({
-          id: row.id,
-          name: row.name,
-          ordinal: row.ordinal,
-          colour: COLOURS[theme][row.ordinal % 8] as string,
-          dash: (Math.floor(row.ordinal / 8) % 3) as 0 | 1 | 2,
-          status: row.status,
-          startMs: row.start,
-          endMs: row.end,
-          isVisible: !hidden.has(row.id),
-          experimentId: row.experiment,
-        }),
-      ),
-    [answer.data, hidden, theme],
-  )
-  return (
-    <Page id={`/e/${experimentIds.join(",")}`} title="Workspace">
-      <StockLink to={`/experiments/${first}/runs`}>The runs in MLflow</StockLink>
-      <StateOf answer={answer} what="The runs could not be read">
-        {() => (
-          <div className="w-plain-workspace">
-            <ul>
-              {runs.map((run) => (
-                <li key={run.id} onPointerEnter={() => raise(run.id)} onPointerLeave={() => raise(null)}>
-                  <button
-                    type="button"
-                    aria-pressed={run.isVisible}
-                    aria-label={`Draw ${visible(run.name)}`}
-                    onClick={() =>
-                      setHidden((before) => {
-                        const next = new Set(before)
-                        if (!next.delete(run.id)) next.add(run.id)
-                        return next
-                      })
-                    }
-                  >
-                    {visible(run.name, 30)}
-                  </button>
-                </li>
-              ))}
-            </ul>
-            <div>
-              <SearchBox label="Search charts" value={search} onChange={setSearch} />
-              <ChartToolbar
-                settings={settings}
-                onSettings={(patch) => setSettings((now) => ({ ...now, ...patch }))}
-              />
-              <ChartGrid
-                experimentIds={experimentIds}
-                runs={runs}
-                settings={settings}
-                onSettings={(patch) => setSettings((now) => ({ ...now, ...patch }))}
-                layout={layout}
-                onLayout={setLayout}
-                search={search}
-                raised={raised}
-                onRaise={raise}
-                live
-              />
-            </div>
-          </div>
+  if (view === null) {
+    return (
+      <Page id={`/e/${experimentIds.join(",")}`} title="Workspace">
+        {error ? (
+          <Failed what="The workspace could not be read" error={error} onRetry={retry} />
+        ) : (
+          <Loading label="Loading the workspace" rows={12} />
         )}
-      </StateOf>
-    </Page>
+        <StockLink to={`/experiments/${first}/runs`}>The runs in MLflow</StockLink>
+      </Page>
+    )
+  }
+  return (
+    <ViewProvider value={view}>
+      <WorkspaceBody experimentIds={experimentIds} view={view} />
+    </ViewProvider>
+  )
+}
+
+interface ExperimentName {
+  readonly id: string
+  readonly name: string
+}
+
+function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view: View }) {
+  const { doc, update } = view
+  const [hasRuns, setHasRuns] = useState(false)
+  const known = useAnswer<KnownKeys>("columns", {
+    experiments: experimentIds,
+    deleted: doc.showsDeleted,
+    // Asked again when the first run has come.
+    has_runs: hasRuns,
+  })
+  const lastKnown = useRef<KnownKeys | null>(null)
+  if (known.data) lastKnown.current = known.data
+  const columns = useMemo(
+    () => (doc.columns.length > 0 ? doc.columns : autoColumns(known.data)),
+    [doc.columns, known.data],
+  )
+  const names = useMemo(() => columns.map((one) => one.name), [columns])
+  const list = useRunList(experimentIds, doc, names)
+  useEffect(() => setHasRuns(list.total > 0), [list.total])
+  const experiments = useAnswer<{ experiments: readonly ExperimentName[] }>("experiments/names", {
+    experiments: experimentIds,
+  })
+  const groups = useAnswer<GroupsAnswer>(doc.groupBy.length > 0 ? "groups" : null, {
+    experiments: experimentIds,
+    filter: list.fault ? "" : effectiveFilter(doc),
+    search: doc.search,
+    regex: doc.isRegex,
+    by: doc.groupBy,
+    columns: names.slice(0, 50),
+    deleted: doc.showsDeleted,
+  })
+  // While groups are asked again, the ones before stay.
+  const lastGroups = useRef<GroupsAnswer | null>(null)
+  if (doc.groupBy.length === 0) lastGroups.current = null
+  else if (groups.data) lastGroups.current = groups.data
+
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
+  const [raised, raise] = useState<string | null>(null)
+  const [edited, edit] = useState<RunRow | null>(null)
+  const [notice, tell] = useState<Notice | null>(null)
+  useEffect(() => {
+    if (notice === null) return
+    const timer = window.setTimeout(() => tell(null), NOTICE_MS)
+    return () => window.clearTimeout(timer)
+  }, [notice])
+
+  const firstIds = useMemo(() => list.ids.slice(0, MAX_DRAWN), [list.ids])
+  const isShown = useMemo(() => shownTest(doc.eye, firstIds), [doc.eye, firstIds])
+  const selection = useMemo<Selection>(
+    () => ({
+      ids: selected,
+      set: (ids) => setSelected(new Set(ids)),
+      toggle: (id) =>
+        setSelected((before) => {
+          const next = new Set(before)
+          if (!next.delete(id)) next.add(id)
+          return next
+        }),
+    }),
+    [selected],
+  )
+  const { refresh } = list
+  const act = useCallback(
+    async (
+      ids: readonly string[],
+      action: RunAction,
+      more: { key?: string; value?: string } = {},
+    ): Promise<void> => {
+      const word = `${count(ids.length)} ${ids.length === 1 ? "run" : "runs"}`
+      const said: Record<RunAction, string> = {
+        tag: "tagged",
+        untag: "untagged",
+        delete: "deleted",
+        restore: "restored",
+        rename: "renamed",
+      }
+      try {
+        if (ids.length > 100) tell({ text: `${word} are being ${said[action]}…` })
+        const { done, failed } = await actOnRuns(ids, action, more)
+        const [one] = failed
+        const undone: Notice["undo"] =
+          action === "delete" ? () => void act(done, "restore") : undefined
+        const text = one
+          ? `${count(done.length)} of ${word} ${said[action]}; ${visible(one.error || "not permitted", 120)}`
+          : `${word} ${said[action]}`
+        tell(undone && done.length > 0 ? { text, undo: undone } : { text })
+      } catch (error) {
+        tell({ text: `Not ${said[action]}: ${error instanceof Error ? error.message : String(error)}` })
+      }
+      refresh()
+    },
+    [refresh],
+  )
+
+  const isPhone = useMedia("(max-width: 767px)")
+  const isTable = doc.side.isTable
+  const state: WorkspaceState = {
+    experimentIds,
+    view,
+    list,
+    groups: lastGroups.current,
+    groupsError: groups.error,
+    known: lastKnown.current,
+    columns,
+    isTable,
+    isShown,
+    firstIds,
+    selection,
+    raised,
+    raise,
+    act,
+    edit,
+    notice,
+    tell,
+  }
+  const [areKeysShown, showKeys] = useState(false)
+  useShortCuts({
+    view,
+    live: list.live,
+    onHelp: () => showKeys(true),
+    onAll: () => update({ eye: { base: "all", n: 0, shown: [], hidden: [] } }),
+  })
+  const found = experiments.data?.experiments ?? []
+  const [first = "0"] = experimentIds
+  return (
+    <WorkspaceProvider value={state}>
+      <Page
+        id={`/e/${experimentIds.join(",")}`}
+        title="Workspace"
+        isPadded={false}
+        crumbs={[
+          {
+            key: "experiment",
+            content:
+              experimentIds.length === 1 ? (
+                <StockLink to={`/experiments/${first}/runs`} title={visible(found[0]?.name ?? first)}>
+                  {visible(found[0]?.name ?? `Experiment ${first}`, 250)}
+                </StockLink>
+              ) : (
+                <span title={found.map((one) => visible(one.name, 80)).join(", ")}>
+                  {count(experimentIds.length)} experiments
+                </span>
+              ),
+          },
+        ]}
+        beside={<LiveMark live={list.live} />}
+        actions={
+          <>
+            <UndoButtons />
+            <ViewMenu experimentIds={experimentIds} onTell={(text) => tell({ text })} />
+            {!isPhone && (
+              <IconButton icon="info" label="Keys (?)" isSmall onClick={() => showKeys(true)} />
+            )}
+          </>
+        }
+      >
+        <SavingNote />
+        <div className={`w-workspace${isPhone ? " w-workspace-phone" : ""}`}>
+          <RunsPanel isPhone={isPhone} />
+          {!isTable && <Charts />}
+        </div>
+        <div className="w-toast-place" role="status">
+          {notice && (
+            <div className="w-toast">
+              <span>{notice.text}</span>
+              {notice.undo && (
+                <Button
+                  isSmall
+                  onClick={() => {
+                    notice.undo?.()
+                    tell(null)
+                  }}
+                >
+                  Undo
+                </Button>
+              )}
+              <IconButton icon="close" label="Close" isSmall onClick={() => tell(null)} />
+            </div>
+          )}
+        </div>
+        {edited && <EditRun row={edited} onClose={() => edit(null)} />}
+        {areKeysShown && <ShortCuts onClose={() => showKeys(false)} />}
+      </Page>
+    </WorkspaceProvider>
   )
 }

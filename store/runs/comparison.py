@@ -1,0 +1,101 @@
+"""Everything that runs were given and logged, for laying a few of them side by side."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from mlflow_weir.store.metrics.points import INFINITY
+from mlflow_weir.store.runs import extremes
+
+MAX_RUNS = 50
+MAX_KEYS = 5_000
+"""Of params, of tags and of metrics of one run; what goes beyond is counted."""
+
+Number = float | str | None
+
+
+class LoggedMetric(NamedTuple):
+    """One metric of one run.
+
+    Attributes:
+        latest: As MLflow has it.
+        low: Smallest ever logged; None of one that was never a number.
+        high: Largest.
+    """
+
+    key: str
+    latest: float
+    step: int
+    low: float | None
+    high: float | None
+
+
+class Contents(NamedTuple):
+    """What one run holds; each by key.
+
+    Attributes:
+        n_left_out: Keys beyond ``MAX_KEYS``.
+    """
+
+    params: list[tuple[str, str]]
+    tags: list[tuple[str, str]]
+    metrics: list[LoggedMetric]
+    n_left_out: int
+
+
+def read_contents(session: Session, run_ids: Sequence[str]) -> dict[str, Contents]:
+    """Read params, tags and metrics of up to ``MAX_RUNS`` runs that exist."""
+    params = _by_run(session, "params", ("key", "value"), run_ids)
+    tags = _by_run(session, "tags", ("key", "value"), run_ids)
+    latest = _by_run(session, "latest_metrics", ("key", "value", "is_nan", "step"), run_ids)
+    found = {}
+    for run_id in run_ids:
+        pairs = extremes.read_run(session, run_id)
+        metrics = [
+            LoggedMetric(
+                key,
+                math.nan if is_nan else value,
+                step,
+                *pairs.get(key, (None, None)),
+            )
+            for key, value, is_nan, step in latest[run_id][:MAX_KEYS]
+        ]
+        n_left_out = sum(max(0, len(rows[run_id]) - MAX_KEYS) for rows in (params, tags, latest))
+        found[run_id] = Contents(
+            [(key, value) for key, value in params[run_id][:MAX_KEYS]],
+            [(key, value) for key, value in tags[run_id][:MAX_KEYS]],
+            metrics,
+            n_left_out,
+        )
+    return found
+
+
+def as_json_number(value: float | None) -> Number:
+    """Return a metric's value as JSON can hold it."""
+    if value is None:
+        return None
+    if math.isnan(value):
+        return "NaN"
+    if abs(value) >= INFINITY:
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _by_run(
+    session: Session, table: str, names: Sequence[str], run_ids: Sequence[str]
+) -> dict[str, list[Any]]:
+    source = sa.table(table, sa.column("run_uuid"), *map(sa.column, names))
+    columns = [source.c[name] for name in names]
+    found: dict[str, list[Any]] = defaultdict(list)
+    query = sa.select(source.c.run_uuid, *columns).where(source.c.run_uuid.in_(list(run_ids)))
+    for run_id, *row in session.execute(query):
+        found[run_id].append(row)
+    for rows in found.values():
+        rows.sort(key=lambda row: row[0])
+    return found

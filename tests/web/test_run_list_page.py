@@ -1,0 +1,453 @@
+"""The list of runs in a workspace, in a real browser on a real server.
+
+What is shown is held against what MLflow's own client returns from the same server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from browser import PHONE, Site, axe_violations
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+SETTLE_MS = 60_000
+
+
+@pytest.fixture
+def client(site: Site, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    # What it writes has to be there when it returns.
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    return MlflowClient(site.server.address)
+
+
+class List:
+    """The list on a page."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def open(self, site: Site, query: str = "", experiment_id: str | None = None) -> None:
+        shown = experiment_id or site.sweep.experiment_id
+        self.page.goto(site.pages(f"/e/{shown}{query}"))
+        self.page.get_by_role("heading", name="Workspace").wait_for()
+        handle = self.page.locator(".w-runs-handle button, .w-runs").first
+        handle.wait_for()
+        if handle.evaluate("(one) => one.tagName") == "BUTTON":  # a phone's sheet
+            handle.click()
+        table = self.page.get_by_role("button", name="Show as a table")
+        if table.count() and table.get_attribute("aria-pressed") == "false":
+            table.click()
+        self.page.locator("[role=grid], [role=treegrid], .w-state").first.wait_for()
+
+    def wait(self, expression: str, argument: Any = None) -> None:
+        self.page.wait_for_function(expression, arg=argument, timeout=SETTLE_MS)
+
+    def expect_counts(self, n_matching: int) -> None:
+        self.wait(
+            "n => document.querySelector('.w-eye-counts')?.innerText.includes(`of ${n}`)",
+            n_matching,
+        )
+
+    def expect_names(self, names: list[str]) -> None:
+        """Wait until the list's first rows are these."""
+        self.wait(
+            """names => {
+                const rows = [...document.querySelectorAll('.w-run-row:not(.w-group-row)')]
+                const at = (row) => Number(row.getAttribute('aria-rowindex'))
+                rows.sort((a, b) => at(a) - at(b))
+                const found = rows.map((row) => row.querySelector('.w-run-name')?.title)
+                return names.every((name, n) => found[n] === name)
+            }""",
+            names,
+        )
+
+    def row(self, name: str) -> Any:
+        return self.page.get_by_role("row").filter(has=self.page.get_by_title(name, exact=True))
+
+    def cell(self, name: str, column: str) -> str:
+        """Return the exact text of a cell, which is its title."""
+        heads = self.page.get_by_role("columnheader").all_inner_texts()
+        at = [head.strip() for head in heads].index(column)
+        found = self.row(name).get_by_role("gridcell").nth(at).get_attribute("title")
+        return str(found)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+
+@pytest.fixture
+def shown(page: Any) -> List:
+    return List(page)
+
+
+def plain_names(runs: list[Run]) -> list[str]:
+    """Return names up to the first that is shown escaped or cut."""
+    found = []
+    for run in runs:
+        name = str(run.info.run_name)
+        if not re.fullmatch(r"[\w.-]{1,40}", name):
+            break
+        found.append(name)
+    return found[:20]
+
+
+def test_the_list_shows_what_mlflows_client_returns(
+    site: Site, client: MlflowClient, shown: List
+) -> None:
+    runs = client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    shown.open(site)
+    shown.expect_counts(len(runs))
+    names = plain_names(runs)
+    assert len(names) > 5
+    shown.expect_names(names)
+    for run in runs[:5]:
+        value = run.data.metrics.get("train/loss")
+        expected = "" if value is None else str(value)
+        assert shown.cell(str(run.info.run_name), "train/loss") == expected
+        assert shown.cell(str(run.info.run_name), "optimizer") == run.data.params["optimizer"]
+
+
+def test_a_filter_finds_what_mlflow_finds(
+    site: Site, client: MlflowClient, shown: List, allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors("400")  # the browser says so of a filter that cannot be read
+    page = shown.page
+    shown.open(site)
+    both = "params.lr = '0.1' and params.optimizer = 'adam'"
+    page.get_by_role("button", name="Filter").click()
+    text = page.get_by_label("As text")
+    text.fill(both)
+    expected = client.search_runs([site.sweep.experiment_id], both, max_results=1_000)
+    shown.expect_counts(len(expected))
+    shown.expect_names(plain_names(expected))
+    # Either, as the builder has it; the union of what MLflow finds for each.
+    page.get_by_role("button", name="Any of").first.click()
+    either = {
+        run.info.run_id
+        for part in both.split(" and ")
+        for run in client.search_runs([site.sweep.experiment_id], part, max_results=1_000)
+    }
+    shown.expect_counts(len(either))
+    assert text.input_value() == both.replace(" and ", " or ")
+    # A condition more, of the builder.
+    page.get_by_role("button", name="Condition", exact=True).click()
+    shown.wait("() => document.querySelectorAll('.w-filter-condition').length === 3")
+    # A fault is told with its place, and the last good list stays.
+    text.fill("params.lr = '0.1' and params.lr >")
+    alert = page.get_by_role("alert").filter(has_text="expected a value")
+    alert.wait_for()
+    assert "^" in alert.inner_text()
+    page.get_by_role("button", name="Clear").click()
+    shown.expect_counts(len(site.sweep.run_ids))
+    assert "f=" not in page.url
+
+
+def test_names_are_searched_by_pattern(site: Site, client: MlflowClient, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    runs = client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    shown.press("/")
+    page.keyboard.type("ADAM-lr0.1")
+    plain = [r for r in runs if "adam-lr0.1" in str(r.info.run_name).lower()]
+    shown.expect_counts(len(plain))
+    page.get_by_role("button", name="Search by regular expression").click()
+    page.get_by_role("textbox", name="Search runs by pattern", exact=True).fill("^sgd-.*-s[02]$")
+    found = [r for r in runs if re.search("^sgd-.*-s[02]$", str(r.info.run_name))]
+    assert found
+    shown.expect_counts(len(found))
+    page.reload()
+    shown.expect_counts(len(found))
+
+
+def test_orders_by_the_smallest_value_ever_logged(
+    site: Site, client: MlflowClient, shown: List
+) -> None:
+    page = shown.page
+    shown.open(site)
+    page.get_by_role("button", name="Sort").click()
+    page.get_by_label("Sort by").select_option(label="train/loss (min)")
+    runs = {
+        run.info.run_id: run
+        for run in client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    }
+    low = {}
+    for run_id in runs:
+        values = [p.value for p in client.get_metric_history(run_id, "train/loss")]
+        numbers = [value for value in values if value == value]
+        if numbers:
+            low[run_id] = min(numbers)
+    best = sorted(low, key=lambda run_id: low[run_id])
+    shown.expect_names(plain_names([runs[run_id] for run_id in best])[:3])
+
+
+def test_columns_are_added_moved_and_hidden(site: Site, client: MlflowClient, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    page.get_by_role("columnheader", name="optimizer").wait_for()
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("textbox", name="Find a column to add", exact=True).fill("seed")
+    page.get_by_role("button", name="seed param").click()
+    page.get_by_label("Which value of val/accuracy").select_option("max")
+    page.get_by_role("button", name="Move seed to the left").click()
+    page.get_by_role("button", name="Hide amp").click()
+    heads = page.get_by_role("columnheader").all_inner_texts()
+    names = [head.strip() for head in heads]
+    assert names[-2] == "seed"
+    assert "amp" not in names
+    assert "val/accuracy (max)" in names
+    run = client.search_runs([site.sweep.experiment_id], max_results=1)[0]
+    history = client.get_metric_history(run.info.run_id, "val/accuracy")
+    page.keyboard.press("Escape")
+    shown.wait(
+        """([name, value]) => [...document.querySelectorAll('.w-run-row')].some((row) =>
+            row.querySelector('.w-run-name')?.title === name &&
+            [...row.querySelectorAll('.w-run-cell')].some((cell) => cell.title === value))""",
+        [str(run.info.run_name), str(max(point.value for point in history))],
+    )
+
+
+def test_groups_have_means_and_open_to_their_runs(
+    site: Site, client: MlflowClient, shown: List
+) -> None:
+    page = shown.page
+    shown.open(site)
+    page.get_by_role("button", name="Group").click()
+    page.get_by_label("Group by").select_option(label="optimizer")
+    page.keyboard.press("Escape")
+    page.get_by_role("row").filter(has=page.get_by_title("adamw", exact=True)).first.wait_for()
+    runs = client.search_runs([site.sweep.experiment_id], "params.optimizer = 'adamw'")
+    values = [run.data.metrics["val/accuracy"] for run in runs if run.data.metrics]
+    mean = sum(values) / len(values)
+    row = page.get_by_role("row").filter(has=page.get_by_title("adamw", exact=True)).first
+    assert f"{float(f'{mean:.3g}'):g} ±" in row.inner_text()
+    page.get_by_role("button", name="Open adamw").click()
+    first = plain_names(runs)[0]
+    shown.row(first).wait_for()
+    # The eye of the group is the eye of all its runs.
+    page.get_by_role("button", name="Draw the runs of adamw").click()
+    shown.wait(
+        "n => document.querySelector('.w-eye-counts').innerText.startsWith(`${n} of`)",
+        len(site.sweep.run_ids) - len(runs),
+    )
+
+
+def test_pins_the_baseline_and_solo_by_keyboard(site: Site, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    shown.expect_counts(len(site.sweep.run_ids))
+    page.get_by_role("grid").focus()
+    shown.press("j", "j", "b", "j", "p", "Space")
+    page.locator(".w-run-delta").first.wait_for()
+    shown.wait("() => new URLSearchParams(location.search).get('eye')?.startsWith('all,-')")
+    query = page.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
+    assert re.fullmatch("[0-9a-f]{32}", query["base"])
+    assert re.fullmatch("[0-9a-f]{32}", query["pin"])
+    pinned = page.get_by_role("row").nth(1)
+    assert pinned.get_by_title("Pinned").count() == 1
+    # Three undone, one after the other.
+    shown.press("Control+z", "Control+z", "Control+z")
+    shown.wait("() => location.search === ''")
+    shown.press("Control+Shift+z")
+    shown.wait("() => location.search.startsWith('?base=')")
+    shown.press("Control+z", "s")
+    shown.wait("() => document.querySelector('.w-eye-counts').innerText.startsWith('1 of')")
+    shown.press("a")
+    n = len(site.sweep.run_ids)
+    shown.wait("n => document.querySelector('.w-eye-counts').innerText.startsWith(`${n} of`)", n)
+
+
+def test_ones_own_view_saves_itself_and_a_link_shows_it(
+    site: Site, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    shown = List(page)
+    shown.open(site)
+    page.get_by_role("columnheader", name="Started").get_by_role("button").click()
+    page.get_by_role("columnheader", name="Started").get_by_role("button").click()
+    page.get_by_role("button", name="Columns").click()
+    with page.expect_response("**/views/personal") as saved:  # heard, not touched
+        page.get_by_role("button", name="Hide Duration").click()
+        page.keyboard.press("Escape")
+    assert saved.value.ok
+    # Without the query: what comes back was saved.
+    shown.open(site)
+    shown.wait("() => location.search.includes('o=')")
+    assert page.get_by_role("columnheader", name="Duration").count() == 0
+    # Another browser has a workspace of its own, and sees this one by its link.
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("is copied").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(f"{site.server.address}/#/weir/e/{site.sweep.experiment_id}?st=")
+    other = List(open_page())
+    other.open(site)
+    other.page.get_by_role("columnheader", name="Duration").wait_for()
+    assert (
+        other.page.get_by_role("columnheader", name="Started").get_attribute("aria-sort") == "none"
+    )
+    other.open(site, link[link.index("?") :])
+    other.page.get_by_role("button", name="View: From a link").wait_for()
+    head = other.page.get_by_role("columnheader", name="Started")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert other.page.get_by_role("columnheader", name="Duration").count() == 0
+
+
+def test_a_named_view_changes_only_when_it_is_saved(
+    site: Site, shown: List, open_page: Callable[..., Any]
+) -> None:
+    page = shown.page
+    shown.open(site)
+    page.get_by_role("textbox", name="Search runs", exact=True).fill("adamw")
+    page.get_by_role("button", name="View: My workspace").click()
+    page.get_by_role("menuitem", name="Save as a named view").click()
+    page.get_by_role("textbox", name="Name").fill("<b>LR</b> sweep")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="View: <b>LR</b> sweep").wait_for()
+    shown.wait("() => location.search.includes('v=')")
+    named = page.evaluate("new URLSearchParams(location.search).get('v')")
+    page.get_by_role("textbox", name="Search runs", exact=True).fill("sgd")
+    page.get_by_role("button", name="sweep * changed").wait_for()
+    # Who opens it sees it as it was saved; after Save there is another revision.
+    other = List(open_page())
+    other.open(site, f"?v={named}")
+    assert (
+        other.page.get_by_role("textbox", name="Search runs", exact=True).input_value() == "adamw"
+    )
+    page.get_by_role("button", name="View: <b>LR</b> sweep").click()
+    page.get_by_role("menuitem", name="Save", exact=True).click()
+    shown.wait("() => location.search.includes('@2')")
+    other.page.reload()
+    shown_again = other.page.get_by_role("textbox", name="Search runs", exact=True)
+    shown_again.wait_for()
+    assert shown_again.input_value() == "adamw"
+
+
+@pytest.fixture
+def own_experiment(client: MlflowClient) -> str:
+    """Make an experiment with three runs that a test may change."""
+    name = f"changed {mlflow.utils.time.get_current_time_millis()}"
+    experiment_id = client.create_experiment(name)
+    for number in range(3):
+        run = client.create_run(experiment_id, run_name=f"mine {number}")
+        client.log_metric(run.info.run_id, "loss", number)
+        client.set_terminated(run.info.run_id)
+    return experiment_id
+
+
+def test_many_runs_are_tagged_deleted_and_restored(
+    site: Site, client: MlflowClient, shown: List, own_experiment: str
+) -> None:
+    page = shown.page
+    shown.open(site, experiment_id=own_experiment)
+    shown.expect_counts(3)
+    page.get_by_role("checkbox", name="Select mine 2").click()
+    page.get_by_role("checkbox", name="Select mine 1").click()
+    page.get_by_role("toolbar").get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_label("Tag", exact=True).fill("team")
+    page.get_by_label("Value").fill("vision")
+    page.get_by_role("button", name="Tag 2").click()
+    page.get_by_text("2 runs tagged").wait_for()
+    tagged = client.search_runs([own_experiment], "tags.team = 'vision'")
+    assert {run.info.run_name for run in tagged} == {"mine 1", "mine 2"}
+    page.get_by_role("button", name="Delete them").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("2 runs deleted").wait_for()
+    shown.expect_counts(1)
+    assert len(client.search_runs([own_experiment])) == 1
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    shown.expect_counts(3)
+    assert len(client.search_runs([own_experiment])) == 3
+
+
+def test_name_notes_and_tags_are_edited_in_place(
+    site: Site, client: MlflowClient, shown: List, own_experiment: str
+) -> None:
+    page = shown.page
+    shown.open(site, experiment_id=own_experiment)
+    shown.expect_counts(3)
+    page.get_by_role("grid").focus()
+    shown.press("j", "m")
+    page.get_by_role("menuitem", name="Name, notes and tags").click()
+    page.get_by_label("Name", exact=True).fill("renamed <i>")
+    page.get_by_label("Notes (Markdown)").fill("# Why\nit works")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_label("Tag", exact=True).fill("stage")
+    page.get_by_label("Value of stage").fill("final")
+    page.get_by_role("button", name="Save", exact=True).click()
+    shown.row("renamed <i>").wait_for()
+    (run,) = client.search_runs([own_experiment], "attributes.run_name = 'renamed <i>'")
+    assert run.data.tags["mlflow.note.content"] == "# Why\nit works"
+    assert run.data.tags["stage"] == "final"
+
+
+def test_a_new_run_appears_by_itself(
+    site: Site, client: MlflowClient, shown: List, own_experiment: str
+) -> None:
+    shown.open(site, experiment_id=own_experiment)
+    shown.expect_counts(3)
+    running = client.create_run(own_experiment, run_name="fresh")
+    shown.row("fresh").wait_for(timeout=60_000)
+    client.set_terminated(running.info.run_id, "FAILED")
+    shown.row("fresh").get_by_title("failed").wait_for(timeout=60_000)
+
+
+def test_runs_are_compared_by_what_differs(site: Site, client: MlflowClient, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    runs = client.search_runs([site.sweep.experiment_id], "params.seed = '1'", max_results=3)
+    query = ",".join(run.info.run_id for run in runs)
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}/compare?runs={query}"))
+    rows = page.locator("tbody tr:not([aria-hidden])")
+    rows.first.wait_for()
+    keys = page.locator("tbody th").all_inner_texts()
+    assert not any(key.startswith("seed") for key in keys)
+    first = page.locator("tbody tr", has_text="train/loss").first
+    titles = [cell.get_attribute("title") for cell in first.locator("td").all()]
+    assert [float(title or "nan") for title in titles] == [
+        pytest.approx(run.data.metrics["train/loss"], rel=1e-4) for run in runs
+    ]
+    page.get_by_role("button", name=re.compile("as baseline")).first.click()
+    page.locator(".w-run-delta").first.wait_for()
+    assert runs[0].info.run_id in page.url
+    page.get_by_label("Differences only").uncheck()
+    page.locator("tbody th", has_text="seed").first.wait_for()
+    assert axe_violations(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_list_is_clean_and_hostile_names_are_text(
+    theme: str, site: Site, open_page: Callable[..., Any]
+) -> None:
+    for size in ({"width": 1500, "height": 2200}, PHONE):
+        shown = List(open_page(color_scheme=theme, viewport=size))
+        shown.open(site)
+        shown.expect_counts(len(site.sweep.run_ids))
+        shown.row("<script>window.__hostile = 1</script>").wait_for()
+        assert axe_violations(shown.page) == []
+        for button in ("Filter", "Columns", "Group", "Sort"):
+            shown.page.get_by_role("button", name=button).first.click()
+            shown.page.locator("[popover]").wait_for()
+            assert axe_violations(shown.page) == [], button
+            shown.page.keyboard.press("Escape")
+        assert shown.page.evaluate("window.__hostile") is None
+        assert shown.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+            size
+        )
+
+
+def test_an_empty_experiment_says_how_to_begin(
+    site: Site, client: MlflowClient, shown: List
+) -> None:
+    experiment_id = client.create_experiment("nothing yet")
+    shown.open(site, experiment_id=experiment_id)
+    shown.page.get_by_text("No runs yet").wait_for()
+    assert site.server.address in shown.page.locator("pre").inner_text()
+    assert axe_violations(shown.page) == []

@@ -1,0 +1,124 @@
+import { useCallback, useMemo } from "react"
+
+import { useAnswer } from "../api/use-answer"
+import { ChartGrid } from "../charts/grid"
+import { ChartToolbar } from "../charts/toolbar"
+import type { ChartSettings, DrawnRun, GridLayout, RunGroup } from "../charts/types"
+import { layoutOf, settingsOf } from "../charts/types"
+import { SearchBox } from "../controls/input"
+import { Button } from "../controls/button"
+import { ErrorBoundary } from "../controls/state"
+import { count } from "../text/format"
+import { useTheme } from "../theme"
+import { RunIds } from "./api"
+import { runColour, runDash, slotColour } from "./colour"
+import { groupLabel } from "./group-label"
+import { useWorkspace } from "./workspace-context"
+
+/** The charts beside the list: the same runs, eyes, groups and colours. */
+export function Charts() {
+  const { experimentIds, view, list, groups, isShown, raised, raise } = useWorkspace()
+  const { doc, update } = view
+  const theme = useTheme()
+  const runs = useMemo(() => {
+    const pinned = doc.pins.flatMap((id) => list.row(id) ?? [])
+    const seen = new Set<string>()
+    const found: DrawnRun[] = []
+    for (const row of [...pinned, ...list.first]) {
+      if (seen.has(row.id)) continue
+      seen.add(row.id)
+      found.push({
+        id: row.id,
+        name: row.name,
+        ordinal: row.ordinal,
+        colour: runColour(row, theme),
+        dash: runDash(row),
+        status: row.status,
+        startMs: row.start,
+        endMs: row.end,
+        isVisible: isShown(row.id, row.status),
+        experimentId: row.experiment,
+      })
+    }
+    return found
+    // Rows are looked up; they are new when the first ones are.
+  }, [doc.pins, list.first, isShown, theme])
+  const isGrouped = doc.groupBy.length > 0
+  const drawnGroups = useMemo<RunGroup[] | null>(() => {
+    if (!isGrouped || groups === null) return null
+    const shown = new Set(runs.filter((run) => run.isVisible).map((run) => run.id))
+    return groups.groups.flatMap((group, at) => {
+      const ids = RunIds.decode(group.ids)
+      const runIds = ids.slice(0, ids.count).filter((id) => shown.has(id))
+      if (runIds.length === 0) return []
+      const key = JSON.stringify(group.values)
+      return [{ key, label: groupLabel(group), colour: slotColour(at, theme), runIds }]
+    })
+  }, [isGrouped, groups, runs, theme])
+  const kept = useMemo(() => settingsOf(doc.settings), [doc.settings])
+  const settings = useMemo<ChartSettings>(
+    () => ({ ...kept, groups: drawnGroups, centre: doc.centre, band: doc.band }),
+    [kept, drawnGroups, doc.centre, doc.band],
+  )
+  const layout = useMemo(() => layoutOf(doc.layout), [doc.layout])
+  const onSettings = useCallback(
+    (patch: Partial<ChartSettings>) => {
+      // The groups are the runs', and centre and band have places of their own.
+      const { groups: _, centre, band, ...rest } = patch
+      const { groups: __, centre: ___, band: ____, ...own } = kept
+      update(
+        {
+          settings: { ...own, ...rest },
+          ...(centre ? { centre } : {}),
+          ...(band ? { band } : {}),
+        },
+        `charts ${Object.keys(patch).join()}`,
+      )
+    },
+    [kept, update],
+  )
+  const onLayout = useCallback((next: GridLayout) => update({ layout: next }, "layout"), [update])
+  const keys = useAnswer<{ keys: { key: string }[] }>("keys", { experiments: experimentIds })
+  const names = useMemo(() => keys.data?.keys.map((one) => one.key) ?? [], [keys.data])
+  const nMore = list.ids.count - list.first.length
+  return (
+    <section className="w-charts" aria-label="Charts">
+      <div className="w-charts-bar">
+        <SearchBox
+          id="w-chart-search"
+          label="Search charts"
+          value={doc.chartSearch}
+          onChange={(chartSearch) => update({ chartSearch }, "chart search")}
+        />
+        <ChartToolbar settings={settings} onSettings={onSettings} keys={names} />
+      </div>
+      {nMore > 0 && list.first.length >= 1_000 && (
+        <p className="w-note-warn">
+          The first {count(list.first.length)} of {count(list.ids.count)} runs are drawn.{" "}
+          <Button
+            isSmall
+            onClick={() => update({ eye: { base: "top", n: 50, shown: [], hidden: [] } })}
+          >
+            Only the first 50
+          </Button>
+        </p>
+      )}
+      <div className="w-charts-scroll">
+        <ErrorBoundary what="The charts" resetKey={JSON.stringify(doc.layout)}>
+          <ChartGrid
+            experimentIds={experimentIds}
+            runs={runs}
+            settings={settings}
+            onSettings={onSettings}
+            layout={layout}
+            onLayout={onLayout}
+            search={doc.chartSearch}
+            raised={raised}
+            onRaise={raise}
+            live={list.live.isOn}
+          />
+        </ErrorBoundary>
+      </div>
+    </section>
+  )
+}

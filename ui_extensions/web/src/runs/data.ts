@@ -1,0 +1,379 @@
+/**
+ * The runs of a workspace: all ids in order, rows of those that are looked at, and the up to 1,000
+ * that are drawn; asked again while something runs.
+ */
+
+import { useCallback, useEffect, useMemo, useRef, useState } from "react"
+
+import { ApiError, call, isAbort } from "../api/client"
+import type { ViewDocument } from "../view/document"
+import type { Cell, RunRow, Tree } from "./api"
+import { askRuns, readRows, RunIds } from "./api"
+import { MAX_DRAWN } from "./eye"
+
+const FIRST_ROWS = 200
+const BLOCK = 100
+const TYPING_MS = 150
+const SHORTEST_POLL_MS = 2_000
+const LONGEST_POLL_MS = 30_000
+const MAX_ROWS_HELD = 20_000
+
+export interface FilterFault {
+  readonly message: string
+  readonly position: number | null
+  readonly length: number
+}
+
+export interface RunList {
+  readonly ids: RunIds
+  readonly total: number
+  readonly tree: Tree | null
+  /** The server's clock minus the browser's, in ms. */
+  readonly clockMs: number
+  readonly isLoading: boolean
+  /** The first answer has not come yet. */
+  readonly isFirst: boolean
+  readonly error: Error | null
+  /** What is wrong with the filter or the search; the list is the last good one. */
+  readonly fault: FilterFault | null
+  readonly row: (id: string) => RunRow | undefined
+  readonly cell: (id: string, column: string) => Cell | undefined
+  /** Fetch the rows of a part of the list. */
+  readonly want: (start: number, end: number) => void
+  readonly wantIds: (ids: readonly string[]) => void
+  /** The first up to 1,000, as far as their rows are known. */
+  readonly first: readonly RunRow[]
+  readonly refresh: () => void
+  /** Change what is known of a run, until the server says it too. */
+  readonly amend: (id: string, change: Partial<RunRow>) => void
+  readonly live: LiveState
+}
+
+export interface LiveState {
+  readonly isOn: boolean
+  readonly setOn: (isOn: boolean) => void
+  /** When the server last answered; null before. */
+  readonly atMs: number | null
+  readonly isFailing: boolean
+  readonly isRunning: boolean
+}
+
+interface Listed {
+  readonly ids: RunIds
+  readonly digest: string
+  readonly total: number
+  readonly tree: Tree | null
+}
+
+interface HeldRow {
+  readonly row: RunRow
+  readonly cells: ReadonlyMap<string, Cell>
+  /** Something of it has changed since. */
+  readonly isStale: boolean
+}
+
+const NOTHING: Listed = { ids: RunIds.NONE, digest: "", total: 0, tree: null }
+const CRASHED = "status in ('FAILED', 'KILLED')"
+
+/** The filter that is asked for: the view's, and what its switches add. */
+export function effectiveFilter(doc: Pick<ViewDocument, "filter" | "hidesCrashed">): string {
+  if (!doc.hidesCrashed) return doc.filter
+  return doc.filter.trim() ? `(${doc.filter}) and not ${CRASHED}` : `not ${CRASHED}`
+}
+
+/** Where a fault of the asked filter lies in the one that was written. */
+function shift(doc: Pick<ViewDocument, "hidesCrashed">): number {
+  return doc.hidesCrashed ? 1 : 0
+}
+
+export function useRunList(
+  experimentIds: readonly string[],
+  doc: ViewDocument,
+  columns: readonly string[],
+): RunList {
+  const experiments = experimentIds.join()
+  const columnsKey = JSON.stringify(columns)
+  const question = JSON.stringify([
+    experiments,
+    effectiveFilter(doc),
+    doc.search,
+    doc.isRegex,
+    doc.order,
+    doc.showsDeleted,
+  ])
+  const [listed, setListed] = useState<Listed>(NOTHING)
+  const [isFirst, setFirst] = useState(true)
+  const [isLoading, setLoading] = useState(true)
+  const [error, setError] = useState<Error | null>(null)
+  const [fault, setFault] = useState<FilterFault | null>(null)
+  const [clockMs, setClockMs] = useState(0)
+  const [version, setVersion] = useState(0)
+  const [refreshed, setRefreshed] = useState(0)
+  const [isLive, setLive] = useState(true)
+  const [atMs, setAtMs] = useState<number | null>(null)
+  const [isFailing, setFailing] = useState(false)
+  const rows = useRef(new Map<string, HeldRow>())
+  const pending = useRef(new Set<string>())
+  const latest = useRef(listed)
+  latest.current = listed
+  const now = useRef({ columns, experiments, deleted: doc.showsDeleted })
+  now.current = { columns, experiments, deleted: doc.showsDeleted }
+  const isAsked = useRef(false)
+
+  const keep = useCallback((found: readonly RunRow[], names: readonly string[]): void => {
+    const held = rows.current
+    if (held.size > MAX_ROWS_HELD) held.clear()
+    for (const row of found) {
+      const cells = new Map(held.get(row.id)?.cells)
+      names.forEach((name, at) => cells.set(name, row.cells[at] ?? null))
+      held.set(row.id, { row, cells, isStale: false })
+    }
+    setVersion((n) => n + 1)
+  }, [])
+
+  // The list itself.
+  const ask = useCallback(
+    async (signal: AbortSignal, isQuiet: boolean): Promise<void> => {
+      const [, filter, search, regex, order, deleted] = JSON.parse(question) as [
+        string, string, string, boolean, string[], boolean,
+      ]
+      const names = JSON.parse(columnsKey) as string[]
+      if (!isQuiet) setLoading(true)
+      try {
+        const answer = await askRuns(
+          {
+            experiments: experiments.split(","),
+            filter,
+            search,
+            regex,
+            order,
+            columns: names,
+            deleted,
+            limit: FIRST_ROWS,
+            ids: true,
+            known: latest.current.digest || null,
+          },
+          { signal },
+        )
+        if (signal.aborted) return
+        keep(answer.rows, names)
+        setClockMs(answer.now - Date.now())
+        setListed((before) => ({
+          ids: answer.ids === null ? before.ids : RunIds.decode(answer.ids),
+          digest: answer.digest,
+          total: answer.total,
+          tree: answer.filter.tree,
+        }))
+        setError(null)
+        setFault(null)
+        setFailing(false)
+        setAtMs(Date.now())
+        setFirst(false)
+      } catch (failure) {
+        if (signal.aborted || isAbort(failure)) return
+        if (failure instanceof ApiError && failure.status === 400) {
+          const { position, length } = failure.details
+          setFault({
+            message: failure.message,
+            position: typeof position === "number" ? position - shift(doc) : null,
+            length: typeof length === "number" ? length : 1,
+          })
+          setFirst(false)
+        } else if (isQuiet) {
+          setFailing(true)
+        } else {
+          setError(failure instanceof Error ? failure : new Error(String(failure)))
+        }
+      } finally {
+        if (!signal.aborted && !isQuiet) setLoading(false)
+      }
+    },
+    // The document is in the question as far as it matters.
+    [question, columnsKey, experiments, keep, doc.hidesCrashed],
+  )
+
+  useEffect(() => {
+    const abort = new AbortController()
+    const wait = isAsked.current ? TYPING_MS : 0
+    isAsked.current = true
+    const timer = window.setTimeout(() => void ask(abort.signal, false), wait)
+    return () => {
+      window.clearTimeout(timer)
+      abort.abort()
+    }
+  }, [ask, refreshed])
+
+  // Other experiments, other rows.
+  useEffect(() => () => rows.current.clear(), [experiments])
+
+  const fetchIds = useCallback(
+    (ids: readonly string[]): void => {
+      const { columns: names, experiments: of, deleted } = now.current
+      const isKnown = (id: string): boolean => {
+        const held = rows.current.get(id)
+        return held !== undefined && !held.isStale && names.every((name) => held.cells.has(name))
+      }
+      const key = names.join("\n")
+      const wanted = ids.filter((id) => !isKnown(id) && !pending.current.has(`${id}${key}`))
+      if (wanted.length === 0) return
+      for (const id of wanted) pending.current.add(`${id}${key}`)
+      readRows(of.split(","), wanted, names, deleted, {})
+        .then((found) => keep(found, names))
+        .catch(() => setFailing(true))
+        .finally(() => {
+          for (const id of wanted) pending.current.delete(`${id}${key}`)
+        })
+    },
+    [keep],
+  )
+
+  const want = useCallback(
+    (start: number, end: number): void => {
+      const first = Math.floor(start / BLOCK) * BLOCK
+      fetchIds(latest.current.ids.slice(first, Math.ceil(end / BLOCK) * BLOCK))
+    },
+    [fetchIds],
+  )
+
+  // What is drawn has to have a name and a colour, looked at or not.
+  useEffect(() => {
+    for (let start = 0; start < Math.min(listed.ids.count, MAX_DRAWN); start += 500) {
+      fetchIds(listed.ids.slice(start, Math.min(start + 500, MAX_DRAWN)))
+    }
+  }, [listed.ids, columnsKey, fetchIds])
+
+  const first = useMemo(() => {
+    const found: RunRow[] = []
+    for (const id of listed.ids.slice(0, MAX_DRAWN)) {
+      const held = rows.current.get(id)
+      if (held) found.push(held.row)
+    }
+    return found
+    // A new version is new rows.
+  }, [listed.ids, version])
+
+  const isRunning = first.some((row) => row.status === "RUNNING")
+  useEffect(() => {
+    if (!isLive) return
+    let timer = 0
+    let pauseMs = isRunning ? SHORTEST_POLL_MS : LONGEST_POLL_MS
+    let known: Known | null = null
+    const abort = new AbortController()
+    const poll = async (): Promise<void> => {
+      if (document.visibilityState === "visible") {
+        const changes = await askChanges(experiments.split(","), known, abort.signal)
+        if (abort.signal.aborted) return
+        setFailing(changes === null)
+        let isQuiet = true
+        if (changes !== null) {
+          known = changes.known
+          setAtMs(Date.now())
+          isQuiet = changes.runs.length === 0 && !changes.isList
+          if (!isQuiet) {
+            const seen = changes.runs.filter((id) => rows.current.has(id))
+            for (const id of seen) {
+              const held = rows.current.get(id)
+              if (held) rows.current.set(id, { ...held, isStale: true })
+            }
+            await ask(abort.signal, true)
+            fetchIds(seen)
+          }
+        }
+        pauseMs = isQuiet ? Math.min(pauseMs * 1.5, LONGEST_POLL_MS) : SHORTEST_POLL_MS
+      }
+      if (!abort.signal.aborted) timer = window.setTimeout(() => void poll(), pauseMs)
+    }
+    timer = window.setTimeout(() => void poll(), pauseMs)
+    const onShow = (): void => {
+      if (document.visibilityState !== "visible") return
+      window.clearTimeout(timer)
+      timer = window.setTimeout(() => void poll(), 0)
+    }
+    document.addEventListener("visibilitychange", onShow)
+    return () => {
+      abort.abort()
+      window.clearTimeout(timer)
+      document.removeEventListener("visibilitychange", onShow)
+    }
+  }, [ask, experiments, isLive, isRunning, fetchIds])
+
+  return {
+    ids: listed.ids,
+    total: listed.total,
+    tree: listed.tree,
+    clockMs,
+    isLoading,
+    isFirst,
+    error,
+    fault,
+    row: (id) => rows.current.get(id)?.row,
+    cell: (id, column) => rows.current.get(id)?.cells.get(column),
+    want,
+    wantIds: fetchIds,
+    first,
+    refresh: useCallback(() => setRefreshed((n) => n + 1), []),
+    amend: useCallback((id: string, change: Partial<RunRow>) => {
+      const held = rows.current.get(id)
+      if (!held) return
+      rows.current.set(id, { ...held, row: { ...held.row, ...change } })
+      setVersion((n) => n + 1)
+    }, []),
+    live: { isOn: isLive, setOn: setLive, atMs, isFailing, isRunning },
+  }
+}
+
+interface ChangesAnswer {
+  readonly watermark: string
+  /** Runs that may have new points, with a version that differs from the one before. */
+  readonly runs: Readonly<Record<string, unknown>>
+  readonly n_runs?: number
+  readonly n_running?: number
+  readonly last_start_ms?: number | null
+  readonly last_end_ms?: number | null
+}
+
+/** What is known of an experiment from poll to poll. */
+interface Known {
+  readonly watermark: string | null
+  readonly versions: ReadonlyMap<string, string>
+  readonly summary: string
+}
+
+interface Changes {
+  readonly known: Known
+  readonly runs: readonly string[]
+  /** Runs began, ended or are gone. */
+  readonly isList: boolean
+}
+
+/** Ask what changed; null where the server does not answer. */
+async function askChanges(
+  experiments: readonly string[],
+  before: Known | null,
+  signal: AbortSignal,
+): Promise<Changes | null> {
+  try {
+    const since = before?.watermark
+    const answer = await call<ChangesAnswer>(
+      "changes",
+      { experiments, ...(since ? { since } : {}) },
+      { signal },
+    )
+    const versions = new Map(before?.versions)
+    const runs: string[] = []
+    for (const [id, version] of Object.entries(answer.runs)) {
+      const text = JSON.stringify(version)
+      if (versions.get(id) !== text) runs.push(id)
+      versions.set(id, text)
+    }
+    const { n_runs, n_running, last_start_ms, last_end_ms } = answer
+    const summary = JSON.stringify([n_runs, n_running, last_start_ms, last_end_ms])
+    return {
+      known: { watermark: answer.watermark, versions, summary },
+      runs: before === null ? [] : runs,
+      isList: before !== null && before.summary !== summary,
+    }
+  } catch {
+    return null
+  }
+}

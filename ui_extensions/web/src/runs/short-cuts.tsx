@@ -1,0 +1,121 @@
+import { useEffect, useRef, useState } from "react"
+
+import { Dialog } from "../controls/dialog"
+import type { View } from "../view/store"
+import type { LiveState } from "./data"
+
+const STORED = "weir.letters"
+
+function areLettersOn(): boolean {
+  try {
+    return localStorage.getItem(STORED) !== "off"
+  } catch {
+    return true
+  }
+}
+
+interface Targets {
+  readonly view: View
+  readonly live: LiveState
+  readonly onHelp: () => void
+  readonly onAll: () => void
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false
+  return (
+    target.isContentEditable ||
+    /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) ||
+    target.closest("dialog,[popover]") !== null
+  )
+}
+
+function focus(id: string): void {
+  const element = document.getElementById(id)
+  if (element instanceof HTMLButtonElement) element.click()
+  else element?.focus()
+}
+
+/** The page's keys; none of them while something is typed. */
+export function useShortCuts(targets: Targets): void {
+  const latest = useRef(targets)
+  latest.current = targets
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      const { view, live, onHelp, onAll } = latest.current
+      const isField = isTyping(event.target)
+      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !isField) {
+        event.preventDefault()
+        if (event.shiftKey) view.redo()
+        else view.undo()
+        return
+      }
+      if (isField || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return
+      const keys: Record<string, () => void> = {
+        "?": onHelp,
+        "/": () => focus("w-runs-search"),
+        f: () => focus("w-filter-button"),
+        g: () => focus("w-group-button"),
+        c: () => focus("w-chart-search"),
+        a: onAll,
+        ".": () => live.setOn(!live.isOn),
+      }
+      const act = keys[event.key]
+      if (act === undefined || !areLettersOn()) return
+      event.preventDefault()
+      act()
+    }
+    window.addEventListener("keydown", onKey)
+    return () => window.removeEventListener("keydown", onKey)
+  }, [])
+}
+
+const KEYS: readonly (readonly [string, string])[] = [
+  ["/", "search runs"],
+  ["f · g", "filter · group"],
+  ["c", "search charts"],
+  ["↑ ↓ · j k", "move in the list (its run is raised in the charts)"],
+  ["Space · s · a", "eye · this run alone · all again"],
+  ["v · Shift v", "select · select up to here"],
+  ["p · b", "pin · baseline"],
+  ["Enter · m", "open the run · its menu"],
+  ["Ctrl Z · Ctrl Shift Z", "undo · redo"],
+  [".", "live or frozen"],
+  ["Esc", "close what is open, clear the search"],
+]
+
+/** The keys, and the switch that keeps single letters from meaning anything. */
+export function ShortCuts({ onClose }: { onClose: () => void }) {
+  const [isOn, setOn] = useState(areLettersOn)
+  return (
+    <Dialog title="Keys" onClose={onClose}>
+      <table className="w-keys">
+        <tbody>
+          {KEYS.map(([keys, does]) => (
+            <tr key={keys}>
+              <th scope="row">
+                <kbd>{keys}</kbd>
+              </th>
+              <td>{does}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <label className="w-check">
+        <input
+          type="checkbox"
+          checked={isOn}
+          onChange={(event) => {
+            setOn(event.target.checked)
+            try {
+              localStorage.setItem(STORED, event.target.checked ? "on" : "off")
+            } catch {
+              // Without storage it holds as long as the page.
+            }
+          }}
+        />
+        Single keys work
+      </label>
+    </Dialog>
+  )
+}
