@@ -69,9 +69,11 @@ class RelocatedTarget:
         payloads = [self._relocated(one) for one in payloads]
         return self._target.apply(journal_id, fencing, start, end, payloads, is_patient=is_patient)
 
-    def beat(self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int) -> None:
+    def beat(
+        self, journal_id: str, host: str, run_ids: Sequence[str], at_ms: int
+    ) -> Sequence[str]:
         """Say that runs are alive."""
-        self._target.beat(journal_id, host, run_ids, at_ms)
+        return self._target.beat(journal_id, host, run_ids, at_ms)
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Do a step of a run's housekeeping."""
