@@ -44,11 +44,15 @@ demo: $(STAMP) ## train small real models on weir:, then open the UI (SERVE=0: d
 	@$(MAKE) --no-print-directory web || echo "Weir's pages are not built; MLflow's own are there" >&2
 	@exec $(VENV)/bin/weir demo --home $(DEMO_HOME) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
-test: web-check ## run the tests; skips are listed with their reasons
-	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not long" $(PYTEST_ARGS)
+# The pages' own tests do not keep Python's from running, nor the other way round.
+test: $(STAMP) ## run the tests; skips are listed with their reasons
+	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
+		$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not long" $(PYTEST_ARGS) || status=1; \
+		exit $$status
 
-test-long: web-check ## run all tests, those that take minutes too
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+test-long: $(STAMP) ## run all tests, those that take minutes too
+	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
+		$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS) || status=1; exit $$status
 
 check: lint types docs web-check ## lint, format, types and docs
 

@@ -1,10 +1,10 @@
 /** Where the extension is mounted, told from where its own files came from. */
 
 function mountedAt(): URL {
-  const here = new URL(import.meta.url, location.href)
+  const here = new URL(import.meta.url)
   const end = here.pathname.lastIndexOf("/weir/assets/")
   const path = end < 0 ? "/weir/" : here.pathname.slice(0, end + "/weir/".length)
-  return new URL(path, location.origin)
+  return new URL(path, here)
 }
 
 /** `<prefix>/weir/`, with its trailing slash. */
