@@ -5,13 +5,20 @@ training steps bare, watched, and with per-tensor hooks that do what ``wandb.wat
 gradient isfinite, min and max read one by one, a copy to the CPU and its histogram there); counts
 how often the host waits for the device; and compares every figure with torch's own. The sink
 writes the records that the journal would get, and drops them. Takes under a minute.
+
+Bare steps are timed between all others, because such machines are not steady; each way has logged
+two steps before it is timed. A block is timed as a whole, device included, and each of its steps
+as long as the host is busy with it. What throttles a container's processors, and Python's garbage
+collector, are said beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -28,6 +35,7 @@ from torch import nn
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FREQUENCIES = (1, 10, 100)
+_BARE_STEPS = 10
 _SYNCS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
@@ -172,7 +180,7 @@ def _hooked(training: _Training, log_freq: int) -> Iterator[None]:
         return look
 
     for parameter in training.model.parameters():
-        handles.append(parameter.register_hook(hook([0])))
+        handles.append(parameter.register_hook(hook([log_freq - 1])))
     try:
         yield
     finally:
@@ -180,14 +188,31 @@ def _hooked(training: _Training, log_freq: int) -> Iterator[None]:
             handle.remove()
 
 
-def _seconds(training: _Training, n_steps: int) -> float:
-    """Return the seconds of a step on average: as long as device and host together need."""
-    torch.cuda.synchronize()
-    start_s = time.perf_counter()
-    for _ in range(n_steps):
-        training.step()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - start_s) / n_steps
+class _Times:
+    """Blocks of steps of one way.
+
+    Attributes:
+        blocks: Seconds a step of each block, until the device had done them.
+        logged: Seconds that the host was busy with each step that was logged.
+        others: The same of each that was not.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[float] = []
+        self.logged: list[float] = []
+        self.others: list[float] = []
+
+    def take(self, training: _Training, n_steps: int, is_logged: Callable[[int], bool]) -> None:
+        """Time a block."""
+        torch.cuda.synchronize()
+        start_s = before_s = time.perf_counter()
+        for number in range(n_steps):
+            training.step()
+            now_s = time.perf_counter()
+            (self.logged if is_logged(number) else self.others).append(now_s - before_s)
+            before_s = now_s
+        torch.cuda.synchronize()
+        self.blocks.append((time.perf_counter() - start_s) / n_steps)
 
 
 def _counted(training: _Training) -> dict[str, int]:
@@ -197,9 +222,8 @@ def _counted(training: _Training) -> dict[str, int]:
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         training.step()
-        waits = 0  # before the profiler's own at its end
     found = {event.key: event.count for event in profiled.key_averages()}
-    waits = sum(found.get(name, 0) for name in _SYNCS)
+    waits = sum(found.get(name, 0) for name in _SYNCS)  # one is the profiler's own
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
@@ -223,39 +247,73 @@ def _measure(name: str, build: Callable[[], tuple[Any, Any]], rounds: int) -> li
     n_tensors = len(list(training.model.parameters()))
     n_values = sum(parameter.numel() for parameter in training.model.parameters())
     sink = _Sink()
-    ways: list[tuple[str, int, Callable[[], Any]]] = [("bare", 0, contextlib.nullcontext)]
+    ways: list[tuple[str, int, Callable[[], Any]]] = []
     for log_freq in _FREQUENCIES:
         ways.append(("watch", log_freq, partial(_watched, training, log_freq, sink)))
         ways.append(("hooks", log_freq, partial(_hooked, training, log_freq)))
-    for _ in range(5):
+    for _ in range(10):
         training.step()
-    quick_s = _seconds(training, 5)
-    times: dict[tuple[str, int], list[float]] = {}
+    times: dict[tuple[str, int], _Times] = {("bare", 0): _Times()}
     for number in range(rounds):
         for way, log_freq, context in ways if number % 2 == 0 else reversed(ways):
-            per_round = max(log_freq, min(20, int(0.3 / quick_s) + 1))
+            if log_freq == 100 and number:
+                continue  # takes seconds
+            times["bare", 0].take(training, _BARE_STEPS, lambda _: False)
             with context():
-                training.step()  # what is done once is done
-                times.setdefault((way, log_freq), []).append(_seconds(training, per_round))
+                # The first step is logged, and then each log_freq-th.
+                for _ in range(2 * log_freq if log_freq <= 10 else 1):
+                    training.step()
+                first = 0 if log_freq <= 10 else log_freq - 1
+                timed = times.setdefault((way, log_freq), _Times())
+                n_steps = max(log_freq, 5 if way == "hooks" else 10)
+                timed.take(training, n_steps, partial(_is_logged, log_freq, first))
+    bare_s = statistics.median(times["bare", 0].blocks)
     rows = []
-    for way, log_freq, context in ways:
+    for way, log_freq, context in [("bare", 0, contextlib.nullcontext), *ways]:
+        timed = times[way, log_freq]
+        step_s = statistics.median(timed.blocks)
         row: dict[str, Any] = {
             "model": name,
             "tensors": n_tensors,
             "values": n_values,
             "way": way,
             "log_freq": log_freq,
-            "step_ms": 1000 * statistics.median(times[way, log_freq]),
+            "step_ms": 1000 * step_s,
+            "mean_ms": 1000 * statistics.mean(timed.blocks),
+            "blocks_ms": [round(1000 * one, 3) for one in timed.blocks],
+            "slower_percent": 100 * (step_s / bare_s - 1),
+            "logged_step_costs_ms": 1000 * (step_s - bare_s) * log_freq,
+            "host_logged_ms": _middle_ms(timed.logged),
+            "host_others_ms": _middle_ms(timed.others),
+            "slowest_ms": 1000 * max(timed.logged + timed.others),
         }
         if log_freq <= 1:
             with context():
-                training.step()
+                for _ in range(3):
+                    training.step()
                 row |= _counted(training)
+                row["device_ms"] = _device_ms(training)
         rows.append(row)
-    bare = rows[0]
-    for row in rows:
-        row["slower_percent"] = 100 * (row["step_ms"] / bare["step_ms"] - 1)
     return rows
+
+
+def _is_logged(log_freq: int, first: int, number: int) -> bool:
+    return (number - first) % log_freq == 0
+
+
+def _middle_ms(seconds: list[float]) -> float | None:
+    return 1000 * statistics.median(seconds) if seconds else None
+
+
+def _device_ms(training: _Training) -> float:
+    """Return how long the device computes in a step, whatever it waits for between kernels."""
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        training.step()
+        torch.cuda.synchronize()
+    return float(sum(event.self_device_time_total for event in profiled.key_averages())) / 1000
 
 
 def _differences(reading: Any, gradients: dict[str, Any]) -> list[str]:
@@ -289,12 +347,17 @@ def _differences(reading: Any, gradients: dict[str, Any]) -> list[str]:
         for what, (a, b, size) in reals.items():
             if abs(float(a) - float(b)) > 2e-6 * size:
                 wrong.append(f"{name} {what}: {float(a)} and not {float(b)}")
-        edges = np.linspace(found.first[i], found.last[i], 65)
-        inside = finite.clamp(float(found.first[i]), float(found.last[i])).cpu().numpy()
-        wanted, _ = np.histogram(inside, edges)
-        # A value on an edge may be counted on either side of it.
-        moved = np.abs(np.cumsum(found.counts[i] - wanted)).max()
-        if moved > 2 + finite.numel() * 1e-4:
+        first, last = float(found.first[i]), float(found.last[i])
+        edges = torch.linspace(first, last, 65, dtype=torch.float64, device="cuda")[1:-1]
+        ordered = finite.clamp(first, last).sort().values
+        below = torch.from_numpy(np.cumsum(found.counts[i])[:-1]).cuda()
+        # A value on an edge, as float32 has it, may be counted on either side: of bfloat16 there
+        # are hundreds that equal it. None may be elsewhere.
+        near = 1e-6 * max(abs(first), abs(last))
+        least = torch.searchsorted(ordered, edges - near)
+        most = torch.searchsorted(ordered, edges + near, right=True)
+        moved = int(torch.maximum(least - below, below - most).max())
+        if moved > 0:
             wrong.append(f"{name} histogram: {moved} of {finite.numel()} values elsewhere")
     return wrong
 
@@ -386,33 +449,55 @@ def _check_training() -> list[str]:
     return _differences(sink.readings[0], gradients)
 
 
+_COLUMNS = {
+    "step_ms": ("Step", "{:.2f} ms"),
+    "mean_ms": ("Mean", "{:.2f} ms"),
+    "slower_percent": ("Slower", "{:+.1f} %"),
+    "logged_step_costs_ms": ("A logged step costs", "{:+.1f} ms"),
+    "host_logged_ms": ("Host, logged", "{:.2f} ms"),
+    "host_others_ms": ("Host, not logged", "{:.2f} ms"),
+    "slowest_ms": ("Slowest", "{:.1f} ms"),
+    "device_ms": ("Device", "{:.2f} ms"),
+    "waits": ("Waits", "{}"),
+    "to_host": ("Copies to host", "{}"),
+    "items": ("`item`", "{}"),
+    "launches": ("Launches", "{}"),
+}
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
-    head = "| Model | Way | Every | Step | Slower | Waits | Copies to host | `item` | Launches |"
-    lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+    heads = ["Model", "Way", "Every", *(head for head, _ in _COLUMNS.values())]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for row in rows:
-        counts = [row.get(name, "") for name in ("waits", "to_host", "items", "launches")]
-        cells = [
-            f"{row['model']} ({row['values'] / 1e6:.1f} M values)",
-            row["way"],
-            row["log_freq"] or "",
-            f"{row['step_ms']:.2f} ms",
-            f"{row['slower_percent']:+.1f} %",
-            *counts,
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        cells = [f"{row['model']} ({row['values'] / 1e6:.1f} M values)", row["way"]]
+        cells.append(str(row["log_freq"] or ""))
+        for name, (_, form) in _COLUMNS.items():
+            value = row.get(name)
+            cells.append("" if value is None else form.format(value))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _throttled() -> dict[str, int]:
+    """Return what a container's processors were held back since it began, where that is told."""
+    for path in ("/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat"):
+        with contextlib.suppress(OSError):
+            pairs = (line.split() for line in Path(path).read_text().splitlines())
+            return {key: int(value) for key, value in pairs if "throttled" in key}
+    return {}
 
 
 def main() -> int:
     """Measure, compare, print; return 1 where a figure is wrong or a watched step waits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    parser.add_argument("--rounds", type=int, default=3, help="of each way")
+    parser.add_argument("--rounds", type=int, default=4, help="of each way")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("no CUDA device here", file=sys.stderr)
         return 2
     start_s = time.monotonic()
+    throttled, collections = _throttled(), gc.get_stats()[2]["collections"]
     with _package():
         wrong = _check()
         rows = []
@@ -422,6 +507,10 @@ def main() -> int:
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "python": sys.version.split()[0],
+        "processors": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "throttled": {key: value - throttled[key] for key, value in _throttled().items()},
+        "full garbage collections": gc.get_stats()[2]["collections"] - collections,
         "seconds": round(time.monotonic() - start_s, 1),
     }
     print(_table(rows))
@@ -438,7 +527,7 @@ def main() -> int:
         for row in rows
         if row["way"] == "watch"
         and row["log_freq"] == 1
-        and any(row[name] != bare[row["model"]][name] for name in ("warned", "items"))
+        and any(row[name] > bare[row["model"]][name] for name in ("waits", "warned", "items"))
     ]
     if waits:
         print(f"a watched step waits for the device: {', '.join(waits)}")

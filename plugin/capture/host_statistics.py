@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mlflow_weir.plugin.capture.fused_statistics import COUNTS, STATS, Part
+from mlflow_weir.plugin.capture.fused_statistics import COUNTS, STATS, Found
 from mlflow_weir.plugin.capture.tensor_values import BINS, sampled
 
 _EXACT = 1 << 24
@@ -25,7 +25,7 @@ _CANCELS = 100.0  # squared mean over variance, above which the variance is take
 
 def measure(
     shape: tuple[tuple[int, int], ...], tensors: Sequence[Any], is_wide: bool, scale: Any
-) -> Part:
+) -> Found:
     """Measure; the arguments are those of ``fused_statistics``.
 
     Args:
@@ -39,22 +39,19 @@ def measure(
     for number, (segment, _) in enumerate(shape):
         of_segment[segment].append(number)
     positions = sampled(shape)
-    real, whole = (np.float64, np.int64) if is_wide else (np.float32, np.int32)
-    packed = np.zeros((len(segments), STATS + COUNTS + BINS), dtype=whole)
-    stats = packed[:, :STATS].view(real)
+    stats = np.zeros((len(segments), STATS))
+    whole = np.zeros((len(segments), COUNTS + BINS), dtype=np.int64)
     for row, segment in enumerate(segments):
         numbers = of_segment[segment]
         one = _Segment([tensors[i] for i in numbers], is_wide)
         sample = torch.cat([tensors[i][positions[i][0]] for i in numbers])
         first, last = one.range(sample.to(torch.float64).numpy())
         divisor = 1.0 if scale is None else float(scale)
-        with np.errstate(over="ignore"):
-            stats[row] = np.array([*one.moments(), one.low, one.high, first, last]) / divisor
-        packed[row, STATS : STATS + COUNTS] = one.n, one.n_nan
-        packed[row, STATS + COUNTS :] = one.counts(first, last)
+        stats[row] = np.array([*one.moments(), one.low, one.high, first, last]) / divisor
+        whole[row, :COUNTS] = one.n, one.n_nan
+        whole[row, COUNTS:] = one.counts(first, last)
     counts = [sum(shape[i][1] for i in of_segment[segment]) for segment in segments]
-    padding = np.zeros(len(segments), dtype=np.int64)
-    return Part(segments, counts, padding, torch.from_numpy(packed), is_wide, None)
+    return Found(segments, counts, stats, whole)
 
 
 class _Segment:

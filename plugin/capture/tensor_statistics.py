@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 
 from mlflow_weir.plugin.capture import fused_statistics, host_statistics
-from mlflow_weir.plugin.capture.fused_statistics import COUNTS, STATS
+from mlflow_weir.plugin.capture.fused_statistics import COUNTS, STATS, Found, OnItsWay
 from mlflow_weir.plugin.capture.tensor_values import BINS, flat
 
 Floats = npt.NDArray[np.float64]
@@ -71,13 +71,13 @@ class Statistics:
 class Measured:
     """What was measured and may still be on its way."""
 
-    def __init__(self, n_segments: int, parts: list[fused_statistics.Part]) -> None:
+    def __init__(self, n_segments: int, parts: list[Found | OnItsWay]) -> None:
         self._n_segments = n_segments
         self._parts = parts
 
     def is_ready(self) -> bool:
         """Say whether ``read`` returns at once; asks the device, does not wait for it."""
-        return all(part.event is None or part.event.query() for part in self._parts)
+        return all(part.is_ready() for part in self._parts)
 
     def read(self) -> Statistics:
         """Return it, waiting for the device where that is not done."""
@@ -85,14 +85,8 @@ class Measured:
         whole = np.zeros((self._n_segments, COUNTS + BINS), dtype=np.int64)
         n = np.zeros(self._n_segments, dtype=np.int64)
         for part in self._parts:
-            if part.event is not None:
-                part.event.synchronize()
-            packed = part.packed.numpy()
-            real = np.float64 if part.is_wide else np.float32
-            stats[part.segments] = packed[:, :STATS].view(real)
-            whole[part.segments] = packed[:, STATS:]
-            whole[part.segments, 1] -= part.n_padding
-            n[part.segments] = part.numbers
+            segments, numbers, stats_of_part, whole_of_part = part.read()
+            stats[segments], whole[segments], n[segments] = stats_of_part, whole_of_part, numbers
         stats[whole[:, 0] == 0] = [0.0, np.nan, np.nan, np.nan, np.nan, 0.0, 0.0]
         norm, mean, std, low, high, first, last = stats.T
         n_finite, n_nan = whole[:, 0], whole[:, 1]
@@ -128,7 +122,8 @@ class Measurer:
         for number, tensor in enumerate(tensors):
             if tensor.numel():
                 groups[tensor.device, tensor.dtype == torch.float64].append(number)
-        layouts, parts = {}, []
+        layouts: dict[Any, fused_statistics.Layout] = {}
+        parts: list[Found | OnItsWay] = []
         with torch.no_grad():
             for (device, is_wide), numbers in groups.items():
                 values = [flat(tensors[i]) for i in numbers]
@@ -138,7 +133,7 @@ class Measurer:
                     continue
                 layout = self._layouts.get((device, is_wide))
                 if layout is None or layout.shape != shape:
-                    layout = fused_statistics.Layout(shape, device)
+                    layout = fused_statistics.Layout(shape, device, is_wide=is_wide)
                 layouts[device, is_wide] = layout
                 parts.append(fused_statistics.measure(layout, values, device, is_wide, scale))
         self._layouts = layouts
