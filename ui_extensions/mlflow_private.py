@@ -58,7 +58,10 @@ def tracking_store() -> AbstractStore:
 def is_auth_on() -> bool:
     """Say whether MLflow's basic-auth app is in force in this process."""
     auth = sys.modules.get(AUTH_MODULE)
-    return auth is not None and bool(auth.is_auth_enabled())
+    # Where the app is in force, its module was there whole before the first request. One that is
+    # half imported is being asked about by a plain server's other thread.
+    is_enabled = None if auth is None else vars(auth).get("is_auth_enabled")
+    return is_enabled is not None and bool(is_enabled())
 
 
 def authenticated_user() -> str | None:

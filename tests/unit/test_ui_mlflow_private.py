@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,14 @@ def test_the_functions_we_wrap_take_what_we_pass() -> None:
     assert get_allowed_origins_from_env() is None
     assert installed_auth.is_auth_enabled() is False
     assert not mlflow_private.is_auth_on()
+
+
+def test_auth_is_off_while_its_module_is_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = ModuleType(mlflow_private.AUTH_MODULE)
+    monkeypatch.setitem(sys.modules, mlflow_private.AUTH_MODULE, half)
+    assert not mlflow_private.is_auth_on()
+    half.is_auth_enabled = lambda: True  # type: ignore[attr-defined]
+    assert mlflow_private.is_auth_on()
 
 
 def test_mlflows_before_request_calls_what_we_wrap_by_its_name() -> None:
