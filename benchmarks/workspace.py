@@ -42,6 +42,12 @@ _N_CARDS = 6
 _TOGGLE = """async () => {
     const eye = document.querySelector('button[aria-pressed][aria-label^="Draw "]')
     const counts = () => window.__weirCharts(false).charts.map((chart) => chart.nDrawn)
+    const settle = async () => {
+        for (;;) {
+            await new Promise((done) => setTimeout(done, 400))
+            if (window.__weirCharts(false).charts.every((chart) => chart.isComplete)) return
+        }
+    }
     const turn = async (by) => {
         const wanted = counts().map((n) => n + by)
         const start = performance.now()
@@ -55,10 +61,10 @@ _TOGGLE = """async () => {
     }
     const times = []
     for (let round = 0; round < 8; round += 1) {
+        await settle()
         times.push(await turn(-1))
-        await new Promise((done) => setTimeout(done, 400))
+        await settle()
         times.push(await turn(1))
-        await new Promise((done) => setTimeout(done, 400))
     }
     return times
 }"""

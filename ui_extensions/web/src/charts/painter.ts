@@ -85,8 +85,13 @@ export class Painter {
   /** Show or hide a line at once: one layer is painted again. */
   toggle(lines: readonly ChartLine[], id: string): void {
     const at = lines.findIndex((line) => line.id === id)
+    if (this.#pen === null) return
+    if (at < 0 || !this.#isComplete) {
+      // Its layer may be painted already, as it was.
+      this.paint(lines, this.#pen, this.#ratio)
+      return
+    }
     this.#lines = lines
-    if (at < 0 || !this.#isComplete || this.#pen === null) return
     this.#paintLayer(at % this.#layers.length)
     this.#compose()
     this.#onComplete()
@@ -130,17 +135,19 @@ export class Painter {
     const k = layerCount(this.#lines.length)
     while (this.#layers.length > k) (this.#layers.pop() as HTMLCanvasElement).width = 0
     while (this.#layers.length < k) this.#layers.push(document.createElement("canvas"))
-    this.#drawn = new Map()
+    // What is on the page stays what it is until all is put together.
+    const drawn = new Map<string, number>()
     for (let layer = 0; layer < k; layer += 1) {
       const context = this.#clear(layer)
       if (!context || !this.#pen) return
       const pen: Pen = { ...this.#pen, context }
       for (let at = layer; at < this.#lines.length; at += k) {
-        this.#paintOne(pen, this.#lines[at] as ChartLine)
+        this.#paintOne(pen, this.#lines[at] as ChartLine, drawn)
         if (((at / k) & 7) === 7) yield
       }
     }
     this.#compose()
+    this.#drawn = drawn
     this.#isComplete = true
     this.#onComplete()
   }
@@ -156,9 +163,9 @@ export class Painter {
     return context
   }
 
-  #paintOne(pen: Pen, line: ChartLine): void {
-    if (line.isVisible) this.#drawn.set(line.id, paintLine(pen, line))
-    else this.#drawn.delete(line.id)
+  #paintOne(pen: Pen, line: ChartLine, drawn: Map<string, number>): void {
+    if (line.isVisible) drawn.set(line.id, paintLine(pen, line))
+    else drawn.delete(line.id)
   }
 
   #paintLayer(layer: number): void {
@@ -166,7 +173,7 @@ export class Painter {
     if (!context || !this.#pen) return
     const pen: Pen = { ...this.#pen, context }
     for (let at = layer; at < this.#lines.length; at += this.#layers.length) {
-      this.#paintOne(pen, this.#lines[at] as ChartLine)
+      this.#paintOne(pen, this.#lines[at] as ChartLine, this.#drawn)
     }
   }
 

@@ -1,0 +1,232 @@
+"""Charts in a real browser on a real server: what is drawn is what MLflow's client returns."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from series_answers import Line, check_line, in_drawn_order
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    from browser import Site
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),  # MLflow warns about itself
+]
+DEADLINE_S = 90.0
+LOSS = "train/loss"
+
+
+def drawn(page: Page, with_values: bool = True) -> Any:
+    """Return what the page's charts have drawn, or None before there are any."""
+    return page.evaluate(
+        "values => window.__weirCharts ? window.__weirCharts(values) : null", with_values
+    )
+
+
+def wait_for(page: Page, is_there: Callable[[Any], bool], *, with_values: bool = False) -> Any:
+    """Poll until what is drawn is as wanted, and return all of it."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        found = drawn(page, with_values)
+        if found is not None and is_there(found):
+            return found if with_values else drawn(page)
+        assert time.monotonic() < give_up, drawn(page, False)
+        page.wait_for_timeout(100)
+
+
+def chart(found: Any, name: str) -> Any:
+    """Return one chart of what was drawn."""
+    (one,) = [chart for chart in found["charts"] if chart["name"] == name]
+    return one
+
+
+def is_complete(found: Any, name: str = LOSS, n_lines: int = 1) -> bool:
+    """Say whether a chart is on the page with at least so many lines."""
+    named = [chart for chart in found["charts"] if chart["name"] == name]
+    return bool(named) and named[0]["isComplete"] and named[0]["nDrawn"] >= n_lines
+
+
+def line_of(found: Any, run_id: str, name: str = LOSS) -> Line:
+    """Return a line on the page, in the form that is held against MLflow's points."""
+    (one,) = [line for line in chart(found, name)["lines"] if line["runId"] == run_id]
+    columns = {
+        key: np.array([math.nan if v is None else v for v in one[key]], dtype=np.float64)
+        for key in ("x", "low", "high", "last", "count")
+    }
+    return Line(one["total"], True, True, columns)
+
+
+def card(page: Page, name: str) -> Locator:
+    """Return a card by its metric."""
+    return page.locator(f'.w-card[data-keys="{name}"]')
+
+
+@pytest.fixture
+def client(site: Site) -> MlflowClient:
+    """MLflow's own client of the server."""
+    return MlflowClient(site.server.address)
+
+
+def runs_with(client: MlflowClient, site: Site, name: str) -> set[str]:
+    """Return the runs that have a metric, as MLflow's client has it."""
+    runs = client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    return {run.info.run_id for run in runs if name in run.data.metrics}
+
+
+@pytest.fixture
+def workspace(page: Page, site: Site, client: MlflowClient) -> Page:
+    """Open the workspace and wait for all lines of a chart."""
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    n_lines = len(runs_with(client, site, LOSS))
+    wait_for(page, lambda found: is_complete(found, n_lines=n_lines))
+    return page
+
+
+def finite_points(history: list[Metric]) -> bool:
+    return all(math.isfinite(m.value) and abs(m.value) < 1e308 for m in history)
+
+
+def test_every_line_that_is_drawn_is_what_was_logged(
+    workspace: Page, site: Site, client: MlflowClient
+) -> None:
+    found = drawn(workspace)
+    ids = site.sweep.run_ids
+    for name in (LOSS, "train/accuracy"):
+        one = chart(found, name)
+        expected = runs_with(client, site, name)
+        assert len(expected) >= 59  # one run of sixty died before it logged anything
+        assert one["nDrawn"] == len(expected)
+        assert {line["runId"] for line in one["lines"]} == expected
+        assert all(line["painted"] > 0 for line in one["lines"])
+        for run_id in (ids[0], ids[12], ids[33], ids[45], site.sweep.crashed):
+            history = in_drawn_order(client.get_metric_history(run_id, name), is_by_step=True)
+            assert finite_points(history)
+            check_line(line_of(found, run_id, name), history, x=[m.step for m in history])
+    spiked, step = site.sweep.spiked
+    line = line_of(found, spiked)
+    assert line.columns["high"].max() == 40.0
+    at = int(line.columns["high"].argmax())
+    assert (line.columns["x"][at - 1]) < step <= line.columns["x"][at]
+    assert chart(found, LOSS)["y"]["max"] > 40.0
+
+
+def eye(page: Page, name: str) -> Locator:
+    """Return the switch that shows and hides a run."""
+    return page.get_by_role("button", name=f"Draw {name}", exact=True).first
+
+
+def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
+    workspace: Page, site: Site
+) -> None:
+    workspace.wait_for_timeout(1_000)
+    before = drawn(workspace)
+    run_id = site.sweep.run_ids[57]  # near the top of the list, newest first
+    eye(workspace, "sgd-lr0.1-s2").click()
+    n_lines = chart(before, LOSS)["nDrawn"]
+    after = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines - 1)
+    for one in after["charts"]:
+        shown = {line["runId"] for line in one["lines"] if line["painted"] >= 0}
+        assert run_id not in shown
+        assert one["nDrawn"] == chart(before, one["name"])["nDrawn"] - 1
+    eye(workspace, "sgd-lr0.1-s2").click()
+    again = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines)
+    assert again["counts"]["points"] == before["counts"]["points"]
+
+
+def test_the_cursor_is_on_every_chart_and_raises_one_run(
+    workspace: Page, site: Site, client: MlflowClient
+) -> None:
+    spiked, step = site.sweep.spiked
+    found = drawn(workspace)
+    one = chart(found, LOSS)
+    box = card(workspace, LOSS).locator(".u-over").bounding_box()
+    assert box is not None
+    share = (step - one["x"]["min"]) / (one["x"]["max"] - one["x"]["min"])
+    # The spike alone goes so high up.
+    workspace.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] * 0.4)
+    workspace.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] * 0.5)
+    after = wait_for(workspace, lambda found: found["raised"] == spiked)
+    assert abs(after["hoverX"] - step) < 0.02 * one["x"]["max"]
+    tip = card(workspace, LOSS).locator(".w-chart-tip")
+    first = tip.locator(".w-chart-tip-row").first.inner_text()
+    name = client.get_run(spiked).info.run_name
+    assert first.startswith(str(name))
+    assert "40 in" in first, "the bucket's largest value is told"
+    assert workspace.locator(".w-chart-lines.w-chart-pale").count() >= 3
+    workspace.mouse.move(2, 2)
+    wait_for(workspace, lambda found: found["raised"] is None)
+    assert workspace.locator(".w-chart-lines.w-chart-pale").count() == 0
+
+
+def test_a_drag_zooms_all_charts_to_every_point(
+    workspace: Page, site: Site, client: MlflowClient
+) -> None:
+    box = card(workspace, LOSS).locator(".u-over").bounding_box()
+    assert box is not None
+    axis = chart(drawn(workspace, False), LOSS)["x"]
+    scale = box["width"] / (axis["max"] - axis["min"])
+    left, y = box["x"] - axis["min"] * scale, box["y"] + box["height"] / 2
+    workspace.mouse.move(left + 1_000 * scale, y)
+    workspace.mouse.down()
+    workspace.mouse.move(left + 1_060 * scale, y, steps=3)
+    workspace.mouse.move(left + 1_100 * scale, y, steps=3)
+    workspace.mouse.up()
+    run_id = site.sweep.run_ids[57]
+    found = wait_for(
+        workspace,
+        lambda found: (
+            is_complete(found) and max(line_of(found, run_id).columns["count"], default=9) == 1
+        ),
+        with_values=True,
+    )
+    one = chart(found, LOSS)
+    low, high = one["x"]["min"], one["x"]["max"]
+    assert 950 < low < 1_050 < high < 1_150
+    assert chart(found, "train/accuracy")["x"] == one["x"]
+    inside = [
+        m
+        for m in client.get_metric_history(run_id, LOSS)
+        if math.floor(low) <= m.step <= math.ceil(high)
+    ]
+    check_line(
+        line_of(found, run_id)._replace(total=len(inside)), inside, x=[m.step for m in inside]
+    )
+    card(workspace, LOSS).locator(".u-over").dblclick()
+    wait_for(workspace, lambda found: chart(found, LOSS)["x"]["max"] > 1_900)
+
+
+def test_a_search_leaves_the_charts_that_match(workspace: Page) -> None:
+    workspace.get_by_label("Search charts").fill("accuracy")
+    found = wait_for(
+        workspace,
+        lambda found: (
+            {one["name"] for one in found["charts"]} == {"train/accuracy", "val/accuracy"}
+        ),
+    )
+    assert len(found["charts"]) == 2
+
+
+def test_keys_move_the_cursor_and_say_the_value(
+    workspace: Page, site: Site, client: MlflowClient
+) -> None:
+    plot = card(workspace, "train/accuracy").locator(".w-chart")
+    n_lines = len(runs_with(client, site, "train/accuracy"))
+    workspace.wait_for_timeout(1_500)  # the summary comes after a rest
+    assert f"{n_lines} lines" in (plot.get_attribute("aria-label") or "")
+    plot.focus()
+    for _ in range(3):
+        plot.press("ArrowRight")
+    spoken = card(workspace, "train/accuracy").locator("[aria-live=polite]")
+    workspace.wait_for_timeout(300)
+    assert "step" in spoken.inner_text()
