@@ -119,6 +119,8 @@ export function useRunList(
   const now = useRef({ columns, experiments, deleted: doc.showsDeleted })
   now.current = { columns, experiments, deleted: doc.showsDeleted }
   const isAsked = useRef(false)
+  // What was heard last stays when the poller starts anew, or what came between would be lost.
+  const known = useRef<{ of: string; known: Known } | null>(null)
 
   const keep = useCallback((found: readonly RunRow[], names: readonly string[]): void => {
     const held = rows.current
@@ -257,16 +259,16 @@ export function useRunList(
     if (!isLive) return
     let timer = 0
     let pauseMs = isRunning ? SHORTEST_POLL_MS : LONGEST_POLL_MS
-    let known: Known | null = null
     const abort = new AbortController()
     const poll = async (): Promise<void> => {
       if (document.visibilityState === "visible") {
-        const changes = await askChanges(experiments.split(","), known, abort.signal)
+        const before = known.current?.of === experiments ? known.current.known : null
+        const changes = await askChanges(experiments.split(","), before, abort.signal)
         if (abort.signal.aborted) return
         setFailing(changes === null)
         let isQuiet = true
         if (changes !== null) {
-          known = changes.known
+          known.current = { of: experiments, known: changes.known }
           setAtMs(Date.now())
           isQuiet = changes.runs.length === 0 && !changes.isList
           if (!isQuiet) {
