@@ -64,6 +64,14 @@ describe("the reader of parts", () => {
     expect(parts[0]?.lines.get(1)).toBeUndefined()
   })
 
+  it("knows pieces of the lines that have some alone", () => {
+    const reader = new PartReader()
+    reader.push(new TextEncoder().encode("WS01"))
+    const [part] = reader.push(encoded(HEADER, [...LINES, ["piece", "u8", [0, 1, 0]]]))
+    expect([...(part?.lines.get(0)?.curve.piece ?? [])]).toEqual([0, 1])
+    expect(part?.lines.get(4)?.curve.piece).toBeNull()
+  })
+
   it("says what the server says, and when the answer is cut or something else", () => {
     const failing = new PartReader()
     failing.push(new TextEncoder().encode("WS01"))

@@ -126,6 +126,8 @@ function readLines(columns: Map<string, Numbers>, part: Part): void {
       return column ? (column.subarray(from, to) as T) : null
     }
     const count = rows<Uint32Array>("count")
+    // The column is there for all lines where one of them goes back.
+    const piece = rows<Uint8Array>("piece")
     let shown = to - from
     if (count) {
       shown = 0
@@ -143,7 +145,7 @@ function readLines(columns: Map<string, Numbers>, part: Part): void {
         mean: rows<Real>("mean"),
         nan: rows<Uint32Array>("nan"),
         inf: rows<Uint8Array>("inf"),
-        piece: rows<Uint8Array>("piece"),
+        piece: piece?.some((own) => own > 0) ? piece : null,
         total: total[line] as number,
         shown,
       },
