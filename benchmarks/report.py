@@ -25,6 +25,9 @@ work ran beside the benchmark and times are upper limits. *not run* and empty ce
 say.
 """
 
+_ELSEWHERE = ("gpu_check",)
+"""Sections that were measured on another machine (``gpu_results.py``)."""
+
 
 def save_section(
     folder: Path,
@@ -61,7 +64,7 @@ def save_section(
 def write_page(folder: Path, names: Sequence[str], page: Path) -> None:
     """Write the page from the sections that have been measured, in the order of ``names``."""
     parts = [_HEAD]
-    for name in names:
+    for name in (*names, *_ELSEWHERE):
         path = folder / f"{name}.json"
         if path.is_file():
             parts.append(_section(json.loads(path.read_text(encoding="utf-8"))))
@@ -79,15 +82,23 @@ def _section(content: dict[str, Any]) -> str:
         f"## {content['title']}",
         "",
         content["about"],
-        *_head(columns),
-        *(f"| {' | '.join(_cells(row, columns))} |" for row in content["rows"]),
+        *(_plain_table(content["table"]) if "table" in content else _head(columns)),
+        *(f"| {' | '.join(_cells(row, columns))} |" for row in content.get("rows", ())),
         "",
+        *content.get("notes", ()),
         f"{facts['date']}, `{facts['command']}`, {facts['seconds']} s.",
         *(f"{key[0].upper()}{key[1:]}: {value}." for key, value in facts["machine"].items()),
-        "Versions: " + ", ".join(f"{k} {v}" for k, v in facts["versions"].items()) + ".",
-        "",
     ]
-    return "\n".join(lines)
+    if "versions" in facts:
+        lines.append(
+            "Versions: " + ", ".join(f"{k} {v}" for k, v in facts["versions"].items()) + "."
+        )
+    return "\n".join([*lines, ""])
+
+
+def _plain_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *others = [f"| {' | '.join(row)} |" for row in rows]
+    return ["", head, "|---|---|---:|---:|---:|", *others]
 
 
 def _head(columns: Sequence[str]) -> list[str]:
