@@ -24,14 +24,18 @@ from types import TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 from mlflow_weir import settings
-from mlflow_weir.errors import WeirError
+from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import run_address
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.recorder import Recorder, recorders
 
+TRACEBACK_TAG = "weir.exit_traceback"
+
+_MAX_TEXT_CHARACTERS = 500
 _MAX_TRACEBACK_CHARACTERS = 8_000  # as long as a tag may be
+_MAX_HELD_CHARACTERS = 64_000  # cut to what is kept once the secrets are out, not through one
 _SILENT_S = 0.1
 _SILENT_IN_LOGS_S = 2.0
 _WAIT_ANSWERING_S = 60.0
@@ -47,11 +51,13 @@ class Cause(NamedTuple):
         status: ``FAILED`` or ``KILLED``.
         text: One line for a person.
         details: More of it, such as a traceback; "" where there is none.
+        n_redacted: Secrets that were taken out of both.
     """
 
     status: str
     text: str
     details: str
+    n_redacted: int = 0
 
 
 _cause: Cause | None = None
@@ -66,8 +72,25 @@ def is_exiting() -> bool:
 
 
 def cause_of_exit() -> Cause | None:
-    """Return why the process exits, if it does and something went wrong."""
-    return _cause if _is_exiting else None
+    """Return why the process exits, if it does and something went wrong; without secrets.
+
+    What an exception says, and the lines of code that led to it, are what the console shows too.
+    """
+    return _redacted(_cause) if _is_exiting and _cause is not None else None
+
+
+def _redacted(cause: Cause) -> Cause:
+    from mlflow_weir.redaction import Redactor  # not with every import: it takes a moment
+
+    try:
+        redactor = Redactor(settings.REDACT.get())
+        is_kept = settings.CAPTURE.get() and settings.CAPTURE_CONSOLE.get() != "off"
+    except ConfigError:  # said by the captures, which then keep nothing
+        return cause._replace(text=cause.text.partition(":")[0], details="")
+    text = redactor.text(cause.text)[:_MAX_TEXT_CHARACTERS]
+    n_in_text = redactor.n_redacted
+    details = redactor.text(cause.details)[-_MAX_TRACEBACK_CHARACTERS:] if is_kept else ""
+    return Cause(cause.status, text, details, max(n_in_text, redactor.n_redacted - n_in_text))
 
 
 def arm() -> None:
@@ -115,7 +138,7 @@ def _note_exception(
     text = "".join(traceback.format_exception_only(kind, value)).strip()
     details = "".join(traceback.format_exception(kind, value, trace))
     status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-    _cause = Cause(status, f"uncaught {text}"[:500], details[-_MAX_TRACEBACK_CHARACTERS:])
+    _cause = Cause(status, f"uncaught {text}"[:4_000], details[-_MAX_HELD_CHARACTERS:])
 
 
 class _Exit(SystemExit):
@@ -155,7 +178,7 @@ def _code_of(code: Any) -> int:
 
 
 def _text_of(code: Any) -> str:
-    return "" if code is None or isinstance(code, int) else str(code)[:_MAX_TRACEBACK_CHARACTERS]
+    return "" if code is None or isinstance(code, int) else str(code)[:_MAX_HELD_CHARACTERS]
 
 
 def say_where(info: Any, target_uri: str, experiment_name: str) -> None:

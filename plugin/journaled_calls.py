@@ -382,8 +382,10 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 cause=cause.text,
                 details={},
             )
-            if cause.details:
-                self._set_tags_of(view, [RunTag("weir.exit_traceback", cause.details)])
+            said = {exits.TRACEBACK_TAG: cause.details, REDACTED_TAG: cause.n_redacted}
+            if "console" not in observing.allowed(self):
+                del said[exits.TRACEBACK_TAG]
+            self.note_captured(view, [RunTag(k, str(v)) for k, v in said.items() if v])
         info = view.note_info(run_status, end_time, run_name)
         if is_end:
             observing.end(self, view)

@@ -11,15 +11,14 @@ from mlflow_weir.plugin.overlay import RunView
 
 def begin(store: Any, view: RunView, *, is_new: bool) -> None:
     """Begin for a run that this process has begun (``is_new``) or resumed; returns at once."""
-    target = store.recorder.target
-    allowed = servers.allowed_captures(target.uri) if target.kind == "http" else CLASSES
-    if "hardware" in allowed:
+    classes = allowed(store)
+    if "hardware" in classes:
         hardware.begin(store, view)
-    if "files" in allowed:
+    if "files" in classes:
         follows.begin(store, view)
-    if "notebook" in allowed:
+    if "notebook" in classes:
         notebook.begin(view)
-    if "console" in allowed:  # last: none of these prints into it
+    if "console" in classes:  # last: none of these prints into it
         console.begin(store.recorder, view.info, is_new=is_new)
 
 
@@ -29,3 +28,9 @@ def end(store: Any, view: RunView) -> None:
     hardware.end(store, view)
     follows.end(view.run_id)
     notebook.end(view.run_id)
+
+
+def allowed(store: Any) -> frozenset[str]:
+    """Return the classes of capture that a store's server allows, as it said last."""
+    target = store.recorder.target
+    return servers.allowed_captures(target.uri) if target.kind == "http" else CLASSES

@@ -12,6 +12,7 @@ CLASSES = frozenset(
     ("console", "environment", "files", "git", "gradients", "hardware", "notebook")
 )
 _TAGS = {
+    "weir.exit_traceback": "console",
     "weir.git.": "git",
     "weir.host": "environment",
     "weir.python": "environment",

@@ -8,6 +8,7 @@ out, which always misses one.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -41,6 +42,9 @@ VARIABLES = frozenset(
 )
 """The environment variables that are captured, where they are set."""
 
+MAX_COMMAND_LINE_CHARACTERS = 100_000
+MAX_VARIABLE_CHARACTERS = 10_000
+
 _CGROUP_MEMORY = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -62,7 +66,7 @@ def facts(argv: Sequence[str], redactor: Redactor) -> dict[str, Any]:
         redactor: Takes out what is secret in it.
     """
     return {
-        "argv": redactor.argv(argv),
+        "argv": _cut(redactor.argv(argv)),
         "working_directory": redactor.text(os.getcwd()),
         "executable": sys.executable,
         "python": platform.python_version(),
@@ -84,10 +88,20 @@ def facts(argv: Sequence[str], redactor: Redactor) -> dict[str, Any]:
 def variables(environment: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
     """Return the listed variables that are set, without what is secret in them."""
     return {
-        name: redactor.text(environment[name])
+        name: redactor.text(environment[name])[:MAX_VARIABLE_CHARACTERS]
         for name in sorted(VARIABLES & environment.keys())
         if environment[name]
     }
+
+
+def _cut(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line as far as there is room, and how many more there are."""
+    lengths = itertools.accumulate(len(word) + 1 for word in words)
+    kept = [
+        word for word, n in zip(words, lengths, strict=False) if n <= MAX_COMMAND_LINE_CHARACTERS
+    ]
+    n_more = len(words) - len(kept)
+    return [*kept, f"[and {n_more:,} more]"] if n_more else kept
 
 
 def requirements(redactor: Redactor) -> str:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mlflow_weir.plugin.capture.git_patch import is_secret
 
 MAX_FILES = 10_000
+BYTES_PER_S = 1_000_000
+"""Of one file whose versions are taken, on average: a log that grows for ever is not sent whole
+every few seconds. The last version is always taken."""
 
 _WILD = re.compile(r"[*?\[]")
 _NEVER = frozenset(
@@ -96,6 +100,7 @@ class Follower:
             or why it could not. It is tried again then.
         not_below: A folder that is not looked into: where the versions go.
         max_bytes: Of one file.
+        clock: Seconds that never go back.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class Follower:
         *,
         not_below: str = "",
         max_bytes: int = 1 << 30,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = Path(os.path.realpath(folder))
         self._take, self._max_bytes = take, max_bytes
@@ -112,6 +118,8 @@ class Follower:
         self._patterns: list[tuple[Pattern, int]] = []
         self._seen: dict[str, Version] = {}
         self._taken: dict[str, Version] = {}
+        self._clock = clock
+        self._not_before_s: dict[str, float] = {}
         self.n_versions = 0
         self.left_out: dict[str, str] = {}
 
@@ -141,7 +149,8 @@ class Follower:
                 continue
             has_rested = self._seen.get(name) == version
             self._seen[name] = version
-            if not has_rested and not is_last:
+            is_due = has_rested and self._clock() >= self._not_before_s.get(name, 0.0)
+            if not is_due and not is_last:
                 continue
             reason = self._take(path, name)
             if reason:
@@ -149,6 +158,7 @@ class Follower:
                 continue
             self.left_out.pop(name, None)
             self._taken[name] = version
+            self._not_before_s[name] = self._clock() + version[2] / BYTES_PER_S
             self.n_versions += 1
 
     def _version(self, name: str, path: str) -> Version | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ def check_captures() -> list[Finding]:
     """What would be captured of a run that begins in this folder: a line a class."""
     if not settings.CAPTURE.get():
         return [Finding("capture", True, "off (WEIR_CAPTURE)")]
-    return [_git(), _environment(), _files(), _notebook()]
+    return [_git(), _environment(), _files(), _notebook(), _gradients()]
 
 
 def _git() -> Finding:
@@ -79,6 +80,16 @@ def _notebook() -> Finding:
     return Finding(
         "capture of notebook", True, "in a notebook, the cells that were run, without outputs"
     )
+
+
+def _gradients() -> Finding:
+    if not settings.CAPTURE_GRADIENTS.get():
+        return Finding("capture of gradients", True, "off (WEIR_CAPTURE_GRADIENTS)")
+    try:
+        said = f"with mlflow_weir.watch(model), PyTorch {importlib.metadata.version('torch')}"
+    except importlib.metadata.PackageNotFoundError:
+        said = "PyTorch, which mlflow_weir.watch(model) is for, is not installed"
+    return Finding("capture of gradients", True, said)
 
 
 def check_hardware() -> Finding:

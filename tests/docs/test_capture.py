@@ -5,12 +5,27 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from mlflow_weir import settings
-from mlflow_weir.plugin import notebook
+from mlflow_weir.capture_policy import CLASSES
+from mlflow_weir.plugin import captures, exits, notebook
+from mlflow_weir.plugin.agent import sampling
 from mlflow_weir.plugin.agent.sampling import NOTES_TAG
-from mlflow_weir.plugin.capture import following_process, gpu_queries, host
+from mlflow_weir.plugin.capture import (
+    environment,
+    following,
+    following_process,
+    git,
+    git_patch,
+    gpu_queries,
+    host,
+)
 from mlflow_weir.plugin.capture.__main__ import git_files, git_tags
+from mlflow_weir.plugin.capture.console import screen
 from mlflow_weir.plugin.capture.git import GitState
+from mlflow_weir.plugin.cli import doctor_capture
+from mlflow_weir.plugin.exits import TRACEBACK_TAG
 from mlflow_weir.store.console.document import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +54,7 @@ def test_the_table_and_the_code_name_the_same_items() -> None:
     tags = set(git_tags(state)) | set(re.findall(r'tags\["(weir\.[\w.]+)"\]', source))
     files = set(git_files(state)) | set(re.findall(r'files\["([\w./]+)"\]', source))
     files.add(NAME)
-    wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG, nan_tag()}} | {
+    wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG, TRACEBACK_TAG, nan_tag()}} | {
         f"file weir/{name}" for name in files
     }
     wanted |= {f"file {following_process.SAID}", f"file weir/{notebook.FILE}"}
@@ -64,3 +79,48 @@ def nan_tag() -> str:
 
 def test_every_switch_is_a_setting() -> None:
     assert set(rows().values()) <= {setting.name for setting in settings.ALL}
+
+
+def test_every_class_has_a_switch_limits_and_a_line_of_doctor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = re.findall(
+        r"^\| (\w+) \| `(WEIR_\w+)` \| ([^|]+) \| ([^|]+) \| `([\w ]+)` \|$", TEXT, re.MULTILINE
+    )
+    limits = {name: f"{time} | {size}" for name, _, time, size, _ in found}
+    assert limits.keys() == CLASSES
+    assert {switch for _, switch, *_ in found} <= {setting.name for setting in settings.ALL}
+    n_megabytes = 1 << 20
+    numbers = {
+        "git": [
+            f"{git.TIME_LIMIT_S:g} s",
+            f"patch {git_patch.MAX_PATCH_BYTES // n_megabytes} MiB",
+            f"file {git_patch.MAX_UNTRACKED_FILE_BYTES // n_megabytes} MiB",
+        ],
+        "environment": [
+            f"{captures._TIME_LIMIT_S:g} s",
+            f"{environment.MAX_COMMAND_LINE_CHARACTERS:,}",
+            f"{environment.MAX_VARIABLE_CHARACTERS:,}",
+        ],
+        "hardware": [f"{sampling._HELD_BYTES // n_megabytes} MiB"],
+        "console": [
+            f"{settings.CAPTURE_CONSOLE_MAX_BYTES.default // n_megabytes} MiB",
+            f"{screen.MAX_LINE_CHARACTERS:,}",
+        ],
+        "notebook": [f"{notebook._MAX_CHARACTERS // n_megabytes} MiB", f"{exits._CAPTURE_S:g} s"],
+        "files": [
+            f"{following_process._MAX_SHARE:.0%}".replace("%", " %"),
+            f"{settings.FILES_MAX_BYTES.default >> 30} GiB",
+            f"{following.MAX_FILES:,}",
+            f"{following.BYTES_PER_S // 1_000_000} MB/s",
+        ],
+        "gradients": [],  # their module imports PyTorch
+    }
+    for name, said in numbers.items():
+        for number in said:
+            assert number in limits[name], (name, number)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WEIR_CAPTURE", raising=False)
+    findings = [*doctor_capture.check_captures(), doctor_capture.check_console()]
+    findings.append(doctor_capture.check_hardware())
+    assert {one.check for one in findings} == {line for *_, line in found}

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 
 from agents import wait_until
+from mlflow_weir.plugin import exits
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -46,7 +47,9 @@ class Project:
         )
         return done.stdout.strip()
 
-    def train(self, *arguments: str, script: str = "", **variables: str) -> tuple[list[str], str]:
+    def train(
+        self, *arguments: str, script: str = "", code: int = 0, **variables: str
+    ) -> tuple[list[str], str]:
         """Run the script to its end; return the lines it printed, and what went to stderr."""
         if script:
             (self.folder / "train.py").write_text(script)
@@ -64,7 +67,7 @@ class Project:
             timeout=180,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
         wait_until(lambda: not Spool(self.spool).journals(), "all is delivered", 60)
         return done.stdout.splitlines(), done.stderr
 
@@ -108,7 +111,7 @@ def test_a_run_gains_its_commit_patch_and_environment(project: Project) -> None:
     assert tags.pop("weir.python") == ".".join(map(str, sys.version_info[:3]))
     # Packages that are installed in editable mode here have repositories and patches, too.
     tags.pop("weir.git.repositories", "")
-    assert int(tags.pop("weir.redacted")) >= 2
+    assert tags.pop("weir.redacted") == "2"  # in the patch and in the command line
     assert tags == {
         "weir.git.commit": project.git("rev-parse", "HEAD"),
         "weir.git.branch": "main",
@@ -215,6 +218,56 @@ print(run.info.run_id)
     assert start_s < 4.0  # the database is made by then; git's limit alone is 5 s
     assert finish_s < 12.0
     assert project.tags(run_id)["weir.git.branch"] == "main"
+
+
+CRASH = """
+import mlflow, sys
+print(mlflow.start_run().info.run_id, flush=True)
+def connect(address, api_key):
+    raise ConnectionError(f"no answer: {address}")
+if sys.argv[1] == "raise":
+    connect("postgresql://me:TOKEN@db.example.com/runs", api_key="hunter2hunter2")
+sys.exit("refused: password=hunter2hunter2 token TOKEN")
+""".replace("TOKEN", TOKEN)
+
+
+@pytest.mark.parametrize(("how", "code"), [("raise", 1), ("exit", 1)])
+def test_how_a_run_ended_is_said_without_the_secrets(
+    how: str, code: int, project: Project
+) -> None:
+    (project.folder / "train.py").write_text(CRASH)
+    lines, _ = project.train(
+        how, code=code, WEIR_CLIENT="auto", WEIR_CAPTURE_GIT="off", WEIR_CAPTURE_HARDWARE="off",
+        WEIR_CAPTURE_ENVIRONMENT="off",
+    )  # fmt: skip
+    tags = project.tags(lines[0])
+    said = tags["weir.exit_cause"] + tags["weir.exit_traceback"]
+    assert TOKEN not in said
+    assert "hunter2" not in said
+    if how == "raise":
+        assert tags["weir.exit_cause"].startswith("uncaught ConnectionError: no answer: ")
+        assert "in connect" in said
+    assert said.count("[redacted]") >= 2
+    assert int(tags["weir.redacted"]) >= 2
+
+
+@pytest.mark.parametrize(
+    "variables", [{"WEIR_CAPTURE": "off"}, {"WEIR_CAPTURE_CONSOLE": "off"}, {"WEIR_REDACT": "("}]
+)
+def test_a_traceback_has_the_switch_of_the_console(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WEIR_CAPTURE", "WEIR_CAPTURE_CONSOLE", "WEIR_REDACT"):
+        monkeypatch.delenv(name, raising=False)
+    cause = exits.Cause("FAILED", "uncaught ValueError: of x", "Traceback ... of x")
+    assert exits._redacted(cause) == cause
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = exits._redacted(cause)
+    assert (found.text, found.details) == (
+        "uncaught ValueError" if "WEIR_REDACT" in variables else cause.text,
+        "",
+    )
 
 
 def test_a_setting_that_cannot_work_is_one_line_and_captures_nothing(project: Project) -> None:

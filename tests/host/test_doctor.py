@@ -88,6 +88,7 @@ def test_it_says_what_would_be_captured_here(
     assert detail("environment").startswith("command line, machine, ")
     assert detail("files") == "none are followed (WEIR_FILES)"
     assert detail("notebook").startswith("in a notebook")
+    assert "mlflow_weir.watch(model)" in detail("gradients")
     for words in ("init -q -b main", "add .", "-c user.name=a -c user.email=b commit -qm one"):
         (tmp_path / "a.py").write_text("x = 1\n")
         subprocess.run(["git", *words.split()], check=True)
@@ -104,7 +105,7 @@ def test_it_says_what_would_be_captured_here(
     subprocess.run(["git", "config", "filter.slow.clean", "sleep 60"], check=True)
     (tmp_path / ".gitattributes").write_text("*.py filter=slow\n")
     assert "took longer than it may" in detail("git", ok=False)
-    for name in ("GIT", "ENVIRONMENT", "NOTEBOOK"):
+    for name in ("GIT", "ENVIRONMENT", "GRADIENTS", "NOTEBOOK"):
         monkeypatch.setenv(f"WEIR_CAPTURE_{name}", "off")
         assert detail(name.lower()) == f"off (WEIR_CAPTURE_{name})"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_weir.plugin.capture import environment
+from mlflow_weir.redaction import Redactor
 
 ID = "0123456789abcdef" * 4
 
@@ -33,3 +34,15 @@ def test_the_container_is_known_by_its_id(line: str, wanted: str, tmp_path: Path
 def test_the_image_is_what_the_scheduler_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONTAINER_IMAGE", "docker://team/train:1.2")
     assert environment.container_image() == "docker://team/train:1.2"
+
+
+def test_a_command_line_and_variables_of_any_length_are_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n" * 50_000)
+    facts = environment.facts(["python", "train.py", *["word " * 20] * 2_000], Redactor())
+    assert facts["argv"][:2] == ["python", "train.py"]
+    n_kept = len(facts["argv"]) - 1
+    assert facts["argv"][-1] == f"[and {2_002 - n_kept:,} more]"
+    assert sum(map(len, facts["argv"])) <= environment.MAX_COMMAND_LINE_CHARACTERS
+    assert len(facts["variables"]["SLURM_JOB_NODELIST"]) == environment.MAX_VARIABLE_CHARACTERS

@@ -102,6 +102,31 @@ def test_what_is_written_is_taken_when_it_has_rested_or_at_the_end(folder: Folde
     assert (follower.n_files, follower.n_versions) == (1, 2)
 
 
+def test_a_log_that_grows_for_ever_is_taken_more_rarely_the_larger_it_is(folder: Folder) -> None:
+    now_s = 0.0
+    follower = Follower(
+        folder.path,
+        lambda path, name: folder.taken.append((name, "")) or "",  # type: ignore[func-returns-value]
+        max_bytes=1 << 30,
+        clock=lambda: now_s,
+    )
+    follower.add("*.log", 0)
+    log = folder.write("a.log", "x" * 3_000_000)
+    n_bytes = 0
+    for number in range(150):  # it rests between two looks, and has grown at the next but one
+        if number % 2 == 0:
+            log.write_text("x" * (3_000_000 + number))
+        before = len(folder.taken)
+        follower.look()
+        n_bytes += 3_000_000 * (len(folder.taken) - before)
+        now_s += 2.0
+    assert 300e6 * 0.5 <= n_bytes <= 300e6 * 1.05  # 300 s
+    log.write_text("the end")
+    before = len(folder.taken)
+    follower.look(is_last=True)
+    assert len(folder.taken) == before + 1
+
+
 def test_what_has_not_changed_since_is_not_taken(folder: Folder) -> None:
     folder.write("old.txt")
     since_ns = (folder.path / "old.txt").stat().st_ctime_ns + 1
