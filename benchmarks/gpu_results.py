@@ -21,8 +21,8 @@ NAME = "gpu_check"
 _HERE = Path(__file__).resolve().parent
 _ABOUT = """\
 What Weir reads of a GPU, beside what `nvidia-smi` says of it between two of our readings: idle,
-and while matrices are multiplied in bfloat16 and copied to the device. *Agree* counts the readings of
-`nvidia-smi` that lie where ours before and after it allow. The last reading of each is shown."""
+and while matrices are multiplied in bfloat16 and copied to the device. *Agree* counts the readings
+of `nvidia-smi` that lie where ours before and after it allow. The last reading is shown."""
 
 
 def section(said: dict[str, Any]) -> dict[str, Any]:
