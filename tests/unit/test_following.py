@@ -104,12 +104,12 @@ def test_what_is_written_is_taken_when_it_has_rested_or_at_the_end(folder: Folde
 
 def test_a_log_that_grows_for_ever_is_taken_more_rarely_the_larger_it_is(folder: Folder) -> None:
     now_s = 0.0
-    follower = Follower(
-        folder.path,
-        lambda path, name: folder.taken.append((name, "")) or "",  # type: ignore[func-returns-value]
-        max_bytes=1 << 30,
-        clock=lambda: now_s,
-    )
+
+    def take(path: str, name: str) -> str:
+        folder.taken.append((name, ""))
+        return ""
+
+    follower = Follower(folder.path, take, clock=lambda: now_s)
     follower.add("*.log", 0)
     log = folder.write("a.log", "x" * 3_000_000)
     n_bytes = 0
