@@ -18,6 +18,7 @@ interface Shown {
   path: string
   query: string
   isReady: boolean
+  title: string | null
   timer: number
 }
 
@@ -62,7 +63,7 @@ function show(path: string, query: string): Shown {
   const timer = window.setTimeout(() => {
     if (shown && !shown.isReady) location.assign(standalone(shown.path, shown.query))
   }, ANSWER_MS)
-  return { frame, path, query, isReady: false, timer }
+  return { frame, path, query, isReady: false, title: null, timer }
 }
 
 function hide(gone: Shown): void {
@@ -115,8 +116,19 @@ function isFrameMessage(data: unknown): data is FrameMessage {
   }
 }
 
+function keepTitle(): void {
+  const title = shown?.title
+  if (title && document.title !== title) document.title = title
+}
+
 /** Listen to the frame. Called once. */
 export function startFrame(): void {
+  // MLflow's page, which finds nothing at this place, may say so in the title after the frame spoke.
+  new MutationObserver(keepTitle).observe(document.head, {
+    childList: true,
+    subtree: true,
+    characterData: true,
+  })
   window.addEventListener("message", (event) => {
     if (event.origin !== location.origin) return
     if (!shown || event.source !== shown.frame.contentWindow) return
@@ -135,7 +147,8 @@ export function startFrame(): void {
     }
     shown.path = message.path
     shown.query = message.query
-    document.title = message.title.slice(0, 200)
+    shown.title = message.title.slice(0, 200)
+    keepTitle()
     const hash = `#${SHELL_PREFIX}${message.path}${message.query}`
     if (hash === location.hash) return
     if (message.push) history.pushState(nextState(), "", hash)
