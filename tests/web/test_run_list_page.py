@@ -323,7 +323,7 @@ def test_a_named_view_changes_only_when_it_is_saved(
     )
     page.get_by_role("button", name="View: <b>LR</b> sweep").click()
     page.get_by_role("menuitem", name="Save", exact=True).click()
-    shown.wait("() => location.search.includes('@2')")
+    shown.wait("() => new URLSearchParams(location.search).get('v')?.endsWith('@2')")
     other.page.reload()
     shown_again = other.page.get_by_role("textbox", name="Search runs", exact=True)
     shown_again.wait_for()
