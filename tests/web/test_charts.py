@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from series_answers import Line, check_line, in_drawn_order
+from workspace_data import append_points, curve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -204,6 +207,72 @@ def test_a_drag_zooms_all_charts_to_every_point(
     )
     card(workspace, LOSS).locator(".u-over").dblclick()
     wait_for(workspace, lambda found: chart(found, LOSS)["x"]["max"] > 1_900)
+
+
+def test_a_running_run_grows_and_what_is_there_is_not_asked_for_again(
+    workspace: Page, site: Site, client: MlflowClient
+) -> None:
+    from mlflow_weir.store.tracking_store import WeirStore
+
+    run_id = site.sweep.running
+    workspace.wait_for_timeout(3_000)  # the poller's first answer says where everything stands
+    before = drawn(workspace)
+    last = client.get_metric_history(run_id, LOSS)[-1]
+    store = WeirStore(f"sqlite:///{site.server.folder}/mlflow.db", "mlflow-artifacts:/")
+    more = curve(
+        np.random.default_rng(3),
+        50,
+        first_step=last.step + 1,
+        first_ms=last.timestamp + 1 - 120 * (last.step + 1),
+        ms_a_step=120,
+    )
+    append_points(store, run_id, {LOSS: more})
+    store.engine.dispose()
+    found = wait_for(
+        workspace,
+        lambda found: line_of(found, run_id).columns["x"].max() == last.step + 50,
+        with_values=True,
+    )
+    history = client.get_metric_history(run_id, LOSS)
+    check_line(line_of(found, run_id), history, x=[m.step for m in history])
+    n_new = found["counts"]["points"] - before["counts"]["points"]
+    assert 50 <= n_new < 400, "no more than the end of the running run's lines"
+
+
+def test_a_chart_is_a_table_and_a_file_too(
+    workspace: Page, site: Site, client: MlflowClient, tmp_path: Path
+) -> None:
+    run_id = site.sweep.run_ids[57]
+    name = "val/loss"
+    workspace.locator(f'[data-card="{name}"]').scroll_into_view_if_needed()
+    wait_for(workspace, lambda found: is_complete(found, name, 59))
+    history = client.get_metric_history(run_id, name)
+    card(workspace, name).get_by_role("button", name=f"Menu of {name}").click()
+    workspace.get_by_role("menuitem", name="Show as table").click()
+    row = workspace.get_by_role("row", name="sgd-lr0.1-s2")
+    assert row.locator("td").first.get_attribute("title") is not None
+    told = float(row.locator("td").first.get_attribute("title") or "nan")
+    assert told == pytest.approx(history[-1].value, rel=1e-6)
+    workspace.keyboard.press("Escape")
+    with workspace.expect_download() as download:
+        card(workspace, name).get_by_role("button", name=f"Menu of {name}").click()
+        workspace.get_by_role("menuitem", name="Save as CSV").click()
+    path = tmp_path / "chart.csv"
+    download.value.save_as(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [one for one in csv.DictReader(file) if one["run_id"] == run_id]
+    assert [float(one["x (step)"]) for one in rows] == [m.step for m in history]
+    np.testing.assert_allclose(
+        [float(one["last"]) for one in rows], [m.value for m in history], rtol=1e-6
+    )
+    with workspace.expect_download() as download:
+        card(workspace, name).get_by_role("button", name=f"Menu of {name}").click()
+        workspace.get_by_role("menuitem", name="Save as SVG").click()
+    assert download.value.suggested_filename == "val-loss.svg"
+    download.value.save_as(tmp_path / "chart.svg")
+    svg = (tmp_path / "chart.svg").read_text(encoding="utf-8")
+    assert "<script" not in svg
+    assert svg.count("<path d=") >= 59
 
 
 def test_a_search_leaves_the_charts_that_match(workspace: Page) -> None:
