@@ -20,19 +20,14 @@ docs/decisions/010-console.md says why this way.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
 import socket
-import stat
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,19 +35,14 @@ from typing import Any, NamedTuple
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
+from mlflow_weir.plugin.console_ways import STREAMS, Way, Wrapped, is_open, shell, ways
 from mlflow_weir.plugin.exits import dies_with_container
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.store.console.document import NAME
 
 _PUMP = Path(__file__).parent / "capture" / "console" / "pump.py"
 _BOUNDARY_S = 0.1  # a run's begin and end wait so long for what was printed before
-_START_S = 1.0  # longer only for a run that ends before the pump has begun
 _EXIT_S, _KEEP_S = 10.0, 5.0
-_PIPE_BYTES = 1 << 20
-_F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python names it from 3.10 on, on Linux alone
-_HIGH = 64  # descriptors of ours are not where programs expect theirs
-_STREAMS = {1: "stdout", 2: "stderr"}
-_BOTH = 0
 
 
 class Mode(NamedTuple):
@@ -85,90 +75,13 @@ def mode() -> Mode:
         return Mode("wrap", "the interpreter is interactive")
     if dies_with_container():
         return Mode("wrap", "this process is its container's first, with which all others end")
-    if not any(_is_open(number) for number in _STREAMS):
+    if not any(is_open(number) for number in STREAMS):
         return Mode("off", "stdout and stderr are closed")
     return Mode("descriptors", "")
 
 
-def _shell() -> Any:
-    ipython = sys.modules.get("IPython")
-    return None if ipython is None else ipython.get_ipython()
-
-
 def _is_notebook() -> bool:
-    return getattr(_shell(), "kernel", None) is not None
-
-
-class _Way:
-    """A pipe or terminal between this process and the pump.
-
-    Attributes:
-        numbers: The descriptors that were put on it: 1, 2 or both.
-        words: What the pump is told.
-        shared: Descriptors that the pump inherits.
-    """
-
-    def __init__(self, stream: int, numbers: tuple[int, ...]) -> None:
-        self.numbers = numbers
-        self._saved = {number: _high(number) for number in numbers}
-        original = self._saved[numbers[0]]
-        self._before = {number: _identity(saved) for number, saved in self._saved.items()}
-        is_terminal = os.isatty(original)
-        self._ours, self._pumps = _open_terminal(original) if is_terminal else _open_pipe()
-        self._identity = _identity(self._ours)
-        self.words = f"{stream}{'t' if is_terminal else 'p'}:{self._pumps}:{original}"
-        self.shared = (self._pumps, original)
-
-    def put_on(self) -> None:
-        """Let the descriptors be ours from here on."""
-        for number in self.numbers:
-            os.dup2(self._ours, number)
-        os.close(self._ours)
-        self._ours = -1
-
-    def put_back(self) -> None:
-        """Let them be what they were, but for one that somebody has changed meanwhile."""
-        for number, saved in self._saved.items():
-            with contextlib.suppress(OSError):
-                if (
-                    _identity(number) == self._identity
-                    and _identity(saved) == self._before[number]
-                ):
-                    os.dup2(saved, number)
-
-    def let_go(self) -> None:
-        """Close the pump's end here, so that a write fails where nobody reads."""
-        if self._pumps >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._pumps)
-            self._pumps = -1
-
-    def pass_on(self) -> bool:
-        """Do the pump's work, once; False where there is nothing more to come."""
-        if self._pumps < 0:
-            return False
-        try:
-            data = os.read(self._pumps, 1 << 16)
-            while data:
-                data = data[os.write(self._saved[self.numbers[0]], data) :]
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return True
-
-    def wait(self) -> bool:
-        """Wait until there is something to pass on; False where nobody writes any more."""
-        poll = select.poll()
-        poll.register(self._pumps, select.POLLIN)
-        return any(event & select.POLLIN for _, event in poll.poll())
-
-    def close(self) -> None:
-        """Close what is ours, in a child that has its parent's copies."""
-        for file in (self._ours, self._pumps, *self._saved.values()):
-            if file >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(file)
+    return getattr(shell(), "kernel", None) is not None
 
 
 class _Pump:
@@ -177,11 +90,16 @@ class _Pump:
     def __init__(self, how: str) -> None:
         self.pid = os.getpid()
         self.runs: dict[str, None] = {}
-        self._ways = _ways() if how == "descriptors" else []
-        self._wrapped = _Wrapped() if how == "wrap" else None
+        self._ways = ways() if how == "descriptors" else []
+        self._wrapped = Wrapped() if how == "wrap" else None
+        self._all: list[Way | Wrapped] = [
+            *self._ways,
+            *([] if self._wrapped is None else [self._wrapped]),
+        ]
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._answers: dict[int, dict[str, Any]] = {}
-        self._news = threading.Condition()
+        self._news = threading.Condition(threading.RLock())
+        self._unsent = bytearray()
         self._n_asked = 0
         self._is_lost = self._is_ending = self._has_answered = False
         words = [way.words for way in self._ways]
@@ -225,9 +143,11 @@ class _Pump:
             is_whole: Wait for what was kept as well, not only for what was passed on.
         """
         _flush_streams()
-        number = self._send(said)
-        if not self._has_answered:  # it has just been started
-            timeout_s = max(timeout_s, _START_S)
+        with self._news:
+            sizes = self._unread()
+            number = self._send(said if sizes is None else {**said, "sizes": sizes})
+        if sizes is not None and said["do"] in ("begin", "end"):
+            return None
         give_up_s = time.monotonic() + timeout_s
         with self._news:
             while not self._is_lost:
@@ -239,34 +159,51 @@ class _Pump:
                     return None
         return None
 
+    def _unread(self) -> list[int] | None:
+        """Return how much each way holds: all that was printed, while the pump has read nothing.
+
+        So the time of a run has its exact end without waiting for a pump that was just started.
+        None where it may have read, or where a way does not tell (a terminal).
+        """
+        if self._has_answered or _has_input(self._control):
+            return None
+        sizes = [one.n_unread() for one in self._all]
+        if None in sizes or _has_input(self._control):
+            return None
+        return [size or 0 for size in sizes]
+
     def _send(self, said: dict[str, Any]) -> int:
-        self._n_asked += 1
-        with contextlib.suppress(OSError):
-            self._control.sendall(json.dumps({**said, "n": self._n_asked}).encode() + b"\n")
-        return self._n_asked
+        with self._news:
+            self._n_asked += 1
+            self._unsent += json.dumps({**said, "n": self._n_asked}).encode() + b"\n"
+            self._push()
+            return self._n_asked
+
+    def _push(self) -> None:
+        """Send what the socket takes; the rest follows as the pump answers."""
+        try:
+            while self._unsent:
+                del self._unsent[: self._control.send(self._unsent, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            pass
+        except OSError:  # it is gone
+            self._unsent.clear()
 
     def _listen(self) -> None:
         """Hear what the pump says; do its work where it is gone."""
         heard = b""
-        while True:
-            try:
-                data = self._control.recv(1 << 16)
-            except OSError:
-                data = b""
+        while _wait_for_input(self._control):
+            with self._news:  # together: who holds the lock knows what was answered
+                try:
+                    data = self._control.recv(1 << 16)
+                except OSError:
+                    data = b""
+                *lines, heard = (heard + data).split(b"\n")
+                for line in lines:
+                    self._take_word(json.loads(line))
+                self._push()
             if not data:
                 break
-            *lines, heard = (heard + data).split(b"\n")
-            for line in lines:
-                said = json.loads(line)
-                if "broken" in said:
-                    self._ways[said["broken"]].let_go()
-                    continue
-                with self._news:
-                    self._has_answered = True
-                    self._answers[said["n"]] = said
-                    for number in [one for one in self._answers if one < said["n"] - 16]:
-                        del self._answers[number]
-                    self._news.notify_all()
         with self._news:
             self._is_lost = True
             self._news.notify_all()
@@ -278,6 +215,16 @@ class _Pump:
                 ).start()
             if self._wrapped is not None:
                 self._wrapped.take_off()
+
+    def _take_word(self, said: dict[str, Any]) -> None:
+        if "broken" in said:
+            self._ways[said["broken"]].let_go()
+            return
+        self._has_answered = True
+        self._answers[said["n"]] = said
+        for number in [one for one in self._answers if one < said["n"] - 16]:
+            del self._answers[number]
+        self._news.notify_all()
 
     def end(self) -> list[tuple[Path, int]]:
         """Pass everything on, put the descriptors back, and keep what is to be kept."""
@@ -315,66 +262,6 @@ class _Pump:
             os.close(self._control.detach())
         if self._wrapped is not None:
             self._wrapped.take_off()
-
-
-class _Wrapped:
-    """Listens to ``sys.stdout`` and ``sys.stderr``, and never waits for who is told."""
-
-    def __init__(self) -> None:
-        self._ours, self._pumps_end = _open_pipe()
-        os.set_blocking(self._ours, False)
-        self.pumps = self._pumps_end
-        # Of each stream: what it has now, and what it had of its own before.
-        self._wrapped: list[tuple[Any, Callable[..., Any], Any]] = []
-
-    def put_on(self) -> None:
-        """Listen from here on."""
-        os.close(self._pumps_end)
-        self._listen_again()
-        shell = _shell()
-        if shell is not None:
-            # IPython puts streams back to what they were before each cell.
-            shell.events.register("pre_run_cell", self._listen_again)
-
-    def _listen_again(self, *_: Any) -> None:
-        for number, name in _STREAMS.items():
-            stream = getattr(sys, name)
-            with contextlib.suppress(AttributeError, TypeError):  # none, or one of no attributes
-                before = vars(stream).get("write")
-                if not any(before is wrapped for _, wrapped, _ in self._wrapped):
-                    wrapped = self._listening(number, stream.write)
-                    stream.write = wrapped
-                    self._wrapped = [one for one in self._wrapped if one[0] is not stream]
-                    self._wrapped.append((stream, wrapped, before))
-
-    def _listening(self, number: int, write: Callable[[str], Any]) -> Callable[[str], Any]:
-        def listening(text: str) -> Any:
-            done = write(text)
-            try:
-                data = text.encode("utf-8", "replace")
-                for at in range(0, len(data), 3_000):
-                    part = data[at : at + 3_000]  # whole or not at all: below what a pipe splits
-                    os.write(self._ours, struct.pack("<BI", number, len(part)) + part)
-            except (OSError, AttributeError, ValueError):
-                pass  # the pump is slow or gone, or it was no text
-            return done
-
-        return listening
-
-    def take_off(self) -> None:
-        """Listen no more, where nobody has wrapped the stream again meanwhile."""
-        shell = _shell()
-        if shell is not None:
-            with contextlib.suppress(ValueError):
-                shell.events.unregister("pre_run_cell", self._listen_again)
-        for stream, wrapped, before in self._wrapped:
-            if vars(stream).get("write") is wrapped:
-                with contextlib.suppress(AttributeError):
-                    if before is None:
-                        del stream.write
-                    else:
-                        stream.write = before
-        self._wrapped.clear()
 
 
 _pump: _Pump | None = None
@@ -500,67 +387,25 @@ def _rank() -> int | None:
     return None
 
 
-def _ways() -> list[_Way]:
-    """Return what descriptors 1 and 2 are to be put on: one where they are the same file."""
-    there = [number for number in _STREAMS if _is_open(number)]
-    if are_shared():
-        return [_Way(_BOTH, (1, 2))]
-    return [_Way(number, (number,)) for number in there]
+def _has_input(control: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    return bool(poll.poll(0))
 
 
-def are_shared() -> bool:
-    """Say whether stdout and stderr are one file or terminal."""
-    return _is_open(1) and _is_open(2) and _identity(1) == _identity(2)
-
-
-def _open_pipe() -> tuple[int, int]:
-    """Return our end and the pump's."""
-    read, write = os.pipe()
-    with contextlib.suppress(OSError):  # Linux, as far as the user may
-        fcntl.fcntl(write, _F_SETPIPE_SZ, _PIPE_BYTES)
-    ours, pumps = _high(write), _high(read)
-    os.close(read)
-    os.close(write)
-    return ours, pumps
-
-
-def _open_terminal(original: int) -> tuple[int, int]:
-    """Return our end and the pump's of a terminal that is like another one.
-
-    The other one does what is to be done to the text, such as its line ends.
-    """
-    master, slave = os.openpty()
-    attributes = termios.tcgetattr(original)
-    attributes[1] &= ~termios.OPOST
-    termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    size = fcntl.ioctl(original, termios.TIOCGWINSZ, b"\0" * 8)
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
-    ours, pumps = _high(slave), _high(master)
-    os.close(master)
-    os.close(slave)
-    return ours, pumps
-
-
-def _high(file: int) -> int:
-    return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _HIGH)
-
-
-def _identity(file: int) -> tuple[int, int, int]:
-    found = os.fstat(file)
-    return found.st_dev, found.st_ino, found.st_rdev if stat.S_ISCHR(found.st_mode) else 0
-
-
-def _is_open(file: int) -> bool:
+def _wait_for_input(control: socket.socket) -> bool:
+    """Wait until there is a word, or an end, to read."""
+    poll = select.poll()
     try:
-        os.fstat(file)
-    except OSError:
+        poll.register(control, select.POLLIN)
+        return bool(poll.poll())
+    except (OSError, ValueError):
         return False
-    return True
 
 
 def _flush_streams() -> None:
     """Write what Python holds back, so that it is before what comes now."""
-    for name in _STREAMS.values():
+    for name in STREAMS.values():
         with contextlib.suppress(Exception):
             getattr(sys, name).flush()
 
@@ -570,7 +415,7 @@ def _journals_of(answer: Any) -> list[tuple[Path, int]]:
     return [(Path(folder), int(end)) for folder, end in found]
 
 
-def _pass_on(way: _Way) -> None:
+def _pass_on(way: Way) -> None:
     """Do the pump's work for as long as somebody writes."""
     with contextlib.suppress(OSError):
         while way.wait() and way.pass_on():

@@ -1,7 +1,8 @@
 """The processes of a training: its own and those below it, as the kernel and as NVML number them.
 
 On Linux one pass over ``/proc`` gives what is needed of all processes at once, however many
-trainings there are; elsewhere psutil does. What is above them in a container, nobody here can see:
+trainings there are; elsewhere psutil does. Weir's own process that keeps what a training prints is
+left out. What is above them in a container, nobody here can see:
 NVML counts the machine's processes, and a container numbers its own from 1.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
+_PUMP = b" (weir-console"  # the console's pump is below a training and no part of it
 _FIRST_NAMESPACE = 0xEFFFFFFC  # the kernel's own number of the machine's process ids
 # Fields of /proc/PID/stat, after the name.
 _PARENT, _USER, _SYSTEM, _THREADS, _START, _RESIDENT = 1, 11, 12, 17, 19, 21
@@ -99,8 +101,9 @@ def _of_proc(proc: Path) -> Iterator[Process]:
                 text = file.read()
         except OSError:  # it has ended
             continue
-        fields = text.rpartition(b")")[2].split()
-        if fields[0] == b"Z":
+        named, _, others = text.rpartition(b")")
+        fields = others.split()
+        if fields[0] == b"Z" or named.endswith(_PUMP):
             continue
         yield Process(
             int(name),
@@ -115,9 +118,11 @@ def _of_proc(proc: Path) -> Iterator[Process]:
 def _of_psutil() -> Iterator[Process]:
     import psutil
 
-    names = ["pid", "ppid", "create_time", "cpu_times", "num_threads", "memory_info"]
+    names = ["pid", "ppid", "create_time", "cpu_times", "num_threads", "memory_info", "cmdline"]
     for process in psutil.process_iter(names):
         found = process.info
+        if any(word.endswith("/capture/console/pump.py") for word in found["cmdline"] or ()):
+            continue
         times, memory = found["cpu_times"], found["memory_info"]
         yield Process(
             found["pid"],

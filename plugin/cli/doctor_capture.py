@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from mlflow_weir import settings
-from mlflow_weir.plugin import console
+from mlflow_weir.plugin import console, console_ways
 from mlflow_weir.plugin.capture import environment, following, git, gpu, processes
 from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
 from mlflow_weir.plugin.cli.doctor_spool import Finding
@@ -125,7 +125,7 @@ def check_console() -> Finding:
         return Finding("console", True, f"sys.stdout and sys.stderr alone: {how.why}")
     kinds = ["a terminal" if os.isatty(number) else "no terminal" for number in (1, 2)]
     said = f"stdout ({kinds[0]}) and stderr ({kinds[1]})"
-    if console.are_shared():
+    if console_ways.are_shared():
         said = f"stdout and stderr together ({kinds[0]}), in their order"
     return Finding("console", True, f"{said}, subprocesses and C code included")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from consoles import OTHER, RUN, Consoles, consoles
+from mlflow_weir.plugin.capture.console.rescue import SAID
 
 pytestmark = [
     pytest.mark.slow,
@@ -113,7 +114,7 @@ def test_a_pump_that_is_gone_costs_the_training_nothing(console: Consoles, which
 which = {which!r}
 begin()
 for i in range(100): print(i, flush=True)
-time.sleep(0.5)  # until what was written is passed on
+console.flush(is_last=False)  # what was written is passed on and kept
 leader, standby = pumps()
 if which in ("leader", "both"): os.kill(leader, signal.SIGKILL)
 if which in ("standby", "both"): os.kill(standby, signal.SIGKILL)
@@ -131,6 +132,126 @@ print("end")
     assert b"child" in lines
     assert b"end" in lines
     assert done.err == b""
+    if which == "both":
+        return
+    text = console.text().splitlines()
+    assert text == console.texts()
+    assert [one for one in text if one.isdigit()] == [str(i) for i in range(1000)]
+    assert text[-1] == "end"
+    assert text.count(SAID) == (which != "standby")
+
+
+def test_a_pump_killed_again_and_again_in_many_runs(console: Consoles) -> None:
+    console.good(
+        """
+begin(OTHER); print("of the other", flush=True); end(OTHER)
+for run_id in ("c" * 32, RUN): begin(run_id)
+print("\\r1 of 2", flush=True); print("API_TOKEN=" + "aB3" * 12, flush=True)
+time.sleep(0.6)
+os.kill(pumps()[0], signal.SIGKILL)
+print("2 of 2", flush=True); end("c" * 32); print("after", flush=True)
+"""
+    )
+    assert console.texts(OTHER) == ["of the other"]
+    assert console.text(OTHER) == "of the other\n"
+    first = ["1 of 2", "API_TOKEN=[redacted]", SAID, "2 of 2"]
+    assert console.texts("c" * 32) == first
+    assert console.text("c" * 32).splitlines() == first
+    assert console.text().splitlines() == console.texts() == [*first, "after"]
+
+
+def test_runs_end_where_they_ended_before_the_pump_has_begun(console: Consoles) -> None:
+    done = console.good(
+        """
+begin()
+os.kill(console._pump._process.pid, signal.SIGSTOP)  # it is being started
+print("first", flush=True)
+began_s = time.monotonic()
+end(); print("between", flush=True); begin(OTHER); print("second", flush=True); end(OTHER)
+print("after", flush=True)
+print(time.monotonic() - began_s < 0.5, file=sys.stderr)
+os.kill(console._pump._process.pid, signal.SIGCONT)
+"""
+    )
+    assert done.out == b"first\nbetween\nsecond\nafter\n"
+    assert done.err == b"True\n"
+    assert (console.texts(), console.texts(OTHER)) == (["first"], ["second"])
+
+
+def test_two_hundred_runs_in_one_process(console: Consoles) -> None:
+    done = console.good(
+        """
+for i in range(200):
+    begin(f"{i:032x}"); print("run", i, flush=True); end(f"{i:032x}")
+import threading
+print(threading.active_count(), len(os.listdir("/proc/self/fd")), file=sys.stderr)
+"""
+    )
+    n_threads, n_files = map(int, done.err.split())
+    assert (n_threads, n_files < 12) == (2, True)
+    operations = console.operations()
+    found = {
+        one.fields["run_id"]: [text for _, _, text in one.fields["lines"]]
+        for one in operations
+        if one.name == "console"
+    }
+    assert found == {f"{i:032x}": [f"run {i}"] for i in range(200)}
+
+
+def test_the_pump_is_no_part_of_the_training_that_is_measured(console: Consoles) -> None:
+    done = console.good(
+        """
+from mlflow_weir.plugin.capture.processes import ProcessTable
+begin()
+give_up_s = time.monotonic() + 30
+while len(pumps()) < 2: assert time.monotonic() < give_up_s
+print([one.pid - os.getpid() for one in ProcessTable.read().tree(os.getpid())])
+"""
+    )
+    assert done.out == b"[0]\n"
+
+
+def test_a_bar_on_stderr_does_not_write_over_stdout(console: Consoles) -> None:
+    console.good(
+        """
+from tqdm import tqdm
+begin()
+for i in tqdm(range(20), desc="outer"):
+    for j in tqdm(range(30), desc="inner", leave=False, mininterval=0): pass
+    print(f"epoch {i}", flush=True)
+    time.sleep(0.02)
+"""
+    )
+    texts = [text for stream, text in console.lines() if stream == 1]
+    assert texts == [f"epoch {i}" for i in range(20)]
+    assert sum("outer: 100%" in text for text in console.texts()) == 1
+
+
+ODD = {
+    "exec": ("print(1, flush=True); os.execvp('sh', ['sh', '-c', 'echo 2; echo 3'])", "123"),
+    "fork": (
+        "print(1, flush=True)\nif os.fork() == 0: print(2); sys.exit()\nos.wait(); print(3)",
+        "123",
+    ),
+    "close": ("print(1, flush=True); os.close(1); os.write(2, b'2\\n3\\n')", "123"),
+    "reopen": (
+        "print(1, flush=True); sys.stdout.reconfigure(encoding='latin-1'); print(23)",
+        "1 23",
+    ),
+    "redirect": (
+        "import contextlib as c, io\nwith c.redirect_stdout(io.StringIO()): print('no')\nprint(1)",
+        "1",
+    ),
+    "nul": ("os.write(1, b'1\\0\\0 \\n\\0'); print('\u4f60')", "1  \u4f60"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_programs_do_with_their_output(console: Consoles, what: str) -> None:
+    script, wanted = ODD[what]
+    console.good(f"begin()\n{script}\n")
+    found = console.text().splitlines()
+    assert (" " if " " in wanted else "").join(found) == wanted
 
 
 DEATHS = {
@@ -255,8 +376,9 @@ for i in range(8): sys.stdout.write(f"\\r{i} of 8"); sys.stdout.flush(); time.sl
 os.kill(pumps()[0], 9)
 """
     )
-    (text,) = console.texts()
+    text, said = console.texts()
     assert text.endswith(" of 8")
+    assert said == SAID
 
 
 def test_a_long_console_keeps_head_and_tail_and_says_so(console: Consoles) -> None:

@@ -1,8 +1,8 @@
 """What the pump keeps: lines of each run's own time, without secrets, journaled and as a text.
 
-Bytes become lines (``screen.py``), each goes through the redactor when it is complete, and only
-then is anything written: records ``console`` into a journal of the pump's own, for the same store
-and with the same credentials as the run's, and at the run's end the artifact
+Bytes become lines (``sheet.py``, ``screen.py``), each goes through the redactor when it is
+complete, and only then is anything written: records ``console`` into a journal of the pump's own,
+for the same store and with the same credentials as the run's, and at the run's end the artifact
 ``weir/console.log``. A pump's journal owns no run: it can neither keep one alive nor end it.
 
 Of a run at most ``limit`` bytes are kept, half from its head and half from its tail. Beyond the
@@ -12,8 +12,8 @@ the tail then.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
+import itertools
 import os
 import secrets
 import time
@@ -25,7 +25,8 @@ from urllib.parse import unquote, urlsplit
 
 from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin.agent import client
-from mlflow_weir.plugin.capture.console.screen import Screen
+from mlflow_weir.plugin.capture.console.rescue import SAID, Rescue
+from mlflow_weir.plugin.capture.console.sheet import Sheet, Taken
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.spool import Credentials, Spool, Target
 from mlflow_weir.plugin.journal.writer import Journal
@@ -38,7 +39,6 @@ _RECORD_BYTES, _RECORD_LINES = 64 << 10, 2_000
 _LIVE_BYTES = 128 << 10
 _LINE_COST = 32  # bytes counted for a line beside its text
 _NUDGE_S = 0.5
-_MAX_WAITING_BYTES = 64 << 10
 _MAX_SCROLLED = 20_000
 _LIVE_S = 0.25
 
@@ -53,6 +53,8 @@ class Run:
     Attributes:
         base: The screen's number of its first line.
         n_lines: How many there were.
+        cut: Numbers of lines that are not kept, from and before; until it is sent.
+        last_cut: The same, for as long as the run goes on.
     """
 
     def __init__(self, said: dict[str, Any], base: int) -> None:
@@ -70,6 +72,7 @@ class Run:
         self._next_live_s = 0.0
         self._cut_to = self._head_end = 0
         self.cut: tuple[int, int] | None = None
+        self.last_cut: tuple[int, int] | None = None
 
     def add(self, n: int, kept: _Kept) -> None:
         """Keep a line, or put it in the place of one with its number."""
@@ -98,7 +101,7 @@ class Run:
         self._unsent_tail.pop(n, None)
         first = self._head_end
         self._cut_to = max(self._cut_to, n + 1, first)
-        self.cut = (first, self._cut_to)
+        self.cut = self.last_cut = (first, self._cut_to)
 
     def skip(self, n: int) -> None:
         """Take note of lines that nobody looked at."""
@@ -109,7 +112,7 @@ class Run:
             self._tail_bytes -= len(self._tail.pop(number)[2]) + _LINE_COST
             self._unsent_tail.pop(number, None)
         self._cut_to = self.n_lines
-        self.cut = (first, self._cut_to)
+        self.cut = self.last_cut = (first, self._cut_to)
 
     def take_unsent(self, *, is_last: bool) -> list[Line]:
         """Return what is to be sent now, by number."""
@@ -139,13 +142,18 @@ class Run:
 class Keeper:
     """Keeps what it is fed, for the runs that are open."""
 
-    def __init__(self) -> None:
-        self._screen = Screen()
-        self._decoders: dict[int, codecs.IncrementalDecoder] = {}
-        self._waiting: dict[int, bytes] = {}  # of streams: the beginning of a line
-        self._at_ms = self._counted = 0
+    def __init__(self, rescue: Rescue | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            rescue: Where another process finds what there is, if this one is killed.
+        """
+        self._rescue = rescue
+        self._sheets: dict[int, Sheet] = {}  # by stream
+        self._count_lines = itertools.count()
+        self._end = 0  # the number after the last line
+        self._counted = 0
         self._runs: dict[str, Run] = {}
-        self._last: dict[int, tuple[int, int]] = {}  # of lines: when, and which stream, wrote last
         self._redactor: Redactor | None = None
         self._again: Redactor | None = None
         self._redacted_to = 0
@@ -157,54 +165,56 @@ class Keeper:
     def begin(self, said: dict[str, Any]) -> None:
         """Begin to keep lines for a run."""
         self.flush(is_last=True)
-        self._screen.new_page()
+        run = self._open(said, self._end)
+        if self._rescue is not None:
+            self._rescue.begin(said, run.source)
+
+    def take_over(self) -> None:
+        """Go on with the runs of a process that was killed."""
+        for said, source, n_lines, lines in [] if self._rescue is None else self._rescue.take():
+            run = self._open(said, self._end - n_lines - 1)
+            run.source = source
+            for line in lines:
+                run.add(line.n, (line.at_ms, line.stream, line.text))
+            run.take_unsent(is_last=True)
+            run.add(n_lines, (time.time_ns() // 1_000_000, 0, SAID))
+            self._send(run, is_last=True)
+        self._write_rescue_anew()
+
+    def _open(self, said: dict[str, Any], base: int) -> Run:
         if self._redactor is None:
             self._redactor, self._again = Redactor(said["patterns"]), Redactor(said["patterns"])
-        self._runs[said["run_id"]] = Run(said, self._screen.end)
+        run = self._runs[said["run_id"]] = Run(said, base)
+        return run
 
     def end(self, run_id: str) -> None:
         """A run has ended: send the rest of its lines and write its text."""
         self.flush(is_last=True)
-        self._screen.new_page()
         run = self._runs.pop(run_id, None)
         if run is not None:
             self._send(run, is_last=True)
             self._write_text(run)
+            if self._rescue is not None:
+                self._rescue.end(run_id)
+            if not self._runs:
+                self._write_rescue_anew()
 
     def feed(self, at_ms: int, stream: int, data: bytes) -> None:
-        """Take what was printed.
-
-        Where two streams are told apart, each hands over whole lines, so that what one of them
-        writes does not end up in the middle of the other's.
-        """
+        """Take what was printed."""
         if not self._runs:
             return
-        self._at_ms = at_ms
-        if stream:
-            data = self._waiting.pop(stream, b"") + data
-            end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-            if len(data) - end < _MAX_WAITING_BYTES:
-                data, self._waiting[stream] = data[:end], data[end:]
-        self._print(stream, data)
-
-    def _print(self, stream: int, data: bytes) -> None:
-        first = self._screen.cursor
-        self._screen.feed(self._decode(stream, data))
-        said = (self._at_ms, stream)
-        self._last.update((n, said) for n in self._screen.dirty if n >= first)
-        if self._screen.n_scrolled > _MAX_SCROLLED:
+        sheet = self._sheets.get(stream)
+        if sheet is None:
+            sheet = self._sheets[stream] = Sheet(stream)
+        sheet.feed(at_ms, data, self._count_lines)
+        if sheet.n_scrolled > _MAX_SCROLLED:
             self.flush()
-
-    def _print_waiting(self) -> None:
-        for stream, data in sorted(self._waiting.items()):
-            self._print(stream, data)
-        self._waiting.clear()
 
     def skip(self, n_lines: int) -> None:
         """Take note of lines that came faster than they could be looked at."""
         self.flush(is_last=True)
-        self._screen.skip_lines(n_lines)
-        self._redacted_to = self._screen.end
+        self._end += n_lines
+        self._redacted_to = self._end
         for run in self._runs.values():
             run.skip(n_lines)
 
@@ -212,18 +222,25 @@ class Keeper:
         """Bring what is complete to the journal.
 
         Args:
-            is_last: What is not complete too.
+            is_last: What is not complete too; what comes then is on lines of its own.
         """
-        if is_last:
-            self._print_waiting()
         lines = self._taken(is_last=is_last)
         for run in self._runs.values():
             for n, kept in lines:
                 if n >= run.base:
                     run.add(n - run.base, kept)
             self._send(run, is_last=False)
-        for n in [n for n in self._last if n < self._screen.top]:
-            del self._last[n]
+        for sheet in self._sheets.values():
+            sheet.forget()
+        if self._rescue is not None and self._rescue.is_long:
+            self._write_rescue_anew()
+
+    def _write_rescue_anew(self) -> None:
+        if self._rescue is not None:
+            self._rescue.write_anew(
+                (run.said, run.source, self._records(run, list(run.lines()), run.last_cut))
+                for run in self._runs.values()
+            )
 
     def close(self) -> None:
         """End all runs that are open, and give the journals up."""
@@ -243,30 +260,35 @@ class Keeper:
 
     # How
 
-    def _decode(self, stream: int, data: bytes) -> str:
-        decoder = self._decoders.get(stream)
-        if decoder is None:
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            self._decoders[stream] = decoder
-        return decoder.decode(data)
-
     def _taken(self, *, is_last: bool) -> list[tuple[int, _Kept]]:
-        """Return lines that are new or changed, redacted, by the screen's numbers."""
-        taken = list(self._screen.take(is_last=is_last))
+        """Return lines that are new or changed, redacted, by their numbers."""
+        taken: list[tuple[Taken, Sheet]] = []
+        for sheet in self._sheets.values():
+            if is_last:
+                sheet.print_waiting(self._count_lines)
+                sheet.new_page()
+            found = sheet.take(self._count_lines, is_last=is_last)
+            taken += [(one, sheet) for one in found]
         if not taken or self._redactor is None or self._again is None:
             return []
+        if len(self._sheets) > 1:
+            taken.sort(key=_by_beginning)
         first_time: list[tuple[int, str]] = []
         others: list[tuple[int, str]] = []
-        for n, text, is_complete in taken:
-            is_new = (is_complete or is_last) and n >= self._redacted_to
-            (first_time if is_new else others).append((n, text))
+        said: dict[int, tuple[int, int]] = {}
+        for one, sheet in taken:
+            n = sheet.numbers.get(one.n)
+            if n is None:
+                n = sheet.numbers[one.n] = self._end
+                self._end += 1
+            said[n] = one.at_ms, sheet.stream
+            is_new = (one.is_complete or is_last) and n >= self._redacted_to
+            (first_time if is_new else others).append((n, one.text))
         if first_time:
             self._redacted_to = first_time[-1][0] + 1
-        found = _redacted(self._redactor, first_time) + _redacted(self._again, others)
+        found_all = _redacted(self._redactor, first_time) + _redacted(self._again, others)
         self._count()
-        unknown = (self._at_ms, 0)
-        last = self._last.get
-        return [(n, (*last(n, unknown), text)) for n, text in sorted(found)]
+        return [(n, (*said[n], text)) for n, text in sorted(found_all)]
 
     def _count(self) -> None:
         n = 0 if self._redactor is None else self._redactor.n_redacted
@@ -281,6 +303,15 @@ class Keeper:
         lines = run.take_unsent(is_last=is_last)
         if not lines and cut is None:
             return
+        for payload in self._records(run, lines, cut):
+            self._append(run, payload)
+            if self._rescue is not None:
+                self._rescue.lines(payload)
+        self._hurry(run)
+
+    def _records(
+        self, run: Run, lines: list[Line], cut: tuple[int, int] | None
+    ) -> Iterator[bytes]:
         for part in _parts(lines) if lines else [[]]:
             first = part[0].n if part else 0
             at_ms = part[0].at_ms if part else 0
@@ -296,8 +327,7 @@ class Keeper:
                 "cut": None if cut is None else list(cut),
             }
             cut = None
-            self._append(run, encode_operation("console", fields))
-        self._hurry(run)
+            yield encode_operation("console", fields)
 
     def _append(self, run: Run, payload: bytes) -> None:
         journal = self._journal_of(run)
@@ -363,6 +393,10 @@ class Keeper:
             "size": size,
         }
         self._append(run, encode_operation("log_artifact", fields))
+
+
+def _by_beginning(one: tuple[Taken, Sheet]) -> int:
+    return one[0].began
 
 
 def local_folder(uri: str) -> Path | None:

@@ -12,6 +12,7 @@ both ways.
 
     to the pump     {"do": "hello", "path"}  {"do": "begin", "run_id", …}  {"do": "end", "run_id"}
                     {"do": "flush"}  {"do": "finish"}; each with a number "n", which is answered
+                    Before the first answer with "sizes": what each channel held at that moment.
     from the pump   {"n"}  once all that was written before is where it goes
                     {"n", "journals": [[folder, end]]}  for flush and finish, once it is kept
                     {"broken": channel}  nobody reads its output any more
@@ -21,8 +22,8 @@ Promises, with tests of these names in tests/host/test_console_pump.py:
 * first_the_terminal: nothing is kept before it was written on; a thread that keeps too slowly, or
   fails, loses lines and nothing else.
 * another_takes_over: a child that does nothing else (the *standby*) holds the same descriptors and
-  goes on passing on if this process dies or is stopped. What it had read and not written is lost,
-  at most ``_READ_BYTES``.
+  goes on passing on and keeping (``rescue.py``) if this process dies or is stopped. What it had
+  read and not written is lost, at most ``_READ_BYTES``; of what is kept a line says so.
 * the_end_is_the_writers: it reads until every writer has closed its end, whatever signals come.
 * a_reader_that_is_gone_is_told: when the output's own reader is gone, the training's next write
   fails, as it would have.
@@ -45,6 +46,7 @@ import threading
 import time
 from typing import Any
 
+NAME = "weir-console"  # at most 15 characters
 _READ_BYTES = 64 << 10
 _PIECE_BYTES = 4096  # what a pipe takes without waiting, once it can be written
 _HEAD_COST, _RING_COST = 8 << 20, 8 << 20  # bytes waiting to be looked at, and so much a line:
@@ -54,6 +56,7 @@ _STUCK_TICKS = 2
 _DRAIN_S, _LAST_DRAIN_S = 1.0, 60.0
 _TURN_S = 0.25
 _FIRST_S = 5.0
+_SIZE_OF_NOTHING = 5  # of a rescue file in which no run is open
 # What ends or stops the training is for the training: its last words are still to come.
 _DEAF_TO = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE),
@@ -68,6 +71,8 @@ class Channel:
     Attributes:
         is_open: The training, or a process it started, can still write.
         pending: Read, and not written on yet.
+        n_read: Bytes, of all that came.
+        read_to: Where to stop for now.
     """
 
     def __init__(self, number: int, words: str) -> None:
@@ -75,6 +80,7 @@ class Channel:
         self.number, self.stream, self.kind = number, int(kind[0]), kind[1]
         self.source, self.target = int(source), int(target)
         self.is_open = True
+        self.n_read, self.read_to = 0, sys.maxsize
         self.pending = memoryview(b"")
         self.frames = b""
         self.is_file = self.kind != "w" and stat.S_ISREG(os.fstat(self.target).st_mode)
@@ -167,6 +173,7 @@ class Mover:
         self.waiting: Waiting | None = None
         self.standby: socket.socket | None = None
         self.n_open_runs = 0
+        self.first: list[dict[str, Any]] = []  # what was said until the first run
         self._says = threading.Lock()
 
     def hear_first(self) -> None:
@@ -175,7 +182,7 @@ class Mover:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         give_up_s = time.monotonic() + _FIRST_S
-        while self._is_heard and not self.n_open_runs and time.monotonic() < give_up_s:
+        while self._is_heard and not self._has_begun and time.monotonic() < give_up_s:
             if poll.poll(_TICK_MS):
                 self._listen()
 
@@ -205,30 +212,28 @@ class Mover:
             if one.pending and not one.is_file:
                 poll.register(one.target, select.POLLOUT)
                 by_file[one.target] = one
-            elif one.is_open:
+            elif one.is_open and one.n_read < one.read_to:
                 poll.register(one.source, select.POLLIN)
                 by_file[one.source] = one
         if self._is_heard:
             poll.register(self._control, select.POLLIN)
+        ready = [file for file, _ in poll.poll(timeout_ms)]
+        if self._is_heard and self._control.fileno() in ready:
+            self._listen()  # first: what it says is about what was not read yet
+            return True
         is_any = False
-        is_control = False
-        for file, _ in poll.poll(timeout_ms):
-            if file == self._control.fileno():
-                is_control = True
-                continue
+        for file in ready:
             one = by_file[file]
             if one.pending:
                 self._write(one)
                 is_any = True
             else:
                 is_any |= self._read(one)
-        if is_control:
-            self._listen()
         return is_any
 
     def _read(self, one: Channel) -> bool:
         try:
-            data = os.read(one.source, _READ_BYTES)
+            data = os.read(one.source, min(_READ_BYTES, one.read_to - one.n_read))
         except BlockingIOError:
             return False
         except OSError:  # a terminal's way of saying that the last writer has closed it
@@ -237,6 +242,7 @@ class Mover:
             one.is_open = False
             os.close(one.source)
             return False
+        one.n_read += len(data)
         if one.kind == "w":
             self._take_frames(one, data)
             return True
@@ -309,8 +315,14 @@ class Mover:
 
     def _do(self, said: dict[str, Any]) -> None:
         what = said["do"]
-        if self._has_begun:
+        if not self._has_begun:
+            self.first.append(said)
+        else:
+            for one, size in zip(self._channels, said.get("sizes", ()), strict=False):
+                one.read_to = max(size, one.n_read)
             self._drain(_LAST_DRAIN_S if what == "finish" else _DRAIN_S)
+            for one in self._channels:
+                one.read_to = sys.maxsize
         if what == "begin":
             self.n_open_runs += 1
             self._has_begun = True
@@ -341,7 +353,7 @@ class Mover:
         return any(one.pending for one in self._channels)
 
 
-def _keep(mover: Mover, waiting: Waiting) -> None:
+def _keep(mover: Mover, waiting: Waiting, rescue: int) -> None:
     """Look at what was printed, in a thread of its own, and never too much of the time."""
     keeper: Any = None
     is_over = False
@@ -361,8 +373,8 @@ def _keep(mover: Mover, waiting: Waiting) -> None:
                         time.sleep(3 * (time.monotonic() - began_s))
                         began_s = time.monotonic()
                 continue
-            if item["do"] == "begin" and keeper is None:
-                keeper = _keeper()
+            if item["do"] in ("begin", "take_over") and keeper is None:
+                keeper = _keeper(rescue)
             answer = _keep_up(keeper, item)
             is_over |= item["do"] in ("gone", "finish")
             if answer is not None:
@@ -374,10 +386,11 @@ def _keep(mover: Mover, waiting: Waiting) -> None:
             keeper.flush()
 
 
-def _keeper() -> Any:
+def _keeper(rescue: int) -> Any:
     from mlflow_weir.plugin.capture.console.keeping import Keeper
+    from mlflow_weir.plugin.capture.console.rescue import Rescue
 
-    return Keeper()
+    return Keeper(Rescue(rescue) if rescue >= 0 else None)
 
 
 def _keep_up(keeper: Any, said: dict[str, Any]) -> dict[str, Any] | None:
@@ -387,6 +400,8 @@ def _keep_up(keeper: Any, said: dict[str, Any]) -> dict[str, Any] | None:
     if keeper is not None:
         if what == "begin":
             keeper.begin(said)
+        elif what == "take_over":
+            keeper.take_over()
         elif what == "end":
             keeper.end(said["run_id"])
         elif what == "flush":
@@ -410,7 +425,9 @@ def _find_packages(said: dict[str, Any]) -> None:
         site.main()
 
 
-def _stand_by(mover: Mover, leader: int, link: socket.socket, channels: list[Channel]) -> None:
+def _stand_by(
+    mover: Mover, leader: int, link: socket.socket, channels: list[Channel], rescue: int
+) -> None:
     """Wait for the other to die or to be stopped, then go on in its place."""
     link.setblocking(False)
     poll = select.poll()
@@ -435,7 +452,39 @@ def _stand_by(mover: Mover, leader: int, link: socket.socket, channels: list[Cha
         if n_stuck >= _STUCK_TICKS:
             os.kill(leader, signal.SIGKILL)  # it must not write later what was read by then
             break
+    thread = _start_keeping(mover, rescue)
     mover.run()
+    _last_words(mover, thread)
+
+
+def _start_keeping(mover: Mover, rescue: int) -> threading.Thread | None:
+    """Keep on from where the other was killed; nothing where all it had is written."""
+    size = os.fstat(rescue).st_size if rescue >= 0 else 0
+    if rescue < 0 or size == _SIZE_OF_NOTHING:
+        return None
+    waiting = mover.waiting = Waiting()
+    for said in mover.first:
+        if said["do"] != "begin" or not size:
+            waiting.mark(said)
+    if size:
+        waiting.mark({"do": "take_over"})
+    mover.n_open_runs = sys.maxsize  # whichever they are, the keeper knows
+    return _keeping(mover, waiting, rescue)
+
+
+def _keeping(mover: Mover, waiting: Waiting, rescue: int) -> threading.Thread:
+    thread = threading.Thread(target=_keep, args=(mover, waiting, rescue), daemon=True)
+    thread.start()
+    return thread
+
+
+def _take_name() -> None:
+    """Be told apart from the training, in ``ps`` and by who measures it (``processes.py``)."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write(NAME)
+    except OSError:  # not Linux
+        pass
 
 
 def _is_stopped(pid: int) -> bool:
@@ -456,6 +505,7 @@ def _has_input(channels: list[Channel]) -> bool:
 
 def main(words: list[str]) -> None:
     """Run until nobody can write any more."""
+    _take_name()
     for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -466,28 +516,29 @@ def main(words: list[str]) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     leader = os.getpid()
     mover = Mover(control, channels)
+    waiting = mover.waiting = Waiting()
+    mover.hear_first()
+    rescue = os.memfd_create("weir-console") if hasattr(os, "memfd_create") else -1
     if os.fork() == 0:
         ours.close()
-        _stand_by(mover, leader, theirs, channels)
+        _stand_by(mover, leader, theirs, channels, rescue)
         os._exit(0)
     theirs.close()
     mover.standby = ours
     sys.setswitchinterval(0.001)
-    mover.waiting = Waiting()
-    thread = threading.Thread(target=_keep, args=(mover, mover.waiting), daemon=True)
-    thread.start()
-    mover.hear_first()
+    thread = _keeping(mover, waiting, rescue)
     mover.run()
-    os._exit(_last_words(mover, thread))
+    _last_words(mover, thread)
+    os._exit(0)
 
 
-def _last_words(mover: Mover, thread: threading.Thread) -> int:
+def _last_words(mover: Mover, thread: threading.Thread | None) -> None:
     """Let what was printed last be kept."""
     waiting = mover.waiting
     if waiting is not None:
         waiting.mark({"do": "gone"})
-    thread.join(60.0)
-    return 0
+    if thread is not None:
+        thread.join(60.0)
 
 
 if __name__ == "__main__":

@@ -29,27 +29,31 @@ _UNFINISHED = re.compile(
     "\x1b(?:\\[[0-9:;<=>?]*[ -/]*|[\\]PX^_][^\x07\x1b]{0,4096}\x1b?|[ -/]*)\\Z"
 )
 _STYLE = re.compile("\x1b\\[[0-9;:]*m")
+_HALF_COLOUR = re.compile("\x1b(?:\\[[0-9;:]{0,64})?\\Z")
+_HALF_STYLE = re.compile("\x1b[^m]*\\Z")  # what a cut may leave of one
 _RESET = "\x1b[0m"
 
 
 class Row:
     """One line: what was appended, or its cells once something was written over."""
 
-    __slots__ = ("cells", "is_complete", "is_rewritten", "n_more", "parts", "size")
+    __slots__ = ("cells", "is_complete", "is_rewritten", "n_more", "parts", "size", "width")
 
     def __init__(self) -> None:
         self.parts: list[str] = []
-        self.size = 0  # characters in parts
+        self.size = 0  # characters in parts, colours included …
+        self.width = 0  # … and what was appended without them
         self.n_more = 0  # characters that were too many
         self.cells: list[tuple[str, str]] | None = None  # style, character
         self.is_complete = self.is_rewritten = False
 
-    def append(self, text: str) -> None:
-        """Add text at the end of a line without cells."""
+    def append(self, text: str, width: int) -> None:
+        """Add text at the end of a line without cells; it takes so many columns."""
+        self.width += width
         room = MAX_LINE_CHARACTERS - self.size
         if len(text) > room:
             self.n_more += len(text) - room
-            text = text[:room]
+            text = _HALF_STYLE.sub("", text[:room])
         if text:
             self.parts.append(text)
             self.size += len(text)
@@ -94,12 +98,20 @@ def restyled(style: str, sgr: str) -> str:
     return (style + sgr)[-128:]
 
 
+def _style_after(style: str, text: str) -> str:
+    """Return the style that is in force after a text with colours and no other control."""
+    for sgr in _STYLE.findall(text, max(text.rfind(_RESET), 0)):
+        style = restyled(style, sgr)
+    return style
+
+
 def _bounded(text: str) -> str:
     """Return a line as it is kept."""
     if len(text) <= MAX_LINE_CHARACTERS:
         return text
     n_more = len(text) - MAX_LINE_CHARACTERS
-    return f"{text[:MAX_LINE_CHARACTERS]} [weir: {n_more:,} characters more]"
+    kept = _HALF_STYLE.sub("", text[:MAX_LINE_CHARACTERS])
+    return f"{kept} [weir: {n_more:,} characters more]"
 
 
 class Screen:
@@ -141,19 +153,22 @@ class Screen:
         """Print text."""
         if self._rest:
             text, self._rest = self._rest + text, ""
+        half = _HALF_COLOUR.match(text, max(text.rfind("\x1b"), 0))
+        if half is not None:
+            text, self._rest = text[: half.start()], half[0]
         if "\r\n" in text:
             text = text.replace("\r\n", "\n")
         last = self.rows[-1]
-        is_at_end = self._row == len(self.rows) - 1 and self._column >= last.size
-        if is_at_end and last.cells is None and not _SPECIAL.search(text):
+        is_at_end = self._row == len(self.rows) - 1 and self._column == last.width
+        if not is_at_end or last.cells is not None:
+            self._interpret(text)
+        elif not _SPECIAL.search(text):
             self._append(text)
+        elif not _SPECIAL.search(plain := _STYLE.sub("", text)):  # colours are all that there is
+            self._append(text, plain)
+            self._style = _style_after(self._style, text)
         else:
             self._interpret(text)
-
-    def skip_lines(self, n: int) -> None:
-        """Take note of lines that nobody looked at: numbers of which there is no text."""
-        self.new_page()
-        self.top += n
 
     def new_page(self) -> None:
         """Let all that was printed stay as it is, and go on with a line of its own."""
@@ -190,40 +205,39 @@ class Screen:
         self.dirty = dict.fromkeys(kept_back)
         self._left.clear()
 
-    def _append(self, text: str) -> None:
+    def _append(self, text: str, plain: str | None = None) -> None:
         first, *others = text.split("\n")
+        width, *widths = map(len, (text if plain is None else plain).split("\n"))
         if first:
-            self.rows[-1].append(first)
-            self._column += len(first)
-            self.dirty[self.top + self._row] = None
+            self._append_to_last(first, width)
         if len(others) > 2 * ROWS:
-            others = self._append_many(others)
-        for one in others:
+            others, widths = self._append_many(others, widths)
+        for one, width in zip(others, widths, strict=True):
             self._new_line()
             if one:
-                self.rows[-1].append(one)
-                self._column = len(one)
-                self.dirty[self.top + self._row] = None
+                self._append_to_last(one, width)
 
-    def _append_many(self, texts: list[str]) -> list[str]:
+    def _append_to_last(self, text: str, width: int) -> None:
+        self.rows[-1].append(text, width)
+        self._column += width
+        self.dirty[self.top + self._row] = None
+
+    def _append_many(self, texts: list[str], widths: list[int]) -> tuple[list[str], list[int]]:
         """Let most of many lines scroll by at once; return the last, which are to be appended."""
         self.rows[-1].is_complete = True
         self.dirty[self.top + self._row] = None
         for _ in self.rows[:]:
             self._scroll()
-        many, rest = texts[:-ROWS], texts[-ROWS:]
+        many = texts[:-ROWS]
         numbers = range(self.top, self.top + len(many))
         self.dirty.update(dict.fromkeys(numbers))
         self._left.update(zip(numbers, map(_bounded, many), strict=True))
         self.top += len(many)
         self.rows, self._row, self._column = [Row()], 0, 0
         # The first of the rest begins in the new row.
-        first = rest.pop(0)
-        if first:
-            self.rows[0].append(first)
-            self._column = len(first)
-            self.dirty[self.top] = None
-        return rest
+        if texts[-ROWS]:
+            self._append_to_last(texts[-ROWS], widths[-ROWS])
+        return texts[1 - ROWS :], widths[1 - ROWS :]
 
     def _new_line(self) -> None:
         row = self.rows[self._row]
@@ -248,7 +262,7 @@ class Screen:
     def _interpret(self, text: str) -> None:
         unfinished = _UNFINISHED.search(text)
         if unfinished is not None:
-            text, self._rest = text[: unfinished.start()], unfinished[0][-4100:]
+            text, self._rest = text[: unfinished.start()], unfinished[0][-4100:] + self._rest
         for token in _TOKEN.finditer(text):
             word = token[0]
             if (
@@ -271,17 +285,15 @@ class Screen:
     def _is_inside(self) -> bool:
         """Say whether the cursor is not simply at the end of what was appended."""
         row = self.rows[self._row]
-        return row.cells is not None or self._column < row.size
+        return row.cells is not None or self._column < row.width
 
     def _print(self, text: str) -> None:
         row = self.rows[self._row]
         number = self.top + self._row
         if row.cells is None:
-            plain = _STYLE.sub("", "".join(row.parts)) if "\x1b" in "".join(row.parts) else None
-            width = row.size if plain is None else len(plain)
-            if self._column >= width:
-                row.append(" " * min(self._column - width, COLUMNS))
-                row.append(text)
+            if self._column >= row.width:
+                n_before = min(self._column - row.width, COLUMNS)
+                row.append(" " * n_before + text, self._column - row.width + len(text))
                 self._column += len(text)
                 self.dirty[number] = None
                 return
@@ -333,7 +345,9 @@ class Screen:
         self._style = restyled(self._style, sgr)
         row = self.rows[self._row]
         if row.cells is None and len(sgr) < 64 and _STYLE.fullmatch(sgr):
-            row.append(sgr)
+            row.append(sgr, 0)
+            if row.width:
+                self.dirty[self.top + self._row] = None
 
     def _down(self, n: int) -> None:
         self._row = min(self._row + n, len(self.rows) - 1)
@@ -348,9 +362,8 @@ class Screen:
         row = self.rows[at]
         if row.cells is None and not row.parts:
             return
-        if how == 0 and row.cells is None and "\x1b" not in "".join(row.parts):
-            if self._column >= row.size:
-                return
+        if how == 0 and row.cells is None and self._column >= row.width:
+            return
         cells = self._rewritten(at)
         row.n_more = 0
         if how == 0:
