@@ -53,16 +53,20 @@ def logs(run_id: str, uri: str, follow: bool, as_json: bool) -> None:
     if not found and not follow and _show_artifact(run_id, uri, as_json):
         return
     show.lines(found, is_last=not follow)
+    n_ended = 0
     while follow:
-        is_over = _has_ended(run_id, uri)
+        # The end may be known a moment before the last lines are.
+        n_ended += _has_ended(run_id, uri)
         give_up_s = time.monotonic() + _STATUS_S
         while True:
             found = place.read(run_id) | _waiting(run_id)
-            show.lines(found, is_last=is_over)
-            if is_over or time.monotonic() > give_up_s:
+            show.lines(found, is_last=n_ended > 1)
+            if n_ended > 1 or time.monotonic() > give_up_s:
                 break
             time.sleep(_POLL_S)
-        if is_over:
+        if n_ended > 1:
+            if not found:
+                _show_artifact(run_id, uri, as_json)
             return
 
 
@@ -144,6 +148,7 @@ class _Server:
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._seqs: dict[str, int] = {}
+        self._n_lines: dict[str, int] = {}
         self._found: Lines = {}
 
     def read(self, run_id: str) -> Lines:
@@ -152,8 +157,12 @@ class _Server:
             source = str(one["source"])
             first = self._seqs.get(source)
             asked: dict[str, Any] = {"run_id": run_id, "source": source, "n": _PAGE}
-            starts = [None] if first is not None else range(0, int(one["n_lines"]), _PAGE)
-            for start in starts:
+            n_lines, known = int(one["n_lines"]), self._n_lines.get(source, 0)
+            self._n_lines[source] = n_lines
+            # "since" brings the newest of a page; what is before them is asked for by number.
+            by_number = first is None or n_lines - known > _PAGE // 2
+            starts: list[int | None] = [*range(known, n_lines, _PAGE)] if by_number else []
+            for start in [*starts, *([] if first is None else [None])]:
                 more = {"since": first} if start is None else {"first": start}
                 found = self._ask({**asked, **more}) or {}
                 for line in found.get("lines", []):

@@ -88,5 +88,5 @@ def test_lines_are_there_while_it_runs_and_the_agent_is_killed(local: Training) 
     training.stdout.close()
     assert training.stderr is not None
     training.stderr.close()
-    assert local.run_named(run_id).info.status == "KILLED"
+    assert local.run_named(run_id).info.status in ("KILLED", "FAILED")  # who did not see it start
     assert {line["text"] for line in printed(local, run_id)} == LINES | {"go on", run_id}
