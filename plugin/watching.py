@@ -18,7 +18,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from mlflow_weir import settings
 from mlflow_weir.guard import never_raises
-from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin import mlflow_private, servers
 from mlflow_weir.plugin.capture import gradients
 from mlflow_weir.plugin.capture.gradients import Destination, Reading
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
@@ -77,6 +77,7 @@ class _ActiveRun:
         self._first_steps: dict[str, int] = {}
         self._bad: dict[str, set[str]] = {}  # of each run, series that had NaN or infinities
         self._alerted: set[str] = set()
+        self._refused = ""  # a run whose server does not allow it
         self._has_warned = False
 
     def destination(self) -> Destination | None:
@@ -96,7 +97,14 @@ class _ActiveRun:
         view = store._writable(run_id)
         if active is None and not view.is_open:
             return None
+        if run_id == self._refused:
+            return None
         if run_id not in self._first_steps:
+            target = store.recorder.target
+            if target.kind == "http" and "gradients" not in servers.allowed_captures(target.uri):
+                self._refused = run_id
+                self._warn("its server allows no capture of gradients")
+                return None
             if len(self._first_steps) >= _MAX_RUNS:
                 self._first_steps.pop(next(iter(self._first_steps)))
             self._first_steps[run_id] = _first_step(view)

@@ -1,7 +1,8 @@
 """Statistics and histograms of tensors, made where they are.
 
-On a CPU tensor by tensor, without a copy (``host_statistics.py``); elsewhere all tensors of a
-device together, with one transfer back that nobody waits for (``fused_statistics.py``). What is
+On a CPU large tensors one by one, without a copy (``host_statistics.py``); many small ones, and on
+other devices all, together, with one transfer back that nobody waits for
+(``fused_statistics.py``). What is
 not finite is counted and left out of everything else. float64 is measured as it is, every other
 type as float32.
 
@@ -95,14 +96,19 @@ class Measured:
         return Statistics(n, n_nan, n_inf, norm, mean, std, low, high, first, last, counts)
 
 
+# On a CPU the calls for one tensor cost as much as 4,000 values, those for all as much as 16.
+_SMALL, _MANY = 4096, 16
+
+
 class Measurer:
     """Measures the same tensors again and again; keeps how they are laid out."""
 
-    def __init__(self, *, fuses_on_cpu: bool = False) -> None:
+    def __init__(self, *, fuses_on_cpu: bool | None = None) -> None:
         """Begin.
 
         Args:
-            fuses_on_cpu: Do on a CPU what is done on other devices.
+            fuses_on_cpu: Do on a CPU what is done on other devices; by default where that is
+                quicker.
         """
         self._fuses_on_cpu = fuses_on_cpu
         self._layouts: dict[Any, fused_statistics.Layout] = {}
@@ -118,17 +124,18 @@ class Measurer:
                 and all float64 or none.
             scale: Divide all values by this, a tensor of one positive number.
         """
+        is_fused = self._fused(tensors, segments)
         groups: dict[Any, list[int]] = defaultdict(list)
-        for number, tensor in enumerate(tensors):
+        for number, (tensor, fused) in enumerate(zip(tensors, is_fused, strict=True)):
             if tensor.numel():
-                groups[tensor.device, tensor.dtype == torch.float64].append(number)
+                groups[tensor.device, tensor.dtype == torch.float64, fused].append(number)
         layouts: dict[Any, fused_statistics.Layout] = {}
         parts: list[Found | OnItsWay] = []
         with torch.no_grad():
-            for (device, is_wide), numbers in groups.items():
+            for (device, is_wide, fused), numbers in groups.items():
                 values = [flat(tensors[i]) for i in numbers]
                 shape = tuple((segments[i], tensors[i].numel()) for i in numbers)
-                if device.type == "cpu" and not self._fuses_on_cpu:
+                if not fused:
                     parts.append(host_statistics.measure(shape, values, is_wide, scale))
                     continue
                 layout = self._layouts.get((device, is_wide))
@@ -138,3 +145,16 @@ class Measurer:
                 parts.append(fused_statistics.measure(layout, values, device, is_wide, scale))
         self._layouts = layouts
         return Measured(segments[-1] + 1 if segments else 0, parts)
+
+    def _fused(self, tensors: Sequence[Any], segments: Sequence[int]) -> list[bool]:
+        """Say of each tensor whether it is measured with others; those of a segment are alike."""
+        if self._fuses_on_cpu is not None:
+            return [t.device.type != "cpu" or self._fuses_on_cpu for t in tensors]
+        sizes: dict[int, int] = defaultdict(int)
+        for segment, tensor in zip(segments, tensors, strict=True):
+            sizes[segment] += tensor.numel()
+        are_many = sum(size <= _SMALL for size in sizes.values()) >= _MANY
+        return [
+            tensor.device.type != "cpu" or (are_many and sizes[segment] <= _SMALL)
+            for segment, tensor in zip(segments, tensors, strict=True)
+        ]

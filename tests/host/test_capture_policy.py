@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -19,8 +20,16 @@ from mlflow_weir.plugin.journal.spool import Spool
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
 TRAIN = """
-import mlflow, pathlib
+import importlib.util, mlflow, mlflow_weir, pathlib
 with mlflow.start_run() as run:
+    if importlib.util.find_spec("torch"):
+        import torch
+        model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        mlflow_weir.watch(model, log_freq=1)
+        for _ in range(2):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
     pathlib.Path("out.txt").write_text("new")
     mlflow.set_tags({"mine": "1", "weir.git.commit": "of a client that does not ask"})
 print(run.info.run_id)
@@ -73,6 +82,9 @@ def test_what_a_server_does_not_allow_is_neither_captured_nor_kept(
         monkeypatch.setenv("WEIR_CLIENT", "off")
         client = MlflowClient(uri)
         wait_until(lambda: not spool.journals(), "all is delivered", 120)
+        assert client.get_run(run_id).data.metrics == {}
+        if importlib.util.find_spec("torch"):
+            assert done.stderr.count("its server allows no capture of gradients") == 1
         tags = client.get_run(run_id).data.tags
         assert tags["mine"] == "1"
         assert tags["weir.python"]

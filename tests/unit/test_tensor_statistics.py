@@ -106,7 +106,7 @@ def test_the_range_of_a_normal_distribution_is_as_said(fuses: bool) -> None:
 
 
 @WAYS
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.lists(
@@ -133,6 +133,27 @@ def test_tensors_taken_together_are_as_one(fuses: bool) -> None:
     found = measurer.measure([*parts, normal(3)], [0, 0, 0, 1]).read()
     expect(found, 0, torch.cat(parts))
     expect(found, 1, normal(3))
+
+
+def test_on_a_cpu_many_small_tensors_are_measured_together(monkeypatch: Any) -> None:
+    fused: list[int] = []
+    measure = fused_statistics.measure
+
+    def noted(layout: Any, tensors: Any, *rest: Any) -> Any:
+        fused.append(len(tensors))
+        return measure(layout, tensors, *rest)
+
+    monkeypatch.setattr(fused_statistics, "measure", noted)
+    few = [normal(50 + i) for i in range(15)]
+    for small, wanted in ((few, []), ([*few, normal(1000)], [16])):
+        tensors = [normal(5000), *small, normal(3000), normal(3000)]
+        segments = [*range(len(small) + 2), len(small) + 1]  # the last two are taken together
+        fused.clear()
+        found = Measurer().measure(tensors, segments).read()
+        assert fused == wanted
+        for row, tensor in enumerate(tensors[:-2]):
+            expect(found, row, tensor)
+        expect(found, len(small) + 1, torch.cat(tensors[-2:]))
 
 
 @WAYS
