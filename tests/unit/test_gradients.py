@@ -360,7 +360,7 @@ def test_memory_stays_flat(sink: Kept) -> None:
     gradients.begin(model, "all", 1, sink)
 
     def some_steps() -> int:
-        train(model, optimizer, 200)
+        train(model, optimizer, 60)
         sink.readings.clear()
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
