@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.ui_extensions import access, artifacts, deliveries
-from mlflow_weir.ui_extensions.api import questions
+from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 from mlflow_weir.ui_extensions.readable import require_readable_runs
 
 MAX_PATCH_BYTES = 6 << 20  # captured ones have 5 MiB at most
@@ -33,7 +33,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/code", "POST", content_type="application/json")
     def code() -> flask.Response:
-        run_id = questions.read_fields().text("run_id")
+        run_id = read_question(SMALL_BYTES).text("run_id")
         require_readable_runs([run_id])
         there = {entry.path for entry in artifacts.list_folder(run_id, FOLDER)}
         if f"{FOLDER}/git" in there:

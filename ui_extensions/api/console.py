@@ -15,7 +15,6 @@ before ``cut[1]``. A text may hold colours (``ESC [ … m``), and is nobody's bu
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import flask
@@ -25,6 +24,7 @@ from mlflow_weir.store.console.lines import STREAMS, Line
 from mlflow_weir.store.delivery.connection import reading as connected
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.questions import read_question
 from mlflow_weir.ui_extensions.readable import require_readable_runs
 
 _MAX_BYTES = 64 << 10
@@ -38,18 +38,9 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/console", "POST", content_type="application/json")
     def console() -> flask.Response:
-        deliveries.require_store()
-        body = deliveries.read_body(_MAX_BYTES)
-        if body is None:
-            return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+        question = read_question(_MAX_BYTES)
         try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            return access.refusal(400, "not a JSON object")
-        try:
-            asked = _Asked(Fields(found))
+            asked = _Asked(question)
         except Refused as exc:
             return access.refusal(400, str(exc))
         if not 0 < asked.n <= _MAX_LINES:

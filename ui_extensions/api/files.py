@@ -19,7 +19,7 @@ import flask
 
 from mlflow_weir.media_names import MediaName, read_media_name
 from mlflow_weir.ui_extensions import access, artifacts
-from mlflow_weir.ui_extensions.api import questions
+from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 from mlflow_weir.ui_extensions.readable import require_readable_runs
 
 MAX_ENTRIES = 10_000
@@ -57,7 +57,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/files", "POST", content_type="application/json")
     def files() -> flask.Response:
-        fields = questions.read_fields()
+        fields = read_question(SMALL_BYTES)
         run_id = fields.text("run_id")
         path = artifacts.checked_path(fields.text_or_none("path") or "", may_be_root=True)
         require_readable_runs([run_id])
@@ -71,7 +71,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/file", "POST", content_type="application/json")
     def file() -> flask.Response:
-        fields = questions.read_fields()
+        fields = read_question(SMALL_BYTES)
         run_id, path = fields.text("run_id"), artifacts.checked_path(fields.text("path"))
         most = fields.whole_or_none("most")
         most = _DEFAULT_FILE_BYTES if most is None else most
@@ -88,7 +88,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/media", "POST", content_type="application/json")
     def media() -> flask.Response:
-        run_id = questions.read_fields().text("run_id")
+        run_id = read_question(SMALL_BYTES).text("run_id")
         require_readable_runs([run_id])
         return flask.jsonify(_media(run_id))
 

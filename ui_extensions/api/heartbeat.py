@@ -9,14 +9,14 @@ A run that is not there, or not the caller's to edit, is left out without a word
 
 from __future__ import annotations
 
-import json
 import re
 
 import flask
 
 from mlflow_weir.store.delivery import heartbeats
-from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.ui_extensions import access, deliveries, review
+from mlflow_weir.ui_extensions.questions import read_question
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _MAX_BYTES = 1 << 20
@@ -28,17 +28,9 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/heartbeat", "POST", content_type="application/json")
     def heartbeat() -> flask.Response:
         engine = deliveries.engine()
-        body = deliveries.read_body(_MAX_BYTES)
-        if body is None:
-            return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+        question = read_question(_MAX_BYTES)
         try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            return access.refusal(400, "not a JSON object")
-        try:
-            fields = Fields(found)
+            fields = question
             journal_id, host = fields.text("journal"), fields.text_or_none("host") or ""
             run_ids = fields.texts("runs")
         except Refused as exc:

@@ -22,7 +22,6 @@ beyond them are in the outermost bins.
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import flask
@@ -30,10 +29,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlflow_weir.store.delivery.connection import reading
-from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.store.histograms.encoding import KINDS
 from mlflow_weir.store.histograms.reading import read_norms, read_series
 from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.questions import read_question
 from mlflow_weir.ui_extensions.readable import require_readable_runs
 
 MAX_STEPS = 4_000
@@ -47,17 +47,9 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/histograms", "POST", content_type="application/json")
     def histograms() -> flask.Response:
         engine = deliveries.engine()
-        body = deliveries.read_body(_MAX_BYTES)
-        if body is None:
-            return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+        question = read_question(_MAX_BYTES)
         try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            return access.refusal(400, "not a JSON object")
-        try:
-            fields = Fields(found)
+            fields = question
             run_id, kind = fields.text("run_id"), fields.text("kind")
             key, steps = fields.text_or_none("key"), fields.whole_or_none("max_steps")
         except Refused as exc:

@@ -26,7 +26,7 @@ from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.metrics.points import INFINITY
 from mlflow_weir.store.runs import extremes
 from mlflow_weir.ui_extensions import access, deliveries
-from mlflow_weir.ui_extensions.api import questions
+from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 from mlflow_weir.ui_extensions.readable import require_readable_runs
 
 MAX_KEYS = 5_000
@@ -38,7 +38,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/run", "POST", content_type="application/json")
     def run() -> flask.Response:
-        run_id = questions.read_fields().text("run_id")
+        run_id = read_question(SMALL_BYTES).text("run_id")
         caller = access.Access()
         require_readable_runs([run_id], caller)
         may_edit = caller.may_edit_run(run_id)
@@ -46,7 +46,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/experiments", "POST", content_type="application/json")
     def experiments() -> flask.Response:
-        questions.read_fields()
+        read_question(SMALL_BYTES)
         return flask.jsonify(_experiments())
 
 

@@ -21,7 +21,6 @@ where the run has none.
 from __future__ import annotations
 
 import base64
-import json
 import math
 import re
 import time
@@ -36,6 +35,7 @@ from mlflow_weir.store.runs import filter_language, grouping, listing, ordinals,
 from mlflow_weir.store.runs.conditions import Scope
 from mlflow_weir.store.runs.run_columns import Cell, Column
 from mlflow_weir.ui_extensions import access, deliveries, readable
+from mlflow_weir.ui_extensions.questions import read_question
 
 MAX_ROWS = 2_000
 MAX_COLUMNS = 200
@@ -64,17 +64,9 @@ def add_to(routes: flask.Blueprint) -> None:
 
 def answered(view: Any) -> flask.Response:
     """Read the request's JSON object, and answer what ``view`` makes of it or what is wrong."""
-    body = deliveries.read_body(_MAX_BYTES)
-    if body is None:
-        return access.refusal(413, f"more than {_MAX_BYTES} bytes")
+    question = read_question(_MAX_BYTES)
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        return access.refusal(400, "not a JSON object")
-    try:
-        return flask.jsonify(view(Fields(found)))
+        return flask.jsonify(view(question))
     except filter_language.FilterError as exc:
         return access.refusal(400, str(exc), position=exc.position, length=exc.length)
     except (ConfigError, Refused) as exc:
