@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
 
 from agents import wait_until
 from databases import DatabaseServer
 from mlflow_server import ServerSpec, start_servers
-from trainings import NO_JOBS, Place, Training, begin, server_command, with_weir
+from trainings import NO_JOBS, Moving, Place, Training, begin, server_command, with_weir
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -85,3 +87,40 @@ def test_a_run_on_a_server_keeps_what_it_printed(
         )
     )
     assert path.read_text().splitlines() == lines
+
+
+@pytest.fixture
+def moving(tmp_path: Path, sqlite_folder: DatabaseServer) -> Iterator[Moving]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Moving(folder, with_weir(sqlite_folder.new_mlflow_database()))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def away(tmp_path: Path, moving: Moving) -> Iterator[Training]:
+    yield from begin(tmp_path, moving.place)
+
+
+@pytest.mark.long
+def test_a_server_that_comes_later_gets_the_text_all_the_same(
+    away: Training, moving: Moving
+) -> None:
+    run_id = away.run(
+        "mlflow.set_experiment('later')\n"
+        "with mlflow.start_run() as run: print('begin', flush=True)\n"
+        "print(run.info.run_id)",
+        **ON,
+    ).split()[-1]
+    assert "begin\n" in away.weir("logs", run_id).stdout  # what waits here
+    moving.start()
+
+    def is_there() -> bool:
+        with contextlib.suppress(MlflowException):
+            found = away.client().list_artifacts(run_id, "weir")
+            return [one.path for one in found] == ["weir/console.log"]
+        return False
+
+    wait_until(is_there, "the text is delivered", 90)
+    assert "begin\n" in away.weir("logs", run_id).stdout

@@ -158,3 +158,29 @@ def test_a_terminal_that_is_closed_ends_the_training_as_before(console: Consoles
     terminal.read_until(b"ready")
     os.close(terminal._master)
     assert terminal.process.wait(DEADLINE_S) == -1  # SIGHUP
+
+
+def test_a_shell_stops_it_and_brings_it_back(console: Consoles) -> None:
+    script = "begin()\nfor i in range(60): print('tick', i); time.sleep(0.05)\nprint('done')"
+    python, path = console.command(script)
+    training = Path(path).rename(console.folder / "training.py")
+    command = f"{python} {training}"
+    terminal = Terminal(
+        console, "os.environ['PS1'] = '$ '; os.execvp('bash', ['bash', '--norc', '-i'])"
+    )
+    terminal.read_until(b"$ ")
+    terminal.type(command.encode() + b"\n")
+    terminal.read_until(b"tick 5\r\n")
+    terminal.type(b"\x1a")
+    terminal.read_until(b"Stopped")
+    terminal.type(b"echo SHELL$((40 + 2))\n")
+    terminal.read_until(b"SHELL42\r\n")
+    after = terminal.shown.rpartition(b"Stopped")[2]
+    assert b"tick" not in after.replace(command.encode(), b"")
+    terminal.type(b"bg\n")
+    terminal.type(b"fg\n")
+    terminal.read_until(b"done\r\n")
+    terminal.type(b"echo code $?; exit\n")
+    assert terminal.end() == 0
+    assert b"code 0\r\n" in terminal.shown
+    assert console.texts() == [*(f"tick {i}" for i in range(60)), "done"]
