@@ -40,7 +40,7 @@ from mlflow_weir.plugin.undecided_rest import ask
 ARTIFACT_FOLDER = "weir"
 """Where a run's captured files are among its artifacts."""
 
-_TIME_LIMIT_S = 15.0
+_TIME_LIMIT_S = 30.0  # above the sum of git's own limits: what is not git is not lost with it
 _SHARED_S = 10.0
 
 _lock = threading.Lock()

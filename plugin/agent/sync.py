@@ -15,11 +15,18 @@ in another place than its own, to where that keeps them (``relocation.py``, ``co
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow_weir.errors import ConfigError, JournalError, LeaseLost, StoreUnavailable, WeirError
+from mlflow_weir.errors import (
+    ConfigError,
+    JournalError,
+    LeaseLost,
+    RunNotThereYet,
+    StoreUnavailable,
+    WeirError,
+)
 from mlflow_weir.plugin.agent import ends, lease, liveness, uploads
 from mlflow_weir.plugin.agent.copied_files import upload_copies
 from mlflow_weir.plugin.agent.drain import JournalDelivery, end_of
@@ -100,8 +107,32 @@ class Syncer:
         self._spool, self._to, self._progress = spool, to, progress
         self._targets: dict[Address, DeliveryTarget] = {}
 
-    def deliver(self, folder: JournalFolder) -> Synced:
-        """Deliver what a journal holds now; whatever goes wrong is in ``error``."""
+    def deliver_all(
+        self, folders: Sequence[JournalFolder], begin: Callable[[], None]
+    ) -> list[Synced]:
+        """Deliver what journals hold now, and say what became of each; ``begin`` is told of each.
+
+        One that names a run which is not in the store comes after the others, for one of them may
+        begin it: samples of the machine and what a run printed have journals of their own.
+        """
+        found: dict[int, Synced] = {}
+        waiting = []
+        for number, folder in enumerate(folders):
+            begin()
+            try:
+                found[number] = self.deliver(folder, is_patient=True)
+            except RunNotThereYet:
+                waiting.append(number)
+        for number in waiting:
+            found[number] = self.deliver(folders[number])
+        return [synced for _, synced in sorted(found.items())]
+
+    def deliver(self, folder: JournalFolder, *, is_patient: bool = False) -> Synced:
+        """Deliver what a journal holds now; whatever goes wrong is in ``error``.
+
+        Raises:
+            RunNotThereYet: It names a run that does not exist, and ``is_patient``.
+        """
         synced = Synced(str(folder.path), end=end_of(folder))
         try:
             header = folder.header()
@@ -114,7 +145,9 @@ class Syncer:
             synced.error = str(exc)
             return synced
         try:
-            self._deliver(folder, header, address, synced, is_own=is_own)
+            self._deliver(folder, header, address, synced, is_own=is_own, is_patient=is_patient)
+        except RunNotThereYet:
+            raise
         except (WeirError, OSError, ValueError) as exc:
             synced.error = address.redacted(str(exc)) or type(exc).__name__
         return synced
@@ -155,6 +188,7 @@ class Syncer:
         synced: Synced,
         *,
         is_own: bool,
+        is_patient: bool,
     ) -> None:
         target: DeliveryTarget = self._target(address)
         is_elsewhere = self._is_elsewhere(header)
@@ -175,7 +209,7 @@ class Syncer:
                         if evidence is not None or not is_own:
                             delivery.owner_is_gone()
                     while delivery.position < synced.end or evidence is not None:
-                        if not delivery.step(target):
+                        if not delivery.step(target, is_patient=is_patient):
                             break
                         due.update(delivery.due)
                         _note(synced, delivery)

@@ -48,10 +48,7 @@ def sync(paths: tuple[Path, ...], uri: str | None, as_json: bool) -> None:
     line = ProgressLine(len(folders))
     syncer = Syncer(spool, None if uri is None else _prepared(uri), line.draw)
     try:
-        found = []
-        for folder in folders:
-            line.begin()
-            found.append(syncer.deliver(folder))
+        found = syncer.deliver_all(folders, line.begin)
     finally:
         line.end()
         syncer.close()

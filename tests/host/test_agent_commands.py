@@ -139,6 +139,28 @@ def test_sync_delivers_without_an_agent_and_settles(spool: Spool, database: Data
     assert weir("sync") == "nothing to deliver\n"
 
 
+SAMPLES = (
+    OFFLINE.partition('operation("create_run"')[0]
+    + """
+journal.append(encode_points(run_id, [("system/load_average", 1, 0, 2.0)]))
+print("ready", flush=True)
+"""
+)
+
+
+def test_sync_brings_samples_of_a_run_after_the_run_itself(
+    spool: Spool, database: Database
+) -> None:
+    training, run_id = leave_behind(spool, database)
+    words = [str(spool.root), database.uri, run_id, "client"]
+    subprocess.run([sys.executable, "-c", SAMPLES, *words], check=True, capture_output=True)
+    (samples,) = set(spool.root.glob("journals/*")) - {training}
+    first, second = weir_json("sync", str(samples), str(training))
+    assert (first["path"], first["n_rejected"], first["n_points"]) == (str(samples), 0, 1)
+    assert (second["path"], second["n_points"]) == (str(training), 10)
+    assert database.steps(run_id, "system/load_average") == [0]
+
+
 def test_sync_of_a_living_process_delivers_what_is_there(spool: Spool, database: Database) -> None:
     run_id = uuid.uuid4().hex
     words = [str(spool.root), database.uri, run_id, "fluent", "5"]
