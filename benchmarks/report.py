@@ -25,7 +25,7 @@ work ran beside the benchmark and times are upper limits. *not run* and empty ce
 say.
 """
 
-_ELSEWHERE = ("gpu_check",)
+_ELSEWHERE = ("gpu_training", "gpu_watch", "gpu_check")
 """Sections that were measured on another machine (``gpu_results.py``)."""
 
 
@@ -98,7 +98,7 @@ def _section(content: dict[str, Any]) -> str:
 
 def _plain_table(rows: Sequence[Sequence[str]]) -> list[str]:
     head, *others = [f"| {' | '.join(row)} |" for row in rows]
-    return ["", head, "|---|---|---:|---:|---:|", *others]
+    return ["", head, f"|---|---|{'---:|' * (len(rows[0]) - 2)}", *others]
 
 
 def _head(columns: Sequence[str]) -> list[str]:

@@ -140,7 +140,7 @@ def _in_chromium(place: Place, url: str, experiment_id: str, n_runs: int) -> lis
         )
 
         def timed_page(path: str, ready: str) -> tuple[float, Page]:
-            context = chromium.new_context(viewport=browser.WIDE)
+            context = chromium.new_context(viewport={"width": 1500, "height": 950})
             context.set_default_timeout(_DEADLINE_S * 1e3)
             page = context.new_page()
             start_s = time.perf_counter()
