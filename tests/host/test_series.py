@@ -15,6 +15,7 @@ from mlflow.entities import RunStatus
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.store.metrics import curves
+from mlflow_weir.store.runs.changes import Standing
 from mlflow_weir.store.tracking_store import WeirStore
 from mlflow_weir.ui_extensions import api, mlflow_private
 from mlflow_weir.ui_extensions.api import series
@@ -245,6 +246,10 @@ def test_changes_name_the_runs_that_grew_and_no_others(served: Served) -> None:
     ended = changed(runs=[running])
     assert ended["statuses"][running][0] == "FINISHED"
     assert ended["n_running"] == before["n_running"] - 1
+    # The run list says the same of itself, which is how a page knows that its list is old.
+    asked = {"experiments": [served.sweep.experiment_id]}
+    standing = call(served.server, "POST", f"{ROUTES}/runs", asked).body["standing"]
+    assert standing == {name: ended[name] for name in Standing._fields}
 
 
 @pytest.mark.parametrize(

@@ -894,15 +894,18 @@ def test_editors_act_on_many_runs_each_alone(servers: Servers, mine: Mine) -> No
 
 def test_another_workspaces_runs_are_not_there(servers: Servers) -> None:
     server = servers.auth_workspaces
-    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-b"}, user=ADMIN)
+    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-c"}, user=ADMIN)
     assert created.status in {200, 201}, created
-    there = {"X-MLFLOW-WORKSPACE": "team-b"}
+    there = {"X-MLFLOW-WORKSPACE": "team-c"}
     path = "/api/2.0/mlflow/experiments/create"
     made = call(server, "POST", path, {"name": "theirs"}, there, ADMIN)
     assert made.status == 200, made
     of = {"experiments": [made.body["experiment_id"]]}
-    for asked in ("runs", "columns", "views", "groups"):
-        url, body = f"{access.PREFIX}/{asked}", {**of, "by": ["params.x"]}
+    path = "/api/2.0/mlflow/runs/create"
+    run = call(server, "POST", path, {"experiment_id": of["experiments"][0]}, there, ADMIN)
+    run_ids = [run.body["run"]["info"]["run_id"]]
+    for asked in ("runs", "columns", "views", "groups", "runs/compare", "experiments/names"):
+        url, body = f"{access.PREFIX}/{asked}", {**of, "by": ["params.x"], "run_ids": run_ids}
         assert call(server, "POST", url, body, there, ADMIN).status == 200, asked
         for user in (ADMIN, ALICE):
             assert call(server, "POST", url, body, user=user).status == 404, asked

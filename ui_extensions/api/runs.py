@@ -9,7 +9,8 @@
                     "stage", "colour"?, "cause"?, "note"?, "parent"?, "cells": [one a column]}],
           "total": all runs, "matching": those that match, "digest": of their ids,
           "ids": base64 of 16 bytes each, in order (null where the digest is the known one),
-          "filter": {"text", "tree"}, "now": the server's clock in ms, "watermark": the same}
+          "filter": {"text", "tree"}, "now": the server's clock in ms,
+          "standing": of the experiments, just before, as ``POST changes`` has it}
     400  {"error", "position"?, "length"?}: the filter, an order or a column cannot be read
     413  more than is given at once
     404  an experiment that is not there, or not the caller's to see
@@ -31,7 +32,14 @@ import flask
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.metrics.points import INFINITY
-from mlflow_weir.store.runs import filter_language, grouping, listing, ordinals, run_columns
+from mlflow_weir.store.runs import (
+    changes,
+    filter_language,
+    grouping,
+    listing,
+    ordinals,
+    run_columns,
+)
 from mlflow_weir.store.runs.conditions import Scope
 from mlflow_weir.store.runs.run_columns import Cell, Column
 from mlflow_weir.ui_extensions import access, deliveries, readable
@@ -81,6 +89,9 @@ def _runs(fields: Fields) -> dict[str, Any]:
         require_ids(run_ids)
         return {"rows": rows_of(scope, run_ids, columns), "now": _now_ms()}
     now_ms = _now_ms()
+    with deliveries.require_store().ManagedSessionMaker() as session:
+        # Before the list: what comes in between is then told as a change, rather than never.
+        standing = changes.standing(session, scope.experiment_ids)
     tree, found = _find(fields, scope, now_ms)
     offset, limit = fields.whole_or_none("offset") or 0, fields.whole_or_none("limit")
     limit = 200 if limit is None else limit
@@ -99,7 +110,7 @@ def _runs(fields: Fields) -> dict[str, Any]:
             "tree": None if tree is None else tree.as_json(),
         },
         "now": now_ms,
-        "watermark": now_ms,
+        "standing": standing._asdict(),
     }
 
 

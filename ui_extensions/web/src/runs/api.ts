@@ -2,6 +2,7 @@
 
 import type { CallOptions } from "../api/client"
 import { call } from "../api/client"
+import type { Standing } from "./changes"
 
 export type Cell = number | string | null
 
@@ -60,6 +61,8 @@ export interface RunsAnswer {
   readonly ids: string | null
   readonly filter: { readonly text: string; readonly tree: Tree | null }
   readonly now: number
+  /** How the experiments stood just before. */
+  readonly standing: Standing
 }
 
 export function askRuns(question: RunsQuestion, options: CallOptions): Promise<RunsAnswer> {

@@ -5,10 +5,12 @@
 
 import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
-import { ApiError, call, isAbort } from "../api/client"
+import { ApiError, isAbort } from "../api/client"
 import type { ViewDocument } from "../view/document"
 import type { Cell, RunRow, Tree } from "./api"
 import { askRuns, readRows, RunIds } from "./api"
+import type { Known } from "./changes"
+import { askChanges, NOTHING_KNOWN, runsWithNews, standingText } from "./changes"
 import { MAX_DRAWN } from "./eye"
 
 const FIRST_ROWS = 200
@@ -63,6 +65,8 @@ interface Listed {
   readonly digest: string
   readonly total: number
   readonly tree: Tree | null
+  /** How the experiments stood just before the list was read; "" before the first. */
+  readonly standing: string
 }
 
 interface HeldRow {
@@ -72,7 +76,7 @@ interface HeldRow {
   readonly isStale: boolean
 }
 
-const NOTHING: Listed = { ids: RunIds.NONE, digest: "", total: 0, tree: null }
+const NOTHING: Listed = { ids: RunIds.NONE, digest: "", total: 0, tree: null, standing: "" }
 const CRASHED = "status in ('FAILED', 'KILLED')"
 
 /** The filter that is asked for: the view's, and what its switches add. */
@@ -135,7 +139,7 @@ export function useRunList(
 
   // The list itself.
   const ask = useCallback(
-    async (signal: AbortSignal, isQuiet: boolean): Promise<void> => {
+    async (signal: AbortSignal, isQuiet: boolean): Promise<boolean> => {
       const [, filter, search, regex, order, deleted] = JSON.parse(question) as [
         string, string, string, boolean, string[], boolean,
       ]
@@ -157,7 +161,7 @@ export function useRunList(
           },
           { signal },
         )
-        if (signal.aborted) return
+        if (signal.aborted) return false
         keep(answer.rows, names)
         setClockMs(answer.now - Date.now())
         setListed((before) => ({
@@ -165,14 +169,16 @@ export function useRunList(
           digest: answer.digest,
           total: answer.total,
           tree: answer.filter.tree,
+          standing: standingText(answer.standing),
         }))
         setError(null)
         setFault(null)
         setFailing(false)
         setAtMs(Date.now())
         setFirst(false)
+        return true
       } catch (failure) {
-        if (signal.aborted || isAbort(failure)) return
+        if (signal.aborted || isAbort(failure)) return false
         if (failure instanceof ApiError && failure.status === 400) {
           const { position, length } = failure.details
           setFault({
@@ -186,6 +192,7 @@ export function useRunList(
         } else {
           setError(failure instanceof Error ? failure : new Error(String(failure)))
         }
+        return false
       } finally {
         if (!signal.aborted && !isQuiet) setLoading(false)
       }
@@ -258,26 +265,34 @@ export function useRunList(
   useEffect(() => {
     if (!isLive) return
     let timer = 0
-    let pauseMs = isRunning ? SHORTEST_POLL_MS : LONGEST_POLL_MS
+    let pauseMs = SHORTEST_POLL_MS
     const abort = new AbortController()
     const poll = async (): Promise<void> => {
-      if (document.visibilityState === "visible") {
-        const before = known.current?.of === experiments ? known.current.known : null
+      // Before there is a list, nothing of it has changed.
+      if (document.visibilityState === "visible" && latest.current.standing !== "") {
+        const before = known.current?.of === experiments ? known.current.known : NOTHING_KNOWN
         const changes = await askChanges(experiments.split(","), before, abort.signal)
         if (abort.signal.aborted) return
         setFailing(changes === null)
         let isQuiet = true
         if (changes !== null) {
-          known.current = { of: experiments, known: changes.known }
           setAtMs(Date.now())
-          isQuiet = changes.runs.length === 0 && !changes.isList
-          if (!isQuiet) {
-            const seen = changes.runs.filter((id) => rows.current.has(id))
-            for (const id of seen) {
-              const held = rows.current.get(id)
-              if (held) rows.current.set(id, { ...held, isStale: true })
-            }
-            await ask(abort.signal, true)
+          const news = new Set(runsWithNews(before, changes))
+          const isList = latest.current.standing !== changes.standing
+          isQuiet = news.size === 0 && !isList && !changes.isRunning
+          // The first poll cannot tell what grew just before the list was read from what did since.
+          const isOld = !isList && (news.size === 0 || before === NOTHING_KNOWN)
+          if (isList) {
+            // Who ended is not told, and the answer below has the rows of the list's top only.
+            for (const [id, held] of rows.current) if (held.row.status === "RUNNING") news.add(id)
+          }
+          const seen = [...news].filter((id) => rows.current.has(id))
+          for (const id of seen) {
+            const held = rows.current.get(id)
+            if (held) rows.current.set(id, { ...held, isStale: true })
+          }
+          if (isOld || (await ask(abort.signal, true))) {
+            known.current = { of: experiments, known: changes.known }
             fetchIds(seen)
           }
         }
@@ -297,7 +312,7 @@ export function useRunList(
       window.clearTimeout(timer)
       document.removeEventListener("visibilitychange", onShow)
     }
-  }, [ask, experiments, isLive, isRunning, fetchIds])
+  }, [ask, experiments, isLive, fetchIds])
 
   return {
     ids: listed.ids,
@@ -321,61 +336,5 @@ export function useRunList(
       setVersion((n) => n + 1)
     }, []),
     live: { isOn: isLive, setOn: setLive, atMs, isFailing, isRunning },
-  }
-}
-
-interface ChangesAnswer {
-  readonly watermark: string
-  /** Runs that may have new points, with a version that differs from the one before. */
-  readonly runs: Readonly<Record<string, unknown>>
-  readonly n_runs?: number
-  readonly n_running?: number
-  readonly last_start_ms?: number | null
-  readonly last_end_ms?: number | null
-}
-
-/** What is known of an experiment from poll to poll. */
-interface Known {
-  readonly watermark: string | null
-  readonly versions: ReadonlyMap<string, string>
-  readonly summary: string
-}
-
-interface Changes {
-  readonly known: Known
-  readonly runs: readonly string[]
-  /** Runs began, ended or are gone. */
-  readonly isList: boolean
-}
-
-/** Ask what changed; null where the server does not answer. */
-async function askChanges(
-  experiments: readonly string[],
-  before: Known | null,
-  signal: AbortSignal,
-): Promise<Changes | null> {
-  try {
-    const since = before?.watermark
-    const answer = await call<ChangesAnswer>(
-      "changes",
-      { experiments, ...(since ? { since } : {}) },
-      { signal },
-    )
-    const versions = new Map(before?.versions)
-    const runs: string[] = []
-    for (const [id, version] of Object.entries(answer.runs)) {
-      const text = JSON.stringify(version)
-      if (versions.get(id) !== text) runs.push(id)
-      versions.set(id, text)
-    }
-    const { n_runs, n_running, last_start_ms, last_end_ms } = answer
-    const summary = JSON.stringify([n_runs, n_running, last_start_ms, last_end_ms])
-    return {
-      known: { watermark: answer.watermark, versions, summary },
-      runs: before === null ? [] : runs,
-      isList: before !== null && before.summary !== summary,
-    }
-  } catch {
-    return null
   }
 }
