@@ -15,6 +15,7 @@ import { NAME_LENGTH, visible } from "../text/visible"
 import { useTheme } from "../theme"
 import { seriesStore } from "../data/series-store"
 import { exportCsv, exportPng, exportSvg } from "./export"
+import { Legend, legendHeight, legendRows } from "./legend"
 import type { ChartLine } from "./line"
 import { LineChart } from "./line-chart"
 import { symlogThreshold, valuesOf } from "./range"
@@ -39,7 +40,6 @@ export interface LineCardProps {
   isFull?: boolean
 }
 
-const LEGEND_RUNS = 8
 const SUMMARY_MS = 400
 const HEAD = 28
 const FOOT = 22
@@ -51,8 +51,8 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   const cards = useLines({ keys, runs, settings, buckets: bucketsFor(runs.length, plotWidth) })
   const { lines, isLoading, error, most } = cards
   const shown = useMemo(() => lines.filter((line) => line.isVisible), [lines])
-  const hasLegend = shown.length > 0 && shown.length <= LEGEND_RUNS && !props.isFull
-  const plotHeight = Math.max(80, height - HEAD - FOOT - (hasLegend ? 20 : 0) - 10)
+  const nRows = props.isFull ? 0 : legendRows(shown.length, plotWidth)
+  const plotHeight = Math.max(80, height - HEAD - FOOT - legendHeight(nRows) - 10)
   const box = useRef<HTMLDivElement>(null)
   const chart = useRef<LineChart | null>(null)
   const [tip, setTip] = useState<TipState | null>(null)
@@ -188,16 +188,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
           <Failed what="These series could not be read" error={error} onRetry={() => seriesStore.retry()} />
         </div>
       )}
-      {hasLegend && (
-        <div className="w-card-legend">
-          {shown.map((line) => (
-            <span key={line.id} title={visible(line.name, NAME_LENGTH)}>
-              <span className="w-chart-dot" style={{ background: line.colour }} />
-              {visible(keys.length > 1 ? `${line.name} ${line.key}` : line.name, 60)}
-            </span>
-          ))}
-        </div>
-      )}
+      {nRows > 0 && <Legend lines={shown} hasKeys={keys.length > 1} rows={nRows} />}
       <footer className="w-card-foot">
         {most !== null && most.points > most.buckets && (
           <span title="Every point is counted, and no extreme is lost. Zoom in for finer buckets; fewer runs have finer ones too.">

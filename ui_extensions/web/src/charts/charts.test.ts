@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest"
 
 import type { Curve } from "../data/curve"
 import { csvCell, fileName } from "./export"
+import { legendRows } from "./legend"
 import type { ChartLine } from "./line"
 import { nearestBucket, replacedFrom } from "./line"
 import { exactRange, padded, xExtent, yExtent } from "./range"
@@ -164,5 +165,18 @@ describe("files and ticks", () => {
     expect([0, 1e-7, 0.25, 1234, 12_000, 1.2e6, -3e9, 1e300].map(tick)).toEqual([
       "0", "1e−7", "0.25", "1.234k", "12k", "1.2M", "−3G", "1e300",
     ])
+  })
+})
+
+describe("a card's legend", () => {
+  it("takes a second row, or goes, before its names are stubs", () => {
+    const width = 420
+    expect([1, 4, 5, 7, 8].map((n) => legendRows(n, width))).toEqual([1, 1, 2, 2, 2])
+    expect([4, 7, 8].map((n) => legendRows(n, 300))).toEqual([2, 0, 0])
+    expect([0, 9].map((n) => legendRows(n, 4_000))).toEqual([0, 0])
+    for (let n = 1; n <= 8; n += 1) {
+      const rows = legendRows(n, width)
+      expect(width / Math.ceil(n / rows)).toBeGreaterThanOrEqual(92)
+    }
   })
 })

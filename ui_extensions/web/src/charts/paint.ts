@@ -25,6 +25,8 @@ export const DASHES: readonly number[][] = [[], [6, 3], [2, 2]]
 const FAINT = 0.25
 const REPLACED = 0.35
 const SHADE = 0.18
+/** Fewer are marked on every chart: a line through them is hardly one. */
+const FEW_POINTS = 3
 
 /** Paint a line; returns how many buckets had something to paint. */
 export function paintLine(pen: Pen, line: ChartLine): number {
@@ -52,7 +54,7 @@ export function paintLine(pen: Pen, line: ChartLine): number {
     n = paintRaw(pen, line, pen.hasStrokes)
   }
   context.globalAlpha = 1
-  if (pen.hasMarks) paintPoints(pen, line)
+  if (pen.hasMarks || line.curve.x.length < FEW_POINTS) paintPoints(pen, line)
   return n
 }
 

@@ -9,6 +9,7 @@ import { visible } from "../text/visible"
 import { useTheme } from "../theme"
 import type { History } from "./history"
 import type { Panel } from "./panels"
+import { hasMarkers } from "./panels"
 
 export type PanelX = "time" | "step"
 
@@ -83,7 +84,11 @@ export function PanelChart({
               : (COLOURS[theme][at % COLOURS[theme].length] ?? ""),
             width: line.isLimit ? 1 : 1.5,
             ...(line.isLimit && { dash: [4, 4] }),
-            points: { show: false },
+            points: {
+              show: (u: uPlot, own: number, from: number, to: number): boolean =>
+                hasMarkers(u.data[own] ?? [], from, to, line.isLimit ?? false),
+              size: 5,
+            },
             spanGaps: true,
           })),
         ],

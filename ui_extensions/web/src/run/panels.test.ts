@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 
-import { hardwareSections, nodesOf } from "./panels"
+import { hardwareSections, hasMarkers, nodesOf } from "./panels"
 
 const KEYS = [
   "system/cpu_utilization_percentage",
@@ -40,5 +40,17 @@ describe("hardware", () => {
     expect(nodesOf(["system/a/cpu_utilization_percentage", "system/b/x", "loss"])).toEqual(["a", "b"])
     expect(hardwareSections(["system/a/cpu_utilization_percentage"], "a")).toHaveLength(1)
     expect(hardwareSections(["system/a/cpu_utilization_percentage"], "")).toHaveLength(0)
+  })
+})
+
+describe("points", () => {
+  it("are marked where few are in view, and a lone one always", () => {
+    const values = [null, 3, null, undefined, 4, ...Array.from({ length: 100 }, () => 5)]
+    expect(hasMarkers(values, 0, 3, false)).toBe(true)
+    expect(hasMarkers(values, 0, 3, true)).toBe(true)
+    expect(hasMarkers(values, 0, 4, true)).toBe(false)
+    expect(hasMarkers(values, 0, 62, false)).toBe(true)
+    expect(hasMarkers(values, 0, 63, false)).toBe(false)
+    expect(hasMarkers(values, 2, 3, false)).toBe(false)
   })
 })

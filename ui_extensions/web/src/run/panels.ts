@@ -140,3 +140,20 @@ export function hardwareSections(keys: readonly string[], node: string): Section
   for (const [title, panels] of rest) sections.push({ title, panels, isClosed: true })
   return sections
 }
+
+const MARKED_POINTS = 60
+
+/** Say whether each point is marked: where few are in view, or a lone one would be no line at all. */
+export function hasMarkers(
+  values: ArrayLike<number | null | undefined>,
+  from: number,
+  to: number,
+  isLimit: boolean,
+): boolean {
+  const most = isLimit ? 1 : MARKED_POINTS
+  let n = 0
+  for (let at = from; at <= to && n <= most; at += 1) {
+    if (values[at] !== null && values[at] !== undefined) n += 1
+  }
+  return n > 0 && n <= most
+}

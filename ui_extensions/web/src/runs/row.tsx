@@ -8,7 +8,7 @@ import { visible } from "../text/visible"
 import type { Cell, RunRow } from "./api"
 import type { Dash } from "./colour"
 import { cellNumber, cellText, cellTitle, deltaText, isNumberColumn, parseColumn } from "./columns"
-import { shownName } from "./names"
+import { shownName } from "../text/names"
 import { isHigherBetter } from "./direction"
 
 export interface ShownColumn {

@@ -8,7 +8,7 @@ import { fuzzyScore } from "./column-picker"
 import { isHigherBetter, sayDirection } from "./direction"
 import { inverted, setShown, shownTest, solo } from "./eye"
 import { changed, NEW_CONDITION, topGroup, treeText, typedValue } from "./filter-tree"
-import { sharedPrefix, shownName } from "./names"
+import { sharedPrefix, shownName } from "../text/names"
 import { EVERYTHING } from "../view/document"
 
 const id = (n: number): string => n.toString(16).padStart(32, "0")

@@ -1,6 +1,6 @@
 /** Names of runs, which in a sweep are long and differ at their end. */
 
-import { NAME_LENGTH, visible } from "../text/visible"
+import { NAME_LENGTH, visible } from "./visible"
 
 const SHORTEST_FOLD = 12
 const TAIL = 9
