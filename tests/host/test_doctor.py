@@ -51,6 +51,7 @@ def test_a_healthy_place_has_nothing_to_do(tmp_path: Path) -> None:
         "settings",
         "git",
         "capture",
+        "console",
         "hardware",
         "spool",
         "database",
