@@ -114,7 +114,7 @@ def watch_section(said: dict[str, Any]) -> dict[str, Any]:
                 f"{every}" if every else "",
                 f"{row['step_ms']:.2f} ms",
                 f"{row['slower_percent']:+.1f} %" if every else "",
-                f"{row['logged_step_costs_ms']:+.1f} ms" if every == 1 else "",
+                f"{row['logged_step_costs_ms']:+.1f} ms" if every else "",
                 str(row.get("waits", "")),
                 str(row.get("launches", "")),
             ]
