@@ -62,7 +62,7 @@ class Site:
     Attributes:
         server: On a Weir store on SQLite, artifacts through the server.
         sweep: What is in its store (``workspace_data.seed_sweep``).
-        rich: Runs of the same experiment with all a run page shows (``run_data``).
+        rich: Runs with all a run page shows, in an experiment of their own (``run_data``).
     """
 
     server: ServerProcess
@@ -102,7 +102,7 @@ def site(
     database = f"sqlite:///{folder}/mlflow.db"
     store = WeirStore(database, "mlflow-artifacts:/")
     sweep = seed_sweep(store)
-    rich = seed_rich_runs(store, sweep.experiment_id, folder / "artifacts")
+    rich = seed_rich_runs(store, folder / "artifacts")
     store.engine.dispose()
     spec = ServerSpec(
         [

@@ -82,18 +82,21 @@ class RichRuns:
     """What ``seed_rich_runs`` wrote.
 
     Attributes:
+        experiment_id: Of these runs alone.
         run_id: The run with everything, FAILED.
         other_id: Of the same code but for one line.
         bare_id: A run with nothing at all.
     """
 
+    experiment_id: str
     run_id: str
     other_id: str
     bare_id: str
 
 
-def seed_rich_runs(store: WeirStore, experiment_id: str, artifacts: Path) -> RichRuns:
+def seed_rich_runs(store: WeirStore, artifacts: Path) -> RichRuns:
     """Write the runs, and their artifacts below the server's artifact destination."""
+    experiment_id = store.create_experiment("rich runs")
     random = np.random.default_rng(7)
     rich = SeededRun(
         NAME,
@@ -132,7 +135,7 @@ def seed_rich_runs(store: WeirStore, experiment_id: str, artifacts: Path) -> Ric
     _write(root / other.run_id / "artifacts", {"weir/git/diff.patch": OTHER_PATCH})
     _write_console(store, rich.run_id)
     _write_histograms(store, rich.run_id)
-    return RichRuns(rich.run_id, other.run_id, bare.run_id)
+    return RichRuns(experiment_id, rich.run_id, other.run_id, bare.run_id)
 
 
 def _hardware(random: np.random.Generator) -> dict[str, Series]:

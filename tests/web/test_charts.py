@@ -145,6 +145,12 @@ def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
     eye(workspace, "sgd-lr0.1-s2").click()
     again = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines)
     assert again["counts"]["points"] == before["counts"]["points"]
+    # Twice is that run alone, on every chart.
+    eye(workspace, "sgd-lr0.1-s2").dblclick()
+    alone = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == 1)
+    for one in alone["charts"]:
+        shown = {line["runId"] for line in one["lines"] if line["painted"] >= 0}
+        assert shown <= {run_id}, one["name"]
 
 
 def test_the_cursor_is_on_every_chart_and_raises_one_run(

@@ -337,7 +337,7 @@ def test_a_run_in_progress_is_watched_without_a_reload(site: Site, page: Any) ->
         fields = {"run_id": run_id, "source": "c" * 32, "node": "n", "pid": 1}
         return operation("console", **fields, first=first, at_ms=5, lines=lines)
 
-    sender.send(create_run(run_id, site.sweep.experiment_id), prints(0, "starting"))
+    sender.send(create_run(run_id, site.rich.experiment_id), prints(0, "starting"))
     panel = open_tab(page, site, "console", run_id)
     log = panel.get_by_role("log")
     log.get_by_text("starting").wait_for()

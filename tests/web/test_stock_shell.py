@@ -29,7 +29,7 @@ def stock(page: Any, allow_errors: Callable[[str], None]) -> Any:
 
 
 def open_run(page: Any, site: Site) -> None:
-    page.goto(site.stock(f"/experiments/{site.sweep.experiment_id}/runs/{site.rich.other_id}"))
+    page.goto(site.stock(f"/experiments/{site.rich.experiment_id}/runs/{site.rich.other_id}"))
     page.locator("weir-dock nav").wait_for()
 
 
@@ -111,7 +111,7 @@ def test_links_to_mlflows_pages_leave_the_frame_without_a_reload(stock: Any, sit
     page.evaluate(MARK)
     frame.get_by_role("button", name="Open this run in MLflow").click()
     page.locator("weir-dock nav").wait_for()
-    assert hash_of(page).startswith(f"#/experiments/{site.sweep.experiment_id}/runs/")
+    assert hash_of(page).startswith(f"#/experiments/{site.rich.experiment_id}/runs/")
     assert page.evaluate("window.isTheSame") is True
 
 
@@ -188,7 +188,7 @@ def test_the_dock_covers_no_control_of_mlflows(
 ) -> None:
     allow_errors(STOCK_NOISE)
     page = open_page(viewport={"width": 1500, "height": height})
-    experiment = f"/experiments/{site.sweep.experiment_id}"
+    experiment = f"/experiments/{site.rich.experiment_id}"
     for path in (f"{experiment}/runs", f"{experiment}/runs/{site.rich.other_id}"):
         page.goto(site.stock(path))
         page.locator("weir-dock nav").wait_for(state="attached")

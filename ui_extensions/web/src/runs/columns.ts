@@ -3,7 +3,7 @@
 import { ago, dateTime, duration, number } from "../text/format"
 import { visible } from "../text/visible"
 import type { ColumnChoice } from "../view/document"
-import type { Cell, KnownKeys } from "./api"
+import type { Cell, KnownKey, KnownKeys } from "./api"
 
 export type ColumnKind = "attributes" | "params" | "tags" | "metrics"
 export type Aggregate = "latest" | "min" | "max"
@@ -116,15 +116,24 @@ export function isAside(key: string): boolean {
 
 const N_AUTO = 4
 
-/** Columns worth a look where nobody has chosen any. */
+/** Those that most runs have first, and of them those that differ. */
+function byUse<T extends KnownKey>(keys: readonly T[]): T[] {
+  const differs = (one: T): number => (one.values.length === 1 ? 0 : 1)
+  return [...keys].sort((a, b) => b.n_runs - a.n_runs || differs(b) - differs(a))
+}
+
+/** Columns worth a look where nobody has chosen any; keys of a few runs do not push others out. */
 export function autoColumns(known: KnownKeys | null): ColumnChoice[] {
-  const metrics = (known?.metrics ?? []).filter((one) => !isAside(one.key) && one.key !== "epoch")
+  const metrics = byUse(
+    (known?.metrics ?? []).filter((one) => !isAside(one.key) && one.key !== "epoch"),
+  )
   const first = metrics.find((one) => /loss/i.test(one.key)) ?? metrics[0]
   const column = (name: string, isPinned = false): ColumnChoice => ({ name, isPinned })
+  const params = byUse(known?.params ?? [])
   return [
     column("attributes.start_time"),
     column("attributes.duration"),
     ...metrics.slice(0, N_AUTO).map((one) => column(`metrics.${one.key}:latest`, one === first)),
-    ...(known?.params ?? []).slice(0, N_AUTO).map((one) => column(`params.${one.key}`)),
+    ...params.slice(0, N_AUTO).map((one) => column(`params.${one.key}`)),
   ]
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 
 import { RunIds } from "./api"
 import { contrast, runColour, runDash, slotColour } from "./colour"
-import { cellText, columnName, csvCell, deltaText, parseColumn } from "./columns"
+import { autoColumns, cellText, columnName, csvCell, deltaText, parseColumn } from "./columns"
 import { fuzzyScore } from "./column-picker"
 import { isHigherBetter, sayDirection } from "./direction"
 import { inverted, setShown, shownTest, solo } from "./eye"
@@ -109,6 +109,25 @@ describe("columns", () => {
     expect(isHigherBetter("accident_rate", [])).toBe(false)
     expect(isHigherBetter("loss", sayDirection("loss", true, []))).toBe(true)
     expect(isHigherBetter("val/acc", sayDirection("val/acc", false, ["+val/acc"]))).toBe(false)
+  })
+})
+
+describe("columns that nobody chose", () => {
+  it("are what most runs have, and of that what differs", () => {
+    const key = (key: string, n_runs: number, values: string[] = []) => ({ key, n_runs, is_number: false, values })
+    const chosen = autoColumns({
+      params: [
+        ...["a1", "a2", "a3", "a4"].map((one) => key(one, 1, ["of one run"])),
+        key("always", 60, ["the same"]),
+        ...["depth", "lr", "optimizer", "seed"].map((one) => key(one, 60, ["1", "2"])),
+      ],
+      tags: [],
+      metrics: [key("a", 1), key("b", 1), key("c", 1), key("d", 1), key("val/loss", 60)],
+    })
+    const names = chosen.map(({ name }) => name)
+    expect(names.slice(2, 4)).toEqual(["metrics.val/loss:latest", "metrics.a:latest"])
+    expect(names.slice(-4)).toEqual(["params.depth", "params.lr", "params.optimizer", "params.seed"])
+    expect(chosen.find(({ isPinned }) => isPinned)?.name).toBe("metrics.val/loss:latest")
   })
 })
 
