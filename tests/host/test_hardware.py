@@ -258,10 +258,10 @@ sys.stdin.readline()
     process.stdin.flush()
     assert process.stdout.readline() == "ended\n"
 
-    def is_only_the_trainings_left() -> bool:
-        return len(Spool(trainings.spool).journals()) == 1
+    def is_the_agents_gone() -> bool:  # that of what is printed stays as long as the process
+        return all(one.header().program != PROGRAM for one in Spool(trainings.spool).journals())
 
-    wait_until(is_only_the_trainings_left, "the agent's journal is delivered and gone", 60)
+    wait_until(is_the_agents_gone, "the agent's journal is delivered and gone", 60)
     trainings.nvml.count_calls()
     end_s = time.monotonic() + 1.5
     wait_until(lambda: time.monotonic() > end_s, "three intervals have passed")
