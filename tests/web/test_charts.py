@@ -282,7 +282,7 @@ def test_a_chart_is_a_table_and_a_file_too(
 
 
 def test_a_search_leaves_the_charts_that_match(workspace: Page) -> None:
-    workspace.get_by_label("Search charts").fill("accuracy")
+    workspace.get_by_role("textbox", name="Search charts").fill("accuracy")
     found = wait_for(
         workspace,
         lambda found: (
