@@ -422,7 +422,7 @@ def test_runs_are_compared_by_what_differs(site: Site, client: MlflowClient, sho
     assert axe_violations(page) == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_the_list_is_clean_and_hostile_names_are_text(
     theme: str, site: Site, open_page: Callable[..., Any]
 ) -> None:
