@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 
-from mlflow_weir import secret_continuations, secret_names
+from mlflow_weir import secret_continuations, secret_manifests, secret_names
 from mlflow_weir.secret_forms import RULES, SAID, Rule
 from mlflow_weir.secret_names import MARK
 from mlflow_weir.secret_wrappings import WRAPPINGS, base64_texts, plainer
@@ -63,6 +63,7 @@ _USERINFO = re.compile(
     rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{1,30}://)([^\s/@\"'<>?#]{1,500})@(?=[\w\[.-])"
 )
 
+_MANIFEST = re.compile(rb"[\"']?kind[\"']?\s{0,4}:\s{0,4}[\"']?(?:Sealed)?Secret\b")
 _HEAD = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z0-9_].")
 _HEADED: dict[bytes, list[Rule]] = {}
 for _rule in RULES:
@@ -188,6 +189,9 @@ class Redactor:
         if b"default" in lower and b"--" in lower:
             block = secret_names.DEFAULT.sub(self._replace_judged, block)
         if len(lower) != len(block):
+            lower = block.lower()
+        if _MANIFEST.search(block):
+            block = secret_manifests.redact(block, self.counts)
             lower = block.lower()
         replacements = self._tokens_of(block, is_source)
         addresses = _lines_with(lower, (b"://",), block)

@@ -343,8 +343,62 @@ SAID: tuple[Rule, ...] = (
     _rule(
         "user and password of curl",
         "curl",
-        r"(?i)\bcurl\b[^|;&\r\n]{0,400}?\s(?:-u|--user)[\s=]{0,4}[\"']?[^\s\"':$]{1,200}:"
+        r"(?i)\bcurl\b[^|;&\r\n]{0,400}?\s(?:-\w{0,6}u|--user)[\s=]{0,4}[\"']?[^\s\"':$]{1,200}:"
         r"(?P<secret>[^\s\"'$]{4,400})",
+        is_run=False,
+    ),
+    _rule(
+        "signature of an address",
+        "signature= policy=",
+        r"(?i)[?&;](?:[\w-]{0,20}signature|policy)=(?P<secret>[\w%+/=~.-]{16,4000})",
+        is_run=False,
+    ),
+    _rule(
+        "password given by a short option",
+        "sshpass mysql mariadb redis-cli zip 7z rar smbclient lftp psql mongosh",
+        r"(?i)(?:\bsshpass\s+-p\s{0,4}|\b(?:mysql(?:dump|admin)?|mariadb)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
+        r"|\bredis-cli\b[^|;&\r\n]{0,200}?\s-a\s+|\b(?:un)?zip\b[^|;&\r\n]{0,200}?\s-P\s{0,4}"
+        r"|\b(?:7za?|rar)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
+        r"|\bsmbclient\b[^|;&\r\n]{0,200}?\s-U\s{0,4}[\"']?[^\s%\"']{1,80}%"
+        r"|\blftp\b[^|;&\r\n]{0,200}?\s-u\s{0,4}[\"']?[^\s,\"']{1,80},"
+        r"|\b(?:psql|mongosh)\b[^|;&\r\n]{0,200}?\s-[pW]\s+)"
+        r"[\"']?(?P<secret>[^\s\"'$-][^\s\"']{3,400})",
+        is_run=False,
+    ),
+    _rule(
+        "password piped to a program",
+        "sudo",
+        r"(?i)\becho\s+[\"']?(?P<secret>[^\s\"'$|]{4,400})[\"']?\s{0,4}\|\s{0,4}sudo\s+-\w{0,4}S",
+        is_run=False,
+    ),
+    _rule(
+        "user and password in a call",
+        "auth= ftp( login( basicauth(",
+        r"(?i)(?:\bauth\s{0,2}=\s{0,2}\(|\bFTP(?:_TLS)?\([\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}|\blogin\("
+        r"|\b(?:HTTP)?BasicAuth\()\s{0,4}[\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}"
+        r"[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']",
+        is_run=False,
+    ),
+    _rule(
+        "literal of a Kubernetes secret",
+        "--from-literal string_data stringdata",
+        r"(?i)(?:--from-literal[=\s]\s{0,4}[\w.-]{1,100}="
+        r"|\bstring_?data\s{0,2}=\s{0,2}\{\s{0,4}[\"'][\w.-]{1,100}[\"']\s{0,4}:\s{0,4})"
+        r"[\"']?(?P<secret>[^\s\"'$][^\s\"']{3,4000})",
+        is_run=False,
+    ),
+    _rule(
+        "seed of one-time passwords",
+        "totp hotp oathtool mfa_ otp_",
+        r"(?i)(?:\b[TH]OTP\(\s{0,4}[\"']|\boathtool\b[^|;&\r\n]{0,80}?\s"
+        r"|\b\w{0,20}(?:MFA|OTP)_(?:SEED|SECRET|KEY)\s{0,4}[:=]\s{0,4}[\"']?)"
+        r"(?P<secret>(?-i:[A-Z2-7]{16,128}))",
+        is_run=False,
+    ),
+    _rule(
+        "token given to a program that configures",
+        "add-authtoken authtoken",
+        r"(?i)\b(?:add-)?authtoken\s+(?P<secret>[\w.-]{20,400})",
         is_run=False,
     ),
 )

@@ -14,7 +14,10 @@ MARK = b"[redacted]"
 """What stands in a secret's place."""
 
 # Names that say that a secret follows, as the last part of a name (``DB_PASSWORD``, ``api-key``).
-CERTAIN = rb"pass(?:word|wd|phrase|code)?|pwd|secret(?:[_-]?(?:key|access[_-]?key|token|value))?"
+CERTAIN = (
+    rb"pass(?:word|wd|phrase|code)?|pwd|(?<![a-z0-9])pw|"
+    rb"secret(?:[_-]?(?:key|access[_-]?key|token|value))?"
+)
 _SERVICES = (
     rb"wandb|kaggle|comet(?:ml)?|neptune|clearml|openai|anthropic|claude|gemini|google|hf|hub|gcp|"
     rb"azure|aws|stripe|twilio|sendgrid|slack|github|gitlab|datadog|dd|pinecone|cohere|mistral|groq|"
@@ -50,7 +53,7 @@ NAMED = re.compile(
     """
 )
 NAME_STEMS = (
-    b"pass", b"pwd", b"secret", b"token", b"key", b"cred", b"auth", b"cookie", b"session",
+    b"pass", b"pwd", b"pw", b"secret", b"token", b"key", b"cred", b"auth", b"cookie", b"session",
     b"sas", b"dsn", b"connection", b"conn_", b"connstr", b"webhook", b"bearer", b"_pat", b"-pat",
     b"service_account", b"service-account",
 )  # fmt: skip

@@ -1,7 +1,9 @@
-"""1,000 planted secrets and 1,000 look-alikes, through each way that Weir captures text.
+"""1,100 planted secrets and 1,000 look-alikes, through each way that Weir captures text.
 
-Both corpora (tests/support/corpora) are by somebody who has not seen the redactor. A secret
-survives if it, a half of it or a decoded form is seen.
+The corpora (tests/support/corpora) are by somebody who has not seen the redactor. A secret
+survives if it, a half of it or a decoded form is seen. The five kinds of ``held_back`` were kept
+from whoever worked on the redactor until its last run, which found 56 of 100: what stands here
+is what was learnt from them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from corpora import generate, harmless
+from corpora import generate, harmless, held_back
 from mlflow_weir.plugin.capture import git
 from mlflow_weir.redaction import Redactor
 
@@ -88,6 +90,18 @@ def test_no_planted_secret_survives(tmp_path: Path) -> None:
     found = captured(tmp_path, items)
     survived = [one["id"] for one in items if generate.survivors(one, found.get(one["id"], ""))]
     assert not survived
+
+
+def test_what_survives_of_the_kinds_that_were_held_back_is_named(tmp_path: Path) -> None:
+    items = held_back.items()
+    assert len(items) == 100
+    found = captured(tmp_path, items)
+    survived = {one["id"] for one in items if generate.survivors(one, found.get(one["id"], ""))}
+    assert survived == {
+        "kubernetes_secret-009",  # NAME=VALUE in a kustomization's list, of no telling name
+        "kubernetes_secret-010",  # a chart's values, of no telling name, in base64
+        "positional_password-020",  # an option of a notebook's magic
+    }
 
 
 def test_look_alikes_are_left_alone(tmp_path: Path) -> None:
