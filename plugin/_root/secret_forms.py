@@ -373,7 +373,7 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "user and password in a call",
-        "auth= ftp( login( basicauth(",
+        "auth ftp login(",
         r"(?i)(?:\bauth\s{0,2}=\s{0,2}\(|\bFTP(?:_TLS)?\([\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}|\blogin\("
         r"|\b(?:HTTP)?BasicAuth\()\s{0,4}[\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}"
         r"[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']",
