@@ -59,7 +59,7 @@ def records_about(
         run_id: Whose records.
         give_up_s: Monotonic moment after which no more are read.
     """
-    sought = run_id.encode()
+    sought = str(run_id).encode()  # MLflow asks for whatever a caller gives
     for folder in recorder.folders():
         try:
             for payload in _payloads(folder, give_up_s):
