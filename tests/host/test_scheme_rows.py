@@ -36,6 +36,7 @@ from mlflow.utils import server_cli_utils
 from mlflow.utils.uri import extract_db_type_from_uri, get_uri_scheme
 
 from databases import DatabaseServer
+from mlflow_weir.plugin import journaled_store
 from mlflow_weir.plugin.journaled_store import (
     JournaledWeirStore,
     WorkspaceAwareJournaledWeirStore,
@@ -68,6 +69,8 @@ def client_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     monkeypatch.setattr(fluent, "_active_experiment_id", None)
+    # A busy machine is no store that is away, from which an experiment would get its id late.
+    monkeypatch.setattr(journaled_store, "FIRST_WAIT_S", 60.0)
     engines: set[sqlalchemy.Engine] = set()
 
     def remember(connection: sqlalchemy.Connection) -> None:
