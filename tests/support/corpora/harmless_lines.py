@@ -313,7 +313,7 @@ KINDS: dict[str, tuple[str, str, list[str]]] = {
         "ckpt: model-@hex8@-@int@.@ext@", "c|saving /ckpt/@sha256@.@ext@", "file: @md5@.@ext@",
         "c|models--org--m/snapshots/@sha1@/config.json", "n|torch.load('resnet50-@hex8@.pth')",
         "cache: ~/.cache/huggingface/hub/blobs/@sha256@", "a|eval.py --ckpt runs/@md5@/last.ckpt",
-        "c|/root/.triton/cache/@md5@/kernel.cubin", "e|CACHE_FILE=/tmp/@sha1@.lock",
+        "c|/home/jo/.triton/cache/@md5@/kernel.cubin", "e|CACHE_FILE=/tmp/@sha1@.lock",
     ]),
     "argparse_options": ("py", "pna", [
         "p|parser.add_argument('--token', help='access token')",

@@ -33,7 +33,7 @@ BLOCKS: list[tuple[str, str, str]] = [
     ("patch", "README.md", "```\n@T@\n```"),
     ("patch", "web/client.ts", "const @c@ = `@T@`;"),
     ("patch", "src/remote.cpp", "static const char* @n@ =\n@TL@;"),
-    ("patch", "Dockerfile", "RUN printf '@TN@' > /root/.key"),
+    ("patch", "Dockerfile", "RUN printf '@TN@' > /home/jo/.key"),
     ("patch", "tests/cassette.yaml", '    body: \'{"@n@": "@TJ@"}\''),
     ("console", "", "$ cat ~/.keys/trainer\n@T@"),
     ("console", "", "@TP@"),
