@@ -26,6 +26,7 @@ import pytest
 
 from agents import wait_until
 from corpora import generate
+from corpora.repositories import run_git, write
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -48,21 +49,6 @@ with mlflow.start_run() as run:
         print(text, file=sys.stderr if number % 3 == 0 else sys.stdout, flush=number % 50 == 0)
 """
 PREPARE = "import mlflow; mlflow.set_experiment('planted')"
-
-
-def git(folder: Path, *words: str) -> None:
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
-    subprocess.run(command, cwd=folder, capture_output=True, check=True)
-
-
-def write(folder: Path, items: list[Item], side: str) -> None:
-    for item in items:
-        path = folder / item["id"] / item["text"]["file"]
-        if item["text"][side]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(item["text"][side])
-        else:
-            path.unlink(missing_ok=True)
 
 
 def unpacked(content: bytes) -> Iterator[bytes]:
@@ -131,11 +117,11 @@ def test_no_secret_of_a_project_is_in_what_is_kept_of_its_run(tmp_path: Path) ->
     by_where = {where: [i for i in items if i["where"] == where] for where in generate.WHERES}
     project, home, spool = tmp_path / "project", tmp_path / "home", tmp_path / "spool"
     project.mkdir()
-    git(project, "init", "-q")
+    run_git(project, "init", "-q")
     write(project, by_where["patch"], "before")
     (project / "train.py").write_text(TRAIN)
-    git(project, "add", "-f", ".")
-    git(project, "commit", "-q", "-m", "before")
+    run_git(project, "add", "-f", ".")
+    run_git(project, "commit", "-q", "-m", "before")
     write(project, by_where["patch"], "after")
     said = [item["text"] for item in by_where["console"]]
     (tmp_path / "said.json").write_text(json.dumps(said))

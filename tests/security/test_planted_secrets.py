@@ -9,38 +9,20 @@ is what was learnt from them.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpora import generate, harmless, held_back
+from corpora.repositories import run_git, write
 from mlflow_weir.plugin.capture import git
 from mlflow_weir.redaction import Redactor
 
 Item = dict[str, Any]
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-
-
-def run_git(folder: Path, *words: str) -> str:
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    return done.stdout.decode("utf-8", "surrogateescape")
-
-
-def write(folder: Path, items: Iterable[Item], side: str) -> None:
-    """Lay out each item's file in a folder of its own; an empty side is a file that is absent."""
-    for item in items:
-        path = folder / item["id"] / item["text"]["file"]
-        if item["text"][side]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(item["text"][side])
-        else:
-            path.unlink(missing_ok=True)
 
 
 def sections(patch: str) -> dict[str, str]:
