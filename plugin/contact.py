@@ -7,10 +7,11 @@ known has to do.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
@@ -31,6 +32,16 @@ _AWAY_S = 5.0
 
 IS_SETTLED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_settled", default=False)
 """On while a store may be read as it is, without what is on its way to it."""
+
+
+@contextlib.contextmanager
+def as_it_is() -> Iterator[None]:
+    """Read the store as it is; what is on its way to it was waited for, or need not be."""
+    token = IS_SETTLED.set(True)
+    try:
+        yield
+    finally:
+        IS_SETTLED.reset(token)
 
 
 class Away(Exception):
@@ -92,6 +103,10 @@ class Contact:
         except TookTooLong:
             self._away_until_s, self.has_answered = away_until_s, has_answered
             raise
+
+    def try_again(self) -> None:
+        """Ask the store the next time, also if it did not answer a moment ago."""
+        self._away_until_s = 0.0
 
     def give_up(self) -> None:
         """Ask nothing for a while: the store was found to be away."""

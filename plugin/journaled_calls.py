@@ -11,10 +11,9 @@ written so far was delivered (bounded in time), so that reads see the writes bef
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlflow.entities import (
@@ -34,23 +33,20 @@ from mlflow.protos.databricks_pb2 import (
     INVALID_PARAMETER_VALUE,
     RESOURCE_DOES_NOT_EXIST,
 )
-from mlflow.store.entities import PagedList
-from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.async_logging.run_operations import RunOperations
-from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import captures, exits, mlflow_private, observing, run_context
-from mlflow_weir.plugin.contact import IS_SETTLED, Away, says_unknown
+from mlflow_weir.plugin.contact import Away, says_unknown
 from mlflow_weir.plugin.journaled_experiments import (
     PENDING_ARTIFACTS,
-    PENDING_EXPERIMENT,
     text_or_none,
     texts,
 )
 from mlflow_weir.plugin.journaled_models import JournaledModels, dataset_fields
+from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S, JournaledReads
 from mlflow_weir.plugin.journaled_traces import JournaledTraces
-from mlflow_weir.plugin.overlay import RunView, in_history_order, is_about, with_waiting
+from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.delivery import records
@@ -58,20 +54,12 @@ from mlflow_weir.store.delivery.runs import REDACTED_TAG
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
 
-SETTLE_WAIT_S = 2.0
-"""How long a read waits for what is on its way to the store."""
-
 FLUSH_WAIT_S = 60.0
 """How long a call waits that asks for delivery."""
 
-_LOG_WAIT_S = 0.08
-_REFRESH_S = 1.0
 
-
-class JournaledCalls(JournaledTraces, JournaledModels):
+class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
     """The calls of a training; comes first in the bases of a store."""
-
-    _log_wait_s = _LOG_WAIT_S
 
     # What a training writes
 
@@ -405,146 +393,12 @@ class JournaledCalls(JournaledTraces, JournaledModels):
                 return
             view.is_ours = True
 
-    def get_run(self, run_id: str) -> Run:
-        """Return a run; one that is open in this process is answered from what is known here.
-
-        So is one that this process logs to and another began: ``log_metric(run_id=…)`` asks.
-        """
-        view = self._views.get(run_id)
-        if view is not None and view.is_open and view.is_verified:
-            self._refresh(view)
-            return view.to_run()
-        try:
-            run = self._stored_or_waiting(run_id)
-        except Away as away:
-            if view is None:
-                raise away.as_mlflow_error() from away
-            return view.to_run()
-        if view is not None and not self.recorder.is_delivered():
-            view.learn(run)
-            return view.to_run()
-        return run
-
-    def _stored_or_waiting(self, run_id: str) -> Run:
-        """Return a run as the store and the journals of this machine have it.
-
-        Raises:
-            Away: The store is, and nothing here tells of the run.
-            MlflowException: The store does not know the run, nor does a journal here.
-        """
-        get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
-        try:
-            stored = self._directly(get_run, run_id)
-        except (Away, MlflowException) as exc:
-            if not (isinstance(exc, Away) or says_unknown(exc)):
-                raise
-            waiting = waiting_view(self.recorder, run_id, None, SETTLE_WAIT_S)
-            if waiting is not None:
-                return waiting.to_run()
-            return self._directly(get_run, run_id)  # it may have got there just now
-        if self.recorder.settle(0.0):
-            return stored
-        waiting = waiting_view(self.recorder, run_id, stored, SETTLE_WAIT_S)
-        return stored if waiting is None else waiting.to_run()
-
-    def _refresh(self, view: RunView) -> None:
-        """Look, now and then, what other processes have written to a run of ours.
-
-        Once a second at most: MLflow asks for the run inside ``log_metric(run_id=…)``.
-        """
-        now_s = time.monotonic()
-        if now_s - view.seen_s < _REFRESH_S:
-            return
-        view.seen_s = now_s  # also where others go on writing, so that it is never settled
-        if not self.recorder.settle(_LOG_WAIT_S):
-            return
-        token = IS_SETTLED.set(True)
-        try:
-            run = self._directly(super().get_run, view.run_id, timeout_s=self._log_wait_s)  # type: ignore[misc]
-            if self.recorder.is_delivered():
-                view.replace(run)
-        except (Away, MlflowException):
-            pass  # what is known has to do
-        finally:
-            IS_SETTLED.reset(token)
-
-    # Reads that show what is not delivered yet
-
-    def get_metric_history(
-        self,
-        run_id: str,
-        metric_key: str,
-        max_results: int | None = None,
-        page_token: str | None = None,
-    ) -> PagedList[Metric]:
-        """Return a metric's points, those included that wait on this machine."""
-        read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
-        if self.recorder.settle(SETTLE_WAIT_S):
-            return read(run_id, metric_key, max_results, page_token)
-        about_run = records_about(self.recorder, run_id, time.monotonic() + SETTLE_WAIT_S)
-        waiting = [one for one in about_run if is_about(one, run_id, metric_key)]
-        try:
-            stored: Sequence[Metric] = self._directly(read, run_id, metric_key)
-        except Away as away:
-            if run_id not in self._views and not waiting:
-                raise away.as_mlflow_error() from away
-            stored = []
-        whole = with_waiting(stored, waiting, run_id)
-        found = in_history_order([one for one in whole if one.key == metric_key])
-        start = SearchUtils.parse_start_offset_from_page_token(page_token)
-        end = len(found) if max_results is None else start + max_results
-        token = SearchUtils.create_page_token(end) if end < len(found) else None
-        return PagedList(found[start:end], token)
-
-    def search_runs(
-        self,
-        experiment_ids: list[str],
-        filter_string: str | None,
-        run_view_type: int,
-        max_results: int = SEARCH_MAX_RESULTS_DEFAULT,
-        order_by: list[str] | None = None,
-        page_token: str | None = None,
-    ) -> PagedList[Run]:
-        """Search runs; what this process has yet to deliver is laid over the first page."""
-        arguments = (
-            experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
-        )  # fmt: skip
-        search: Callable[..., PagedList[Run]] = super().search_runs  # type: ignore[misc]
-        is_pending = any(one.startswith(PENDING_EXPERIMENT) for one in experiment_ids)
-        if page_token or (self.recorder.settle(SETTLE_WAIT_S) and not is_pending):
-            return search(*arguments)
-        ours = self._seen_runs(experiment_ids, filter_string, run_view_type)
-        there = [one for one in experiment_ids if not one.startswith(PENDING_EXPERIMENT)]
-        stored: PagedList[Run] = PagedList([], None)
-        if there:
-            with contextlib.suppress(Away):
-                stored = self._directly(search, there, *arguments[1:])
-        rest = [run for run in stored if not self._has_view(run.info.run_id)]
-        found = SearchUtils.sort([*ours, *rest], order_by)
-        return PagedList(found[:max_results], stored.token)
-
-    def _seen_runs(
-        self, experiment_ids: Sequence[str], filter_string: str | None, run_view_type: int
-    ) -> list[Run]:
-        stages = LifecycleStage.view_type_to_stages(run_view_type)
-        seen = [
-            view.to_run()
-            for view in list(self._views.values())
-            if view.is_verified
-            and view.info.experiment_id in experiment_ids
-            and view.info.lifecycle_stage in stages
-        ]
-        return list(SearchUtils.filter(seen, filter_string))
-
     # How
 
     def _experiment_name(self, view: RunView) -> str:
         """Return what a run's experiment is called; "" where that is not known."""
         known = self._experiments.get(view.info.experiment_id)
         return "" if known is None else str(known.name)
-
-    def _has_view(self, run_id: str) -> bool:
-        return run_id in self._views  # by the store's id of it
 
     def can_rewind(self) -> bool:
         """Say whether the store is one that can take points back."""
@@ -578,22 +432,15 @@ class JournaledCalls(JournaledTraces, JournaledModels):
         try:
             view = RunView.of_run(self._found(run_id))
         except (Away, MlflowException) as exc:
-            waiting = waiting_view(self.recorder, run_id, None, self._log_wait_s)
-            if waiting is None and says_unknown(exc):
-                raise
-            view = waiting or RunView.of_unknown(run_id)  # perhaps MLflow cannot show it
+            # Perhaps begun by another process of this machine, or MLflow cannot show it.
+            about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
+            waiting = waiting_view(about_run, None)
+            if waiting is not None:
+                view = waiting
+            elif says_unknown(exc):
+                view = RunView.of_run(self._stored_or_waiting(run_id))  # it may be there by now
+            else:
+                view = RunView.of_unknown(run_id)
         with self._lock:
             self._trimmer.look(self._views, self.recorder.journal)
             return self._views.setdefault(run_id, view)
-
-    def _found(self, run_id: str) -> Run:
-        get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
-        wait_s = self._log_wait_s if self._contact.has_answered else self._first_wait_s
-        token = IS_SETTLED.set(True)
-        try:
-            return self._directly(get_run, run_id, timeout_s=wait_s)
-        except MlflowException:
-            pass  # perhaps begun by another process of this machine, and not delivered yet
-        finally:
-            IS_SETTLED.reset(token)
-        return self._directly(get_run, run_id)

@@ -50,8 +50,9 @@ from mlflow_weir.plugin import exits, mlflow_private, run_context, servers
 from mlflow_weir.plugin.agent.stock_server import MODEL_KEY_TAG, RUN_KEY_TAG
 from mlflow_weir.plugin.contact import IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
-from mlflow_weir.plugin.journaled_calls import SETTLE_WAIT_S, JournaledCalls
+from mlflow_weir.plugin.journaled_calls import JournaledCalls
 from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, PENDING_EXPERIMENT
+from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.servers import Kind

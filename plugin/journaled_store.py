@@ -18,7 +18,8 @@ from mlflow_weir import settings
 from mlflow_weir.plugin import exits, mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_SETTLED
 from mlflow_weir.plugin.journal.spool import Credentials, Target
-from mlflow_weir.plugin.journaled_calls import SETTLE_WAIT_S, JournaledCalls
+from mlflow_weir.plugin.journaled_calls import JournaledCalls
+from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.uri import without_secrets
 from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore

@@ -50,6 +50,8 @@ class RunView:
         is_open: It has not been ended.
         is_fluent: This process began or resumed it with ``mlflow.start_run``.
         is_resting: Nothing was written to it since it was last looked at whether it can go.
+        behind: Metrics that a rewind took back to a point which only the store knows, until it
+            is learned.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class RunView:
         self.is_ours = is_ours
         self.is_fluent = False
         self.is_resting = False
+        self.behind: set[str] = set()
         self.seen_s = -math.inf  # monotonic moment of the last look at the store
         self.is_open = not RunStatus.is_terminated(RunStatus.from_string(info.status))
         self._info = info
@@ -123,6 +126,7 @@ class RunView:
             Point(key, rank[1], rank[0], value) for key, (rank, value) in self._latest.items()
         )
         self.params, self.tags, self._latest = base.params, base.tags, base._latest
+        self.behind = base.behind
         self._dataset_inputs = base._dataset_inputs + self._dataset_inputs
         self._model_inputs = base._model_inputs + self._model_inputs
         self._model_outputs = base._model_outputs + self._model_outputs
@@ -137,6 +141,7 @@ class RunView:
         self._info = base._info
         self._deleted_tags.clear()
         self._rewound_to = None
+        self.behind.clear()
 
     @property
     def info(self) -> RunInfo:
@@ -164,11 +169,14 @@ class RunView:
 
     def rewind(self, step: int) -> None:
         """Forget latest metrics of a later step; what came before them the store knows."""
-        self._latest = {
-            key: (rank, value)
-            for key, (rank, value) in self._latest.items()
-            if rank[0] <= step or not is_rewound(key)
+        gone = {
+            key
+            for key, (rank, _) in list(self._latest.items())
+            if rank[0] > step and is_rewound(key)
         }
+        for key in gone:
+            del self._latest[key]
+        self.behind |= gone
         self._rewound_to = step if self._rewound_to is None else min(step, self._rewound_to)
 
     def changed_params(self, params: Sequence[Param]) -> list[dict[str, str]]:

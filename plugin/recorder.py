@@ -222,6 +222,12 @@ class Recorder:
         journal = self._journal
         return journal if journal is not None and journal.is_ours() else None
 
+    @property
+    def end(self) -> int:
+        """The position after the last record of this process; 0 while it has no journal."""
+        journal = self.journal
+        return 0 if journal is None else journal.end
+
     def n_refused(self) -> int:
         """Count the records of this process that the store has refused so far."""
         journal = self.journal

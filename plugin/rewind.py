@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 
 from mlflow.entities import Metric
@@ -15,8 +14,6 @@ from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
 from mlflow_weir.plugin.overlay import with_waiting
 from mlflow_weir.store.metrics.points import Point, is_int64
-
-_WAIT_S = 10.0
 
 
 def rewind(run_id: str, step: int) -> None:
@@ -60,6 +57,4 @@ def _through_journal(store: JournaledCalls, run_id: str, step: int) -> None:
         Point(one.key, one.timestamp, one.step, one.value) for one in left if one.step <= step
     )
     store.recorder.hurry()
-    if store.recorder.settle(_WAIT_S):  # what came before is for the store to tell
-        view.seen_s = -math.inf
-        store.get_run(run_id)
+    store.catch_up(view)

@@ -8,7 +8,7 @@ wrote is in its journal, on this machine; here it is laid over what the store sa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mlflow.entities import LifecycleStage, Param, Run, RunInfo, RunStatus, RunTag
 
@@ -23,24 +23,21 @@ from mlflow_weir.store.delivery.records import Histograms, Operation, Points
 from mlflow_weir.store.metrics.points import Point
 
 
-def waiting_view(
-    recorder: Recorder, run_id: str, stored: Run | None, timeout_s: float
-) -> RunView | None:
+def waiting_view(waiting: Iterable[Points | Operation], stored: Run | None) -> RunView | None:
     """Return a run with what the machine's processes have yet to deliver of it.
 
     Args:
-        recorder: For the target that the run is in.
-        run_id: Whose records.
-        stored: What the store says, read before; None where it does not have the run or is away.
-        timeout_s: After which what was found so far has to do.
+        waiting: As of ``records_about``.
+        stored: What the store says, read after ``waiting``: so what is delivered in between is
+            in both, which changes nothing, and never in none. None where the store does not have
+            the run or is away.
 
     Returns:
         The run; None where nothing waits, or the store did not say what the run began as.
     """
     view = None if stored is None else RunView.of_run(stored)
     is_changed = False
-    give_up_s = time.monotonic() + timeout_s
-    for record in records_about(recorder, run_id, give_up_s):
+    for record in waiting:
         if isinstance(record, Operation) and record.name == "create_run":
             view = view or _begun(record)
         elif view is not None:
@@ -50,15 +47,16 @@ def waiting_view(
 
 
 def records_about(
-    recorder: Recorder, run_id: str, give_up_s: float
+    recorder: Recorder, run_id: str, timeout_s: float
 ) -> Iterator[Points | Operation]:
     """Give points and operations that wait on this machine, of each process in order.
 
     Args:
         recorder: For the target that the run is in.
         run_id: Whose records.
-        give_up_s: Monotonic moment after which no more are read.
+        timeout_s: After which what was found so far has to do.
     """
+    give_up_s = time.monotonic() + timeout_s
     sought = str(run_id).encode()  # MLflow asks for whatever a caller gives
     for folder in recorder.folders():
         try:

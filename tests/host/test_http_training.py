@@ -18,6 +18,7 @@ from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User, call
+from slow_way import SlowWay
 from trainings import (
     ENDS,
     NO_JOBS,
@@ -505,6 +506,61 @@ with mlflow.start_run() as run:
     assert [(score.step, score.value) for score in scores] == [(40, 40.0)]
     found = client.search_runs([run.info.experiment_id], "metrics.loss = -59")
     assert [one.info.run_id for one in found] == [run_id]
+
+
+def test_a_rewind_waits_for_a_server_that_takes_its_time(plain: Training) -> None:
+    """It is seen by all reads once it returns, though no answer comes within a log call's wait."""
+    run_id = plain.run("""
+with mlflow.start_run() as run:
+    for step in range(100): mlflow.log_metric("loss", step, step=step)
+print(run.info.run_id)
+""").split()[-1]
+    plain.settle()
+    with SlowWay(plain.place.uri, delay_s=0.4) as way:
+        plain.run(REWOUND, run_id, MLFLOW_TRACKING_URI=way.uri)
+    assert plain.run_named(run_id).data.metrics == {"loss": -59}
+
+
+# All that an agent which gets no time can leave to a reader: what is in the store, and the rest.
+READ_BESIDE_A_STOPPED_AGENT = """
+import mlflow_weir, signal
+from pathlib import Path
+from mlflow_weir.plugin.agent.files import AgentFiles
+from mlflow_weir.plugin.agent.lease import holder_of
+client = mlflow.MlflowClient()
+experiment_id = mlflow.set_experiment(f"beside {os.getpid()}").experiment_id
+with mlflow.start_run(run_name="other") as other:
+    mlflow.log_metric("loss", 1)
+with mlflow.start_run(run_name="closed") as closed:
+    for step in range(20): mlflow.log_metric("loss", step, step=step)
+with mlflow.start_run(run_name="open") as run:
+    for step in range(100): mlflow.log_metric("loss", step, step=step)
+    assert mlflow_weir.finish()
+    agent = int(holder_of(AgentFiles(Path(os.environ["WEIR_SPOOL"])))["pid"])
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        for step in range(100, 110): mlflow.log_metric("loss", step, step=step)
+        mlflow_weir.rewind(closed.info.run_id, 9)
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+        assert steps == list(range(110)), steps
+        found = {one.info.run_name for one in client.search_runs([experiment_id])}
+        assert found == {"other", "closed", "open"}, found
+        latest = {one: client.get_run(one).data.metrics["loss"]
+                  for one in (other.info.run_id, closed.info.run_id, run.info.run_id)}
+        assert list(latest.values()) == [1, 9, 109], latest
+        mlflow_weir.rewind(run.info.run_id, 49)
+        assert client.get_run(run.info.run_id).data.metrics["loss"] == 49
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+        assert steps == list(range(50)), steps
+    finally:
+        os.kill(agent, signal.SIGCONT)
+print(run.info.run_id)
+"""
+
+
+def test_reads_are_whole_while_the_agent_gets_no_time(plain: Training) -> None:
+    run_id = plain.run(READ_BESIDE_A_STOPPED_AGENT).split()[-1]
+    assert plain.run_named(run_id).data.metrics == {"loss": 49}
 
 
 def test_who_may_not_edit_a_run_may_not_rewind_it(auth: Training) -> None:

@@ -96,8 +96,9 @@ def sweep(spool: Spool, folder: Path, n_runs: int, *, capture: str) -> list[Part
     parts = []
     assert process.stdout is not None
     for line in process.stdout:
-        journals = spool.journals()
-        agent = status_of(agent_pid(spool) or 0)
+        # Beside the process's own there may be that of the agent's samples of the machine.
+        journals = [one for one in spool.journals() if one.header().pid == process.pid]
+        agent = status_of(wait_until(lambda: agent_pid(spool), "an agent is there", 60))
         parts.append(
             Part(
                 **json.loads(line),

@@ -106,7 +106,7 @@ def test_what_is_rewound_is_seen_before_it_is_delivered(training: Training) -> N
     run_id = begun(training)
     out = training.run(
         """
-import json, sqlite3, mlflow_weir
+import json, sqlite3, subprocess, mlflow_weir
 client = mlflow.MlflowClient()
 with mlflow.start_run(run_id=sys.argv[1]) as run:
     assert mlflow_weir.finish()
@@ -124,7 +124,10 @@ with mlflow.start_run(run_id=sys.argv[1]) as run:
     print([m.value for m in client.get_metric_history(run.info.run_id, "loss")][-2:])
     print([m.value for m in client.get_metric_history(run.info.run_id, "new")])
     mlflow_weir.rewind(run.info.run_id, 20)
+    print(json.dumps(client.get_run(run.info.run_id).data.metrics))
     print(len(client.get_metric_history(run.info.run_id, "loss")))
+    read = "import json, mlflow, sys; print(json.dumps(mlflow.get_run(sys.argv[1]).data.metrics))"
+    print(subprocess.check_output([sys.executable, "-c", read, sys.argv[1]], text=True).strip())
     lock.rollback()
     assert mlflow_weir.finish()
     print(json.dumps(client.get_run(run.info.run_id).data.metrics))
@@ -135,9 +138,13 @@ with mlflow.start_run(run_id=sys.argv[1]) as run:
     system = {"acc": 1.0, "late": 1.0, "system/gpu": 5.0}
     assert json.loads(out[0]) == {**system, "loss": 101.0, "new": 2.0}
     assert json.loads(out[1]) == {**system, "loss": -1.0, "new": 1.0}
-    assert out[2:5] == ["[100.0, -1.0]", "[1.0]", "21"]
-    assert json.loads(out[5]) == {"loss": 20.0, "acc": 1.0, "system/gpu": 5.0}
-    assert the_run(training).data.metrics == json.loads(out[5])
+    assert out[2:4] == ["[100.0, -1.0]", "[1.0]"]
+    left = {"loss": 20.0, "acc": 1.0, "system/gpu": 5.0}
+    assert json.loads(out[4]) == left  # from the history: the rewind is not in the store yet
+    assert out[5] == "21"
+    assert json.loads(out[6]) == left  # in another process
+    assert json.loads(out[7]) == left
+    assert the_run(training).data.metrics == left
 
 
 def test_mistakes_are_raised_at_once(training: Training) -> None:
@@ -188,11 +195,13 @@ def test_without_a_journal_it_is_done_at_once(training: Training) -> None:
 
 # Preempting
 
-# What SLURM does: SIGTERM, a time of grace, SIGKILL. The program never ends by itself.
+# What SLURM does: SIGTERM, a time of grace, SIGKILL. The program never ends by itself, and its
+# agent knows it: nobody tells how a process ended that an agent has not seen alive.
 PREEMPTED = """
 import signal, mlflow_weir
 run = mlflow.start_run()
 mlflow.log_metric("loss", 1.0, step=1)
+assert mlflow_weir.finish()
 def warned(*_):
     if sys.argv[1] == "mark":
         mlflow_weir.mark_preempting()
@@ -268,6 +277,7 @@ def test_how_a_marked_process_ends(
 import mlflow_weir
 mlflow.start_run(); mlflow.log_metric("loss", 1)
 mlflow_weir.mark_preempting()
+assert mlflow_weir.finish()  # the agent knows the process
 {end}
 """)
     run = the_run(training)
@@ -295,7 +305,11 @@ with mlflow.start_run(run_id=sys.argv[1]) as run:
 def test_a_resumed_run_that_is_killed_later_was_not_preempted(training: Training) -> None:
     process, run_id = begin(training, PREEMPTED, "mark")
     preempt(process)
-    training.outcome("mlflow.start_run(run_id=sys.argv[1]); os.kill(os.getpid(), 9)", run_id)
+    training.outcome(
+        "import mlflow_weir; mlflow.start_run(run_id=sys.argv[1])\n"
+        "assert mlflow_weir.finish(); os.kill(os.getpid(), 9)",
+        run_id,
+    )
     run = the_run(training)
     assert (run.info.status, run.data.tags["weir.exit_cause"]) == ("KILLED", "signal SIGKILL")
 
@@ -314,6 +328,7 @@ other = client.create_run(client.get_experiment_by_name("of threads").experiment
 with mlflow.start_run():
     pass
 mlflow_weir.mark_preempting()
+assert mlflow_weir.finish()
 os._exit(1)
 """)
     training.settle()

@@ -16,37 +16,44 @@ from trainings import Place, Training, begin
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
-N_POINTS = 100
+N_POINTS = 1000
 
-# The first call learns what the run is, where a worker begins.
+# The calls count how often they ask the store, which each does in a thread that it may give up.
 WORK = f"""
-import json, mlflow, sys, time
+import json, mlflow, sys, threading
 run_id, name = sys.argv[1:]
-took = []
+n = {{"asked": 0, "connected": 0}}
+
+def note_thread(*_):
+    sys.setprofile(None)  # each thread once, as it begins
+    n["asked"] += threading.current_thread().name == "weir-store-call"
+
+def note_connection(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        n["connected"] += threading.current_thread() is threading.main_thread()
+
+threading.setprofile(note_thread)
+sys.addaudithook(note_connection)
 for step in range({N_POINTS}):
-    began = time.monotonic()
     mlflow.log_metric(name, step, step=step, run_id=run_id)
-    took.append(time.monotonic() - began)
-print(json.dumps(sorted(took[1:])))
+print(json.dumps(n))
 """
 PARENT = f"""
 import json, subprocess
 with mlflow.start_run() as run:
     mlflow.log_param("a", 1)
-    words = [sys.executable, "-c", {WORK!r}, run.info.run_id]
-    workers = [
-        subprocess.Popen([*words, f"worker{{n}}"], stdout=subprocess.PIPE, text=True)
-        for n in range(1)
-    ]
+    worker = subprocess.Popen(
+        [sys.executable, "-c", {WORK!r}, run.info.run_id, "worker"],
+        stdout=subprocess.PIPE, text=True,
+    )
     step = 0
-    while any(one.poll() is None for one in workers):
+    while worker.poll() is None:
         mlflow.log_metric("loss", step, step=step)
         step += 1
-        time.sleep(0.01)
-    print(run.info.run_id, step)
-    for one in workers:
-        print(one.stdout.read().strip())
-        assert one.returncode == 0
+        time.sleep(0.01)  # not to fill the disk
+    assert worker.returncode == 0
+    said = json.loads(worker.stdout.read())
+print(json.dumps({{"run_id": run.info.run_id, "n_steps": step, **said}}))
 """
 
 
@@ -65,11 +72,10 @@ def training(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trainin
 @pytest.mark.parametrize("training", ["file", "away"], indirect=True)
 def test_workers_wait_for_nothing(training: Training, tmp_path: Path) -> None:
     out = training.run(PARENT, WEIR_EXIT_WAIT_SECONDS="1")
-    (run_id, n_steps), *said = (line.split(maxsplit=1) for line in out.splitlines())
-    for line in said:
-        took = json.loads(" ".join(line))
-        assert took[len(took) // 2] < 0.03, "the median call"
-        assert sum(seconds > 0.1 for seconds in took) <= len(took) // 20
+    said = json.loads(out.splitlines()[-1])  # after what MLflow says of a run on a server
+    # The first call learns what the run is; later ones look once a second, whatever comes of it.
+    assert 1 <= said["asked"] <= N_POINTS // 10
+    assert said["connected"] == 0
     if training.place.uri.startswith("http:"):
         other = f"weir://{tmp_path}/other"
         done = training.weir("sync", "--to", other, WEIR_CLIENT="off")
@@ -77,7 +83,7 @@ def test_workers_wait_for_nothing(training: Training, tmp_path: Path) -> None:
         training.place = Place(other, {})
     training.settle()
     client = training.client()
-    for name, n in (("worker0", N_POINTS), ("loss", int(n_steps))):
-        history = client.get_metric_history(run_id, name)
+    for name, n in (("worker", N_POINTS), ("loss", said["n_steps"])):
+        history = client.get_metric_history(said["run_id"], name)
         assert [point.step for point in history] == list(range(n))
-    assert client.get_run(run_id).info.status == "FINISHED"
+    assert client.get_run(said["run_id"]).info.status == "FINISHED"

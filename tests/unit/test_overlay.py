@@ -125,6 +125,21 @@ def test_a_run_in_the_bin_is_seen_as_such() -> None:
     assert RunView.of_run(deleted).is_deleted
 
 
+def test_a_rewound_view_says_what_it_lacks_until_the_store_has_told() -> None:
+    seen = RunView.of_run(stored())
+    seen.note_points([Point("kept", 1, 3, 0.5)])
+    seen.rewind(4)
+    assert seen.behind == {"m"}
+    seen.learn(stored())  # read before the rewind was delivered
+    assert (seen.behind, seen.to_run().data.metrics) == ({"m"}, {"kept": 0.5, "system/gpu": 9.0})
+    rewound = Run(info(), RunData([Metric("m", 0.4, 1, 4)], [], []))
+    seen.learn(rewound)
+    assert (seen.behind, seen.to_run().data.metrics["m"]) == (set(), 0.4)
+    seen.rewind(3)
+    seen.replace(rewound)
+    assert seen.behind == set()
+
+
 def stored(**tags: str) -> Run:
     """Return a run as the store answers, with two metrics."""
     metrics = [Metric("m", 1.0, 1, 5), Metric("system/gpu", 9.0, 1, 50)]

@@ -1,0 +1,245 @@
+"""The reads of a training: of the store, with what waits on this machine laid over its answers.
+
+What waits is always read first, then the store: what is delivered in between is in both, which
+changes nothing, and never in none. What a read can wait for is waited for before the store is
+asked, so that the time for its answer is all the store's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+from mlflow.entities import LifecycleStage, Metric, Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
+from mlflow.utils.search_utils import SearchUtils
+
+from mlflow_weir.plugin.contact import Away, as_it_is, says_unknown
+from mlflow_weir.plugin.journaled_experiments import PENDING_EXPERIMENT, JournaledExperiments
+from mlflow_weir.plugin.overlay import RunView, in_history_order, is_about, with_waiting
+from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
+from mlflow_weir.store.delivery.records import Operation, Points
+from mlflow_weir.store.metrics.points import Point
+
+SETTLE_WAIT_S = 2.0
+"""How long a read waits for what is on its way to the store."""
+
+_LOG_WAIT_S = 0.08
+_REFRESH_S = 1.0
+_RECALL_S = 10.0  # for the latest values that a rewind goes back to
+
+
+class JournaledReads(JournaledExperiments):
+    """What a training asks of its runs."""
+
+    _log_wait_s = _LOG_WAIT_S
+
+    def get_run(self, run_id: str) -> Run:
+        """Return a run; one that is open in this process is answered from what is known here.
+
+        So is one that this process logs to and another began: ``log_metric(run_id=…)`` asks.
+        """
+        view = self._views.get(run_id)
+        if view is not None and view.is_open and view.is_verified:
+            self._refresh(view)
+            return view.to_run()
+        try:
+            run = self._stored_or_waiting(run_id)
+        except Away as away:
+            if view is None:
+                raise away.as_mlflow_error() from away
+            return view.to_run()
+        if view is not None and not self.recorder.is_delivered():
+            view.learn(run)
+            return view.to_run()
+        return run
+
+    def _stored_or_waiting(self, run_id: str) -> Run:
+        """Return a run as the store and the journals of this machine have it.
+
+        Raises:
+            Away: The store is, and nothing here tells of the run.
+            MlflowException: The store does not know the run, nor does a journal here.
+        """
+        get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
+        waiting: list[Points | Operation] = []
+        if not self.recorder.settle(SETTLE_WAIT_S):
+            waiting = list(records_about(self.recorder, run_id, SETTLE_WAIT_S))
+        stored: Run | None = None
+        failure: Away | MlflowException | None = None
+        try:
+            with as_it_is():
+                stored = self._directly(get_run, run_id)
+        except (Away, MlflowException) as exc:
+            if not (isinstance(exc, Away) or says_unknown(exc)):
+                raise
+            failure = exc
+        view = waiting_view(waiting, stored)
+        if view is not None:
+            self._recall(view, waiting)
+            return view.to_run()
+        if stored is None:
+            assert failure is not None
+            raise failure
+        return stored
+
+    def _recall(self, view: RunView, waiting: Sequence[Points | Operation]) -> None:
+        """Find in the history what a rewind on its way to the store leaves of each metric.
+
+        Args:
+            view: Which is behind; as far as the store answers, it is not afterwards.
+            waiting: What waits of the run on this machine.
+        """
+        give_up_s = time.monotonic() + _RECALL_S
+        for key in sorted(view.behind):
+            if time.monotonic() > give_up_s:
+                return
+            try:
+                found = self._history(view.run_id, key, waiting)
+            except (Away, MlflowException):
+                return  # what is known has to do
+            view.note_points(Point(key, one.timestamp, one.step, one.value) for one in found)
+            view.behind.discard(key)
+
+    def catch_up(self, view: RunView) -> None:
+        """Learn, after a rewind, what the store had before: once it is there or by its history."""
+        self._contact.try_again()
+        if view.behind and self.recorder.settle(SETTLE_WAIT_S):
+            self._look(view, _RECALL_S)
+        if view.behind:
+            waiting = list(records_about(self.recorder, view.run_id, SETTLE_WAIT_S))
+            self._recall(view, waiting)
+
+    def _refresh(self, view: RunView) -> None:
+        """Look, now and then, what other processes have written to a run of ours.
+
+        Once a second at most: MLflow asks for the run inside ``log_metric(run_id=…)``.
+        """
+        now_s = time.monotonic()
+        if now_s - view.seen_s < _REFRESH_S and not view.behind:
+            return
+        view.seen_s = now_s  # also where others go on writing, so that it is never settled
+        if self.recorder.settle(_LOG_WAIT_S):
+            self._look(view, self._log_wait_s)
+
+    def _look(self, view: RunView, timeout_s: float) -> None:
+        """Take over what the store says of a run, where it has all that was written here."""
+        end = self.recorder.end
+        if not self.recorder.is_delivered():
+            return
+        try:
+            with as_it_is():
+                run = self._contact.glance(timeout_s, super().get_run, view.run_id)  # type: ignore[misc]
+        except (Away, MlflowException):
+            return  # what is known has to do
+        if self.recorder.end == end and not self.recorder.n_held:  # no thread has logged meanwhile
+            view.replace(run)
+
+    def _found(self, run_id: str) -> Run:
+        """Return what the store has of a run, where a log call asks: soon or not at all."""
+        get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
+        wait_s = self._log_wait_s if self._contact.has_answered else self._first_wait_s
+        with as_it_is():
+            return self._contact.glance(wait_s, get_run, run_id)
+
+    # What is not delivered yet
+
+    def get_metric_history(
+        self,
+        run_id: str,
+        metric_key: str,
+        max_results: int | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Metric]:
+        """Return a metric's points, those included that wait on this machine."""
+        read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
+        if self.recorder.settle(SETTLE_WAIT_S):
+            return read(run_id, metric_key, max_results, page_token)
+        about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
+        waiting = [one for one in about_run if is_about(one, run_id, metric_key)]
+        try:
+            found = self._history(run_id, metric_key, waiting)
+        except Away as away:
+            if run_id not in self._views and not waiting:
+                raise away.as_mlflow_error() from away
+            found = _history_of([], metric_key, waiting, run_id)
+        start = SearchUtils.parse_start_offset_from_page_token(page_token)
+        end = len(found) if max_results is None else start + max_results
+        token = SearchUtils.create_page_token(end) if end < len(found) else None
+        return PagedList(found[start:end], token)
+
+    def _history(
+        self, run_id: str, key: str, waiting: Sequence[Points | Operation]
+    ) -> list[Metric]:
+        """Return a metric's points, with what waits laid over those that the store has.
+
+        Raises:
+            Away: The store is.
+            MlflowException: The store does not show the run, though nothing of its beginning
+                waits.
+        """
+        read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
+        stored: Sequence[Metric] = []
+        try:
+            with as_it_is():
+                stored = self._directly(read, run_id, key)
+        except MlflowException as exc:
+            if not (waiting and says_unknown(exc)):
+                raise
+        return _history_of(stored, key, waiting, run_id)
+
+    def search_runs(
+        self,
+        experiment_ids: list[str],
+        filter_string: str | None,
+        run_view_type: int,
+        max_results: int = SEARCH_MAX_RESULTS_DEFAULT,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Run]:
+        """Search runs; what this process has yet to deliver is laid over the first page."""
+        arguments = (
+            experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
+        )  # fmt: skip
+        search: Callable[..., PagedList[Run]] = super().search_runs  # type: ignore[misc]
+        is_pending = any(one.startswith(PENDING_EXPERIMENT) for one in experiment_ids)
+        if page_token or (self.recorder.settle(SETTLE_WAIT_S) and not is_pending):
+            return search(*arguments)
+        ours = self._seen_runs(experiment_ids, filter_string, run_view_type)
+        there = [one for one in experiment_ids if not one.startswith(PENDING_EXPERIMENT)]
+        stored: PagedList[Run] = PagedList([], None)
+        if there:
+            with contextlib.suppress(Away), as_it_is():
+                stored = self._directly(search, there, *arguments[1:])
+        rest = [run for run in stored if not self._has_view(run.info.run_id)]
+        found = SearchUtils.sort([*ours, *rest], order_by)
+        return PagedList(found[:max_results], stored.token)
+
+    def _seen_runs(
+        self, experiment_ids: Sequence[str], filter_string: str | None, run_view_type: int
+    ) -> list[Run]:
+        stages = LifecycleStage.view_type_to_stages(run_view_type)
+        seen = [
+            view.to_run()
+            for view in list(self._views.values())
+            if view.is_verified
+            and view.info.experiment_id in experiment_ids
+            and view.info.lifecycle_stage in stages
+        ]
+        return list(SearchUtils.filter(seen, filter_string))
+
+    def _has_view(self, run_id: str) -> bool:
+        return run_id in self._views  # by the store's id of it
+
+
+def _history_of(
+    stored: Sequence[Metric],
+    key: str,
+    waiting: Sequence[Points | Operation],
+    run_id: str,
+) -> list[Metric]:
+    whole = with_waiting(stored, waiting, run_id)
+    return in_history_order([one for one in whole if one.key == key])
