@@ -38,7 +38,7 @@ class Scope(NamedTuple):
         """Give the conditions on ``runs``; SQLite uses no index for them unless ``by_index``."""
         experiment, stage = _runs.c.experiment_id, _runs.c.lifecycle_stage
         if not by_index:
-            experiment, stage = _unindexed(experiment), _unindexed(stage)
+            experiment, stage = unindexed(experiment), unindexed(stage)
         return [_is_one_of(experiment, self.experiment_ids), _is_one_of(stage, self.stages)]
 
 
@@ -127,6 +127,6 @@ def _is_one_of(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.Colum
     return column == values[0] if len(values) == 1 else column.in_(values)
 
 
-def _unindexed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def unindexed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Hide a column from SQLite's planner, by the unary plus that its manual gives for this."""
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)

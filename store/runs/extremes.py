@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlRun
-from mlflow.utils.search_utils import SearchUtils
+from mlflow.store.tracking.dbmodels.models import SqlRun
 from sqlalchemy.orm import Session
 
 from mlflow_weir.store import schema
@@ -25,6 +24,7 @@ from mlflow_weir.store.metrics.batch_encoding import (
     verified,
 )
 from mlflow_weir.store.metrics.chunks import value_range
+from mlflow_weir.store.runs import plain_rows
 from mlflow_weir.store.runs.conditions import Scope
 
 _IDS_A_STATEMENT = 500
@@ -111,16 +111,6 @@ def read_run(session: Session, run_id: str) -> dict[str, Extremes]:
     return found
 
 
-def has_metric(key: str, dialect: str) -> sa.ColumnElement[bool]:
-    """Return the condition on ``runs`` that a run has a metric."""
-    latest = SqlLatestMetric
-    is_key = SearchUtils.get_sql_comparison_func("=", dialect)(latest.key, key)
-    there: sa.Select[Any] = sa.select(latest.run_uuid).where(
-        is_key, latest.run_uuid == _runs.c.run_uuid
-    )
-    return there.correlate(_runs).exists()
-
-
 def _add_all(
     found: dict[str, Extremes],
     session: Session,
@@ -144,13 +134,14 @@ def _add_all(
     index = schema.series.c
     _widen(
         found,
-        session.execute(
+        plain_rows.read(
+            session,
             sa.select(index.run_uuid, index.low, index.high).where(
                 of_series,
                 index.key_hash == key_hash(key),
                 index.key == key_bytes(key),
                 index.low.is_not(None),
-            )
+            ),
         ),
     )
     old = schema.mlflow_metrics.c

@@ -74,8 +74,9 @@ def group(
     reader = ColumnReader(session, scope, dialect)
     by_key = [_labels(key, reader.read(key, run_ids)) for key in keys]
     members: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for run_id in run_ids:
-        members[tuple(labels.get(run_id) for labels in by_key)].append(run_id)
+    of_runs = zip(*(map(labels.get, run_ids) for labels in by_key), strict=True)
+    for run_id, values in zip(run_ids, of_runs, strict=True):
+        members[values].append(run_id)
     shown = sorted(members, key=lambda values: tuple(map(_rank, values)))[:max_groups]
     cells = [reader.read(column, run_ids) for column in columns]
     return Grouped(
@@ -129,7 +130,7 @@ def _rank(value: Any) -> tuple[int, float, str]:
 def _summary(
     column: Column, values: Mapping[str, Cell], run_ids: Sequence[str]
 ) -> dict[str, Any] | None:
-    found = [values[run_id] for run_id in run_ids if values.get(run_id) is not None]
+    found = [value for value in map(values.get, run_ids) if value is not None]
     if not found:
         return None
     numbers = [

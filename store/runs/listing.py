@@ -9,12 +9,11 @@ what is missing last, ties by start and id as in MLflow.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 from mlflow.store.tracking.dbmodels.models import SqlRun
 from sqlalchemy.orm import Session
@@ -111,21 +110,14 @@ def find(
         return Found([], 0)
     selector = Selector(session, scope, dialect, now_ms)
     selected, searched = selector.select(tree), selector.search(search, is_regex=is_regex)
-    query = (
-        sa.select(_runs.c.run_uuid)
-        .where(*scope.clauses(), *selected.clauses, *searched.clauses)
-        .order_by(_runs.c.start_time.desc(), _runs.c.run_uuid)
-    )
-    run_ids: list[str] = list(session.execute(query).scalars())
+    clauses = [*selected.clauses, *searched.clauses]
+    run_ids = selector.newest_first(clauses) if clauses else selector.all_newest_first()
     run_ids = searched.keeps(selected.keeps(run_ids))
     reader = ColumnReader(session, scope, dialect)
     # Sorting keeps ties as they are, so the last term goes first.
     for term in reversed(order):
         run_ids = _sorted(run_ids, reader.read(term.column, run_ids), term)
-    total = session.execute(
-        sa.select(sa.func.count()).select_from(_runs).where(*scope.clauses())
-    ).scalar_one()
-    return Found(run_ids, int(total))
+    return Found(run_ids, selector.n_runs)
 
 
 def read_rows(
@@ -178,38 +170,42 @@ def read_rows(
     ]
 
 
+_NUMBER, _TEXT, _NAN, _MISSING = range(4)
+
+
 def _sorted(run_ids: Sequence[str], values: Mapping[str, Cell], term: OrderTerm) -> list[str]:
     """Sort by one column, keeping ties; NaN comes behind all values, then what has none."""
-    numbers: list[tuple[float, str]] = []
-    texts: list[tuple[str, str]] = []
-    not_a_number: list[str] = []
-    missing: list[str] = []
-    is_numeric = term.column.is_numeric
-    for run_id in run_ids:
-        value = values.get(run_id)
-        if value is None:
-            missing.append(run_id)
-            continue
-        number = float(value) if is_numeric else _as_number(str(value))
-        if number is None:
-            texts.append((str(value), run_id))
-        elif math.isnan(number):
-            not_a_number.append(run_id)
-        else:
-            numbers.append((number, run_id))
-    numbers.sort(key=_first, reverse=term.is_descending)
-    texts.sort(key=_first, reverse=term.is_descending)
-    sorted_numbers = [run_id for _, run_id in numbers]
-    sorted_texts = [run_id for _, run_id in texts]
+    cells = [values.get(run_id) for run_id in run_ids]
+    if term.column.is_numeric:
+        keys = np.array([0.0 if cell is None else cell for cell in cells], dtype=np.float64)
+        kinds = np.array([_MISSING if cell is None else _NUMBER for cell in cells], dtype=np.int8)
+        is_nan = np.isnan(keys)
+        kinds[is_nan], keys[is_nan] = _NAN, 0.0
+    else:
+        # A sweep has few different values: each is understood once.
+        places = _places({str(cell) for cell in cells if cell is not None})
+        found = [_NOWHERE if cell is None else places[str(cell)] for cell in cells]
+        kinds = np.array([place.kind for place in found], dtype=np.int8)
+        keys = np.array([place.key for place in found], dtype=np.float64)
     if term.is_descending:
-        return [*sorted_texts, *sorted_numbers, *not_a_number, *missing]
-    return [*sorted_numbers, *sorted_texts, *not_a_number, *missing]
+        keys = -keys
+        kinds[kinds == _TEXT] = -1  # before the numbers
+    # Stable, by kind and then by value.
+    return [run_ids[at] for at in np.lexsort((keys, kinds)).tolist()]
 
 
-def _first(pair: tuple[Any, str]) -> Any:
-    return pair[0]
+class _Place(NamedTuple):
+    kind: int
+    key: float
 
 
-@functools.lru_cache(maxsize=65_536)
-def _as_number(text: str) -> float | None:
-    return try_number(text)
+_NOWHERE = _Place(_MISSING, 0.0)
+
+
+def _places(texts: set[str]) -> dict[str, _Place]:
+    """Return where each text stands: by its number, or by its place among those that have none."""
+    numbers = {text: try_number(text) for text in texts}
+    rest = sorted(text for text, number in numbers.items() if number is None)
+    found = {text: _Place(_TEXT, float(at)) for at, text in enumerate(rest)}
+    found |= {text: _Place(_NUMBER, n) for text, n in numbers.items() if n is not None}
+    return found

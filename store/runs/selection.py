@@ -12,20 +12,23 @@ Nothing of a filter's text becomes SQL: keys and values are bound parameters.
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 from mlflow.store.tracking.dbmodels.models import SqlRun
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.store.runs import extremes
-from mlflow_weir.store.runs.conditions import Filters, Scope
+from mlflow_weir.store.runs import extremes, plain_rows, run_columns
+from mlflow_weir.store.runs.conditions import Filters, Scope, table_of
 from mlflow_weir.store.runs.filter_language import (
     EQUALITIES,
     NUMERIC_ATTRIBUTES,
@@ -66,18 +69,22 @@ class Selection(NamedTuple):
     """
 
     clauses: Sequence[sa.ColumnElement[bool]]
-    sets: Sequence[frozenset[str]]
+    sets: Sequence[Set[str]]
 
-    def keeps(self, run_ids: Iterable[str]) -> list[str]:
+    def keeps(self, run_ids: list[str]) -> list[str]:
         """Return those of the ids that are in all sets, in their order."""
-        if not self.sets:
-            return list(run_ids)
-        kept = frozenset.intersection(*self.sets)
-        return [run_id for run_id in run_ids if run_id in kept]
+        for kept in self.sets:
+            run_ids = [run_id for run_id in run_ids if run_id in kept]
+        return run_ids
 
 
 class Selector:
-    """Turns trees into selections, for one session and one scope."""
+    """Turns trees into selections, for one session and one scope.
+
+    Of few runs, what SQL can say is said in one statement. Of many, every condition on a metric,
+    param or tag is a statement of its own along that key's rows, and the sets are joined here:
+    a look-up for every run and condition costs several times as much.
+    """
 
     def __init__(self, session: Session, scope: Scope, dialect: str, now_ms: int) -> None:
         """Take what is the same for all trees.
@@ -93,6 +100,31 @@ class Selector:
         self._dialect = dialect
         self._now_ms = now_ms
 
+    @functools.cached_property
+    def n_runs(self) -> int:
+        """How many runs there are in scope."""
+        query = sa.select(sa.func.count()).select_from(_runs).where(*self._scope.clauses())
+        return int(self._session.execute(query).scalar_one())
+
+    def newest_first(self, clauses: Sequence[sa.ColumnElement[bool]]) -> list[str]:
+        """Return the runs in scope of which all clauses hold, in MLflow's default order."""
+        query = (
+            sa.select(_runs.c.run_uuid)
+            .where(*self._scope.clauses(), *clauses)
+            .order_by(_runs.c.start_time.desc(), _runs.c.run_uuid)
+        )
+        return [run_id for (run_id,) in plain_rows.read(self._session, query)]
+
+    def all_newest_first(self) -> list[str]:
+        """Return all runs in scope, in MLflow's default order."""
+        return list(self._all)
+
+    @functools.cached_property
+    def _all(self) -> dict[str, None]:
+        found = dict.fromkeys(self.newest_first(()))
+        self.__dict__["n_runs"] = len(found)
+        return found
+
     def select(self, tree: Tree | None) -> Selection:
         """Return what a tree comes to.
 
@@ -104,11 +136,17 @@ class Selector:
             parts = tree.parts
         clauses, sets = [], []
         for part in parts:
-            if _is_sql(part):
+            if self._is_one_clause(part):
                 clauses.append(self._clause(part))
             else:
                 sets.append(self._ids(part))
         return Selection(clauses, sets)
+
+    def _is_one_clause(self, tree: Tree) -> bool:
+        """Say whether the database is asked for this, run by run."""
+        if not _is_sql(tree):
+            return False
+        return self.n_runs <= run_columns.FEW_RUNS or not any(map(_has_key, _conditions(tree)))
 
     def search(self, text: str, *, is_regex: bool) -> Selection:
         """Select runs by name: a part of it in any case or of the id, or a regular expression."""
@@ -122,43 +160,62 @@ class Selector:
             [sa.or_(named, _runs.c.run_uuid.like(f"{_escaped(text)}%", escape="\\"))], ()
         )
 
-    def all_ids(self) -> frozenset[str]:
+    def all_ids(self) -> Set[str]:
         """Return every run in scope."""
-        found = self._session.execute(
-            sa.select(_runs.c.run_uuid).where(*self._scope.clauses())
-        ).scalars()
-        return frozenset(found)
+        return self._all.keys()
 
-    def _ids(self, tree: Tree) -> frozenset[str]:
-        """Return the runs in scope that a tree selects."""
-        if _is_sql(tree):
+    def _ids(self, tree: Tree) -> Set[str]:
+        """Return the runs in scope that a tree selects; runs outside of it may be among them."""
+        if self._is_one_clause(tree):
             found = sa.select(_runs.c.run_uuid).where(*self._scope.clauses(), self._clause(tree))
-            return frozenset(self._session.execute(found).scalars())
+            return frozenset(run_id for (run_id,) in plain_rows.read(self._session, found))
         if isinstance(tree, Condition):
-            # Columns are read a little wider than the scope where that is cheaper.
             return frozenset(self._ids_of(tree))
         sets = [self._ids(part) for part in tree.parts]
         if tree.joined == "not":
             return self.all_ids() - sets[0]
-        return frozenset.intersection(*sets) if tree.joined == "and" else frozenset().union(*sets)
+        return functools.reduce(operator.and_ if tree.joined == "and" else operator.or_, sets)
 
     def _ids_of(self, condition: Condition) -> Iterable[str]:
+        is_sql = _is_sql(condition)
+        if condition.comparator == "is missing" and is_sql:
+            return self.all_ids() - self._ids(replace(condition, comparator="is not missing"))
         if condition.kind == "metrics":
-            return self._by_extreme(condition)
+            return self._along_key(condition) if is_sql else self._by_extreme(condition)
+        if is_sql and condition.comparator not in {"=", "!=", "in", "not in"}:
+            return self._along_key(condition)
+        if is_sql and condition.key == "run_name":
+            # MLflow compares the tag: the column is empty in runs of its first versions.
+            condition = replace(condition, kind="tags", key=MLFLOW_RUN_NAME)
         reader = ColumnReader(self._session, self._scope, self._dialect)
-        found = reader.read_scope(Column(condition.kind, condition.key, condition.aggregate))
-        rows = [(run_id, str(value)) for run_id, value in found.items()]
-        if condition.comparator in {"~", "!~"}:
-            pattern = str(condition.values[0])
-            is_found = matches([value for _, value in rows], pattern)
-            wanted = condition.comparator == "~"
-            return (
-                run_id
-                for (run_id, _), found in zip(rows, is_found, strict=True)
-                if found == wanted
-            )
-        test = _number_test(condition)
-        return (run_id for run_id, value in rows if test(value))
+        column = Column(condition.kind, condition.key, condition.aggregate)
+        found = reader.read_scope(column, self.n_runs)
+        # Many runs, few different values: each is tested once.
+        different = set(found.values())
+        texts = _passing(condition, set(map(str, different)), is_exact=is_sql)
+        passed = {value for value in different if str(value) in texts}
+        return (run_id for run_id, value in found.items() if value in passed)
+
+    def _along_key(self, condition: Condition) -> Iterable[str]:
+        """Return the runs of a condition that SQL decides on the rows of its key."""
+        kind, key, comparator = condition.kind, condition.key, condition.comparator
+        if comparator == "not in":
+            there = self._ids(replace(condition, comparator="is not missing", values=()))
+            return there - self._ids(replace(condition, comparator="in"))
+        if comparator == "is not missing":
+            run_id, is_met = self._presence(kind, key)
+        else:
+            compared = "=" if comparator == "in" else comparator.upper()
+            rows = [
+                row
+                for value in condition.values
+                for row in self._stock_filters(kind, key, compared, value).on_keys
+            ]
+            run_id = table_of(rows[0]).c.run_uuid
+            is_met = sa.or_(*(row.whereclause for row in rows if row.whereclause is not None))
+        reader = ColumnReader(self._session, self._scope, self._dialect)
+        query = reader.of_many(sa.select(run_id).where(is_met), run_id, self.n_runs)
+        return (found for (found,) in plain_rows.read(self._session, query))
 
     def _by_extreme(self, condition: Condition) -> Iterable[str]:
         found = extremes.read_all(self._session, self._scope, condition.key)
@@ -215,11 +272,24 @@ class Selector:
     def _stock(self, kind: str, key: str, comparator: str, value: Any) -> sa.ColumnElement[bool]:
         """Return MLflow's own clause for one comparison."""
         if kind == "metrics" and comparator in {"IS NULL", "IS NOT NULL"}:
-            there = extremes.has_metric(key, self._dialect)
+            run_id, is_key = self._presence(kind, key)
+            rows = sa.select(run_id).where(is_key, run_id == _runs.c.run_uuid)
+            there = rows.correlate(_runs).exists()
             return ~there if comparator == "IS NULL" else there
+        return sa.and_(*self._stock_filters(kind, key, comparator, value).clauses())
+
+    def _stock_filters(self, kind: str, key: str, comparator: str, value: Any) -> Filters:
         parsed = {"type": _KIND_NAMES[kind], "key": key, "comparator": comparator, "value": value}
-        filters = Filters.build([parsed], self._session, self._dialect)
-        return sa.and_(*filters.clauses())
+        return Filters.build([parsed], self._session, self._dialect)
+
+    def _presence(
+        self, kind: str, key: str
+    ) -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]:
+        """Return the run id of a table of keys, and the condition that a row has this key."""
+        model = run_columns.MODELS[kind]
+        if kind == "metrics":
+            return model.run_uuid, run_columns.is_key(model, key, self._dialect)
+        return model.run_uuid, model.key == key  # as MLflow has IS NOT NULL
 
 
 def matches(values: Sequence[str], pattern: str) -> list[bool]:
@@ -245,6 +315,41 @@ def try_number(text: str) -> float | None:
     except ValueError:
         return None
     return None if math.isnan(number) else number
+
+
+def _passing(condition: Condition, texts: set[str], *, is_exact: bool) -> Set[str]:
+    """Return the texts that meet a condition.
+
+    Args:
+        condition: On a text; not whether there is one.
+        texts: Of many runs, each once.
+        is_exact: Text is compared with text, character by character, as databases do.
+    """
+    comparator = condition.comparator
+    if comparator in {"~", "!~"}:
+        ordered = list(texts)
+        is_found = matches(ordered, str(condition.values[0]))
+        wanted = comparator == "~"
+        return {text for text, one in zip(ordered, is_found, strict=True) if one == wanted}
+    if is_exact:
+        named = texts.intersection(map(str, condition.values))
+        return named if comparator in {"=", "in"} else texts - named
+    return set(filter(_number_test(condition), texts))
+
+
+def _conditions(tree: Tree) -> Iterator[Condition]:
+    if isinstance(tree, Condition):
+        yield tree
+    else:
+        for part in tree.parts:
+            yield from _conditions(part)
+
+
+def _has_key(condition: Condition) -> bool:
+    """Say whether a condition is decided by the rows of a key, as the name's tag is one."""
+    if condition.kind != "attributes":
+        return condition.kind != "datasets"
+    return condition.key == "run_name" and "missing" not in condition.comparator
 
 
 def _is_sql(tree: Tree) -> bool:

@@ -8,9 +8,12 @@ import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -20,6 +23,7 @@ from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.migrations.versions import v0007_workspace
 from mlflow_weir.store.runs import filter_language, grouping, listing, ordinals, run_columns
 from mlflow_weir.store.runs.conditions import Scope
+from mlflow_weir.store.runs.filter_language import AGGREGATES
 from mlflow_weir.store.runs.selection import matches, try_number
 from mlflow_weir.store.tracking_store import WeirStore
 
@@ -264,8 +268,92 @@ def test_extremes_are_read_by_scope_as_by_run(
 ) -> None:
     columns = ["metrics.loss:min", "metrics.loss", "params.lr", "tags.team", "attributes.duration"]
     one_by_one = listed.rows(list(listed.runs), columns)
-    monkeypatch.setattr(run_columns, "_FEW_RUNS", 0)
+    monkeypatch.setattr(run_columns, "FEW_RUNS", 0)
     assert repr(listed.rows(list(listed.runs), columns)) == repr(one_by_one)
+
+
+_TEXT_VALUES = st.sampled_from([*WORDS, "ADAM", "a%", "%1%", "same", "run 1", "user 1"])
+_NUMBER_VALUES = st.sampled_from([0.0, 0.1, 1, 9, 10, -1.5, 5.0])
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> filter_language.Tree:
+    """Draw one comparison of every kind that there is."""
+    kind, key, aggregate = draw(
+        st.sampled_from(
+            [
+                *(("metrics", key, how) for key in ("loss", "a b", "none") for how in AGGREGATES),
+                *(("params", key, "") for key in ("lr", "a b", "none")),
+                ("tags", "team", ""),
+                *(("attributes", key, "") for key in ("run_name", "status", "user_id")),
+            ]
+        )
+    )
+    comparators = ["=", "!=", "is missing", "is not missing", "in", "not in"]
+    is_number = kind == "metrics" or (kind != "attributes" and draw(st.booleans()))
+    if is_number:
+        comparators += ["<", "<=", ">", ">="]
+    else:
+        comparators += ["like", "ilike", "~", "!~"]
+    comparator = draw(st.sampled_from(comparators))
+    value = _NUMBER_VALUES if is_number else _TEXT_VALUES
+    if "missing" in comparator:
+        values: tuple[Any, ...] = ()
+    elif "in" in comparator.split():
+        values = tuple(draw(st.lists(value, min_size=1, max_size=3)))
+    elif "~" in comparator:
+        values = (draw(st.sampled_from(["^a", "[01]$", "(?i)ADAM", "."])),)
+    else:
+        values = (draw(value),)
+    return filter_language.Condition(kind, key, aggregate, comparator, values)
+
+
+_TREES = st.recursive(
+    conditions(),
+    lambda parts: st.one_of(
+        parts.map(lambda part: filter_language.Group("not", (part,))),
+        st.builds(
+            filter_language.Group,
+            st.sampled_from(["and", "or"]),
+            st.lists(parts, min_size=2, max_size=3).map(tuple),
+        ),
+    ),
+    max_leaves=5,
+)
+_ORDERS = st.lists(
+    st.sampled_from(
+        [
+            f"{sign}{name}"
+            for sign in ("", "-")
+            for name in (
+                *("metrics.loss", "metrics.loss:min", "metrics.a b:max", "params.lr", "tags.team"),
+                *("attributes.run_name", "attributes.start_time", "attributes.duration"),
+            )
+        ]
+    ),
+    max_size=2,
+)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(tree=_TREES, order=_ORDERS)
+def test_many_runs_are_answered_as_few_are(
+    listed: Listed, tree: filter_language.Tree, order: list[str]
+) -> None:
+    """Few are asked for one by one in the database, of many every key is read and joined here."""
+    text = filter_language.text_of(tree)
+    of_few = listed.find(text, order)
+    for factor, look_up in ((0, 20), (1_000, 0)):  # within the scope; every row of the table
+        with (
+            mock.patch.object(run_columns, "FEW_RUNS", 0),
+            mock.patch.object(run_columns, "_SCAN_FACTOR", factor),
+            mock.patch.object(run_columns, "_ROWS_A_LOOK_UP", look_up or 10**9),
+        ):
+            assert listed.find(text, order) == of_few, text
 
 
 @pytest.mark.parametrize(
