@@ -108,6 +108,7 @@ def begin(store: Any, view: RunView) -> None:
     try:
         patterns = settings.split_paths(settings.FILES.get()) if settings.CAPTURE.get() else []
         settings.FILES_MAX_BYTES.get()
+        settings.REDACT.get()
     except ConfigError:
         return  # said by the capture of code
     if patterns and sys.executable:

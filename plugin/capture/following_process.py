@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from mlflow_weir import settings
 from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin.capture.following import Follower
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.processes import is_readable
+from mlflow_weir.redaction import Redactor
 from mlflow_weir.store.delivery import records
 
 INTERVAL_S = 2.0
@@ -93,6 +95,7 @@ class _Spool:
 def main() -> None:
     """Follow until the run ends or the training does."""
     os.nice(_NICE)
+    redactor = Redactor(settings.REDACT.get())
     parent = os.getppid()
     pipe = open(sys.stdin.fileno(), "rb", buffering=0)  # what is buffered is not seen by a poll
     asked: dict[str, Any] = json.loads(pipe.readline())
@@ -112,7 +115,7 @@ def main() -> None:
         follower.look(is_last=is_last)
         took_s = time.monotonic() - began_s
         pause_s = min(max(INTERVAL_S, took_s / _MAX_SHARE), _LONGEST_PAUSE_S)
-    _say(follower, sink)
+    _say(follower, sink, redactor)
     sink.finish()
 
 
@@ -124,12 +127,13 @@ def _obey(line: bytes, follower: Follower) -> bool:
     return not asked.get("is_end")
 
 
-def _say(follower: Follower, sink: _Folder | _Spool) -> None:
+def _say(follower: Follower, sink: _Folder | _Spool, redactor: Redactor) -> None:
+    left_out = sorted(follower.left_out.items())[:1_000]
     said = {
         "n_files": follower.n_files,
         "n_versions": follower.n_versions,
         "n_left_out": len(follower.left_out),
-        "left_out": dict(sorted(follower.left_out.items())[:1_000]),
+        "left_out": {redactor.text(name): why for name, why in left_out},
     }
     if not follower.n_files and not follower.left_out:
         return

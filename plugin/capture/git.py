@@ -52,7 +52,7 @@ class GitState:
         untracked_patch: What makes them, where their contents are captured.
         left_out: Changed files that are not in the patches, and why.
         packages: Installed in editable mode from here; for repositories besides the first.
-        n_redacted: Values that were taken out of the patches.
+        n_redacted: Values that were taken out of the patches and of names.
         faults: What could not be found out, and why.
     """
 
@@ -123,6 +123,7 @@ def capture(
             state.left_out.update(found.left_out)
         except GitFault as exc:
             state.faults.append(f"untracked files: {exc}")
+    _clean_names(state, redactor)
     state.n_redacted = redactor.n_redacted - n_before
     return state
 
@@ -202,7 +203,17 @@ def _brief(folder: Path, redactor: Redactor, time_limit_s: float) -> GitState | 
         state.is_dirty = bool(git.names("diff", "--name-only", "-z", state.commit or "HEAD"))
     except GitFault as exc:
         state.faults.append(str(exc))
+    _clean_names(state, redactor)
     return state
+
+
+def _clean_names(state: GitState, redactor: Redactor) -> None:
+    """Take secrets out of what people call branches, tags and files, and of what git says."""
+    state.branch = redactor.text(state.branch)
+    state.tags = list(map(redactor.text, state.tags))
+    state.submodules = {redactor.text(path): at for path, at in state.submodules.items()}
+    state.left_out = {redactor.text(name): why for name, why in state.left_out.items()}
+    state.faults = list(map(redactor.text, state.faults))
 
 
 def _editable_packages() -> dict[str, Path]:

@@ -190,6 +190,19 @@ def test_secrets_are_taken_out_of_the_patch_and_counted(repository: Repository) 
     assert state.n_redacted == 1
 
 
+def test_secrets_are_taken_out_of_names(repository: Repository) -> None:
+    repository.commit(**{f"{TOKEN}__ipynb": b"{}"})
+    repository.git("checkout", "-q", "-b", f"try/{TOKEN}")
+    repository.git("tag", f"with-{TOKEN}")
+    repository.write(f"{TOKEN}.ipynb", b"{ }")
+    state = git_capture.capture(repository.folder, Redactor())
+    assert state is not None
+    assert TOKEN not in repr(state)
+    assert (state.branch, state.tags) == ("try/[redacted]", ["with-[redacted]"])
+    assert list(state.left_out) == ["[redacted]"]
+    assert state.n_redacted >= 3
+
+
 @pytest.mark.parametrize(
     "name",
     [
