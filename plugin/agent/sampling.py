@@ -20,7 +20,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ PROGRAM = "weir agent (hardware)"
 NOTES_TAG = "weir.hardware"
 """What a person should know of a run's figures."""
 
+_FREQUENT_S = 2.0  # below it samples leave out what is slow to ask of a GPU
 _FIRST_S = 0.25  # what is a difference of two moments needs so much between them
 _HELD_BYTES = 1 << 20
 _STOP_S = 5.0
@@ -243,10 +244,12 @@ class _Machine:
         for address in self._journals.keys() - wanted:
             self._journals.pop(address).close()
 
-    def sample(self, runs: Iterable[_Run]) -> None:
+    def sample(self, runs: Collection[_Run]) -> None:
         """Look at the machine, and write what it is like for each run."""
         at_ms, self.sampled_s = time.time_ns() // 1_000_000, time.monotonic()
-        machine, gpus = self._host.sample(), self._gpus.sample()
+        # A run's first sample has all, so that its counters begin with the run.
+        is_frequent = all(run.interval_s < _FREQUENT_S and run.begun is not None for run in runs)
+        machine, gpus = self._host.sample(), self._gpus.sample(is_frequent=is_frequent)
         devices = self._gpus.devices()
         self._is_amd = not devices and bool(self._amd.devices())
         if self._is_amd:

@@ -44,12 +44,14 @@ class Query(NamedTuple):
         metrics: What it gives, in order.
         read: Asks, given pynvml and a handle; as many numbers as there are metrics.
         has_slices: A MIG slice can be asked, too.
+        is_slow: It takes long, or what it tells changes slowly: frequent samples leave it out.
     """
 
     call: str
     metrics: tuple[Metric, ...]
     read: Callable[[Any, Any], Sequence[float]]
     has_slices: bool = False
+    is_slow: bool = False
 
 
 def _query(
@@ -58,12 +60,14 @@ def _query(
     read: Callable[[Any, Any], Sequence[float]],
     *,
     has_slices: bool = False,
+    is_slow: bool = False,
 ) -> Query:
     return Query(
         call,
         tuple(Metric(name, unit, f"nvml{call}", name in MLFLOW_NAMES) for name, unit in metrics),
         read,
         has_slices,
+        is_slow,
     )
 
 
@@ -166,11 +170,13 @@ QUERIES: tuple[Query, ...] = (
         "DeviceGetEnforcedPowerLimit",
         [("power_limit_watts", "W")],
         lambda nvml, handle: (nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000,),
+        is_slow=True,
     ),
     _query(
         "DeviceGetTotalEnergyConsumption",
         [("energy_joules", "J")],
         lambda nvml, handle: (nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000,),
+        is_slow=True,
     ),
     _query(
         "DeviceGetTemperature",
@@ -200,16 +206,19 @@ QUERIES: tuple[Query, ...] = (
         "DeviceGetFanSpeed",
         [("fan_speed_percentage", "%")],
         lambda nvml, handle: (nvml.nvmlDeviceGetFanSpeed(handle),),
+        is_slow=True,
     ),
     _query(
         "DeviceGetTotalEccErrors/CORRECTED",
         [("ecc_corrected_errors", "number")],
         _errors("CORRECTED"),
+        is_slow=True,
     ),
     _query(
         "DeviceGetTotalEccErrors/UNCORRECTED",
         [("ecc_uncorrected_errors", "number")],
         _errors("UNCORRECTED"),
+        is_slow=True,
     ),
     _query(
         "DeviceGetEncoderUtilization",
@@ -225,11 +234,13 @@ QUERIES: tuple[Query, ...] = (
         "DeviceGetCurrPcieLinkGeneration",
         [("pcie_link_generation", "number")],
         lambda nvml, handle: (nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle),),
+        is_slow=True,
     ),
     _query(
         "DeviceGetCurrPcieLinkWidth",
         [("pcie_link_width", "lanes")],
         lambda nvml, handle: (nvml.nvmlDeviceGetCurrPcieLinkWidth(handle),),
+        is_slow=True,
     ),
 )
 """One call each, in the order of the table."""

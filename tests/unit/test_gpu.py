@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_weir.plugin.capture.gpu import DeviceSample, GpuSampler, has_nvidia_gpu
-from mlflow_weir.plugin.capture.gpu_queries import METRICS, MLFLOW_NAMES
+from mlflow_weir.plugin.capture.gpu_queries import METRICS, MLFLOW_NAMES, QUERIES
 from nvml import Nvml, gpu
 
 WANTED = {
@@ -92,6 +92,26 @@ def test_every_value_is_the_devices_own(
     third = by_label(sampler.sample())
     assert (third["0"]["utilization_percentage"], third["0"]["sm_active_percentage"]) == (5, 7.5)
     assert set(WANTED) | set(MONITORED) <= {metric.name for metric in METRICS}
+
+
+def test_frequent_samples_ask_what_is_slow_each_ten_seconds(
+    nvml_here: Nvml, sampler: GpuSampler, clock: Clock
+) -> None:
+    nvml_here.devices(gpu("GPU-a"))
+    nvml_here.count_calls()
+    assert by_label(sampler.sample(is_frequent=True))["0"] == pytest.approx(WANTED)
+    slow = {metric.name for query in QUERIES if query.is_slow for metric in query.metrics}
+    for _ in range(19):
+        clock.wait(0.5)
+        values = by_label(sampler.sample(is_frequent=True))["0"]
+        assert set(WANTED) - set(values) == slow & set(WANTED)
+        assert values["power_usage_percentage"] == pytest.approx(100 * 215 / 700)
+    assert nvml_here.n_calls("nvmlDeviceGetTotalEnergyConsumption") == 1
+    clock.wait(0.5)
+    assert set(WANTED) <= set(by_label(sampler.sample(is_frequent=True))["0"])
+    clock.wait(0.5)
+    assert set(WANTED) <= set(by_label(sampler.sample())["0"])
+    assert nvml_here.n_calls("nvmlDeviceGetTotalEnergyConsumption") == 3
 
 
 def test_mlflows_names_are_those_of_its_own_monitor(nvml_here: Nvml) -> None:
