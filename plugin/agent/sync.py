@@ -35,10 +35,12 @@ from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.relocation import RelocatedTarget
 from mlflow_weir.plugin.agent.targets import Address, DeliveryTarget, address_of, open_target
 from mlflow_weir.plugin.journal.format import list_segments
+from mlflow_weir.plugin.journal.reader import JournalReader
 from mlflow_weir.plugin.journal.spool import Header, JournalFolder, Spool, Target
 from mlflow_weir.plugin.uri import without_secrets
 
 _GIVE_UP_S = 15.0  # without any progress
+_BEGINS = b'O["create_run"'
 _YIELDED_S = 0.5  # to an agent that takes the delivery back
 
 Progress = Callable[["Synced"], None]
@@ -124,8 +126,27 @@ class Syncer:
             except RunNotThereYet:
                 waiting.append(number)
         for number in waiting:
-            found[number] = self.deliver(folders[number])
+            found[number] = self._deliver_last(folders[number])
         return [synced for _, synced in sorted(found.items())]
+
+    def _deliver_last(self, folder: JournalFolder) -> Synced:
+        """Deliver a journal that names a run which none of the others has begun.
+
+        A copy that begins no run itself was copied without the journal that it belongs beside:
+        it is left as it is, for what a store has refused once it never takes.
+        """
+        try:
+            return self.deliver(folder, is_patient=not self._is_own(folder) and _adds(folder))
+        except RunNotThereYet as exc:
+            header = folder.header()
+            return Synced(
+                str(folder.path),
+                header.journal_id,
+                end=end_of(folder),
+                error=f"run {exc.run_id} is not there, and this journal does not begin it: it "
+                "holds what was sampled or printed meanwhile. Deliver the training's journal "
+                "first, or the folder that both are in: weir sync FOLDER --to URI",
+            )
 
     def deliver(self, folder: JournalFolder, *, is_patient: bool = False) -> Synced:
         """Deliver what a journal holds now; whatever goes wrong is in ``error``.
@@ -303,6 +324,18 @@ class Syncer:
             except JournalError:
                 continue
         return False
+
+
+def _adds(folder: JournalFolder) -> bool:
+    """Say whether a journal begins no run, so that all of it is of runs that others begin."""
+    try:
+        with JournalReader(folder.path, min(list_segments(folder.path), default=0)) as reader:
+            while payloads := reader.read().payloads:
+                if any(payload.startswith(_BEGINS) for payload in payloads):
+                    return False
+    except JournalError:
+        return False  # whoever delivers it says what is wrong
+    return True
 
 
 def _note(synced: Synced, delivery: JournalDelivery) -> None:

@@ -244,6 +244,31 @@ def test_experiments_are_found_by_name_and_roots_are_the_new_places(
     assert not client.search_runs(["1"])
 
 
+def test_samples_without_the_journal_of_their_run_wait_for_it(
+    offline: Training, made: Made, other: Callable[[], MlflowClient], tmp_path: Path
+) -> None:
+    uri = "http://tracking.example"
+    spool = Spool.open(tmp_path / "elsewhere")
+    journal = Journal.create(spool, Target("http", uri), Credentials(uri))
+    journal.append(encode_points(made.run_id, [("system/load_average", 1, 0, 0.25)]))
+    journal.flush()
+    journal.close()
+    both = tmp_path / "both"
+    alone = both / "a-samples"  # the first of the folder
+    shutil.copytree(journal.folder, alone)
+    found = sync(offline, alone, tmp_path / "other")
+    assert f"run {made.run_id} is not there" in found["error"]
+    assert "Deliver the training's journal first" in found["error"]
+    assert (found["position"], found["n_rejected"]) == (0, 0)
+    made.copy(both / "b-training")
+    done = offline.weir("sync", str(both), "--to", f"weir://{tmp_path}/other", "--json")
+    assert done.returncode == 0, done.stderr
+    assert other().get_run(made.run_id).data.metrics == {
+        "loss": 0.5,
+        "system/load_average": 0.25,
+    }
+
+
 def _link_file(call: Path, secret: Path) -> None:
     (call / "data" / "x.txt").unlink()
     (call / "data" / "x.txt").symlink_to(secret)
