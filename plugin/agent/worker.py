@@ -1,5 +1,8 @@
 """The thread that delivers to one target: its journals in turn, each strictly in order.
 
+What nobody waits for is delivered each half second, of all journals together: each delivery is a
+transaction, and work beside a training that should cost it nothing.
+
 One target that is away, or that is slow to say so, holds up nobody else's journals. While it is
 away it is tried again after 0.2 s, then twice as long each time up to 30 s; a training that waits
 for its delivery is a reason to try each second.
@@ -34,6 +37,7 @@ from mlflow_weir.plugin.journal.spool import Header, JournalFolder
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0
+_TURN_S = 0.5  # between two deliveries that nobody waits for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _URGED_PAUSE_S = 0.2, 30.0, 1.0
 _YIELD_S = 2.0  # to whoever else delivers a journal
 _CLOSE_IDLE_S = 2.0  # then the connection is given back, and with it SQLite's write-ahead log
@@ -126,7 +130,8 @@ class Worker(threading.Thread):
         self._uploads = Uploads(address, self.wake)
         self._journals: list[Tracked] = []
         self._signal = threading.Condition()
-        self._is_awake = False
+        self._is_awake = self._is_urged = False
+        self._next_turn_s = 0.0
         self._stop_asked = threading.Event()
         self._pause = Pause()
         self._said: tuple[str, float] = ("", 0.0)
@@ -148,7 +153,8 @@ class Worker(threading.Thread):
             self._signal.notify()
 
     def urge(self) -> None:
-        """Do not let somebody wait for a long pause to end; any thread."""
+        """Do not let somebody wait for the next turn, or a long pause to end; any thread."""
+        self._is_urged = True
         self._pause.urge()
         for journal in list(self._journals):
             journal.pause.urge()
@@ -186,31 +192,30 @@ class Worker(threading.Thread):
     def _wait_s(self) -> float:
         now = time.monotonic()
         moments = [self._next_beat_s if self._journals else now + _CLOSE_IDLE_S]
-        if self._has_work():
+        if any(_has_work(one) and _is_due(one) for one in self._journals):
             moments.append(self._pause.until_s)
+        elif any(map(_has_work, self._journals)):
+            moments.append(max(self._pause.until_s, self._next_turn_s))
         moments += [one.pause.until_s for one in self._journals if one.pause.until_s > now]
         if self._due:
             moments.append(self._compaction_pause.until_s)
         return max(min(moments) - now, 0.02)
 
-    def _has_work(self) -> bool:
-        return any(
-            one.delivery is None
-            or one.end > one.delivery.position
-            or (one.evidence is not None and not one.has_files)
-            for one in self._journals
-        )
-
     def _pass(self) -> None:
         """Go round the journals until none has anything new, and keep house in between."""
+        is_turn = self._is_urged or time.monotonic() >= self._next_turn_s
+        self._is_urged = False
         is_more = True
         while is_more and not self._stop_asked.is_set() and self._pause.is_over():
             is_more = False
             for journal in list(self._journals):
                 if self._stop_asked.is_set() or not self._pause.is_over():
                     break
-                if journal.pause.is_over():
-                    is_more |= self._try(journal)
+                if not (journal.pause.is_over() and (is_turn or _is_due(journal))):
+                    continue
+                if self._try(journal):
+                    is_more = True
+                    self._next_turn_s = time.monotonic() + _TURN_S
             with self._signal:
                 self._journals = [one for one in self._journals if not one.is_done]
             if self._journals or self._due:
@@ -393,6 +398,23 @@ class Worker(threading.Thread):
         if self._target is not None:
             self._target.close()
             self._target = None
+
+
+def _has_work(journal: Tracked) -> bool:
+    """Say whether there is something to deliver, or to settle."""
+    return (
+        journal.delivery is None
+        or journal.end > journal.delivery.position
+        or (journal.evidence is not None and not journal.has_files)
+    )
+
+
+def _is_due(journal: Tracked) -> bool:
+    """Say whether a journal is delivered at once, and not with the next turn.
+
+    It is new, and perhaps begins a run, or it is all there will be.
+    """
+    return journal.delivery is None or journal.evidence is not None or journal.is_released
 
 
 def _is_behind(awaited: tuple[Tracked, int]) -> bool:
