@@ -21,12 +21,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import chain
+from typing import NamedTuple
 
 from mlflow_weir import secret_continuations, secret_manifests, secret_names
 from mlflow_weir.secret_forms import RULES, SAID, Rule
 from mlflow_weir.secret_names import MARK
-from mlflow_weir.secret_wrappings import WRAPPINGS, base64_texts, plainer
+from mlflow_weir.secret_wrappings import WRAPPINGS, base64_texts, has_base64_text, plainer
 
 _KEY_BEGIN = re.compile(
     rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
@@ -63,14 +63,19 @@ _USERINFO = re.compile(
     rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{1,30}://)([^\s/@\"'<>?#]{1,500})@(?=[\w\[.-])"
 )
 
-_MANIFEST = re.compile(rb"[\"']?kind[\"']?\s{0,4}:\s{0,4}[\"']?(?:Sealed)?Secret\b")
-_HEAD = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z0-9_].")
+_MANIFEST = re.compile(rb"kind[\"']?\s{0,4}:\s{0,4}[\"']?(?:Sealed)?Secret\b")
+_HEAD = re.compile(rb"(?<![A-Za-z0-9_])(?=([A-Za-z0-9_].{1,7}))")
 _HEADED: dict[bytes, list[Rule]] = {}
 for _rule in RULES:
     for _literal in _rule.literals if _rule.is_headed else ():
         _HEADED.setdefault(_literal[:2], []).append(_rule)
+_HEADS = {
+    rule.name: tuple(literal[:8] for literal in rule.literals) for rule in RULES if rule.is_headed
+}
 _NOT_HEADED = [rule for rule in RULES if not rule.is_headed]
-_SAID = tuple(word for rule in SAID for word in rule.literals)
+_SAID_WORDS = {word for rule in SAID for word in rule.literals}
+# Without those that another one is in.
+_SAID = tuple(sorted(w for w in _SAID_WORDS if not any(o in w for o in _SAID_WORDS - {w})))
 # Every token has so many of its characters in a row.
 _RUN = b"a" * 20
 _DIGITS_AS_ONE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
@@ -179,21 +184,32 @@ class Redactor:
     def _clean(self, block: bytes, is_source: bool) -> bytes:
         if self._n_key_lines or _has_key(block):
             block = self._without_keys(block)
-        return self._unwrapped(self._plainly(block, is_source), is_source)
+        return self._unwrapped(*self._looked_at(block, is_source), is_source)
 
     def _plainly(self, block: bytes, is_source: bool) -> bytes:
         """Take out what stands there as it is."""
+        return self._looked_at(block, is_source)[0]
+
+    def _looked_at(self, block: bytes, is_source: bool) -> tuple[bytes, _Runs]:
+        """Do so, and return the runs of what is left as well."""
         lower = block.lower()
-        if b"name" in lower and b"value" in lower:
-            block = secret_names.PAIR.sub(self._replace_judged, block)
-        if b"default" in lower and b"--" in lower:
-            block = secret_names.DEFAULT.sub(self._replace_judged, block)
+        block = _sub_at(
+            secret_names.PAIR, secret_names.pair_starts(lower), self._replace_judged, block
+        )
+        if b"default" in lower:
+            block = _sub_at(
+                secret_names.DEFAULT,
+                secret_names.option_starts(block),
+                self._replace_judged,
+                block,
+            )
         if len(lower) != len(block):
             lower = block.lower()
-        if _MANIFEST.search(block):
+        if b"Secret" in block and _MANIFEST.search(block):
             block = secret_manifests.redact(block, self.counts)
             lower = block.lower()
-        replacements = self._tokens_of(block, is_source)
+        runs = _runs(block)
+        replacements = self._tokens_of(block, is_source, runs)
         addresses = _lines_with(lower, (b"://",), block)
         said = _lines_with(lower, _SAID, block)
         cookies = _lines_with(lower, _COOKIES, block)
@@ -201,7 +217,7 @@ class Redactor:
         named |= _lines_with(lower, (b"--",), block, secret_names.OPTION_NAME)
         starts = sorted({*replacements, *addresses, *said, *cookies, *named})
         if not starts:
-            return block
+            return block, runs
         parts, at = [], 0
         for start in starts:
             end = block.find(b"\n", start)
@@ -211,8 +227,10 @@ class Redactor:
             for replace in replacements.get(start, ()):
                 line = replace(line)
             if start in said:
+                line_lower = lower[start:end]
                 for rule in SAID:
-                    line = rule.pattern.sub(self._replace(rule.name), line)
+                    if any(word in line_lower for word in rule.literals):
+                        line = rule.pattern.sub(self._replace(rule.name), line)
             if start in addresses:
                 line = _USERINFO.sub(self._replace_userinfo, line)
             if start in cookies:
@@ -222,7 +240,8 @@ class Redactor:
             parts += [block[at:start], line]
             at = end
         clean = b"".join([*parts, block[at:]])
-        return self._continued(block, clean, sorted(named | replacements.keys()))
+        clean = self._continued(block, clean, sorted(named | replacements.keys()))
+        return clean, runs if clean == block else _runs(clean)
 
     def _continued(self, block: bytes, clean: bytes, starts: Sequence[int]) -> bytes:
         """Take out what goes on beside or after the values of lines, given by their old starts."""
@@ -238,13 +257,15 @@ class Redactor:
         return clean if lines is None else b"\n".join(lines)
 
     def _is_token(self, value: bytes) -> bool:
-        return bool(self._tokens_of(value, False))
+        return bool(self._tokens_of(value, False, _runs(value)))
 
-    def _unwrapped(self, block: bytes, is_source: bool) -> bytes:
+    def _unwrapped(self, block: bytes, runs: _Runs, is_source: bool) -> bytes:
         """Take out what a plainer writing of a line shows, or what stands there in base64."""
         wrapped = _lines_with(block, WRAPPINGS, block)
-        for start in _runs(block)[1]:
-            wrapped.add(start)
+        if has_base64_text(b"\n".join(runs.texts)):
+            wrapped.update(runs.lines)
+        elif b"%" in block:
+            wrapped.update(s for s, end in runs.lines.items() if block.find(b"%", s, end) >= 0)
         if not wrapped:
             return block
         lines = {}
@@ -282,17 +303,16 @@ class Redactor:
         return self._plainly(text, True) != text
 
     def _tokens_of(
-        self, block: bytes, is_source: bool
+        self, block: bytes, is_source: bool, found_runs: _Runs
     ) -> dict[int, list[Callable[[bytes], bytes]]]:
         """Return what is to be done to which lines, by their starts."""
-        runs, lines = _runs(block)
+        runs, lines = found_runs.texts, dict(found_runs.lines)
         if not runs:
             return {}
         joined = b"\n".join(runs)
         around = b"\n".join([block[start:end] for start, end in lines.items()])
         wanted: list[tuple[tuple[bytes, ...], Callable[[bytes], bytes]]] = []
-        headed = (_HEADED.get(head, ()) for head in set(_HEAD.findall(joined)))
-        for rule in dict.fromkeys(chain(*headed, _NOT_HEADED)):
+        for rule in (*_headed(joined), *_NOT_HEADED):
             text = joined if rule.is_run else around
             if any(literal in text for literal in rule.literals) and rule.pattern.search(text):
                 replace = partial(rule.pattern.sub, self._replace(rule.name))
@@ -479,8 +499,46 @@ def _has_key(block: bytes) -> bool:
     return b"PRIVATE KEY" in block or b"PuTTY-User-Key" in block
 
 
-def _runs(block: bytes) -> tuple[set[bytes], dict[int, int]]:
-    """Return the long runs of a token's characters, and start and end of the lines they are in."""
+class _Runs(NamedTuple):
+    """The long runs of a token's characters in a block.
+
+    Attributes:
+        texts: Each once.
+        lines: Start and end of the lines they are in.
+    """
+
+    texts: set[bytes]
+    lines: dict[int, int]
+
+
+def _headed(joined: bytes) -> Iterable[Rule]:
+    """Return the rules one of whose literals begins a word in runs."""
+    found: set[str] = set()
+    for head in set(_HEAD.findall(joined)):
+        for rule in _HEADED.get(head[:2], ()):
+            if rule.name not in found and head.startswith(_HEADS[rule.name]):
+                found.add(rule.name)
+    return [rule for rule in RULES if rule.name in found] if found else []
+
+
+def _sub_at(
+    pattern: re.Pattern[bytes],
+    starts: Iterable[int],
+    replace: Callable[[re.Match[bytes]], bytes],
+    block: bytes,
+) -> bytes:
+    """Do what ``pattern.sub`` does, for a pattern that matches nowhere but at ``starts``."""
+    parts, at = [], 0
+    for start in starts:
+        match = pattern.match(block, start) if start >= at else None
+        if match is not None:
+            parts += [block[at:start], replace(match)]
+            at = match.end()
+    return b"".join([*parts, block[at:]]) if parts else block
+
+
+def _runs(block: bytes) -> _Runs:
+    """Return them."""
     like = block.translate(_TOKEN_CHARACTERS)
     runs, lines = set(), {}
     at, line_end = like.find(_RUN), -1
@@ -495,7 +553,7 @@ def _runs(block: bytes) -> tuple[set[bytes], dict[int, int]]:
                 line_end = len(block)
             lines[block.rfind(b"\n", 0, at) + 1] = line_end
         at = like.find(_RUN, end)
-    return runs, lines
+    return _Runs(runs, lines)
 
 
 def _lines_with(

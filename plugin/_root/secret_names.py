@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 MARK = b"[redacted]"
 """What stands in a secret's place."""
@@ -96,6 +97,29 @@ DEFAULT = re.compile(
     + rb")[\"'][^\r\n]{0,200}?\bdefault\s{0,4}=\s{0,4}[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']"
 )
 
+_PAIR_BYTES = 256  # at most, from the name to the value's own name
+
+
+def pair_starts(lower: bytes) -> Iterator[int]:
+    """Give where ``PAIR`` may match, in order; of a text in small letters."""
+    at, value = lower.find(b"name"), 0
+    while at >= 0:
+        if value < at:
+            value = lower.find(b"value", at)
+            if value < 0:
+                return
+        if value - at <= _PAIR_BYTES:
+            yield at
+            at = lower.find(b"name", at + 4)
+        else:
+            at = lower.find(b"name", value - _PAIR_BYTES)
+
+
+def option_starts(block: bytes) -> list[int]:
+    """Return where ``DEFAULT`` may match, in order."""
+    return [match.start() for match in _OPTION_START.finditer(block)]
+
+
 _HARMLESS = re.compile(
     rb"""(?ix)
     (?: true|false|none|null|nil|undefined|yes|no|on|off|str|int|float|bool|bytes|string|any
@@ -113,6 +137,7 @@ _CODE = re.compile(
     rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z_]\w*_\w*|.*[(\[{<].*|[a-z_]+(?:_[a-z]+)*|[A-Z][A-Z_]*[A-Z]|lambda.*"
     rb"|self\b.*"
 )
+_OPTION_START = re.compile(rb"[\"'](?=-)")
 # ``--eos-token "</s>"``, ``--max-token 5``: what language models call a token.
 _VOCABULARY = re.compile(
     rb"(?i)(?<![a-z])(?:eos|bos|pad|unk|cls|sep|mask|max|min|num|n|per|special|image|begin|end|stop|start|"

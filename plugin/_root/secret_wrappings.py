@@ -7,7 +7,6 @@ that lost its meaning there anyway.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterator
@@ -20,7 +19,11 @@ _ANSI = re.compile(
     rb"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|[@-Z\\-_])"
 )
 _ESCAPE = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|/)")
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,}={0,2}")
+# Of a text in ASCII each third byte, the first of four characters, begins with a 0.
+_BASE64 = re.compile(
+    rb"(?<![A-Za-z0-9+/_-])(?=(?:[A-Za-f][A-Za-z0-9+/_-]{3}){4})[A-Za-z0-9+/_-]{20,}={0,2}"
+)
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e]+")
 _MAX_BASE64 = 65_536
 
@@ -43,6 +46,11 @@ def plainer(line: bytes) -> Iterator[bytes]:
             yield line
 
 
+def has_base64_text(text: bytes) -> bool:
+    """Say whether a text holds what ``base64_texts`` would give of its lines."""
+    return next(base64_texts(text), None) is not None
+
+
 def base64_texts(line: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Give what stands in a line in base64 and is text: as written, and the text."""
     for match in _BASE64.finditer(line):
@@ -55,11 +63,11 @@ def base64_texts(line: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _decoded(written: bytes) -> bytes | None:
-    whole = written.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    whole = written.rstrip(b"=").translate(_STANDARD)
     if len(whole) % 4 == 1:
         whole = whole[:-1]
     try:
-        return base64.b64decode(whole + b"=" * (-len(whole) % 4))
+        return binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
     except binascii.Error:
         return None
 
