@@ -196,6 +196,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
     def log_outputs(self, run_id: str, models: list[Any]) -> None:
         """Log models that came out of a run."""
         view = self._writable(run_id)
+        view.refuse_repeated_outputs(models)
         self._write(
             "log_outputs",
             run_id=run_id,

@@ -29,6 +29,8 @@ from mlflow.entities import (
     RunStatus,
     RunTag,
 )
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from mlflow_weir.plugin import mlflow_private
@@ -127,9 +129,10 @@ class RunView:
         )
         self.params, self.tags, self._latest = base.params, base.tags, base._latest
         self.behind = base.behind
-        self._dataset_inputs = base._dataset_inputs + self._dataset_inputs
-        self._model_inputs = base._model_inputs + self._model_inputs
-        self._model_outputs = base._model_outputs + self._model_outputs
+        base.note_inputs(self._dataset_inputs, self._model_inputs)
+        base.note_outputs(self._model_outputs)
+        self._dataset_inputs = base._dataset_inputs
+        self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
         self._info, self.is_verified = base._info, True
 
     def replace(self, run: Run) -> None:
@@ -207,13 +210,27 @@ class RunView:
     def note_inputs(
         self, datasets: Iterable[DatasetInput], models: Iterable[LoggedModelInput]
     ) -> None:
-        """Add inputs."""
-        self._dataset_inputs.extend(datasets)
-        self._model_inputs.extend(models)
+        """Add inputs that the run does not have yet; of those it has, MLflow keeps the first."""
+        known = {_named(one) for one in self._dataset_inputs}
+        for one in datasets:
+            if _named(one) not in known:
+                known.add(_named(one))
+                self._dataset_inputs.append(one)
+        _add_models(self._model_inputs, models)
+
+    def refuse_repeated_outputs(self, models: Iterable[LoggedModelOutput]) -> None:
+        """Raise as MLflow does where a model would come out of the run a second time."""
+        known = {one.model_id for one in self._model_outputs}
+        for one in models:
+            if one.model_id in known:
+                raise MlflowException(
+                    f"Model {one.model_id} is an output of run {self.run_id} already.", BAD_REQUEST
+                )
+            known.add(one.model_id)
 
     def note_outputs(self, models: Iterable[LoggedModelOutput]) -> None:
         """Add models that came out."""
-        self._model_outputs.extend(models)
+        _add_models(self._model_outputs, models)
 
     def note_info(self, status: int | None, end_time: int | None, run_name: str | None) -> RunInfo:
         """Change status (one of ``RunStatus``), end (ms) and name where they are given."""
@@ -247,6 +264,20 @@ class RunView:
             RunInputs(list(self._dataset_inputs), list(self._model_inputs)),
             RunOutputs(list(self._model_outputs)),
         )
+
+
+def _named(dataset_input: DatasetInput) -> tuple[str, str]:
+    """Return what MLflow tells data sets apart by."""
+    return dataset_input.dataset.name, dataset_input.dataset.digest
+
+
+def _add_models(known: list[Any], models: Iterable[Any]) -> None:
+    """Append models whose ids are not there yet."""
+    ids = {one.model_id for one in known}
+    for one in models:
+        if one.model_id not in ids:
+            ids.add(one.model_id)
+            known.append(one)
 
 
 def with_waiting(

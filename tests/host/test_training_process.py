@@ -243,7 +243,11 @@ deleted = client.create_run("0").info.run_id
 client.delete_run(deleted)
 mlflow.start_run()
 mlflow.log_param("a", 1)
+model = client.create_logged_model("0", name="m")
+output = mlflow.entities.LoggedModelOutput(model.model_id, 1)
+mlflow.log_outputs([output])
 for call in (
+    lambda: mlflow.log_outputs([output]),
     lambda: mlflow.log_metric("bad//key", 1),
     lambda: mlflow.log_metric("m", "text"),
     lambda: mlflow.log_param("a", 2),
@@ -261,6 +265,7 @@ for call in (
 """)
     assert code == 0, err
     assert out.split() == [
+        "BAD_REQUEST",
         "INVALID_PARAMETER_VALUE",
         "INVALID_PARAMETER_VALUE",
         "INVALID_PARAMETER_VALUE",

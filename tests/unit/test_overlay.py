@@ -7,15 +7,22 @@ from typing import Any
 
 import pytest
 from mlflow.entities import (
+    Dataset,
+    DatasetInput,
     LifecycleStage,
+    LoggedModelInput,
+    LoggedModelOutput,
     Metric,
     Param,
     Run,
     RunData,
     RunInfo,
+    RunInputs,
+    RunOutputs,
     RunStatus,
     RunTag,
 )
+from mlflow.exceptions import MlflowException
 
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.store.metrics.points import Point
@@ -173,3 +180,39 @@ def test_what_is_rewound_does_not_come_back_with_a_late_answer() -> None:
     assert seen.to_run().data.metrics["m"] == 7.0
     seen.replace(stored())
     assert seen.to_run().data.metrics["m"] == 1.0
+
+
+def dataset(name: str, digest: str) -> DatasetInput:
+    return DatasetInput(Dataset(name, digest, "code", "{}"), [])
+
+
+def test_inputs_and_outputs_are_there_once_also_after_a_late_answer() -> None:
+    first, second = dataset("a", "1"), dataset("a", "2")
+    seen = view()
+    seen.note_inputs([first, dataset("a", "1")], [LoggedModelInput("m-1")])
+    seen.note_inputs([dataset("a", "1"), second], [LoggedModelInput("m-1")])
+    seen.note_outputs([LoggedModelOutput("m-2", 1)])
+    answer = Run(
+        info(),
+        RunData(),
+        RunInputs([first], [LoggedModelInput("m-1")]),
+        RunOutputs([LoggedModelOutput("m-2", 1)]),
+    )
+    for _ in range(2):
+        run = seen.to_run()
+        assert run.inputs is not None
+        assert run.outputs is not None
+        assert run.inputs.dataset_inputs == [first, second]
+        assert [one.model_id for one in run.inputs.model_inputs] == ["m-1"]
+        assert [one.model_id for one in run.outputs.model_outputs] == ["m-2"]
+        seen.learn(answer)
+
+
+def test_a_model_that_came_out_before_is_refused() -> None:
+    seen = view()
+    with pytest.raises(MlflowException, match="m-2"):
+        seen.refuse_repeated_outputs([LoggedModelOutput("m-2", 1), LoggedModelOutput("m-2", 2)])
+    seen.refuse_repeated_outputs([LoggedModelOutput("m-2", 1)])
+    seen.note_outputs([LoggedModelOutput("m-2", 1)])
+    with pytest.raises(MlflowException, match="m-2"):
+        seen.refuse_repeated_outputs([LoggedModelOutput("m-3", 1), LoggedModelOutput("m-2", 2)])
