@@ -11,9 +11,11 @@ written so far was delivered (bounded in time), so that reads see the writes bef
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from mlflow.entities import (
@@ -53,6 +55,8 @@ from mlflow_weir.store.delivery import records
 from mlflow_weir.store.delivery.runs import REDACTED_TAG
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
+
+_logger = logging.getLogger(__name__)
 
 FLUSH_WAIT_S = 60.0
 """How long a call waits that asks for delivery."""
@@ -113,8 +117,14 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         params: Sequence[Param],
         tags: Sequence[RunTag],
     ) -> RunOperations:
-        """Log many values; accepted when this returns, as every call here is."""
-        self.log_batch(run_id, metrics, params, tags)
+        """Log many values; accepted when this returns, and a mistake is raised by ``wait()``."""
+        try:
+            self.log_batch(run_id, metrics, params, tags)
+        except Exception as exc:  # noqa: BLE001 - as MLflow's queue does in its thread
+            _logger.error("Run Id %s: Failed to log run data: Exception: %s", run_id, exc)
+            failed: Future[None] = Future()
+            failed.set_exception(exc)
+            return RunOperations([failed])
         return RunOperations([])
 
     def flush_async_logging(self) -> None:

@@ -400,6 +400,11 @@ def test_search_data_sets_logged_models_and_the_asynchronous_queue(sqlite_uris: 
             mlflow.log_metric("loss", 0.25, step=4, model_id=model.model_id, dataset=data)
             mlflow.log_metric("async", 1.5, step=2, synchronous=False)
             mlflow.log_params({"a": 1}, synchronous=False)
+            mlflow.flush_async_logging()
+            changed = mlflow.log_params({"a": 2}, synchronous=False)
+            assert changed is not None
+            with pytest.raises(MlflowException, match="Changing param values"):
+                changed.wait()
         mlflow.flush_async_logging()
         experiment = [run.info.experiment_id]
         models = client.search_logged_models(experiment, "metrics.loss < 1")
