@@ -7,8 +7,9 @@ captured too, and ``isatty``, colours and sizes are as before. Where one output 
 (a terminal, ``2>&1``) they share the pipe, so that their order stays.
 
 At the end of the process the descriptors are put back once the pump has passed everything on: the
-shell's prompt comes after the last line. If the pump is gone, they are put back at once, and a
-thread passes on what was on its way.
+shell's prompt comes after the last line. If the pump is gone, and the one that stands by for it
+too, another is started, which goes on where they were. Where that cannot be, the descriptors are
+put back at once, and a thread passes on what was on its way; the process ends after that is done.
 
 Where descriptors are not what the user sees, or a pump could be noticed, only ``sys.stdout`` and
 ``sys.stderr`` are listened to (*wrap*): notebooks, interactive interpreters, the first process of
@@ -43,6 +44,7 @@ from mlflow_weir.store.console.document import NAME
 _PUMP = Path(__file__).parent / "capture" / "console" / "pump.py"
 _BOUNDARY_S = 0.1  # a run's begin and end wait so long for what was printed before
 _EXIT_S, _KEEP_S = 10.0, 5.0
+_N_LIVES = 4  # so often a pump is started: one that is killed again and again is not wanted
 
 
 class Mode(NamedTuple):
@@ -89,27 +91,35 @@ class _Pump:
 
     def __init__(self, how: str) -> None:
         self.pid = os.getpid()
-        self.runs: dict[str, None] = {}
+        self.runs: dict[str, dict[str, Any]] = {}  # what was said of those that are open
         self._ways = ways() if how == "descriptors" else []
         self._wrapped = Wrapped() if how == "wrap" else None
         self._all: list[Way | Wrapped] = [
             *self._ways,
             *([] if self._wrapped is None else [self._wrapped]),
         ]
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._answers: dict[int, dict[str, Any]] = {}
         self._news = threading.Condition(threading.RLock())
         self._unsent = bytearray()
         self._n_asked = 0
         self._is_lost = self._is_ending = self._has_answered = False
+        self._n_lives = 0
+        self._rescue = os.memfd_create("weir-console") if hasattr(os, "memfd_create") else -1
+        self._start_process()
+
+    def _start_process(self) -> None:
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         words = [way.words for way in self._ways]
         shared = [file for way in self._ways for file in way.shared]
         if self._wrapped is not None:
             words.append(f"0w:{self._wrapped.pumps}:{self._wrapped.pumps}")
             shared.append(self._wrapped.pumps)
+        if self._rescue >= 0:
+            shared.append(self._rescue)
+        head = [str(theirs.fileno()), str(self._rescue)]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-E", "-S", "-B", str(_PUMP), str(theirs.fileno()), *words],
+                [sys.executable, "-E", "-S", "-B", str(_PUMP), *head, *words],
                 cwd="/",
                 pass_fds=(theirs.fileno(), *dict.fromkeys(shared)),
                 stdin=subprocess.DEVNULL,
@@ -117,15 +127,19 @@ class _Pump:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        except BaseException:
+            control.close()
+            raise
         finally:
             theirs.close()
         self._process.returncode = 0  # nobody waits for it, and no warning about that
+        self._control = control
+        self._n_lives += 1
 
     def start(self, first: dict[str, Any]) -> None:
         """Say what is to be kept and put the descriptors on the pump."""
-        program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
-        path = [os.path.abspath(one) for one in sys.path]
-        self._send({"do": "hello", "path": path, "program": f"{program or 'python'} (console)"})
+        self.runs[first["run_id"]] = first
+        self._send(_hello())
         self._send(first)
         _flush_streams()
         for way in self._ways:
@@ -144,13 +158,17 @@ class _Pump:
         """
         _flush_streams()
         with self._news:
-            sizes = self._unread()
+            if said["do"] == "begin":
+                self.runs[said["run_id"]] = said
+            elif said["do"] == "end":
+                self.runs.pop(said["run_id"], None)
+            sizes, life = self._unread(), self._n_lives
             number = self._send(said if sizes is None else {**said, "sizes": sizes})
         if sizes is not None and said["do"] in ("begin", "end"):
             return None
         give_up_s = time.monotonic() + timeout_s
         with self._news:
-            while not self._is_lost:
+            while not self._is_lost and life == self._n_lives:
                 answer = self._answers.get(number)
                 if answer is not None and (not is_whole or "journals" in answer):
                     return self._answers.pop(number)
@@ -190,7 +208,26 @@ class _Pump:
             self._unsent.clear()
 
     def _listen(self) -> None:
-        """Hear what the pump says; do its work where it is gone."""
+        """Hear what the pump says; do its work where it is gone for good."""
+        while True:
+            self._hear()
+            with self._news:
+                is_back = self._has_started_again()
+                self._is_lost = not is_back
+                self._news.notify_all()
+            if not is_back:
+                break
+        if not self._is_ending:
+            for way in self._ways:
+                way.put_back()
+                threading.Thread(
+                    target=_pass_on, args=(way,), name="weir-console", daemon=True
+                ).start()
+            if self._wrapped is not None:
+                self._wrapped.take_off()
+
+    def _hear(self) -> None:
+        """Listen until the pump and the one that stands by for it are gone."""
         heard = b""
         while _wait_for_input(self._control):
             with self._news:  # together: who holds the lock knows what was answered
@@ -203,18 +240,23 @@ class _Pump:
                     self._take_word(json.loads(line))
                 self._push()
             if not data:
-                break
-        with self._news:
-            self._is_lost = True
-            self._news.notify_all()
-        if not self._is_ending:
-            for way in self._ways:
-                way.put_back()
-                threading.Thread(
-                    target=_pass_on, args=(way,), name="weir-console", daemon=True
-                ).start()
-            if self._wrapped is not None:
-                self._wrapped.take_off()
+                return
+
+    def _has_started_again(self) -> bool:
+        """Start another pump, which takes over; what is written meanwhile waits in the pipe."""
+        is_whole = all(way.has_pumps_end for way in self._ways) and self._wrapped is None
+        if self._is_ending or self._rescue < 0 or not is_whole or self._n_lives == _N_LIVES:
+            return False
+        gone = self._control
+        try:
+            self._start_process()
+        except OSError:
+            return False
+        gone.close()
+        self._unsent.clear()
+        self._has_answered = False
+        self._send({**_hello(), "open": list(self.runs.values())})
+        return True
 
     def _take_word(self, said: dict[str, Any]) -> None:
         if "broken" in said:
@@ -239,6 +281,10 @@ class _Pump:
             number = self._n_asked + 1
             if self.ask({"do": "finish"}, _EXIT_S) is not None:
                 answer = self._wait_for(number, _KEEP_S)
+        if self._is_lost:
+            give_up_s = time.monotonic() + _EXIT_S
+            for way in self._ways:
+                way.drain(give_up_s)
         return _journals_of(answer)
 
     def _wait_for(self, number: int, timeout_s: float) -> Any:
@@ -260,6 +306,8 @@ class _Pump:
             way.close()
         with contextlib.suppress(OSError):
             os.close(self._control.detach())
+        if self._rescue >= 0:
+            os.close(self._rescue)
         if self._wrapped is not None:
             self._wrapped.take_off()
 
@@ -310,8 +358,6 @@ def begin(recorder: Recorder, info: Any, *, is_new: bool) -> None:
                 _pump.ask(said, _BOUNDARY_S)
         except OSError:  # no more processes, files or terminals
             _is_failing = True
-            return
-        _pump.runs[info.run_id] = None
 
 
 @never_raises(None)
@@ -319,7 +365,6 @@ def end(run_id: str) -> None:
     """Keep nothing more for a run; of no effect for one that is not open here."""
     with _lock:
         if _pump is not None and run_id in _pump.runs:
-            del _pump.runs[run_id]
             _pump.ask({"do": "end", "run_id": run_id}, _BOUNDARY_S)
 
 
@@ -344,6 +389,12 @@ def flush(*, is_last: bool) -> list[tuple[Path, int]]:
             return _pump.flush()
         ending, _pump = _pump, None
         return ending.end()
+
+
+def _hello() -> dict[str, Any]:
+    program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
+    path = [os.path.abspath(one) for one in sys.path]
+    return {"do": "hello", "path": path, "program": f"{program or 'python'} (console)"}
 
 
 def _run(

@@ -14,6 +14,8 @@ import stat
 import struct
 import sys
 import termios
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +46,7 @@ class Way:
         self._identity = _identity(self._ours)
         self.words = f"{stream}{'t' if is_terminal else 'p'}:{self._pumps}:{original}"
         self.shared = (self._pumps, original)
+        self._passing = threading.Lock()
 
     def put_on(self) -> None:
         """Let the descriptors be ours from here on."""
@@ -69,19 +72,55 @@ class Way:
                 os.close(self._pumps)
             self._pumps = -1
 
+    @property
+    def has_pumps_end(self) -> bool:
+        """Say whether another pump could read from it."""
+        return self._pumps >= 0
+
     def pass_on(self) -> bool:
         """Do the pump's work, once; False where there is nothing more to come."""
+        with self._passing:
+            return self._pass_on()
+
+    def _pass_on(self) -> bool:
         if self._pumps < 0:
             return False
+        target = self._saved[self.numbers[0]]
         try:
+            os.set_blocking(self._pumps, False)  # another thread may have read what there was
             data = os.read(self._pumps, 1 << 16)
-            while data:
-                data = data[os.write(self._saved[self.numbers[0]], data) :]
         except BlockingIOError:
             return True
         except OSError:
             return False
+        while data:
+            try:
+                data = data[os.write(target, data) :]
+            except BlockingIOError:
+                select.select([], [target], [])
+            except OSError:
+                return False
         return True
+
+    def drain(self, give_up_s: float) -> None:
+        """Pass on what is there, and what a thread has read of it and not written.
+
+        Args:
+            give_up_s: Until when, on the monotonic clock.
+        """
+        while self._passing.acquire(timeout=max(give_up_s - time.monotonic(), 0)):
+            try:
+                if not self._has_input() or not self._pass_on():
+                    return
+            finally:
+                self._passing.release()
+
+    def _has_input(self) -> bool:
+        if self._pumps < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._pumps, select.POLLIN)
+        return any(event & select.POLLIN for _, event in poll.poll(0))
 
     def n_unread(self) -> int | None:
         """Return how many bytes wait in it; None where the kernel does not tell."""

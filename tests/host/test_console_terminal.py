@@ -161,7 +161,14 @@ def test_a_terminal_that_is_closed_ends_the_training_as_before(console: Consoles
 
 
 def test_a_shell_stops_it_and_brings_it_back(console: Consoles) -> None:
-    script = "begin()\nfor i in range(60): print('tick', i); time.sleep(0.05)\nprint('done')"
+    script = """
+resumed = os.path.dirname(os.environ['KEPT']) + '/resumed'
+begin()
+for i in range(60):
+    print('tick', i)
+    while i == 5 and not os.path.exists(resumed): time.sleep(0.05)
+print('done')
+"""
     python, path = console.command(script)
     training = Path(path).rename(console.folder / "training.py")
     command = f"{python} {training}"
@@ -179,6 +186,7 @@ def test_a_shell_stops_it_and_brings_it_back(console: Consoles) -> None:
     assert b"tick" not in after.replace(command.encode(), b"")
     terminal.type(b"bg\n")
     terminal.type(b"fg\n")
+    (console.folder / "resumed").touch()
     terminal.read_until(b"done\r\n")
     terminal.type(b"echo code $?; exit\n")
     assert terminal.end() == 0

@@ -48,6 +48,10 @@ def pumps():
     with open(f"/proc/{leader}/task/{leader}/children") as file:
         return [leader, *map(int, file.read().split())]
 
+def kept():
+    # until all that was printed is where it goes, and in the journal
+    assert console._pump.ask({"do": "flush"}, 90, is_whole=True) is not None
+
 def is_gone(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:

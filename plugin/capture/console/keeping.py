@@ -169,8 +169,13 @@ class Keeper:
         if self._rescue is not None:
             self._rescue.begin(said, run.source)
 
-    def take_over(self) -> None:
-        """Go on with the runs of a process that was killed."""
+    def take_over(self, still_open: list[dict[str, Any]] | None = None) -> None:
+        """Go on with the runs of a process that was killed.
+
+        Args:
+            still_open: What was said of the runs that are open now; None where that process has
+                heard of all that happened.
+        """
         for said, source, n_lines, lines in [] if self._rescue is None else self._rescue.take():
             run = self._open(said, self._end - n_lines - 1)
             run.source = source
@@ -180,6 +185,12 @@ class Keeper:
             run.add(n_lines, (time.time_ns() // 1_000_000, 0, SAID))
             self._send(run, is_last=True)
         self._write_rescue_anew()
+        if still_open is not None:
+            for run_id in self._runs.keys() - {said["run_id"] for said in still_open}:
+                self.end(run_id)
+            for said in still_open:
+                if said["run_id"] not in self._runs:
+                    self.begin(said)
 
     def _open(self, said: dict[str, Any], base: int) -> Run:
         if self._redactor is None:

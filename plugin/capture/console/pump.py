@@ -4,15 +4,16 @@ It reads what is written to the training's file descriptors 1 and 2, writes it o
 hands it to a thread that keeps it (``keeping.py``). Run as a file by ``plugin/console.py``, with
 the standard library alone until something is to be kept: it serves within milliseconds.
 
-    pump.py CONTROL CHANNEL…        CHANNEL is KIND:IN:OUT, descriptors inherited
+    pump.py CONTROL RESCUE CHANNEL…        CHANNEL is KIND:IN:OUT, descriptors inherited
 
 KIND is the stream (0 both, 1 stdout, 2 stderr) and "p" for a pipe, "t" for a terminal, whose IN is
-the master's side, or "w" for text that is only kept, framed. CONTROL is a socket: lines of JSON
-both ways.
+the master's side, or "w" for text that is only kept, framed. RESCUE is the file in memory that
+``rescue.py`` describes, or -1. CONTROL is a socket: lines of JSON both ways.
 
     to the pump     {"do": "hello", "path"}  {"do": "begin", "run_id", …}  {"do": "end", "run_id"}
                     {"do": "flush"}  {"do": "finish"}; each with a number "n", which is answered
                     Before the first answer with "sizes": what each channel held at that moment.
+                    {"do": "hello", "open": [begin…]} has it take over from one that is gone
     from the pump   {"n"}  once all that was written before is where it goes
                     {"n", "journals": [[folder, end]]}  for flush and finish, once it is kept
                     {"broken": channel}  nobody reads its output any more
@@ -23,7 +24,8 @@ Promises, with tests of these names in tests/host/test_console_pump.py:
   fails, loses lines and nothing else.
 * another_takes_over: a child that does nothing else (the *standby*) holds the same descriptors and
   goes on passing on and keeping (``rescue.py``) if this process dies or is stopped. What it had
-  read and not written is lost, at most ``_READ_BYTES``; of what is kept a line says so.
+  read and not written is lost, at most ``_READ_BYTES``; of what is kept a line says so. Where both
+  are gone the training starts another pump.
 * the_end_is_the_writers: it reads until every writer has closed its end, whatever signals come.
 * a_reader_that_is_gone_is_told: when the output's own reader is gone, the training's next write
   fails, as it would have.
@@ -317,6 +319,7 @@ class Mover:
         what = said["do"]
         if not self._has_begun:
             self.first.append(said)
+            self._has_begun = "open" in said
         else:
             for one, size in zip(self._channels, said.get("sizes", ()), strict=False):
                 one.read_to = max(size, one.n_read)
@@ -326,13 +329,15 @@ class Mover:
         if what == "begin":
             self.n_open_runs += 1
             self._has_begun = True
+        elif "open" in said:
+            self.n_open_runs = len(said["open"])
         elif what == "end":
             self.n_open_runs = max(self.n_open_runs - 1, 0)
         if self.waiting is not None:
             self.waiting.mark(said)
         if what in ("flush", "finish") and self.waiting is None:
             self.say({"n": said["n"], "journals": []})
-        elif what != "hello":
+        elif what != "hello" or "open" in said:
             self.say({"n": said["n"]})
 
     def _drain(self, longest_s: float = _DRAIN_S) -> None:
@@ -373,7 +378,9 @@ def _keep(mover: Mover, waiting: Waiting, rescue: int) -> None:
                         time.sleep(3 * (time.monotonic() - began_s))
                         began_s = time.monotonic()
                 continue
-            if item["do"] in ("begin", "take_over") and keeper is None:
+            if item["do"] == "hello":
+                _find_packages(item)
+            if keeper is None and (item["do"] in ("begin", "take_over") or "open" in item):
                 keeper = _keeper(rescue)
             answer = _keep_up(keeper, item)
             is_over |= item["do"] in ("gone", "finish")
@@ -395,13 +402,11 @@ def _keeper(rescue: int) -> Any:
 
 def _keep_up(keeper: Any, said: dict[str, Any]) -> dict[str, Any] | None:
     what = said["do"]
-    if what == "hello":
-        _find_packages(said)
     if keeper is not None:
         if what == "begin":
             keeper.begin(said)
-        elif what == "take_over":
-            keeper.take_over()
+        elif what == "take_over" or "open" in said:
+            keeper.take_over(said.get("open"))
         elif what == "end":
             keeper.end(said["run_id"])
         elif what == "flush":
@@ -464,8 +469,10 @@ def _start_keeping(mover: Mover, rescue: int) -> threading.Thread | None:
         return None
     waiting = mover.waiting = Waiting()
     for said in mover.first:
-        if said["do"] != "begin" or not size:
+        if not size:
             waiting.mark(said)
+        elif said["do"] == "hello":
+            waiting.mark({name: value for name, value in said.items() if name != "open"})
     if size:
         waiting.mark({"do": "take_over"})
     mover.n_open_runs = sys.maxsize  # whichever they are, the keeper knows
@@ -509,8 +516,8 @@ def main(words: list[str]) -> None:
     for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    control = socket.socket(fileno=int(words[0]))
-    channels = [Channel(number, one) for number, one in enumerate(words[1:])]
+    control, rescue = socket.socket(fileno=int(words[0])), int(words[1])
+    channels = [Channel(number, one) for number, one in enumerate(words[2:])]
     for one in channels:
         os.set_blocking(one.source, False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -518,7 +525,6 @@ def main(words: list[str]) -> None:
     mover = Mover(control, channels)
     waiting = mover.waiting = Waiting()
     mover.hear_first()
-    rescue = os.memfd_create("weir-console") if hasattr(os, "memfd_create") else -1
     if os.fork() == 0:
         ours.close()
         _stand_by(mover, leader, theirs, channels, rescue)
