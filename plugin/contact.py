@@ -30,6 +30,9 @@ FIRST_WAIT_S = 2.0
 
 _AWAY_S = 5.0
 
+IS_BOUNDED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_bounded", default=False)
+"""On in a call of a store that is given up after a time, because it can be done without."""
+
 IS_SETTLED: contextvars.ContextVar[bool] = contextvars.ContextVar("is_settled", default=False)
 """On while a store may be read as it is, without what is on its way to it."""
 
@@ -50,6 +53,10 @@ class Away(Exception):
     def as_mlflow_error(self) -> MlflowException:
         """Return what a caller gets where nothing is known."""
         return MlflowException(f"The tracking store is away: {self}", TEMPORARILY_UNAVAILABLE)
+
+
+class NotDelivered(Away):
+    """It cannot have what it is asked for: that is on its way still."""
 
 
 class TookTooLong(Away):
@@ -76,8 +83,11 @@ class Contact:
         """
         if time.monotonic() < self._away_until_s:
             raise Away("it did not answer a moment ago")
+        token = IS_BOUNDED.set(True)
         try:
             answer = call_within(timeout_s, call, *arguments)
+        except NotDelivered:
+            raise
         except Away:
             self.give_up()
             raise
@@ -87,6 +97,8 @@ class Contact:
                 raise Away(str(exc)) from exc
             self.has_answered = True
             raise
+        finally:
+            IS_BOUNDED.reset(token)
         self.has_answered = True
         return answer
 

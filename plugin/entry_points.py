@@ -13,6 +13,7 @@ docs/decisions/001-entry-points.md says why this way, and what was measured.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import sys
 from collections.abc import Iterator
@@ -168,11 +169,12 @@ def _is_kept_out() -> bool:
         return True
 
 
-def model_registry_store(store_uri: str, **options: Any) -> Any:
+def model_registry_store(store_uri: str, tracking_uri: str | None = None, **options: Any) -> Any:
     """Build MLflow's own store of registered models, prompts and webhooks.
 
     Args:
         store_uri: As the user wrote it.
+        tracking_uri: Of the runs that models come from; None in a server.
         options: What a later MLflow may add; passed on.
 
     Raises:
@@ -182,7 +184,46 @@ def model_registry_store(store_uri: str, **options: Any) -> Any:
     from mlflow_weir.plugin import mlflow_private
 
     stock = mlflow_private.stock_model_registry_builder(registry)
-    return stock(_resolve(store_uri)[0], **options)
+    return _understanding(stock(_resolve(store_uri)[0], **options), tracking_uri)
+
+
+def server_registry_store(store_uri: str, tracking_uri: str | None = None, **options: Any) -> Any:
+    """Build MLflow's own store of the registered models that a server has.
+
+    Args:
+        store_uri: As the user wrote it.
+        tracking_uri: Of the runs that models come from; None in a server.
+        options: What a later MLflow may add; passed on.
+
+    Raises:
+        MlflowException: What MLflow's own builder raises.
+    """
+    registry = sys._getframe(1).f_locals.get("self")  # as in tracking_store
+    from mlflow_weir.plugin import mlflow_private
+
+    stock = mlflow_private.stock_registry_rest_builder(registry)
+    return _understanding(stock(store_uri, **options), tracking_uri)
+
+
+def _understanding(store: Any, tracking_uri: str | None) -> Any:
+    """Have a registry of models understand what a training began while its store was away."""
+    if tracking_uri is None or "create_model_version" in vars(store):
+        return store
+    stock = store.create_model_version
+
+    @functools.wraps(stock)
+    def create_model_version(*arguments: Any, **options: Any) -> Any:
+        # Imported by the first store of this process that journals.
+        if "mlflow_weir.plugin.pending_names" in sys.modules:
+            from mlflow_weir.plugin import mlflow_private
+
+            names = getattr(mlflow_private.cached_tracking_store(tracking_uri), "names", None)
+            if names is not None:
+                arguments, options = names.settled_all(arguments), names.settled_all(options)
+        return stock(*arguments, **options)
+
+    store.create_model_version = create_model_version
+    return store
 
 
 def workspace_store(workspace_uri: str, **options: Any) -> Any:

@@ -24,8 +24,8 @@ from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.upload_environment import upload_environment
 
 _SLACK_NS = 2_000_000_000  # of a file system's clock

@@ -40,15 +40,12 @@ from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_weir.plugin import captures, exits, mlflow_private, observing, run_context
 from mlflow_weir.plugin.contact import Away, says_unknown
-from mlflow_weir.plugin.journaled_experiments import (
-    PENDING_ARTIFACTS,
-    text_or_none,
-    texts,
-)
+from mlflow_weir.plugin.journaled_experiments import text_or_none, texts
 from mlflow_weir.plugin.journaled_models import JournaledModels, dataset_fields
 from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S, JournaledReads
 from mlflow_weir.plugin.journaled_traces import JournaledTraces
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.delivery import records
@@ -277,7 +274,8 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         tags: list[RunTag] | None,
         run_name: str | None,
     ) -> Run:
-        experiment_id, user_id = str(experiment_id), text_or_none(user_id) or ""
+        experiment_id = self._names.real(str(experiment_id))
+        user_id = text_or_none(user_id) or ""
         began_at_ms = whole_number(start_time, "start_time")
         if began_at_ms is None:
             began_at_ms = int(time.time() * 1000)
@@ -307,6 +305,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             artifact_uri=None if artifact_uri.startswith(PENDING_ARTIFACTS) else artifact_uri,
             **self._place(),
         )
+        self._names.note(run_id, experiment_id)
         self._write("own_run", run_id=run_id, how=how)
         view = RunView(
             RunInfo(
@@ -323,7 +322,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             tags={tag.key: tag.value for tag in tags},
             is_verified=True,
             is_ours=True,
-        )
+        ).name_by(self._names)
         self._follow(view, how)
         run = view.to_run()
         return Run(run.info, run.data, RunInputs(dataset_inputs=[]))  # as MLflow: no outputs
@@ -447,7 +446,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
             waiting = waiting_view(about_run, None)
             if waiting is not None:
-                view = waiting
+                view = waiting.name_by(self._names)
             elif says_unknown(exc):
                 view = RunView.of_run(self._stored_or_waiting(run_id))  # it may be there by now
             else:

@@ -15,17 +15,18 @@ from mlflow_weir import settings
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.pending_names import (
+    PENDING_ARTIFACTS,
+    PENDING_EXPERIMENT,
+    PendingNames,
+)
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.trimming import Trimmer
 from mlflow_weir.store.delivery import records
 
 T = TypeVar("T")
 
-PENDING_ARTIFACTS = "weir-pending:"
-"""Artifact root of what was begun while the store was away."""
-
-PENDING_EXPERIMENT = "pending-"
-"""How the alias of an experiment begins that the store does not know yet."""
+_RUN_ID_LENGTH = 32
 
 
 def texts(found: Iterable[Any] | None) -> list[list[str]]:
@@ -76,6 +77,7 @@ class JournaledExperiments:
 
     recorder: Recorder
     _first_wait_s = FIRST_WAIT_S
+    _gives_ids = False
     _log_wait_s: float
 
     def _begin_journaling(self, recorder: Recorder) -> None:
@@ -87,6 +89,29 @@ class JournaledExperiments:
         self._models: dict[str, LoggedModel] = {}
         self._known_models: set[str | None] = set()
         self._lock = threading.RLock()
+        self._names = PendingNames(
+            lambda: self.recorder,
+            gives_ids=self._gives_ids,
+            stored_root=self._stored_root,
+            is_back=self._contact.try_again,
+        )
+
+    @property
+    def names(self) -> PendingNames:
+        """What stands for names that only the store can give."""
+        return self._names
+
+    def _stored_root(self, owner: str) -> str:
+        """Ask the store for the artifact root of a run, logged model or experiment, by its id.
+
+        Raises:
+            Away: It does not answer.
+            MlflowException: It has no such thing.
+        """
+        if owner.isdigit() and len(owner) < _RUN_ID_LENGTH:
+            look: Callable[[str], Experiment] = super().get_experiment  # type: ignore[misc]
+            return str(self._directly(look, owner).artifact_location)
+        return str(self._directly(mlflow_private.stored_artifact_root, self, owner))
 
     def _place(self) -> dict[str, str]:
         """Return where new experiments belong, as far as this process says and not the store."""
@@ -129,6 +154,7 @@ class JournaledExperiments:
             at_ms=now_ms,
             **self._place(),
         )
+        self._names.note(alias)
         self._experiments[alias] = Experiment(
             experiment_id=alias,
             name=name,
@@ -142,7 +168,8 @@ class JournaledExperiments:
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment, as it was last seen where the store is away."""
-        known = self._experiments.get(experiment_id)
+        alias, experiment_id = experiment_id, self._names.real(str(experiment_id))
+        known = self._experiments.get(experiment_id) or self._experiments.get(alias)
         if known is not None and experiment_id.startswith(PENDING_EXPERIMENT):
             return known
         look: Callable[[str], Experiment] = super().get_experiment  # type: ignore[misc]
@@ -156,7 +183,7 @@ class JournaledExperiments:
             return self._directly(remember, experiment_id)
         except Away as away:
             if known is not None:
-                return known
+                return self._shown_experiment(known)
             if experiment_id == settings.foreign("MLFLOW_EXPERIMENT_ID"):
                 # MLflow begins no run and no trace without.
                 return self._remember(_unseen(experiment_id))
@@ -164,29 +191,43 @@ class JournaledExperiments:
 
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
         """Return an experiment, None where none has the name or none is known."""
-        for experiment in self._experiments.values():
-            if experiment.name == experiment_name and experiment.experiment_id.startswith(
-                PENDING_EXPERIMENT
-            ):
-                return experiment
+        named = [one for one in self._experiments.values() if one.name == experiment_name]
+        for one in named:
+            if self._names.real(one.experiment_id).startswith(PENDING_EXPERIMENT):
+                return one
         try:
             found = self._directly(super().get_experiment_by_name, experiment_name)  # type: ignore[misc]
         except Away:
-            known = (e for e in self._experiments.values() if e.name == experiment_name)
-            return next(known, None)
+            return self._shown_experiment(named[-1]) if named else None
         return None if found is None else self._remember(found)
 
     def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
         """Set a tag of an experiment; with the store away, on delivery."""
         mlflow_private.validate_experiment("any", None, [tag])
+        experiment_id = self._names.real(str(experiment_id))
         try:
-            if not str(experiment_id).startswith(PENDING_EXPERIMENT):
+            if not experiment_id.startswith(PENDING_EXPERIMENT):
                 self._directly(super().set_experiment_tag, experiment_id, tag)  # type: ignore[misc]
                 return
         except Away:
             pass
         ((key, value),) = texts([tag])
-        self._write("set_experiment_tag", experiment_id=str(experiment_id), key=key, value=value)
+        self._write("set_experiment_tag", experiment_id=experiment_id, key=key, value=value)
+
+    def _shown_experiment(self, known: Experiment) -> Experiment:
+        """Return what is known of an experiment, by the store's names for it if it has some."""
+        real = self._names.real(known.experiment_id)
+        if real == known.experiment_id:
+            return known
+        return Experiment(
+            experiment_id=real,
+            name=known.name,
+            artifact_location=self._names.real(known.artifact_location),
+            lifecycle_stage=known.lifecycle_stage,
+            tags=[ExperimentTag(key, value) for key, value in known.tags.items()],
+            creation_time=known.creation_time,
+            last_update_time=known.last_update_time,
+        )
 
     def _remember(self, experiment: Experiment) -> Experiment:
         self._experiments[str(experiment.experiment_id)] = experiment
@@ -194,14 +235,15 @@ class JournaledExperiments:
 
     def _experiment(self, experiment_id: str) -> Experiment:
         """Return what a new run needs to know of its experiment, known or made up."""
-        experiment_id = str(experiment_id)
+        experiment_id, alias = self._names.real(experiment_id), experiment_id
         known = self._experiments.get(experiment_id)
         if known is not None:
             return known
         try:
             return self._remember(self._directly(super().get_experiment, experiment_id))  # type: ignore[misc]
         except Away:
-            return _unseen(experiment_id)
+            known = self._experiments.get(alias)
+            return self._shown_experiment(known) if known else _unseen(experiment_id)
 
     # Changes that are not a training's: done at once, and what is known of the run forgotten
 
@@ -231,8 +273,10 @@ class JournaledExperiments:
         self._forget_experiment(experiment_id)
 
     def _forget_experiment(self, experiment_id: str) -> None:
+        ids = {str(experiment_id), self._names.real(str(experiment_id))}
         with self._lock:
-            self._experiments.pop(str(experiment_id), None)
+            for one in ids:
+                self._experiments.pop(one, None)
             for run_id, view in list(self._views.items()):
-                if view.info.experiment_id == str(experiment_id):
+                if view.info.experiment_id in ids:
                     del self._views[run_id]

@@ -29,11 +29,11 @@ from mlflow.utils.uri import append_to_uri_path
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away
 from mlflow_weir.plugin.journaled_experiments import (
-    PENDING_ARTIFACTS,
     JournaledExperiments,
     text_or_none,
     texts,
 )
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 
 _BY_NAME = re.compile(r"\s*name\s*=\s*'([^']*)'\s*")
 
@@ -67,7 +67,8 @@ class JournaledModels(JournaledExperiments):
         model_type: str | None,
     ) -> LoggedModel:
         name = mlflow_private.named_model(name)
-        experiment_id, model_type = str(experiment_id), text_or_none(model_type)
+        experiment_id = self._names.real(str(experiment_id))
+        model_type = text_or_none(model_type)
         experiment = self._experiment(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
             raise MlflowException(
@@ -94,6 +95,7 @@ class JournaledModels(JournaledExperiments):
             model_type=model_type,
             at_ms=now_ms,
         )
+        self._names.note(model_id, experiment_id)
         model = LoggedModel(
             experiment_id=experiment_id,
             model_id=model_id,
@@ -110,7 +112,7 @@ class JournaledModels(JournaledExperiments):
         self._models[model_id] = model
         self._known_models.add(model_id)
         self.recorder.own_roots.add(location)
-        return _copied(model)
+        return self._shown(model)
 
     def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
         """Return a logged model, as it is known here where the store is away."""
@@ -130,7 +132,7 @@ class JournaledModels(JournaledExperiments):
         else:
             if model_id not in self._models or self.recorder.is_delivered():
                 return found
-        return _copied(self._models[model_id])
+        return self._shown(self._models[model_id])
 
     def search_logged_models(
         self,
@@ -151,10 +153,11 @@ class JournaledModels(JournaledExperiments):
             by_name = _BY_NAME.fullmatch(filter_string or "")
             if by_name is None:
                 raise away.as_mlflow_error() from away
+            ids = set(map(self._names.real, map(str, experiment_ids)))
             ours = [
-                _copied(model)
+                self._shown(model)
                 for model in self._models.values()
-                if model.name == by_name[1] and str(model.experiment_id) in experiment_ids
+                if model.name == by_name[1] and self._names.real(str(model.experiment_id)) in ids
             ]
             return PagedList(ours, None)
 
@@ -167,7 +170,7 @@ class JournaledModels(JournaledExperiments):
         self._write("finalize_logged_model", model_id=model_id, status=str(status), at_ms=now_ms)
         model.status = status
         model.last_updated_timestamp = now_ms
-        return _copied(model)
+        return self._shown(model)
 
     def set_logged_model_tags(self, model_id: str, tags: list[LoggedModelTag]) -> None:
         """Set tags of a logged model."""
@@ -206,22 +209,21 @@ class JournaledModels(JournaledExperiments):
         super().delete_logged_model(model_id)  # type: ignore[misc]
         self._models.pop(model_id, None)
 
-
-def _copied(model: LoggedModel) -> LoggedModel:
-    """Return MLflow's entity; later changes of ours do not reach it."""
-    return LoggedModel(
-        experiment_id=model.experiment_id,
-        model_id=model.model_id,
-        name=model.name,
-        artifact_location=model.artifact_location,
-        creation_timestamp=model.creation_timestamp,
-        last_updated_timestamp=model.last_updated_timestamp,
-        model_type=model.model_type,
-        source_run_id=model.source_run_id,
-        status=model.status,
-        tags=dict(model.tags) or None,
-        params=dict(model.params) or None,
-    )
+    def _shown(self, model: LoggedModel) -> LoggedModel:
+        """Return MLflow's entity; later changes of ours do not reach it."""
+        return LoggedModel(
+            experiment_id=self._names.real(model.experiment_id),
+            model_id=model.model_id,
+            name=model.name,
+            artifact_location=self._names.real(model.artifact_location),
+            creation_timestamp=model.creation_timestamp,
+            last_updated_timestamp=model.last_updated_timestamp,
+            model_type=model.model_type,
+            source_run_id=model.source_run_id,
+            status=model.status,
+            tags=dict(model.tags) or None,
+            params=dict(model.params) or None,
+        )
 
 
 def dataset_fields(dataset_input: Any) -> dict[str, Any]:

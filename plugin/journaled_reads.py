@@ -18,8 +18,9 @@ from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.search_utils import SearchUtils
 
 from mlflow_weir.plugin.contact import Away, as_it_is, says_unknown
-from mlflow_weir.plugin.journaled_experiments import PENDING_EXPERIMENT, JournaledExperiments
+from mlflow_weir.plugin.journaled_experiments import JournaledExperiments
 from mlflow_weir.plugin.overlay import RunView, in_history_order, is_about, with_waiting
+from mlflow_weir.plugin.pending_names import PENDING_EXPERIMENT
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.metrics.points import Point
@@ -80,7 +81,7 @@ class JournaledReads(JournaledExperiments):
         view = waiting_view(waiting, stored)
         if view is not None:
             self._recall(view, waiting)
-            return view.to_run()
+            return view.name_by(self._names).to_run()
         if stored is None:
             assert failure is not None
             raise failure
@@ -201,20 +202,22 @@ class JournaledReads(JournaledExperiments):
         page_token: str | None = None,
     ) -> PagedList[Run]:
         """Search runs; what this process has yet to deliver is laid over the first page."""
+        search: Callable[..., PagedList[Run]] = super().search_runs  # type: ignore[misc]
+        is_settled = self.recorder.settle(SETTLE_WAIT_S)
+        experiment_ids = list(dict.fromkeys(map(self._names.real, map(str, experiment_ids))))
         arguments = (
             experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
         )  # fmt: skip
-        search: Callable[..., PagedList[Run]] = super().search_runs  # type: ignore[misc]
-        is_pending = any(one.startswith(PENDING_EXPERIMENT) for one in experiment_ids)
-        if page_token or (self.recorder.settle(SETTLE_WAIT_S) and not is_pending):
+        there = [one for one in experiment_ids if not one.startswith(PENDING_EXPERIMENT)]
+        if page_token or (is_settled and there == experiment_ids):
             return search(*arguments)
         ours = self._seen_runs(experiment_ids, filter_string, run_view_type)
-        there = [one for one in experiment_ids if not one.startswith(PENDING_EXPERIMENT)]
         stored: PagedList[Run] = PagedList([], None)
         if there:
             with contextlib.suppress(Away), as_it_is():
                 stored = self._directly(search, there, *arguments[1:])
-        rest = [run for run in stored if not self._has_view(run.info.run_id)]
+        viewed = self._viewed()
+        rest = [run for run in stored if run.info.run_id not in viewed]
         found = SearchUtils.sort([*ours, *rest], order_by)
         return PagedList(found[:max_results], stored.token)
 
@@ -231,8 +234,9 @@ class JournaledReads(JournaledExperiments):
         ]
         return list(SearchUtils.filter(seen, filter_string))
 
-    def _has_view(self, run_id: str) -> bool:
-        return run_id in self._views  # by the store's id of it
+    def _viewed(self) -> set[str]:
+        """Return the runs that are known here, by the store's ids of them too."""
+        return set(self._views)
 
 
 def _history_of(

@@ -13,9 +13,7 @@ place as soon as the delivery has told it.
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
-import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,7 +35,6 @@ from mlflow.protos.service_pb2 import (
     GetExperimentByName,
     LogLoggedModelParamsRequest,
 )
-from mlflow.store.entities import PagedList
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.workspace_context import get_request_workspace
@@ -45,15 +42,14 @@ from mlflow.utils.workspace_utils import WORKSPACE_HEADER_NAME
 from requests.utils import get_netrc_auth
 
 from mlflow_weir import settings
-from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin import exits, mlflow_private, run_context, servers
 from mlflow_weir.plugin.agent.stock_server import MODEL_KEY_TAG, RUN_KEY_TAG
-from mlflow_weir.plugin.contact import IS_SETTLED, Away
+from mlflow_weir.plugin.contact import IS_BOUNDED, IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, PENDING_EXPERIMENT
 from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS, PENDING_EXPERIMENT
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.servers import Kind
 
@@ -67,8 +63,6 @@ _NOT_SETTLED = (
     LogLoggedModelParamsRequest,
 )
 
-_ALIAS = re.compile(rf"(?:m-|{PENDING_EXPERIMENT})?[0-9a-f]{{32}}")
-
 # What `requests` reads beside what it is told.
 _PROXIES = frozenset(
     name
@@ -81,6 +75,8 @@ _BUNDLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
 class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # RestStore's own
     """``RestStore`` in a training process, with the journal in front."""
 
+    _gives_ids = True  # a stock server does, and one of Weir's may become one
+
     def __init__(self, get_host_creds: Callable[[], Any], uri: str, kind: Kind) -> None:
         """Take note of where the server is; nothing is asked.
 
@@ -92,7 +88,6 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         super().__init__(get_host_creds)  # type: ignore[no-untyped-call]
         mlflow_private.spare_registry_lookups()
         self._uri, self._kind = uri, kind
-        self._aliases: dict[str, str] = {}
         self._chosen: set[str] = set()  # ids of runs that this process chose
         self._recorders: dict[str | None, Recorder] = {}
         self._begin_journaling(self._recorder_of(get_request_workspace()))
@@ -136,7 +131,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             create: Callable[..., Run] = super(JournaledCalls, self).create_run
             try:
                 run = self._directly(
-                    create, self._real(experiment_id), user_id, start_time, keyed, run_name
+                    create, self._names.real(experiment_id), user_id, start_time, keyed, run_name
                 )
             except Away:
                 pass
@@ -167,9 +162,9 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             try:
                 model = self._directly(
                     create,
-                    self._real(experiment_id),
+                    self._names.real(experiment_id),
                     name,
-                    source_run_id and self._real(source_run_id),
+                    source_run_id and self._names.real(source_run_id),
                     keyed,
                     params,
                     model_type,
@@ -199,41 +194,19 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         """Say whether the server is Weir's, as far as is known: MLflow's API cannot do it."""
         return self._kind is not Kind.STOCK
 
-    # Aliases
+    # Names of ours
 
-    def search_runs(
-        self, experiment_ids: list[str], *arguments: Any, **options: Any
-    ) -> PagedList[Run]:
-        """Search runs; experiments may be named as before their delivery."""
-        real = [self._real(one) for one in experiment_ids]
-        is_pending = any(one.startswith(PENDING_EXPERIMENT) for one in real)
-        if is_pending or not self.recorder.settle(SETTLE_WAIT_S):
-            real = [*experiment_ids, *real]  # runs of this process are in them by either name
-        return super().search_runs(list(dict.fromkeys(real)), *arguments, **options)
-
-    def _has_view(self, run_id: str) -> bool:
-        return super()._has_view(run_id) or any(
-            self._aliases.get(ours) == run_id for ours in list(self._views)
-        )
+    def _viewed(self) -> set[str]:
+        found = super()._viewed()
+        return found.union(map(self._names.real, self._chosen & found))
 
     def _is_there(self, *ids: str) -> bool:
         """Say whether the server has what these ids of experiments and runs stand for."""
         for one in ids:
             is_local = one.startswith(PENDING_EXPERIMENT) or one in self._chosen
-            if is_local and self._real(one) == one:
+            if is_local and self._names.real(one) == one:
                 return False
         return True
-
-    def _real(self, text: str) -> str:
-        """Put the server's ids in the place of aliases, in whatever a request says."""
-        found = set(_ALIAS.findall(text))
-        if found - self._aliases.keys():
-            for folder in self.recorder.folders():
-                with contextlib.suppress(WeirError):
-                    self._aliases.update(folder.delivered().aliases)
-        if not found & self._aliases.keys():
-            return text
-        return _ALIAS.sub(lambda one: self._aliases.get(one[0], one[0]), text)
 
     def _call_endpoint(
         self,
@@ -246,10 +219,13 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         if not IS_SETTLED.get() and api not in _NOT_SETTLED:
             self.recorder.settle(SETTLE_WAIT_S)
         if isinstance(json_body, str):
-            json_body = self._real(json_body)
+            json_body = self._names.settled(json_body)
         if isinstance(endpoint, str):
-            endpoint = self._real(endpoint)
-        return super()._call_endpoint(api, json_body, endpoint, *arguments, **options)  # type: ignore[no-untyped-call]
+            endpoint = self._names.settled(endpoint)
+        answer = super()._call_endpoint(api, json_body, endpoint, *arguments, **options)  # type: ignore[no-untyped-call]
+        if not IS_BOUNDED.get():
+            self._contact.try_again()
+        return answer
 
 
 def _parents(tags: Sequence[RunTag] | None) -> list[str]:

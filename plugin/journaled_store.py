@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import threading
 import weakref
@@ -16,7 +18,7 @@ from mlflow.utils.uri import resolve_uri_if_local
 
 from mlflow_weir import settings
 from mlflow_weir.plugin import exits, mlflow_private
-from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_SETTLED
+from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_BOUNDED, IS_SETTLED
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
 from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S
@@ -138,7 +140,26 @@ class _LazySql(JournaledCalls):
         self._forget_experiment(experiment_id)
 
 
-class JournaledWeirStore(_LazySql, WeirStore):
+def _named(stock: type) -> Any:
+    """Return what comes before a store that journals nothing: its calls, by names of ours, too."""
+
+    def method(name: str) -> Any:
+        @functools.wraps(getattr(stock, name))
+        def call(self: Any, *arguments: Any, **options: Any) -> Any:
+            settled = self.names.settled_all
+            answer = getattr(super(made, self), name)(*settled(arguments), **settled(options))
+            if not IS_BOUNDED.get():
+                self._contact.try_again()
+            return answer
+
+        return call
+
+    public = (name for name, _ in inspect.getmembers(stock, inspect.isfunction) if name[0] != "_")
+    made = type(f"Named{stock.__name__}", (), {name: method(name) for name in public})
+    return made
+
+
+class JournaledWeirStore(_LazySql, _named(WeirStore), WeirStore):  # type: ignore[misc]
     """``WeirStore`` in a training process."""
 
 
@@ -156,7 +177,11 @@ class _ByWorkspace:
         store.__dict__[self._name] = {mlflow_private.active_workspace(): found}
 
 
-class WorkspaceAwareJournaledWeirStore(_LazySql, WorkspaceAwareWeirStore):
+class WorkspaceAwareJournaledWeirStore(
+    _LazySql,
+    _named(WorkspaceAwareWeirStore),  # type: ignore[misc]
+    WorkspaceAwareWeirStore,
+):
     """The same where MLflow's workspaces are on."""
 
     _views = _ByWorkspace()

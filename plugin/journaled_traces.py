@@ -31,7 +31,8 @@ from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.contact import IS_SETTLED, Away, says_unknown
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import join_uri
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS, JournaledExperiments
+from mlflow_weir.plugin.journaled_experiments import JournaledExperiments
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.recorder import Recorder, recorders
 from mlflow_weir.plugin.upload_environment import upload_environment
 from mlflow_weir.store.delivery import records
@@ -129,12 +130,13 @@ class JournaledTraces(JournaledExperiments):
         Raises:
             MlflowException: There is no such experiment.
         """
-        known = self._experiments.get(str(experiment_id))
+        experiment_id = self._names.real(str(experiment_id))
+        known = self._experiments.get(experiment_id)
         if known is None:
             look: Callable[..., Any] = super().get_experiment
             try:
                 known = self._remember(
-                    self._directly(look, str(experiment_id), timeout_s=self._log_wait_s)
+                    self._directly(look, experiment_id, timeout_s=self._log_wait_s)
                 )
             except Away:
                 return f"{PENDING_ARTIFACTS}{experiment_id}"

@@ -82,19 +82,33 @@ def scorer_store_class() -> Callable[..., Any]:
 def stock_rest_builder(registry: object) -> Callable[..., Any]:
     """Return what ``registry`` calls for a server's address where Weir is not installed."""
     if is_server_registry(registry):
-
-        def refuse(store_uri: str, **_: Any) -> None:
-            from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
-
-            schemes = vars(registry)["_registry"]
-            raise UnsupportedModelRegistryStoreURIException(
-                store_uri, [one for one in schemes if one not in {"http", "https"}]
-            )
-
-        return refuse
+        return _refusing_servers(registry)
     from mlflow.tracking._tracking_service.utils import _get_rest_store
 
     return _get_rest_store
+
+
+def stock_registry_rest_builder(registry: object) -> Callable[..., Any]:
+    """The same for registered models, prompts and webhooks."""
+    if is_server_registry(registry):
+        return _refusing_servers(registry)
+    from mlflow.tracking._model_registry.utils import _get_rest_store
+
+    return _get_rest_store
+
+
+def _refusing_servers(registry: object) -> Callable[..., Any]:
+    """Return what raises as MLflow does where its server is to keep things in another one."""
+
+    def refuse(store_uri: str, **_: Any) -> None:
+        from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+
+        schemes = vars(registry)["_registry"]
+        raise UnsupportedModelRegistryStoreURIException(
+            store_uri, [one for one in schemes if one not in {"http", "https"}]
+        )
+
+    return refuse
 
 
 def request_headers() -> dict[str, str]:

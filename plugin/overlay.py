@@ -34,6 +34,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin.pending_names import PendingNames, changed
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.delivery.rewinding import is_rewound
 from mlflow_weir.store.metrics.points import Point
@@ -114,6 +115,11 @@ class RunView:
             lifecycle_stage=LifecycleStage.ACTIVE,
         )
         return cls(info, is_verified=False)
+
+    def name_by(self, names: PendingNames) -> RunView:
+        """Tell what becomes of names that are pending; return the view."""
+        self._info = names.info(self._info)
+        return self
 
     def learn(self, run: Run) -> None:
         """Put what the store answered late below what was noted since."""
@@ -200,7 +206,7 @@ class RunView:
             self.tags[tag.key] = tag.value
             self._deleted_tags.discard(tag.key)
             if tag.key == MLFLOW_RUN_NAME:
-                self._info = _changed(self._info, run_name=tag.value)
+                self._info = changed(self._info, run_name=tag.value)
 
     def note_deleted_tag(self, key: str) -> None:
         """Take a tag away, though the store may show it for a while."""
@@ -241,7 +247,7 @@ class RunView:
             changes["end_time"] = end_time
         if run_name:
             changes["run_name"] = run_name
-        self._info = _changed(self._info, **changes)
+        self._info = changed(self._info, **changes)
         if run_name:
             self.tags[MLFLOW_RUN_NAME] = run_name
         if status is not None:
@@ -251,7 +257,7 @@ class RunView:
     def to_run(self) -> Run:
         """Return MLflow's entity; later changes of the view do not reach it."""
         return Run(
-            _changed(self._info),
+            changed(self._info),
             RunData(
                 [
                     Metric(key, value, timestamp, step)
@@ -315,19 +321,3 @@ def in_history_order(metrics: list[Metric]) -> list[Metric]:
 
     found = {rank(metric): metric for metric in reversed(metrics)}  # duplicates: the first stays
     return [found[key] for key in sorted(found)]
-
-
-def _changed(info: RunInfo, **changes: Any) -> RunInfo:
-    """Return a copy, with some of its facts changed."""
-    facts = {
-        "run_id": info.run_id,
-        "experiment_id": info.experiment_id,
-        "user_id": info.user_id,
-        "status": info.status,
-        "start_time": info.start_time,
-        "end_time": info.end_time,
-        "lifecycle_stage": info.lifecycle_stage,
-        "artifact_uri": info.artifact_uri,
-        "run_name": info.run_name,
-    }
-    return RunInfo(**{**facts, **changes})

@@ -389,11 +389,19 @@ class Recorder:
         journal.flush()
         return journal.n_dropped + journal.n_held + len(bulk)
 
-    def settle(self, timeout_s: float) -> bool:
+    def settle(
+        self,
+        timeout_s: float,
+        goes_on: Callable[[client.DeliveryState], bool] | None = None,
+    ) -> bool:
         """Wait until every process of this machine has its records for this target in the store.
 
         Returns at once where nothing waits, and as soon as the agent says that the target is
         away.
+
+        Args:
+            timeout_s: For so long at most.
+            goes_on: Says whether to wait on, in place of what the agent says.
 
         Returns:
             Whether they are.
@@ -407,7 +415,7 @@ class Recorder:
         for folder in spool.journals():
             left_s = max(deadline_s - time.monotonic(), 0.0)
             if self._is_ours(folder) and not client.wait_delivered(
-                folder.path, _end_of(folder.path), left_s, _while_it_moves
+                folder.path, _end_of(folder.path), left_s, goes_on or _while_it_moves
             ):
                 return False
         return True

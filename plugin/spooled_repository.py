@@ -28,10 +28,10 @@ from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 from mlflow_weir.errors import JournalError, WeirError
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact
+from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact, NotDelivered
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import is_within, join_uri
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.upload_environment import upload_environment
 from mlflow_weir.store.delivery import records
@@ -63,7 +63,7 @@ def spool(repository: ArtifactRepository, artifact_uri: str, tracking_uri: str |
         _classes[stock] = type(f"Spooled{stock.__name__}", (_Spooled, stock), names)
     repository.__class__ = _classes[stock]
     assert isinstance(repository, _Spooled)
-    repository._begin(recorder, artifact_uri)
+    repository._begin(store, artifact_uri)
 
 
 def pending(
@@ -81,21 +81,30 @@ def pending(
             f"{artifact_uri}: where these artifacts are is known once their run is delivered"
         )
     repository = PendingRepository(artifact_uri, tracking_uri, registry_uri)
-    repository._store = store
-    repository._begin(recorder, artifact_uri)
+    repository._begin(store, artifact_uri)
     return repository
 
 
 class _Spooled:
     """Comes before MLflow's class; all its names begin with ``_weir`` that are not MLflow's."""
 
+    _weir_store: Any
     _weir_recorder: Recorder
-    _weir_uri: str
+    _weir_named: str
     _weir_direct: threading.local
 
-    def _begin(self, recorder: Recorder, artifact_uri: str) -> None:
-        self._weir_recorder, self._weir_uri = recorder, artifact_uri
+    def _begin(self, store: Any, artifact_uri: str) -> None:
+        self._weir_store, self._weir_recorder = store, store.recorder
+        self._weir_named = artifact_uri
         self._weir_direct = threading.local()
+
+    @property
+    def _weir_uri(self) -> str:
+        """Where the artifacts are, as far as is known by now."""
+        return self._weir_real(self._weir_named)
+
+    def _weir_real(self, uri: str) -> str:
+        return str(self._weir_store.names.real(uri))
 
     # Writes
 
@@ -179,15 +188,15 @@ class _Spooled:
         """
         recorder = self._weir_recorder
         folder, position = recorder.room_for(size)
-        path = artifact_path or ""
-        upload = files.Upload(self._weir_uri, path, name, size, upload_environment())
+        path, root = artifact_path or "", self._weir_uri
+        upload = files.Upload(root, path, name, size, upload_environment())
         files.add(folder, position, upload, sources)
         recorder.append(
             records.encode_operation(
                 "log_artifact",
                 {
-                    "run_id": _run_of(self._weir_uri),
-                    "artifact_uri": self._weir_uri,
+                    "run_id": _run_of(root),
+                    "artifact_uri": root,
                     "artifact_path": path,
                     "name": name,
                     "size": size,
@@ -206,8 +215,9 @@ class _Spooled:
 
     def _weir_known(self) -> dict[str, int] | None:
         """Return the files logged below a root that this process began; None of any other."""
+        uri = self._weir_uri
         for root in self._weir_recorder.own_roots:
-            if is_within(self._weir_uri, root):
+            if is_within(uri, self._weir_real(root)):
                 return _logged.setdefault(root, {})
         return None
 
@@ -254,6 +264,7 @@ class _Spooled:
         except Away as away:
             if (known := self._weir_known()) is None:
                 raise away.as_mlflow_error() from away
+            known = {self._weir_real(uri): size for uri, size in known.items()}
             found = _children(known, self._weir_uri, path)
         except MlflowException:
             if not waiting:
@@ -281,10 +292,11 @@ class _Spooled:
                 try:
                     upload = waiting.read()
                     if upload.name:
-                        found[upload.destination] = waiting.data / upload.name
+                        found[self._weir_real(upload.destination)] = waiting.data / upload.name
                         continue
+                    folder_uri = self._weir_real(upload.destination)
                     for below in waiting.files():
-                        found[join_uri(upload.destination, below)] = waiting.data / below
+                        found[join_uri(folder_uri, below)] = waiting.data / below
                 except (JournalError, OSError):  # uploaded at this moment
                     continue
         return found
@@ -306,7 +318,7 @@ class _Spooled:
 class _Nowhere(ArtifactRepository):
     """Where ``weir-pending:`` artifacts go: to the root that the store gave their run."""
 
-    _store: Any
+    _weir_store: Any
 
     def _there(self) -> ArtifactRepository:
         """Return the repository of the root that the store gave.
@@ -314,12 +326,10 @@ class _Nowhere(ArtifactRepository):
         Raises:
             Away: It has not yet.
         """
-        uri = str(getattr(self, "_weir_uri", self.artifact_uri))
-        owner, _, rest = uri.removeprefix(PENDING_ARTIFACTS).partition("/")
-        root = mlflow_private.stored_artifact_root(self._store, owner)
-        if root.startswith(PENDING_ARTIFACTS):
-            raise Away("the run is not delivered yet")
-        return get_artifact_repository(join_uri(root, rest), tracking_uri=self.tracking_uri)
+        uri = str(self._weir_store.names.settled(str(self.artifact_uri)))
+        if uri.startswith(PENDING_ARTIFACTS):
+            raise NotDelivered("the run is not delivered yet")
+        return get_artifact_repository(uri, tracking_uri=self.tracking_uri)
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         self._there().log_artifact(local_file, artifact_path)

@@ -15,8 +15,8 @@ from mlflow.entities import LifecycleStage, Param, Run, RunInfo, RunStatus, RunT
 from mlflow_weir.errors import WeirError
 from mlflow_weir.plugin.journal.reader import JournalReader
 from mlflow_weir.plugin.journal.spool import JournalFolder
-from mlflow_weir.plugin.journaled_experiments import PENDING_ARTIFACTS
 from mlflow_weir.plugin.overlay import RunView
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.delivery.records import Histograms, Operation, Points

@@ -17,6 +17,7 @@ denies is halved until the one to blame is alone, which is noted as rejected wit
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,7 @@ from mlflow_weir.plugin.agent.rest_batches import Batch, Item, body_of, halves, 
 from mlflow_weir.plugin.agent.rest_ids import Ids
 from mlflow_weir.plugin.agent.rest_state import Part, RestState
 from mlflow_weir.plugin.agent.stock_server import RUN_KEY_TAG, Denied, Failed, StockServer, pairs
+from mlflow_weir.store.delivery.delivery import PENDING_ARTIFACTS
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.positions import Rejected
 from mlflow_weir.store.delivery.records import Histograms, Points, RecordError, decode
@@ -269,6 +271,16 @@ class RestDelivery:
         self.state.aliases[alias] = self._experiment_named(
             fields.text("name"), fields.text_or_none("artifact_location"), fields.pairs("tags")
         )
+        self.note_location(alias)
+
+    def note_location(self, experiment_id: str) -> None:
+        """Note where an experiment has its artifacts, for a process that does not know it yet."""
+        name = f"{PENDING_ARTIFACTS}{experiment_id}"
+        if name not in self.state.aliases:
+            with contextlib.suppress(Denied):
+                found = self.server.experiment(self.ids.experiment(experiment_id))
+                if found is not None:
+                    self.state.aliases[name] = str(found["artifact_location"])
 
     def _experiment_named(
         self, name: str, location: str | None, tags: list[tuple[str, str]]
@@ -300,6 +312,8 @@ class RestDelivery:
         """Create a run, unless it is there."""
         key = fields.text("run_id")
         experiment_id = self._experiment_of_run(fields)
+        if not fields.text_or_none("artifact_uri"):
+            self.note_location(fields.text("experiment_id"))
         if self.ids.run_in(key, experiment_id) is not None:
             return
         tags = {name: self.ids.in_tag(name, value) for name, value in fields.pairs("tags")}

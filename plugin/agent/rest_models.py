@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from mlflow_weir.plugin.agent.rest_batches import Batch, metric
 from mlflow_weir.plugin.agent.stock_server import MODEL_KEY_TAG, Denied, pairs
+from mlflow_weir.store.delivery.delivery import PENDING_ARTIFACTS
 from mlflow_weir.store.delivery.fields import Fields, Refused
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def create_logged_model(delivery: RestDelivery, fields: Fields) -> None:
         fields.text_or_none("source_run_id"),
         list(dict(fields.pairs("params")).items()),
     )
+    location = fields.text_or_none("artifact_location")
+    if not location or location.startswith(PENDING_ARTIFACTS):
+        delivery.note_location(fields.text("experiment_id"))
     model_id = delivery.ids.model_in(key, experiment_id)
     if model_id is None:
         body = {

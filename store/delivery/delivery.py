@@ -21,6 +21,9 @@ from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.store.delivery.positions import JournalState
 
 _MAX_IN = 500
+PENDING_ARTIFACTS = "weir-pending:"
+"""What an artifact root begins with that its process did not know."""
+
 TERMINAL = frozenset({"FINISHED", "FAILED", "KILLED"})
 """MLflow's states of a run that has ended."""
 
@@ -153,6 +156,15 @@ class Delivery:
         if found is None:
             raise Refused(f"experiment {experiment_id} does not exist")
         return require_active(found)
+
+    def note_location(self, named: str, experiment: ExperimentFacts) -> None:
+        """Note where an experiment has its artifacts, for a process that does not know it yet.
+
+        Args:
+            named: Its id or alias, as the process names it.
+            experiment: What it is.
+        """
+        self.state.aliases[f"{PENDING_ARTIFACTS}{named}"] = experiment.artifact_location
 
     def forget_experiment(self, experiment_id: int) -> None:
         """Look an experiment up again: it has just been created."""

@@ -27,6 +27,7 @@ def create_experiment(delivery: Delivery, fields: Fields) -> None:
         at_ms=fields.whole("at_ms"),
     )
     delivery.state.aliases[alias] = str(found.experiment_id)
+    delivery.note_location(alias, found)
 
 
 def set_experiment_tag(delivery: Delivery, fields: Fields) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from mlflow_weir.store.delivery import mlflow_tables as tables
-from mlflow_weir.store.delivery.delivery import Delivery
+from mlflow_weir.store.delivery.delivery import PENDING_ARTIFACTS, Delivery
 from mlflow_weir.store.delivery.experiments import append_path
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.metrics.points import stored_value
@@ -16,7 +16,6 @@ from mlflow_weir.store.metrics.points import stored_value
 STATUSES = {"UNSPECIFIED": 0, "PENDING": 1, "READY": 2, "FAILED": 3}
 """MLflow's states of a logged model, as its table has them."""
 
-_PENDING_ARTIFACTS = "weir-pending:"
 _MAX_IN = 500
 
 
@@ -36,7 +35,8 @@ def create_logged_model(delivery: Delivery, fields: Fields) -> None:
     if _experiment_of(delivery, model_id) is not None:
         raise Refused(f"logged model {model_id} exists already")
     location = fields.text_or_none("artifact_location")
-    if not location or location.startswith(_PENDING_ARTIFACTS):
+    if not location or location.startswith(PENDING_ARTIFACTS):
+        delivery.note_location(fields.text("experiment_id"), experiment)
         location = append_path(experiment.artifact_location, "models", model_id, "artifacts")
     delivery.connection.execute(
         sa.insert(tables.logged_models).values(

@@ -10,6 +10,7 @@ from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import heartbeats, owners
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.delivery import (
+    PENDING_ARTIFACTS,
     TERMINAL,
     Delivery,
     ExperimentFacts,
@@ -27,7 +28,6 @@ REDACTED_TAG = "weir.redacted"
 PREEMPTING_TAG = "weir.preempting"
 """Since when the machine is known to be taken away from a run, in ms; gone with its end."""
 
-_PENDING_ARTIFACTS = "weir-pending:"
 _STATUSES = TERMINAL | {"RUNNING", "SCHEDULED"}
 _TAG_CHARACTERS = 8000  # MLflow's limit on a tag's value
 _RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -49,7 +49,8 @@ def create_run(delivery: Delivery, fields: Fields) -> None:
         raise Refused(f"run {run_id} exists already")
     experiment = _experiment_of_run(delivery, fields)
     name = tags[tables.RUN_NAME_TAG] = given or f"run-{run_id[:8]}"
-    if not artifacts or artifacts.startswith(_PENDING_ARTIFACTS):
+    if not artifacts or artifacts.startswith(PENDING_ARTIFACTS):
+        delivery.note_location(fields.text("experiment_id"), experiment)
         artifacts = append_path(experiment.artifact_location, run_id, "artifacts")
     delivery.connection.execute(
         sa.insert(tables.runs).values(

@@ -366,7 +366,7 @@ def test_a_run_of_another_journal_is_waited_for_once(
         target.apply(ours, 1, 0, end, [payload], is_patient=True)
     created = apply(target, [new_run(run_id)], theirs)
     outcome = target.apply(ours, 1, 0, end, [payload], is_patient=True)
-    assert outcome.aliases == created.aliases
+    assert outcome.aliases[run_id] == created.aliases[run_id]
     assert client.get_run(created.aliases[run_id]).data.metrics == {"m": 1.0}
 
 

@@ -63,6 +63,7 @@ class Place(NamedTuple):
 
     uri: str
     variables: dict[str, str]
+    group: int = 0  # of the server's processes
 
 
 class Training:
