@@ -25,6 +25,9 @@ from workspace_data import FIRST_START_MS, SeededRun, curve, write_runs
 XSS = '<img src=x onerror="window.wasRun=1"><script>window.wasRun=1</script>'
 NAME = f"resnet50 \u202eslipper\u202c {XSS} " + "long-" * 30
 N_LINES = 120_000
+LINE_MS = 30
+# Samples, of 360 each ten seconds, at which the second GPU was slowed down.
+THROTTLED = slice(120, 192)
 NOTE = f"""# What this was
 
 **Third** try with a warm-up, see [the plan](https://example.org/plan),
@@ -159,6 +162,9 @@ def _hardware(random: np.random.Generator) -> dict[str, Series]:
             f"system/gpu_{gpu}_power_usage_watts": measured(180, 290),
             f"system/gpu_{gpu}_temperature_celsius": measured(45, 79, 0.01),
         }
+    hot = measured(0, 0, 0)
+    hot.value[THROTTLED] = 1.0
+    found["system/gpu_1_throttled_by_heat"] = hot
     return found
 
 
@@ -295,7 +301,7 @@ def _write_console(store: WeirStore, run_id: str) -> None:
     with store.engine.begin() as connection:
         for start in range(0, N_LINES, 10_000):
             lines = [
-                Line(n, FIRST_START_MS + n * 30, *console_text(n))
+                Line(n, FIRST_START_MS + n * LINE_MS, *console_text(n))
                 for n in range(start, start + 10_000)
             ]
             writing.append(connection, run_id, source, lines)

@@ -215,6 +215,120 @@ def test_columns_are_added_moved_and_hidden(site: Site, client: MlflowClient, sh
     )
 
 
+def heads(page: Any) -> list[str]:
+    """Return the titles of the columns, from the left."""
+    return [head.strip() for head in page.get_by_role("columnheader").all_inner_texts()]
+
+
+def test_columns_are_moved_by_keys_and_by_dragging(site: Site, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    head = page.get_by_role("columnheader", name="optimizer")
+    head.wait_for()
+    before = heads(page)
+    at = before.index("optimizer")
+    # One stop of Tab for all heads, arrows between them.
+    page.get_by_role("columnheader", name="Name").get_by_role("button").focus()
+    shown.press(*["ArrowRight"] * at)
+    assert page.evaluate("document.activeElement.closest('[data-column]').dataset.column") == (
+        "params.optimizer"
+    )
+    shown.press("Alt+ArrowLeft", "Alt+ArrowLeft", "Shift+ArrowRight")
+    page.get_by_text(f"optimizer, column {at - 2} of {len(before) - 1}").wait_for()
+    moved = [*before[: at - 2], "optimizer", *before[at - 2 : at], *before[at + 1 :]]
+    assert heads(page) == moved
+    assert head.bounding_box()["width"] == 136
+    start, target = head.bounding_box(), page.get_by_role("columnheader", name="Started")
+    to = target.bounding_box()
+    page.mouse.move(start["x"] + 30, start["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(to["x"] + 60, to["y"] + 10, steps=4)
+    page.mouse.move(to["x"] + 12, to["y"] + 10, steps=2)
+    page.locator(".w-head-before").wait_for()
+    page.mouse.up()
+    assert heads(page)[:3] == ["Name", "optimizer", "Started"]
+    assert head.get_attribute("aria-sort") == "none"  # to drag is not to click
+    shown.press("Control+z")
+    shown.wait("() => document.querySelectorAll('[data-column]')[1].innerText === 'Started'")
+
+
+def test_runs_are_coloured_by_a_param(site: Site, client: MlflowClient, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    shown.press("Control+k")
+    page.keyboard.type("colour")
+    page.get_by_role("option", name="Colour runs").wait_for()
+    shown.press("Enter")
+    page.get_by_label("Colour by").select_option(label="lr")
+    shown.press("Escape")
+    legend = page.get_by_role("list", name="Colours by lr")
+    legend.wait_for()
+    runs = client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    by_value: dict[str, int] = {}
+    for run in runs:
+        by_value[run.data.params["lr"]] = by_value.get(run.data.params["lr"], 0) + 1
+    said = [one.inner_text().split() for one in legend.get_by_role("button").all()]
+    assert {value: int(n) for value, n in said} == by_value
+    assert [float(value) for value, _ in said] == sorted(map(float, by_value))
+    shown.wait(
+        """runs => {
+            const colourOf = (row) =>
+                row.querySelector('.w-run-dot').style.getPropertyValue('--w-run')
+            const seen = new Map()
+            for (const row of document.querySelectorAll('.w-run-row')) {
+                const lr = runs[row.querySelector('.w-run-name')?.title]
+                if (lr === undefined) continue
+                if (!seen.has(lr)) seen.set(lr, new Set())
+                seen.get(lr).add(colourOf(row))
+            }
+            const all = [...seen.values()]
+            return all.length > 1 && all.every((one) => one.size === 1) &&
+                new Set(all.map((one) => [...one][0])).size === all.length
+        }""",
+        {str(run.info.run_name): run.data.params["lr"] for run in runs},
+    )
+    legend.get_by_role("button").first.click()
+    n = len(runs) - by_value[said[0][0]]
+    shown.wait("n => document.querySelector('.w-eye-counts').innerText.startsWith(`${n} of`)", n)
+    assert "cb=params.lr" in page.url
+    assert axe_violations(page) == []
+
+
+def test_the_palette_leads_anywhere_by_keys(site: Site, client: MlflowClient, shown: List) -> None:
+    page = shown.page
+    shown.open(site)
+    (run,) = client.search_runs(
+        [site.sweep.experiment_id], "attributes.run_name = 'adam-lr0.01-s2'"
+    )
+
+    def call(text: str, option: str) -> None:
+        shown.press("Control+k")
+        page.keyboard.type(text)
+        page.get_by_role("listbox").get_by_role("option", name=option).first.wait_for()
+        while True:
+            chosen = page.get_by_role("listbox").get_by_role("option", selected=True)
+            if option in chosen.inner_text():
+                break
+            shown.press("ArrowDown")
+        shown.press("Enter")
+
+    call("train/los", "train/loss")
+    page.get_by_role("region", name="train/loss", exact=True).first.wait_for()
+    page.get_by_role("region", name="val/loss", exact=True).first.wait_for(state="detached")
+    shown.press("Control+k")
+    page.get_by_role("listbox").get_by_role("option").nth(3).wait_for()
+    assert axe_violations(page) == []
+    shown.press("Escape")
+    page.get_by_role("dialog", name="Go to").wait_for(state="detached")
+    call("lr0.01-s2", "adam-lr0.01-s2")
+    page.wait_for_url(f"**/r/{run.info.run_id}/overview")
+    page.get_by_role("region", name="About").wait_for()
+    call("console of", "Console of this run")
+    page.wait_for_url(f"**/r/{run.info.run_id}/console")
+    call("rich", "rich runs")
+    page.wait_for_url(f"**/e/{site.rich.experiment_id}")
+
+
 def test_groups_have_means_and_open_to_their_runs(
     site: Site, client: MlflowClient, shown: List
 ) -> None:
@@ -397,6 +511,21 @@ def test_a_new_run_appears_by_itself(
     shown.row("fresh").wait_for(timeout=60_000)
     client.set_terminated(running.info.run_id, "FAILED")
     shown.row("fresh").get_by_title("failed").wait_for(timeout=60_000)
+    # While the pointer is in the list nothing moves below it: what is new waits to be asked for.
+    page = shown.page
+    shown.row("mine 1").hover()
+    for name in ("later", "latest"):
+        client.set_terminated(client.create_run(own_experiment, run_name=name).info.run_id)
+    page.get_by_role("button", name="2 new runs").wait_for(timeout=60_000)
+    shown.expect_counts(6)
+    shown.expect_names(["fresh", "mine 2"])
+    page.get_by_role("button", name="2 new runs").click()
+    shown.expect_names(["latest", "later", "fresh", "mine 2"])
+    # Nor is the reader's own deed held back.
+    shown.row("later").hover()
+    page.get_by_role("button", name="Actions on later").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    shown.row("later").wait_for(state="detached")
 
 
 def test_runs_are_compared_by_what_differs(site: Site, client: MlflowClient, shown: List) -> None:

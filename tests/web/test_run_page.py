@@ -14,14 +14,17 @@ from mlflow_weir.store.console.lines import without_styles
 from run_data import (
     BAD_STEP,
     LAYERS,
+    LINE_MS,
     N_LINES,
     NAME,
+    THROTTLED,
     WATCHED_STEPS,
     XSS,
     console_text,
     watched,
 )
 from senders import Sender, call, create_run, new_id, operation, points
+from workspace_data import FIRST_START_MS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -104,9 +107,33 @@ def test_hardware_panels_draw_what_mlflows_client_returns(
     said = figure.get_by_role("img").get_attribute("aria-label")
     assert f"{max(values):.3g}" in said
     assert f"{min(values):.3g}" in said
+    # When it was slowed down, and what the run did, is behind the lines.
+    gpu = panel.locator("details").filter(has_text="GPU 1").first
+    share = 100 * (THROTTLED.stop - THROTTLED.start) / len(history)
+    assert gpu.locator("summary").inner_text().endswith(f"slowed down {share:.0f} % of the time")
+    assert "slowed" not in panel.locator("details").filter(has_text="GPU 0").first.inner_text()
+    warn = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--w-warn')")
+    shades = figure.locator("canvas").first.evaluate(SHADED_COLUMNS, warn)
+    assert shades == pytest.approx(share / 100, abs=0.03)
+    phases = page.get_by_role("list", name="Phases of the run").get_by_role("listitem")
+    assert [one.inner_text().split()[0] for one in phases.all()] == ["Before", "Steps", "After"]
     # Something is drawn in the line's colour.
     colour = row.locator(".w-dot").evaluate("dot => getComputedStyle(dot).backgroundColor")
     assert figure.locator("canvas").first.evaluate(COUNT_PIXELS, colour) > 50
+
+
+SHADED_COLUMNS = """(canvas, warn) => {
+    const { width, height } = canvas
+    const { data } = canvas.getContext("2d").getImageData(0, Math.floor(height / 2), width, 1)
+    const [r, g, b] = [1, 3, 5].map((at) => parseInt(warn.trim().slice(at, at + 2), 16))
+    // The warning's colour at 22 %, and what a line painted over it leaves.
+    const isShaded = (at) => data[at + 3] > 30 && data[at + 3] < 90 &&
+        Math.abs(data[at] - r) + Math.abs(data[at + 1] - g) + Math.abs(data[at + 2] - b) < 40
+    let n = 0
+    for (let at = 0; at < data.length; at += 4) if (isShaded(at)) n += 1
+    const over = canvas.parentElement.querySelector(".u-over").clientWidth * devicePixelRatio
+    return n / over
+}"""
 
 
 def test_charts_are_the_workspaces_grid_of_one_run(site: Site, page: Any) -> None:
@@ -146,6 +173,52 @@ def test_a_long_console_is_virtual_and_found_by_line(site: Site, page: Any) -> N
     assert "line=60010" in page.url
     page.reload()
     log.locator(".w-line-marked").get_by_text(console_text(60_010)[1], exact=True).wait_for()
+
+
+def test_a_line_and_its_moment_on_the_charts_lead_to_one_another(
+    site: Site, page: Any, client: MlflowClient
+) -> None:
+    panel = open_tab(page, site, "console", query="?line=2")
+    marked = panel.get_by_role("log").locator(".w-line-marked .w-line-number")
+    marked.wait_for()
+    panel.get_by_label("Chart", exact=True).check()
+    strip = panel.get_by_role("region", name="Chart of the console")
+    strip.get_by_label("Metric").select_option("train/loss")
+    strip.locator("canvas").first.wait_for()
+    slider = strip.get_by_role("slider")
+    # The chart's samples in reach of the keys; each leads to what was printed then.
+    before = int(marked.inner_text())
+    slider.focus()
+    slider.press("PageUp")
+    page.wait_for_function(
+        "n => Number(document.querySelector('.w-line-marked .w-line-number')?.innerText) > n",
+        arg=before,
+    )
+    assert axe_violations(page) == []
+    strip.get_by_role("link", name="on all charts").click()
+    chart = panel.get_by_role("region", name="train/loss", exact=True)
+    chart.locator("canvas").first.wait_for()
+    at_ms = int(page.url.split("t=")[1])
+    page.wait_for_function("at => window.__weirCharts().hoverX === at", arg=at_ms)
+    # And back, from a step: the console at the time at which MLflow's client says it was logged.
+    page.locator(".w-chart-bar select").first.select_option("step")
+    chart.get_by_role("application").focus()
+    page.wait_for_function("window.__weirCharts().charts.every((one) => one.isComplete)")
+    chart.get_by_role("application").press("Shift+ArrowRight")
+    page.wait_for_function("window.__weirCharts().hoverX !== null")
+    chart.get_by_role("application").press("Enter")
+    step = page.evaluate("window.__weirCharts().hoverX")
+    history = client.get_metric_history(site.rich.run_id, "train/loss")
+    (logged,) = (point.timestamp for point in history if point.step == step)
+    link = panel.get_by_role("link", name="Console at")
+    link.wait_for()
+    assert f"t={logged}" in str(link.get_attribute("href"))
+    link.click()
+    line = (logged - FIRST_START_MS) // LINE_MS
+    page.wait_for_function("n => location.search === `?line=${n}`", arg=line)
+    panel.get_by_role("log").locator(".w-line-marked").get_by_text(
+        console_text(line)[1]
+    ).wait_for()
 
 
 def test_the_console_shows_colours_and_nothing_else_of_a_terminal(site: Site, page: Any) -> None:
@@ -205,8 +278,10 @@ def test_the_patch_is_a_diff_and_another_runs_is_held_against_it(site: Site, pag
     assert panel.get_by_text("binary · 12 B").first.is_visible()
     assert panel.get_by_text(f"weir restore {site.rich.run_id}").is_visible()
     assert "CUDA_VISIBLE_DEVICES" in panel.get_by_role("region", name="Command").inner_text()
-    panel.get_by_role("textbox", name="Another run").fill(site.pages(f"/r/{site.rich.other_id}"))
-    panel.get_by_role("button", name="Compare").click()
+    # By an address that was pasted; by name below, where pictures are compared.
+    picker = panel.get_by_role("combobox", name="Compare with another run")
+    picker.fill(site.pages(f"/r/{site.rich.other_id}"))
+    picker.press("Enter")
     panel.get_by_role("heading", name="Patches, file by file").wait_for()
     assert panel.get_by_text("2 more files are changed alike").is_visible()
     changed = panel.locator(".w-diff-file").filter(has_text="conf/new file.yaml")
@@ -235,9 +310,17 @@ def test_pictures_follow_the_slider_and_stand_beside_another_runs(site: Site, pa
     # The drawing's script is in a picture, where nothing runs.
     assert panel.get_by_role("img", name="drawing").is_visible()
     assert page.evaluate("window.wasRun") is None
-    panel.get_by_role("textbox", name="Another run").fill(site.rich.other_id)
-    panel.get_by_role("button", name="Compare").click()
+    picker = panel.get_by_role("combobox", name="Compare with another run")
+    picker.fill("adamw-lr0.1-s2")
+    # In another experiment: all that one may see are looked through.
+    panel.get_by_text("Other experiments").wait_for()
+    panel.get_by_role("option", name="adamw-lr0.1-s2").wait_for()
+    picker.fill("before")
+    panel.get_by_role("option", name="resnet50 before").wait_for()
+    assert axe_violations(page) == []
+    picker.press("Enter")
     panel.get_by_text("none").first.wait_for()
+    assert panel.get_by_role("link", name="resnet50 before").count() == 1
 
 
 def test_norms_and_distributions_are_what_was_watched(site: Site, page: Any) -> None:

@@ -9,6 +9,7 @@ import { createRoot } from "react-dom/client"
 import { ErrorBoundary, Loading } from "./controls/state"
 import type { Place } from "./grammar"
 import { pathOf } from "./grammar"
+import { PaletteHost } from "./palette/host"
 import { Home } from "./pages/home"
 import { NotFound } from "./pages/not-found"
 import { startRouter, useRoute } from "./router"
@@ -37,11 +38,14 @@ function Shown({ place }: { place: Place }) {
 function App() {
   const { place } = useRoute()
   return (
-    <ErrorBoundary what="The page" resetKey={pathOf(place)}>
-      <Suspense fallback={<Loading label="Loading the page" />}>
-        <Shown place={place} />
-      </Suspense>
-    </ErrorBoundary>
+    <>
+      <ErrorBoundary what="The page" resetKey={pathOf(place)}>
+        <Suspense fallback={<Loading label="Loading the page" />}>
+          <Shown place={place} />
+        </Suspense>
+      </ErrorBoundary>
+      <PaletteHost />
+    </>
   )
 }
 

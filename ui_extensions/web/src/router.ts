@@ -8,7 +8,7 @@
 
 import { useSyncExternalStore } from "react"
 
-import { PAGES, STOCK } from "./base"
+import { PAGES, STOCK } from "./addresses"
 import type { Place } from "./grammar"
 import { parsePlace, pathOf, queryText, SHELL_KEY, WORKSPACE_KEY } from "./grammar"
 

@@ -3,7 +3,7 @@
  * of URLs and logs. The mount point and the workspace are those of the page itself.
  */
 
-import { API, STOCK } from "../base"
+import { API, STOCK } from "../addresses"
 import { workspace } from "../router"
 
 export class ApiError extends Error {

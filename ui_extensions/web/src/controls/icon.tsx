@@ -40,6 +40,7 @@ const PATHS = {
   file: "M4 2h5l3 3v9H4zM9 2v3h3",
   settings: "M2.5 4.5h6M11.5 4.5h2M10 6V3M2.5 11.5h2M7.5 11.5h6M6 13v-3",
   refresh: "M13.5 3v3.5H10M13 6.5A5.5 5.5 0 103 10",
+  drop: "M8 2c2.5 3 4 5 4 7a4 4 0 01-8 0c0-2 1.5-4 4-7z",
   grip: "M6 3.5v.01M6 8v.01M6 12.5v.01M10 3.5v.01M10 8v.01M10 12.5v.01",
 } as const
 

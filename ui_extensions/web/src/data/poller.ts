@@ -1,6 +1,6 @@
 /** Asks every few seconds what is new: often while something is running, seldom when it is quiet. */
 
-import { call } from "../api/client"
+import { askSharedChanges } from "../api/shared-changes"
 
 export interface Changes {
   watermark: string
@@ -49,9 +49,8 @@ export function poll(
     try {
       const { experiments, runs } = question()
       if (experiments.length > 0 || runs.length > 0) {
-        const since = watermark === null ? {} : { since: watermark }
-        const body = { experiments, runs, ...since }
-        const found = await call<Changes>("changes", body, { signal: abort.signal })
+        const asked = { experiments, runs, since: watermark }
+        const found = await askSharedChanges<Changes>(asked, { signal: abort.signal })
         const news: string[] = []
         for (const [id, version] of Object.entries(found.runs)) {
           // The first answer tells where each run stood when its series were asked for.

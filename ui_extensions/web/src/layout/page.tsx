@@ -3,6 +3,7 @@ import { Fragment, useEffect, useRef } from "react"
 
 import { IconButton } from "../controls/button"
 import { Icon } from "../controls/icon"
+import { PaletteButton } from "../palette/host"
 import { isFramed, setTitle } from "../router"
 import { visible, NAME_LENGTH } from "../text/visible"
 import { chooseTheme, useTheme } from "../theme"
@@ -84,6 +85,7 @@ export function Page({
         {beside}
         <div className="w-actions">
           {actions}
+          <PaletteButton />
           <ThemeSwitch />
         </div>
       </header>

@@ -5,6 +5,8 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 import { useAnswer } from "../api/use-answer"
 import { Button, IconButton } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
+import { usePaletteSource } from "../palette/commands"
+import { workspaceCommands } from "../runs/workspace-commands"
 import { StockLink } from "../layout/link"
 import { Page } from "../layout/page"
 import type { GroupsAnswer, KnownKeys, RunAction, RunRow } from "../runs/api"
@@ -13,12 +15,15 @@ import { autoColumns } from "../runs/columns"
 import { effectiveFilter, useRunList } from "../runs/data"
 import { EditRun } from "../runs/edit-run"
 import { MAX_DRAWN, shownTest } from "../runs/eye"
+import { colouring as colouringOf } from "../runs/colour-by"
+import { runColour, runDash } from "../runs/colour"
 import { Charts } from "../runs/charts"
 import { LiveMark } from "../runs/live-mark"
 import { RunsPanel } from "../runs/panel"
 import { ShortCuts, useShortCuts } from "../runs/short-cuts"
 import type { Notice, Selection, WorkspaceState } from "../runs/workspace-context"
 import { WorkspaceProvider } from "../runs/workspace-context"
+import { useTheme } from "../theme"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
 import { useMedia } from "../runs/media"
@@ -71,7 +76,11 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     () => (doc.columns.length > 0 ? doc.columns : autoColumns(known.data)),
     [doc.columns, known.data],
   )
-  const names = useMemo(() => columns.map((one) => one.name), [columns])
+  const { colourBy } = doc
+  const names = useMemo(() => {
+    const shown = columns.map((one) => one.name)
+    return colourBy === "" || shown.includes(colourBy) ? shown : [...shown, colourBy]
+  }, [columns, colourBy])
   const list = useRunList(experimentIds, doc, names)
   useEffect(() => setHasRuns(list.total > 0), [list.total])
   const experiments = useAnswer<{ experiments: readonly ExperimentName[] }>("experiments/names", {
@@ -103,6 +112,21 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
 
   const firstIds = useMemo(() => list.ids.slice(0, MAX_DRAWN), [list.ids])
   const isShown = useMemo(() => shownTest(doc.eye, firstIds), [doc.eye, firstIds])
+  const theme = useTheme()
+  const { first: firstRows } = list
+  const colouring = useMemo(() => {
+    if (colourBy === "") return null
+    const valued = firstRows.map(({ id }) => ({ id, cell: list.cell(id, colourBy) }))
+    return colouringOf(colourBy, valued, theme)
+    // Cells are looked up; they are new when the rows are.
+  }, [colourBy, firstRows, theme])
+  const lookOf = useCallback<WorkspaceState["lookOf"]>(
+    (row) =>
+      colouring === null || row.id === undefined
+        ? { colour: runColour(row, theme), dash: runDash(row) }
+        : colouring.of(list.cell(row.id, colouring.column)),
+    [colouring, theme],
+  )
   const selection = useMemo<Selection>(
     () => ({
       ids: selected,
@@ -161,6 +185,8 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     columns,
     isTable,
     isShown,
+    colouring,
+    lookOf,
     firstIds,
     selection,
     raised,
@@ -176,6 +202,11 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     live: list.live,
     onHelp: () => showKeys(true),
     onAll: () => update({ eye: { base: "all", n: 0, shown: [], hidden: [] } }),
+  })
+  usePaletteSource({
+    experimentIds,
+    showMetric: (key) => update({ chartSearch: key, side: { ...doc.side, isTable: false } }),
+    commands: workspaceCommands(state, () => showKeys(true)),
   })
   const found = experiments.data?.experiments ?? []
   const [first = "0"] = experimentIds

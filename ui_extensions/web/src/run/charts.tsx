@@ -1,4 +1,4 @@
-import { useMemo, useState } from "react"
+import { useEffect, useMemo, useRef, useState } from "react"
 
 import { ChartGrid } from "../charts/grid"
 import { ChartToolbar } from "../charts/toolbar"
@@ -7,6 +7,9 @@ import { DEFAULT_SETTINGS, EMPTY_LAYOUT } from "../charts/types"
 import { SearchBox } from "../controls/input"
 import { Empty } from "../controls/state"
 import { PlaceLink } from "../layout/link"
+import { hoverState } from "../charts/hover"
+import { Moment } from "./chart-moment"
+import { useRoute } from "../router"
 import { useTheme } from "../theme"
 import { isLive } from "./facts"
 import type { TabProps } from "./page"
@@ -17,8 +20,21 @@ const COLOUR = { light: "#2272b4", dark: "#4299e0" }
 /** A run's own curves: the workspace's grid, of one run. */
 export function Charts({ run }: TabProps) {
   const theme = useTheme()
-  const [search, setSearch] = useState("")
-  const [settings, setSettings] = useState(DEFAULT_SETTINGS)
+  const { query } = useRoute()
+  // A link may lead to the charts of one metric.
+  const wanted = query.get("c") ?? ""
+  const [search, setSearch] = useState(wanted)
+  useEffect(() => setSearch(wanted), [wanted])
+  // The console may have led here: to what was logged at a line's time.
+  const wantedMs = Number(query.get("t") ?? Number.NaN)
+  const isLed = Number.isFinite(wantedMs)
+  const [settings, setSettings] = useState<ChartSettings>(
+    isLed ? { ...DEFAULT_SETTINGS, x: "wall" } : DEFAULT_SETTINGS,
+  )
+  useEffect(() => {
+    if (isLed) hoverState.move({ axis: "wall", x: wantedMs })
+  }, [isLed, wantedMs])
+  const grid = useRef<HTMLDivElement>(null)
   const [layout, setLayout] = useState(EMPTY_LAYOUT)
   const drawn = useMemo(
     (): DrawnRun[] => [
@@ -48,11 +64,13 @@ export function Charts({ run }: TabProps) {
       <div className="w-toolbar">
         <SearchBox label="Search charts" value={search} onChange={setSearch} />
         <ChartToolbar settings={settings} onSettings={change} keys={keys} />
+        <Moment run={run} within={grid} wantedMs={isLed ? wantedMs : null} />
         <PlaceLink to={{ page: "workspace", experimentIds: [run.experiment_id] }}>
           Beside other runs
         </PlaceLink>
       </div>
-      <ChartGrid
+      <div ref={grid} className="w-run-grid">
+        <ChartGrid
         experimentIds={experimentIds}
         runs={drawn}
         settings={settings}
@@ -63,7 +81,8 @@ export function Charts({ run }: TabProps) {
         raised={null}
         onRaise={nothing}
         live={isLive(run)}
-      />
+        />
+      </div>
     </>
   )
 }

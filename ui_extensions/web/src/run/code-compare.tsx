@@ -2,7 +2,6 @@ import { useMemo } from "react"
 
 import { useAnswer } from "../api/use-answer"
 import { Loading, StateOf } from "../controls/state"
-import { PlaceLink } from "../layout/link"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { CodeAnswer } from "./code"
@@ -23,17 +22,12 @@ export function CompareCode({
   otherId: string
 }) {
   const other = useAnswer<CodeAnswer>("code", { run_id: otherId })
-  const facts = useAnswer<RunFacts>("run", { run_id: otherId })
-  const name = facts.data ? facts.data.name || otherId : otherId
   return (
     <StateOf answer={other} what="The other run's code could not be read" loading={<Loading />}>
       {(theirs) => (
         <div className="w-code">
           <p>
-            From <strong>{visible(run.name || run.id, NAME_LENGTH)}</strong> to{" "}
-            <PlaceLink to={{ page: "run", runId: otherId, tab: "code" }}>
-              {visible(name, NAME_LENGTH)}
-            </PlaceLink>
+            From <strong>{visible(run.name || run.id, NAME_LENGTH)}</strong> to the other:
           </p>
           <Commits ours={code} theirs={theirs} />
           <Patches ours={code} theirs={theirs} />

@@ -7,7 +7,6 @@ import { Button } from "../controls/button"
 import { CopyButton } from "../controls/copy"
 import { Empty, Loading, StateOf } from "../controls/state"
 import { ForeignLink } from "../layout/link"
-import { setQuery, useRoute } from "../router"
 import { bytes, count } from "../text/format"
 import { visible } from "../text/visible"
 import { CompareCode } from "./code-compare"
@@ -16,6 +15,7 @@ import { DiffView } from "./diff-view"
 import type { RunFacts } from "./facts"
 import { tag } from "./facts"
 import type { TabProps } from "./page"
+import { RunPicker, useOtherRun } from "./run-picker"
 
 export interface GitState {
   root?: string
@@ -54,20 +54,11 @@ export interface CodeAnswer {
   tags: Record<string, string>
 }
 
-const RUN_ID = /^[0-9a-f]{32}$/
-
 /** What ran: commit, patch, command, environment, packages; and how another run's differed. */
 export function Code({ run }: TabProps) {
   const answer = useAnswer<CodeAnswer>("code", { run_id: run.id })
-  const { query } = useRoute()
-  const other = query.get("with") ?? ""
-  const compareWith = RUN_ID.test(other) && other !== run.id ? other : null
-  const choose = (id: string | null): void => {
-    const next = new URLSearchParams(query)
-    if (id === null) next.delete("with")
-    else next.set("with", id)
-    setQuery(next, { push: true })
-  }
+  const [otherId, setOther] = useOtherRun(run)
+  const other = useAnswer<RunFacts>(otherId ? "run" : null, { run_id: otherId })
   return (
     <StateOf
       answer={answer}
@@ -83,9 +74,17 @@ export function Code({ run }: TabProps) {
     >
       {(code) => (
         <div className="w-code">
-          <CompareBar run={run} chosen={compareWith} onChoose={choose} />
-          {compareWith ? (
-            <CompareCode run={run} code={code} otherId={compareWith} />
+          <div className="w-toolbar">
+            <RunPicker
+              run={run}
+              tab="code"
+              otherId={otherId}
+              otherName={other.data?.name ?? null}
+              onChoose={setOther}
+            />
+          </div>
+          {otherId ? (
+            <CompareCode run={run} code={code} otherId={otherId} />
           ) : (
             <>
               <GitFacts run={run} code={code} />
@@ -103,50 +102,6 @@ export function Code({ run }: TabProps) {
 function isBare(code: CodeAnswer, run: RunFacts): boolean {
   const isCaptured = code.state || code.patch || code.environment || code.requirements.length > 0
   return !isCaptured && tag(run, "mlflow.source.git.commit") === null
-}
-
-function CompareBar({
-  run,
-  chosen,
-  onChoose,
-}: {
-  run: RunFacts
-  chosen: string | null
-  onChoose: (id: string | null) => void
-}) {
-  const [text, setText] = useState("")
-  const id = /[0-9a-f]{32}/.exec(text.toLowerCase())?.[0] ?? null
-  if (chosen) {
-    return (
-      <div className="w-toolbar">
-        <Button isSmall icon="close" onClick={() => onChoose(null)}>
-          End the comparison
-        </Button>
-      </div>
-    )
-  }
-  return (
-    <form
-      className="w-toolbar"
-      onSubmit={(event) => {
-        event.preventDefault()
-        if (id && id !== run.id) onChoose(id)
-      }}
-    >
-      <input
-        className="w-input w-code-other"
-        aria-label="Another run's id or address"
-        placeholder="Compare with: another run's id or address"
-        value={text}
-        spellCheck={false}
-        aria-invalid={text !== "" && (id === null || id === run.id)}
-        onChange={(event) => setText(event.target.value)}
-      />
-      <Button type="submit" disabled={id === null || id === run.id}>
-        Compare
-      </Button>
-    </form>
-  )
 }
 
 function GitFacts({ run, code }: { run: RunFacts; code: CodeAnswer }) {

@@ -12,9 +12,11 @@ import { count, dateTime } from "../text/format"
 import { visible } from "../text/visible"
 import { withoutAnsi } from "./ansi"
 import { AnsiLine } from "./ansi-line"
+import { ConsoleChart } from "./console-chart"
 import type { ConsoleAnswer, ConsoleSource } from "./console-lines"
 import { useLines } from "./console-lines"
 import { isLive } from "./facts"
+import { lineAt } from "./moment"
 import type { TabProps } from "./page"
 
 const ROW_PX = 18
@@ -28,7 +30,12 @@ export function Console({ run }: TabProps) {
   const lines = useLines(run.id, source, isLive(run))
   const { query } = useRoute()
   const linked = Number(query.get("line") ?? Number.NaN)
-  const [isFollowing, setFollowing] = useState(!Number.isInteger(linked))
+  // A chart may have led here: to what was printed at its time.
+  const wantedMs = Number(query.get("t") ?? Number.NaN)
+  const [isFollowing, setFollowing] = useState(
+    !Number.isInteger(linked) && !Number.isFinite(wantedMs),
+  )
+  const [hasChart, setChart] = useState(Number.isFinite(wantedMs))
   const [isWrapped, setWrapped] = useState(false)
   const [hasTimes, setTimes] = useState(false)
   const [search, setSearch] = useState("")
@@ -72,9 +79,30 @@ export function Console({ run }: TabProps) {
   const link = (n: number): void => {
     const next = new URLSearchParams(query)
     next.set("line", String(n))
+    next.delete("t")
     setQuery(next)
     setFollowing(false)
   }
+
+  const pick = (atMs: number, signal?: AbortSignal): void => {
+    lineAt(run.id, source, total, atMs, signal).then(
+      (n) => {
+        if (signal?.aborted) return
+        link(n)
+        jump(n)
+      },
+      (failed: unknown) => {
+        if (!isAbort(failed)) lines.retry()
+      },
+    )
+  }
+  useEffect(() => {
+    if (!isLoaded || !Number.isFinite(wantedMs)) return
+    const abort = new AbortController()
+    pick(wantedMs, abort.signal)
+    return () => abort.abort()
+    // Asked for once a time; lines that come later change nothing.
+  }, [isLoaded, wantedMs])
 
   if (lines.isFirstLoad) {
     if (lines.error) {
@@ -139,6 +167,7 @@ export function Console({ run }: TabProps) {
         <Sources sources={lines.sources} chosen={source} onChoose={setSource} />
         <Checkbox label="Wrap" isChecked={isWrapped} onChange={setWrapped} />
         <Checkbox label="Times" isChecked={hasTimes} onChange={setTimes} />
+        {run.n_metrics > 0 && <Checkbox label="Chart" isChecked={hasChart} onChange={setChart} />}
         {isLive(run) && (
           <Checkbox label="Follow" isChecked={isFollowing} onChange={setFollowing} />
         )}
@@ -148,6 +177,13 @@ export function Console({ run }: TabProps) {
         </span>
         <Download runId={run.id} source={source} total={total} name={run.name || run.id} />
       </div>
+      {hasChart && (
+        <ConsoleChart
+          run={run}
+          markMs={lines.at(foundLine ?? linked)?.at_ms ?? null}
+          onPick={(atMs) => pick(atMs)}
+        />
+      )}
       {lines.error && (
         <Failed what="New lines could not be read" error={lines.error} onRetry={lines.retry} />
       )}
@@ -184,7 +220,9 @@ export function Console({ run }: TabProps) {
                   {item.index}
                 </span>
                 {hasTimes && (
-                  <span className="w-line-time">{line ? dateTime(line.at_ms).slice(11) : ""}</span>
+                  <span className="w-line-time" onClick={() => link(item.index)}>
+                    {line ? dateTime(line.at_ms).slice(11) : ""}
+                  </span>
                 )}
                 {isErr && <span className="w-hidden-text">stderr: </span>}
                 <span className="w-line-text">

@@ -2,8 +2,13 @@ import { useMemo, useState } from "react"
 
 import { Segments } from "../controls/button"
 import { Empty } from "../controls/state"
+import { duration } from "../text/format"
 import { visible } from "../text/visible"
 import type { TabProps } from "./page"
+import type { Phase } from "./bands"
+import { phasesOf, steppedMetric } from "./bands"
+import type { PanelX } from "./history"
+import { useHistories, useRunNews } from "./history"
 import { PanelSections } from "./panel-sections"
 import { hardwareSections, nodesOf } from "./panels"
 
@@ -12,9 +17,17 @@ export function Hardware({ run }: TabProps) {
   const keys = useMemo(() => run.metrics.map((metric) => metric.key), [run.metrics])
   const nodes = useMemo(() => nodesOf(keys), [keys])
   const [node, setNode] = useState<string | null>(null)
-  const [x, setX] = useState<"time" | "step">("time")
+  const [x, setX] = useState<PanelX>("time")
   const chosen = node !== null && nodes.includes(node) ? node : (nodes[0] ?? "")
   const sections = useMemo(() => hardwareSections(keys, chosen), [keys, chosen])
+  useRunNews(run)
+  const stepped = steppedMetric(run)
+  const { histories } = useHistories(run, stepped === null ? [] : [stepped], "time", stepped !== null)
+  const first = (stepped !== null && histories?.get(stepped)?.x[0]) || null
+  const phases = useMemo(
+    () => (stepped !== null && first === null ? [] : phasesOf(run, first)),
+    [run, stepped, first],
+  )
   if (nodes.length === 0) {
     return (
       <Empty>
@@ -50,7 +63,22 @@ export function Hardware({ run }: TabProps) {
           ]}
         />
       </div>
-      <PanelSections run={run} sections={sections} x={x} />
+      {x === "time" && phases.length > 0 && <Phases phases={phases} />}
+      <PanelSections run={run} sections={sections} x={x} phases={phases} />
     </>
+  )
+}
+
+/** How long each phase took; the colours are those of the strips on the panels. */
+function Phases({ phases }: { phases: readonly Phase[] }) {
+  return (
+    <ul className="w-phases" aria-label="Phases of the run">
+      {phases.map((phase) => (
+        <li key={phase.tone}>
+          <span className={`w-phase w-phase-${phase.tone}`} aria-hidden="true" />
+          {phase.label} <span className="w-secondary">{duration(phase.to - phase.from)}</span>
+        </li>
+      ))}
+    </ul>
   )
 }

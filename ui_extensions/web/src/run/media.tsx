@@ -3,17 +3,16 @@ import "./media.css"
 import { useEffect, useMemo, useRef, useState } from "react"
 
 import { useAnswer } from "../api/use-answer"
-import { Button } from "../controls/button"
 import { Dialog } from "../controls/dialog"
 import { SearchBox } from "../controls/input"
 import { Empty, Failed, Loading, Skeleton, StateOf } from "../controls/state"
 import { PlaceLink, StockLink } from "../layout/link"
-import { setQuery, useRoute } from "../router"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { useObjectAddress } from "./artifact"
 import type { RunFacts } from "./facts"
 import type { TabProps } from "./page"
+import { RunPicker, useOtherRun } from "./run-picker"
 
 interface MediaItem {
   step: number | null
@@ -35,22 +34,13 @@ interface MediaAnswer {
 }
 
 const KINDS = ["image", "video", "audio", "figure"]
-const RUN_ID = /^[0-9a-f]{32}$/
 
 /** Pictures, sounds and films by key, with one slider over their steps; beside another run's. */
 export function Media({ run }: TabProps) {
-  const { query } = useRoute()
-  const other = query.get("with") ?? ""
-  const otherId = RUN_ID.test(other) && other !== run.id ? other : null
+  const [otherId, setOther] = useOtherRun(run)
   const answer = useAnswer<MediaAnswer>("media", { run_id: run.id })
   const theirs = useAnswer<MediaAnswer>(otherId ? "media" : null, { run_id: otherId })
   const facts = useAnswer<RunFacts>(otherId ? "run" : null, { run_id: otherId })
-  const setOther = (id: string | null): void => {
-    const next = new URLSearchParams(query)
-    if (id === null) next.delete("with")
-    else next.set("with", id)
-    setQuery(next, { push: true })
-  }
   return (
     <StateOf
       answer={answer}
@@ -96,7 +86,6 @@ function Wall({
   onOther: (id: string | null) => void
 }) {
   const [search, setSearch] = useState("")
-  const [text, setText] = useState("")
   const steps = useMemo(() => allSteps([answer, ...(other ? [other.answer] : [])]), [answer, other])
   const [at, setAt] = useState(Number.POSITIVE_INFINITY)
   const index = Math.min(at, steps.length - 1)
@@ -105,7 +94,6 @@ function Wall({
   const shown = answer.series
     .filter((one) => one.key.toLowerCase().includes(search.toLowerCase()))
     .sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind))
-  const id = /[0-9a-f]{32}/.exec(text.toLowerCase())?.[0] ?? null
   return (
     <div className="w-media">
       <div className="w-toolbar w-media-bar">
@@ -124,32 +112,13 @@ function Wall({
           </label>
         )}
         <SearchBox label="Search pictures" value={search} onChange={setSearch} />
-        {otherId ? (
-          <Button icon="close" onClick={() => onOther(null)}>
-            End the comparison
-          </Button>
-        ) : (
-          <form
-            className="w-row"
-            onSubmit={(event) => {
-              event.preventDefault()
-              if (id && id !== run.id) onOther(id)
-            }}
-          >
-            <input
-              className="w-input"
-              aria-label="Another run's id or address"
-              placeholder="Compare with: run id or address"
-              value={text}
-              spellCheck={false}
-              aria-invalid={text !== "" && (id === null || id === run.id)}
-              onChange={(event) => setText(event.target.value)}
-            />
-            <Button type="submit" disabled={id === null || id === run.id}>
-              Compare
-            </Button>
-          </form>
-        )}
+        <RunPicker
+          run={run}
+          tab="media"
+          otherId={otherId}
+          otherName={other?.run.name ?? null}
+          onChoose={onOther}
+        />
       </div>
       {otherError && <Failed what="The other run could not be read" error={otherError} />}
       {other && (

@@ -245,18 +245,34 @@ function Metrics({ run }: { run: RunFacts }) {
   )
 }
 
-function Params({ run }: { run: RunFacts }) {
+/** Keys and their texts. */
+function Pairs({
+  id,
+  title,
+  noun,
+  all,
+  total,
+  empty,
+}: {
+  id: string
+  title: string
+  /** Over the keys. */
+  noun: string
+  all: readonly [string, string][]
+  total: number
+  empty: string
+}) {
   return (
     <Found
-      id="w-params"
-      title="Params"
-      all={run.params}
-      total={run.n_params}
+      id={id}
+      title={title}
+      all={all}
+      total={total}
       textOf={pairText}
-      empty="No param was logged."
+      empty={empty}
       head={
         <tr>
-          <th scope="col">Param</th>
+          <th scope="col">{noun}</th>
           <th scope="col">Value</th>
         </tr>
       }
@@ -272,36 +288,33 @@ function Params({ run }: { run: RunFacts }) {
   )
 }
 
+function Params({ run }: { run: RunFacts }) {
+  const { params, n_params } = run
+  return (
+    <Pairs
+      id="w-params"
+      title="Params"
+      noun="Param"
+      all={params}
+      total={n_params}
+      empty="No param was logged."
+    />
+  )
+}
+
 function Tags({ run }: { run: RunFacts }) {
   const tags = useMemo(
-    () =>
-      Object.entries(run.tags).filter(
-        ([key]) => !key.startsWith("mlflow.") && !key.startsWith("weir."),
-      ),
+    () => Object.entries(run.tags).filter(([key]) => !/^(mlflow|weir)\./.test(key)),
     [run.tags],
   )
   return (
-    <Found
+    <Pairs
       id="w-tags"
       title="Tags"
+      noun="Tag"
       all={tags}
       total={tags.length}
-      textOf={pairText}
       empty="No tag was set."
-      head={
-        <tr>
-          <th scope="col">Tag</th>
-          <th scope="col">Value</th>
-        </tr>
-      }
-      row={([key, value]) => (
-        <tr key={key}>
-          <th scope="row">{visible(key, 250)}</th>
-          <td>
-            <LongText text={value} />
-          </td>
-        </tr>
-      )}
     />
   )
 }

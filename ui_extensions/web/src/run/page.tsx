@@ -11,6 +11,7 @@ import type { RunTab } from "../grammar"
 import { RUN_TABS } from "../grammar"
 import { PlaceLink, StockLink } from "../layout/link"
 import { Page } from "../layout/page"
+import { usePaletteSource } from "../palette/commands"
 import { go, goStock, linkTo, shareableLink, useRoute } from "../router"
 import { duration } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -61,6 +62,28 @@ export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
   }, [isOpen, retry])
   const panelId = useId()
   const { query } = useRoute()
+  usePaletteSource({
+    ...(run && { experimentIds: [run.experiment_id] }),
+    showMetric: (key) => go({ page: "run", runId, tab: "charts" }, new URLSearchParams({ c: key })),
+    commands: [
+      ...RUN_TABS.map((id) => ({
+        label: `${LABELS[id]} of this run`,
+        run: () => go({ page: "run", runId, tab: id }),
+      })),
+      ...(run
+        ? [
+            {
+              label: "Workspace of its experiment",
+              run: () => go({ page: "workspace", experimentIds: [run.experiment_id] }),
+            },
+            {
+              label: "Open in MLflow",
+              run: () => goStock(`/experiments/${run.experiment_id}/runs/${run.id}`),
+            },
+          ]
+        : []),
+    ],
+  })
   const title = run === null ? "Run" : run.name || run.id
   const Shown = TABS[tab]
   return (

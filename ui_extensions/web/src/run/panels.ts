@@ -21,6 +21,8 @@ export interface Section {
   panels: Panel[]
   /** What is looked at now and then. */
   isClosed?: boolean
+  /** Metrics that are not 0 while the device was slowed down. */
+  throttleKeys?: string[]
 }
 
 const GPU = /^gpu_(\d+)(_mig_\d+)?_(.+)$/
@@ -118,11 +120,25 @@ export function hardwareSections(keys: readonly string[], node: string): Section
   for (const gpu of [...gpus].sort((a, b) => a.localeCompare(b, "en", { numeric: true }))) {
     const panels = panelsOf(`${root}gpu_${gpu}_`, there, GPU_PANELS, taken)
     if (panels.length > 0) {
-      sections.push({ title: `GPU ${gpu.replace("_mig_", ", slice ")}`, panels })
+      const signals = `${root}gpu_${gpu}_throttled_by_`
+      const throttleKeys = own.filter((key) => key.startsWith(signals))
+      sections.push({
+        title: `GPU ${gpu.replace("_mig_", ", slice ")}`,
+        panels,
+        ...(throttleKeys.length > 0 && { throttleKeys }),
+      })
     }
   }
   const host = panelsOf(root, there, HOST_PANELS, taken)
-  if (host.length > 0) sections.push({ title: "Machine and processes", panels: host })
+  if (host.length > 0) {
+    // A container that is stopped for having used its share is slowed down too.
+    const throttleKeys = own.filter((key) => key === `${root}cgroup_cpu_throttled_percentage`)
+    sections.push({
+      title: "Machine and processes",
+      panels: host,
+      ...(throttleKeys.length > 0 && { throttleKeys }),
+    })
+  }
   const rest = new Map<string, Panel[]>()
   for (const key of own) {
     if (taken.has(key)) continue

@@ -1,6 +1,6 @@
 /** What `POST changes` tells of the experiments of a run list, held against what the list knows. */
 
-import { call } from "../api/client"
+import { askSharedChanges } from "../api/shared-changes"
 
 /** How the active runs of the experiments stand; any run's begin or end changes it. */
 export interface Standing {
@@ -48,9 +48,9 @@ export async function askChanges(
   before: Known,
   signal: AbortSignal,
 ): Promise<Changes | null> {
-  const since = before.watermark === null ? {} : { since: before.watermark }
+  const question = { experiments, runs: [], since: before.watermark }
   try {
-    const answer = await call<ChangesAnswer>("changes", { experiments, ...since }, { signal })
+    const answer = await askSharedChanges<ChangesAnswer>(question, { signal })
     return changesOf(answer, before)
   } catch {
     return null

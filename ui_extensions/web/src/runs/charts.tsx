@@ -11,13 +11,13 @@ import { ErrorBoundary } from "../controls/state"
 import { count } from "../text/format"
 import { useTheme } from "../theme"
 import { RunIds } from "./api"
-import { runColour, runDash, slotColour } from "./colour"
+import { slotColour } from "./colour"
 import { groupLabel } from "./group-label"
 import { useWorkspace } from "./workspace-context"
 
 /** The charts beside the list: the same runs, eyes, groups and colours. */
 export function Charts() {
-  const { experimentIds, view, list, groups, isShown, raised, raise } = useWorkspace()
+  const { experimentIds, view, list, groups, isShown, lookOf, raised, raise } = useWorkspace()
   const { doc, update } = view
   const theme = useTheme()
   const runs = useMemo(() => {
@@ -31,8 +31,7 @@ export function Charts() {
         id: row.id,
         name: row.name,
         ordinal: row.ordinal,
-        colour: runColour(row, theme),
-        dash: runDash(row),
+        ...lookOf(row),
         status: row.status,
         startMs: row.start,
         endMs: row.end,
@@ -42,7 +41,7 @@ export function Charts() {
     }
     return found
     // Rows are looked up; they are new when the first ones are.
-  }, [doc.pins, list.first, isShown, theme])
+  }, [doc.pins, list.first, isShown, lookOf])
   const isGrouped = doc.groupBy.length > 0
   const drawnGroups = useMemo<RunGroup[] | null>(() => {
     if (!isGrouped || groups === null) return null

@@ -4,6 +4,7 @@ import { IconButton } from "../controls/button"
 import { SearchBox } from "../controls/input"
 import { Popover } from "../controls/menu"
 import { count } from "../text/format"
+import { fuzzyScore } from "../text/fuzzy"
 import { visible } from "../text/visible"
 import type { ColumnChoice } from "../view/document"
 import type { KnownKeys } from "./api"
@@ -32,20 +33,6 @@ function offers(known: KnownKeys | null): Offer[] {
     ...of("tags", "tag").filter((one) => !one.name.startsWith("tags.mlflow.")),
     ...of("tags", "tag").filter((one) => one.name.startsWith("tags.mlflow.")),
   ]
-}
-
-/** Letters in order, wherever they are; a run of them counts more. */
-export function fuzzyScore(text: string, wanted: string): number {
-  if (!wanted) return 1
-  const lower = text.toLowerCase()
-  const whole = lower.indexOf(wanted)
-  if (whole >= 0) return 1_000 - whole
-  let at = 0
-  for (const letter of wanted) {
-    at = lower.indexOf(letter, at) + 1
-    if (at === 0) return 0
-  }
-  return 1
 }
 
 /** Choose, order, pin and drop columns. */

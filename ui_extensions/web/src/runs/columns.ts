@@ -109,6 +109,25 @@ export function csvCell(text: string): string {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 
+/**
+ * Put a column before another, or at the end; null where that changes nothing.
+ *
+ * @param before The name of the other; null for the end.
+ */
+export function movedColumn(
+  columns: readonly ColumnChoice[],
+  name: string,
+  before: string | null,
+): ColumnChoice[] | null {
+  const moved = columns.find((one) => one.name === name)
+  if (moved === undefined || before === name) return null
+  const rest = columns.filter((one) => one !== moved)
+  const at = before === null ? rest.length : rest.findIndex((one) => one.name === before)
+  if (at < 0) return null
+  const next = [...rest.slice(0, at), moved, ...rest.slice(at)]
+  return next.every((one, place) => one === columns[place]) ? null : next
+}
+
 /** Metrics that Weir logs by itself. */
 export function isAside(key: string): boolean {
   return /^(gradients|parameters|system)\//.test(key)

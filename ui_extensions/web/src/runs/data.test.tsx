@@ -68,9 +68,13 @@ class Answers {
 }
 
 let server: Answers
+let hours = 0
 
 beforeEach(() => {
   vi.useFakeTimers()
+  // Long after the test before, whose answers are of no use any more.
+  hours += 1
+  vi.setSystemTime(1_764_000_000_000 + hours * 3_600_000)
   server = new Answers()
   vi.stubGlobal("fetch", server.fetch)
 })

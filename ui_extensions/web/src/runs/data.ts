@@ -28,6 +28,8 @@ export interface FilterFault {
 
 export interface RunList {
   readonly ids: RunIds
+  /** Grows with each list that somebody asked for; what came by itself leaves it. */
+  readonly asked: number
   readonly total: number
   readonly tree: Tree | null
   /** The server's clock minus the browser's, in ms. */
@@ -62,6 +64,7 @@ export interface LiveState {
 
 interface Listed {
   readonly ids: RunIds
+  readonly asked: number
   readonly digest: string
   readonly total: number
   readonly tree: Tree | null
@@ -76,7 +79,7 @@ interface HeldRow {
   readonly isStale: boolean
 }
 
-const NOTHING: Listed = { ids: RunIds.NONE, digest: "", total: 0, tree: null, standing: "" }
+const NOTHING: Listed = { ids: RunIds.NONE, asked: 0, digest: "", total: 0, tree: null, standing: "" }
 const CRASHED = "status in ('FAILED', 'KILLED')"
 
 /** The filter that is asked for: the view's, and what its switches add. */
@@ -166,6 +169,7 @@ export function useRunList(
         setClockMs(answer.now - Date.now())
         setListed((before) => ({
           ids: answer.ids === null ? before.ids : RunIds.decode(answer.ids),
+          asked: before.asked + (isQuiet ? 0 : 1),
           digest: answer.digest,
           total: answer.total,
           tree: answer.filter.tree,
@@ -316,6 +320,7 @@ export function useRunList(
 
   return {
     ids: listed.ids,
+    asked: listed.asked,
     total: listed.total,
     tree: listed.tree,
     clockMs,

@@ -5,11 +5,12 @@ import { Button, IconButton } from "../controls/button"
 import { SearchBox } from "../controls/input"
 import { Empty, Failed, Loading } from "../controls/state"
 import { CopyButton } from "../controls/copy"
-import { STOCK } from "../base"
+import { STOCK } from "../addresses"
 import { count } from "../text/format"
 import { treeText } from "./filter-tree"
 import { visible } from "../text/visible"
 import { BulkBar } from "./bulk-bar"
+import { ColourButton, ColourLegend } from "./colour-button"
 import { ColumnsButton } from "./column-picker"
 import { csvCell, columnTitle } from "./columns"
 import { EyeMenu } from "./eye-menu"
@@ -81,6 +82,7 @@ export function RunsPanel({ isPhone }: { isPhone: boolean }) {
           <FilterButton />
           <GroupButton />
           <SortButton />
+          <ColourButton />
           <ColumnsButton />
           {isTable && <ExportButton />}
         </div>
@@ -110,6 +112,7 @@ export function RunsPanel({ isPhone }: { isPhone: boolean }) {
               />
             )}
       </div>
+      <ColourLegend />
       <BulkBar />
       <ListBody />
       {!isTable && !isPhone && <Edge />}

@@ -4,7 +4,6 @@ import { describe, expect, it } from "vitest"
 import { RunIds } from "./api"
 import { contrast, runColour, runDash, slotColour } from "./colour"
 import { autoColumns, cellText, columnName, csvCell, deltaText, parseColumn } from "./columns"
-import { fuzzyScore } from "./column-picker"
 import { isHigherBetter, sayDirection } from "./direction"
 import { inverted, setShown, shownTest, solo } from "./eye"
 import { changed, NEW_CONDITION, topGroup, treeText, typedValue } from "./filter-tree"
@@ -14,6 +13,7 @@ import { EVERYTHING } from "../view/document"
 const id = (n: number): string => n.toString(16).padStart(32, "0")
 const IDS = Array.from({ length: 50 }, (_, n) => id(n))
 const run = (n: number, status = "FINISHED"): { id: string; status: string } => ({ id: id(n), status })
+import { fuzzyScore } from "../text/fuzzy"
 
 describe("the eye", () => {
   it("keeps a rule and what does not fit it", () => {

@@ -71,6 +71,7 @@ export function useShortCuts(targets: Targets): void {
 }
 
 const KEYS: readonly (readonly [string, string])[] = [
+  ["Ctrl K", "go to a run, an experiment, a chart, or do something"],
   ["/", "search runs"],
   ["f · g", "filter · group"],
   ["c", "search charts"],
@@ -80,6 +81,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["p · b", "pin · baseline"],
   ["Enter · m", "open the run · its menu"],
   ["Ctrl Z · Ctrl Shift Z", "undo · redo"],
+  ["Alt ← →", "on a column’s head: move the column (Shift: its width)"],
   [".", "live or frozen"],
   ["Esc", "close what is open, clear the search"],
 ]

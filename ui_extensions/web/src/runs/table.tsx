@@ -1,24 +1,24 @@
 import { useVirtualizer } from "@tanstack/react-virtual"
-import type { KeyboardEvent, MouseEvent, PointerEvent } from "react"
+import type { KeyboardEvent } from "react"
 import { useCallback, useEffect, useId, useMemo, useRef, useState } from "react"
 
-import { Icon } from "../controls/icon"
+import { Button } from "../controls/button"
 import { go } from "../router"
-import { count, duration, number } from "../text/format"
-import { visible } from "../text/visible"
-import { useTheme } from "../theme"
-import type { Cell, RunGroup, Summary } from "./api"
-import { RunIds } from "./api"
-import { runColour, runDash, slotColour } from "./colour"
-import { columnTitle, isNumberColumn, parseColumn } from "./columns"
-import { isSolo, setShown, solo } from "./eye"
-import { groupLabel } from "./group-label"
-import { RunMenu } from "./run-menu"
 import { sharedPrefix } from "../text/names"
-import type { RowActions, ShownColumn } from "./row"
-import { RunDot, RunRowView } from "./row"
-import { useWorkspace } from "./workspace-context"
+import { count } from "../text/format"
 import { EVERYTHING, MAX_PINS } from "../view/document"
+import type { Cell, RunGroup } from "./api"
+import { RunIds } from "./api"
+import { isSolo, setShown, solo } from "./eye"
+import { GroupRow } from "./group-row"
+import { TableHead } from "./head"
+import type { Lines } from "./lines"
+import { groupedLines, plainLines } from "./lines"
+import type { RowActions, ShownColumn } from "./row"
+import { RunRowView } from "./row"
+import { RunMenu } from "./run-menu"
+import { useSteadyIds } from "./steady"
+import { useWorkspace } from "./workspace-context"
 
 const ROW_PX = 32
 const REST_MS = 80
@@ -26,74 +26,11 @@ const DEFAULT_WIDTH = 120
 const PINNED_WIDTH = 76
 const OVERSCAN = 12
 
-/** One line of the list. */
-type Item =
-  | { readonly kind: "run"; readonly id: string; readonly isPinned: boolean; readonly isIndented: boolean }
-  | { readonly kind: "group"; readonly group: RunGroup; readonly at: number }
-
-/** Lines of the list, made when they are looked at. */
-interface Lines {
-  readonly count: number
-  readonly at: (index: number) => Item | null
-}
-
-function plainLines(ids: RunIds, pins: readonly string[]): Lines {
-  const pinned = pins.map((id): Item => ({ kind: "run", id, isPinned: true, isIndented: false }))
-  if (pins.length === 0) {
-    return {
-      count: ids.count,
-      at: (index) => ({ kind: "run", id: ids.at(index), isPinned: false, isIndented: false }),
-    }
-  }
-  const set = new Set(pins)
-  const rest = new Int32Array(ids.count)
-  let n = 0
-  for (let at = 0; at < ids.count; at += 1) if (!set.has(ids.at(at))) rest[n++] = at
-  return {
-    count: pins.length + n,
-    at: (index) =>
-      pinned[index] ?? {
-        kind: "run",
-        id: ids.at(rest[index - pins.length] ?? 0),
-        isPinned: false,
-        isIndented: false,
-      },
-  }
-}
-
-function groupedLines(groups: readonly RunGroup[], open: ReadonlySet<string>): Lines {
-  const starts: { start: number; group: RunGroup; at: number; ids: RunIds | null }[] = []
-  let n = 0
-  groups.forEach((group, at) => {
-    const ids = open.has(JSON.stringify(group.values)) ? RunIds.decode(group.ids) : null
-    starts.push({ start: n, group, at, ids })
-    n += 1 + (ids?.count ?? 0)
-  })
-  return {
-    count: n,
-    at: (index) => {
-      let low = 0
-      let high = starts.length - 1
-      while (low < high) {
-        const middle = Math.ceil((low + high) / 2)
-        if ((starts[middle]?.start ?? 0) <= index) low = middle
-        else high = middle - 1
-      }
-      const found = starts[low]
-      if (!found) return null
-      if (found.start === index) return { kind: "group", group: found.group, at: found.at }
-      const id = found.ids?.at(index - found.start - 1) ?? ""
-      return { kind: "run", id, isPinned: false, isIndented: true }
-    },
-  }
-}
-
 /** The list of runs: in the side bar with the pinned columns, as a table with all of them. */
 export function RunsTable() {
   const workspace = useWorkspace()
   const { view, list, groups, isShown, firstIds, selection, raised, raise, isTable } = workspace
   const { doc, update } = view
-  const theme = useTheme()
   const prefixId = useId()
   const scroller = useRef<HTMLDivElement>(null)
   const [active, setActive] = useState(-1)
@@ -101,12 +38,22 @@ export function RunsTable() {
   const [menu, setMenu] = useState<{ id: string; anchor: HTMLElement } | null>(null)
   const lastSelected = useRef<number>(-1)
 
+  const [presence, setPresence] = useState({ points: false, focuses: false, scrolled: false })
+  const isBusy = presence.points || presence.focuses || presence.scrolled
+  const steady = useSteadyIds(list.ids, list.asked, isBusy)
+  const [said, say] = useState("")
+  const be = (change: Partial<typeof presence>): void =>
+    setPresence((before) => {
+      const next = { ...before, ...change }
+      return JSON.stringify(next) === JSON.stringify(before) ? before : next
+    })
+
   const lines = useMemo<Lines>(
     () =>
       doc.groupBy.length > 0
         ? groupedLines(groups?.groups ?? [], open)
-        : plainLines(list.ids, doc.pins),
-    [doc.groupBy, groups, open, list.ids, doc.pins],
+        : plainLines(steady.ids, doc.pins),
+    [doc.groupBy, groups, open, steady.ids, doc.pins],
   )
   const columns = useMemo<readonly ShownColumn[]>(
     () =>
@@ -311,11 +258,18 @@ export function RunsTable() {
         aria-activedescendant={activeId}
         tabIndex={0}
         onKeyDown={onKeyDown}
+        onPointerEnter={() => be({ points: true })}
+        onPointerLeave={() => be({ points: false })}
+        onScroll={(event) => be({ scrolled: event.currentTarget.scrollTop > 0 })}
+        onBlur={(event) => {
+          if (!event.currentTarget.contains(event.relatedTarget)) be({ focuses: false })
+        }}
         onFocus={(event) => {
+          be({ focuses: true })
           if (event.target === event.currentTarget && active < 0 && lines.count > 0) setActive(0)
         }}
       >
-        <TableHead columns={columns} isTable={isTable} />
+        <TableHead columns={columns} isTable={isTable} onSay={say} />
         <div
           role="rowgroup"
           className="w-runs-rows"
@@ -343,7 +297,7 @@ export function RunsTable() {
             }
             const { id } = item
             const row = list.row(id)
-            const identity = row ?? { ordinal: 0 }
+            const look = workspace.lookOf(row ?? { ordinal: 0 })
             return (
               <RunRowView
                 key={item.isIndented ? `${index} ${id}` : id}
@@ -356,8 +310,8 @@ export function RunsTable() {
                 rowIndex={index + 2}
                 top={start}
                 prefix={prefix}
-                colour={runColour(identity, theme)}
-                dash={runDash(identity)}
+                colour={look.colour}
+                dash={look.dash}
                 nowMs={nowMs}
                 said={doc.higherIsBetter}
                 isShown={isShown(id, row?.status ?? "")}
@@ -374,6 +328,26 @@ export function RunsTable() {
           })}
         </div>
       </div>
+      <span className="w-hidden-text" role="status">
+        {said}
+      </span>
+      {steady.isWaiting && doc.groupBy.length === 0 && (
+        <Button
+          kind="primary"
+          isSmall
+          icon="chevronUp"
+          className="w-runs-new"
+          onClick={() => {
+            steady.showAll()
+            setActive(-1)
+            scroller.current?.scrollTo({ top: 0 })
+          }}
+        >
+          {steady.nNew === 0
+            ? "Show the new order"
+            : `${count(steady.nNew)} new ${steady.nNew === 1 ? "run" : "runs"}`}
+        </Button>
+      )}
       {menu && (
         <RunMenu
           id={menu.id}
@@ -390,190 +364,4 @@ export function RunsTable() {
 
 export function togglePin(pins: readonly string[], id: string): string[] {
   return pins.includes(id) ? pins.filter((one) => one !== id) : [...pins, id].slice(-MAX_PINS)
-}
-
-/** The heads of the columns: click sorts, drag at the edge resizes, arrows with Alt move. */
-function TableHead({ columns, isTable }: { columns: readonly ShownColumn[]; isTable: boolean }) {
-  const { view, columns: all } = useWorkspace()
-  const { doc, update } = view
-  const [lead = ""] = doc.order
-  const sort = (name: string, event: MouseEvent): void => {
-    const term = lead.replace(/^-/, "")
-    const isNumber = isNumberColumn(name)
-    // Numbers first largest, text first from its beginning; the third click takes the order away.
-    const first = isNumber ? `-${name}` : name
-    const second = isNumber ? name : `-${name}`
-    const next = term !== name ? first : lead === first ? second : null
-    const others = event.shiftKey ? doc.order.filter((one) => one.replace(/^-/, "") !== name) : []
-    update({ order: [...(next === null ? [] : [next]), ...others].slice(0, 5) })
-  }
-  const resize = (name: string, width: number): void =>
-    update(
-      { columns: all.map((one) => (one.name === name ? { ...one, width } : one)) },
-      `width ${name}`,
-    )
-  const isSorted = (name: string): "ascending" | "descending" | "none" =>
-    lead === name ? "ascending" : lead === `-${name}` ? "descending" : "none"
-  if (!isTable && columns.length === 0) return null
-  const heads = [{ name: "attributes.run_name", width: 0 }, ...columns]
-  return (
-    <div role="rowgroup" className="w-runs-head">
-      <div role="row" aria-rowindex={1} className="w-runs-head-row">
-        {heads.map(({ name, width }, at) => {
-          const state = isSorted(name)
-          return (
-            <div
-              key={name}
-              role="columnheader"
-              aria-sort={state}
-              className={`${at === 0 ? "w-run-lead" : "w-run-cell"}${isNumberColumn(name) ? " w-run-number" : ""}`}
-              style={at === 0 ? undefined : { width }}
-            >
-              <button
-                type="button"
-                className="w-runs-sort"
-                tabIndex={-1}
-                title={`${columnTitle(name)}: sort`}
-                onClick={(event) => sort(name, event)}
-              >
-                <span className="w-cut">{columnTitle(name)}</span>
-                {state !== "none" && (
-                  <Icon name={state === "ascending" ? "chevronUp" : "chevronDown"} />
-                )}
-              </button>
-              {at > 0 && isTable && <ResizeEdge width={width} onResize={(w) => resize(name, w)} />}
-            </div>
-          )
-        })}
-      </div>
-    </div>
-  )
-}
-
-function ResizeEdge({ width, onResize }: { width: number; onResize: (width: number) => void }) {
-  const start = useRef<{ x: number; width: number } | null>(null)
-  const move = (event: PointerEvent): void => {
-    if (start.current === null) return
-    const next = start.current.width + event.clientX - start.current.x
-    onResize(Math.round(Math.max(48, Math.min(800, next))))
-  }
-  return (
-    <span
-      className="w-runs-edge"
-      aria-hidden="true"
-      onPointerDown={(event) => {
-        event.currentTarget.setPointerCapture(event.pointerId)
-        start.current = { x: event.clientX, width }
-      }}
-      onPointerMove={move}
-      onPointerUp={() => {
-        start.current = null
-      }}
-    />
-  )
-}
-
-function summaryText(name: string, summary: Summary | null, isShort: boolean): string {
-  if (summary === null) return ""
-  if (summary.value !== undefined) return visible(summary.value, 80)
-  if (summary.distinct !== undefined) return `${count(summary.distinct)} distinct`
-  if (summary.mean === undefined || summary.mean === null) return "NaN"
-  const { kind, key } = parseColumn(name)
-  if (kind === "attributes" && key !== "duration") return ""
-  const show = key === "duration" ? duration : (value: number) => number(value, 3)
-  const mean = show(summary.mean)
-  return summary.sd && !isShort ? `${mean} ± ${show(Number(summary.sd.toPrecision(2)))}` : mean
-}
-
-function GroupRow({
-  elementId,
-  group,
-  at,
-  top,
-  rowIndex,
-  columns,
-  isOpen,
-  isActive,
-  onOpen,
-  onEye,
-}: {
-  elementId: string
-  group: RunGroup
-  at: number
-  top: number
-  rowIndex: number
-  columns: readonly ShownColumn[]
-  isOpen: boolean
-  isActive: boolean
-  onOpen: () => void
-  onEye: () => void
-}) {
-  const { columns: all, list, isShown, isTable } = useWorkspace()
-  const theme = useTheme()
-  const label = groupLabel(group)
-  const nShown = useMemo(() => {
-    const ids = RunIds.decode(group.ids)
-    let n = 0
-    for (let i = 0; i < ids.count; i += 1) {
-      const id = ids.at(i)
-      if (isShown(id, list.row(id)?.status ?? "")) n += 1
-    }
-    return n
-  }, [group, isShown, list])
-  const names = all.map((one) => one.name)
-  const members = nShown === group.n ? count(group.n) : `${count(nShown)} of ${count(group.n)}`
-  return (
-    <div
-      id={elementId}
-      role="row"
-      aria-rowindex={rowIndex}
-      aria-level={1}
-      aria-expanded={isOpen}
-      className={`w-run-row w-group-row${isActive ? " w-run-active" : ""}`}
-      style={{ transform: `translateY(${top}px)` }}
-    >
-      <div role="gridcell" className="w-run-lead">
-        <button
-          type="button"
-          className="w-group-open"
-          tabIndex={-1}
-          aria-label={`${isOpen ? "Close" : "Open"} ${label}`}
-          onClick={onOpen}
-        >
-          <Icon name={isOpen ? "chevronDown" : "chevronRight"} />
-        </button>
-        <button
-          type="button"
-          className="w-run-eye"
-          tabIndex={-1}
-          aria-pressed={nShown > 0}
-          aria-label={`Draw the runs of ${label}`}
-          onClick={onEye}
-        >
-          <Icon name={nShown > 0 ? "eye" : "eyeOff"} />
-        </button>
-        <RunDot colour={slotColour(at, theme)} dash={0} isShown={nShown > 0} />
-        <span className="w-run-name" title={label} dir="auto">
-          {label}
-        </span>
-        <span className="w-group-n">{members}</span>
-      </div>
-      {columns.map((column) => {
-        const summary = group.cells[names.indexOf(column.name)] ?? null
-        const text = summaryText(column.name, summary, !isTable)
-        const full = summaryText(column.name, summary, false)
-        return (
-          <div
-            key={column.name}
-            role="gridcell"
-            className={`w-run-cell${isNumberColumn(column.name) ? " w-run-number" : ""}`}
-            style={{ width: column.width }}
-            title={summary?.min === undefined ? full : `${full} (${summary.min} to ${summary.max})`}
-          >
-            <span className="w-run-value">{text}</span>
-          </div>
-        )
-      })}
-    </div>
-  )
 }

@@ -5,6 +5,7 @@ import { createContext, useContext } from "react"
 import type { ColumnChoice } from "../view/document"
 import type { View } from "../view/store"
 import type { GroupsAnswer, KnownKeys, RunAction, RunRow } from "./api"
+import type { Colouring, RunLook } from "./colour-by"
 import type { RunList } from "./data"
 import type { ShownTest } from "./eye"
 
@@ -32,6 +33,9 @@ export interface WorkspaceState {
   /** The list takes the place of the charts. */
   readonly isTable: boolean
   readonly isShown: ShownTest
+  /** By what runs are coloured; null where each has a colour of its own. */
+  readonly colouring: Colouring | null
+  readonly lookOf: (row: Pick<RunRow, "ordinal" | "colour"> & { readonly id?: string }) => RunLook
   /** The list's first ids, as many as are drawn. */
   readonly firstIds: readonly string[]
   readonly selection: Selection

@@ -5,7 +5,7 @@
  * `#/weir…`, and tell the frame where Back and Forward lead (`router.ts` is the other end).
  */
 
-import { STOCK } from "../base"
+import { STOCK } from "../addresses"
 import type { FrameMessage, ShellMessage } from "../router"
 import { SHELL_PREFIX } from "./place"
 

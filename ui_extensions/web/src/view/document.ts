@@ -42,6 +42,8 @@ export interface ViewDocument {
   readonly centre: Centre
   readonly band: Band
   readonly eye: EyeRule
+  /** The column whose values colour the runs; "" for a colour of each run's own. */
+  readonly colourBy: string
   readonly pins: readonly string[]
   readonly baseline: string | null
   readonly hidesCrashed: boolean
@@ -70,6 +72,7 @@ export const DEFAULT_VIEW: ViewDocument = {
   centre: "mean",
   band: "minmax",
   eye: EVERYTHING,
+  colourBy: "",
   pins: [],
   baseline: null,
   hidesCrashed: false,
@@ -166,6 +169,7 @@ export function readDocument(kept: string): ViewDocument | null {
     centre: oneOf(value.centre, ["mean", "median", "min", "max"], "mean"),
     band: oneOf(value.band, ["minmax", "sd", "se", "p10p90", "none"], "minmax"),
     eye: eyeRule(value.eye),
+    colourBy: text(value.colourBy).slice(0, 600),
     pins: runIds(value.pins).slice(0, MAX_PINS),
     baseline: RUN_ID.test(baseline) ? baseline : null,
     hidesCrashed: value.hidesCrashed === true,

@@ -18,7 +18,7 @@ const ID = /^[0-9a-f]{32}$/
 const CENTRES: readonly Centre[] = ["mean", "median", "min", "max"]
 const BANDS: readonly Band[] = ["minmax", "sd", "se", "p10p90", "none"]
 /** Keys of ours, in the order in which a URL has them; others are left as they are. */
-const KEYS = ["v", "st", "f", "q", "re", "o", "g", "ga", "gb", "eye", "pin", "base", "tab", "c"]
+const KEYS = ["v", "st", "f", "q", "re", "o", "g", "ga", "gb", "cb", "eye", "pin", "base", "tab", "c"]
 const MAX_URL_IDS = 40
 
 export function readNamed(query: URLSearchParams): Named {
@@ -67,6 +67,7 @@ export function readQuery(query: URLSearchParams): Patch {
     ...(query.has("g") ? { groupBy: readTerms(query.get("g") ?? "").slice(0, 4) } : {}),
     ...(centre ? { centre } : {}),
     ...(band ? { band } : {}),
+    ...(query.has("cb") ? { colourBy: query.get("cb") ?? "" } : {}),
     ...(eye ? { eye } : {}),
     ...(query.has("pin") ? { pins: runIds(list("pin")) } : {}),
     ...(baseline ? { baseline } : {}),
@@ -110,6 +111,7 @@ export function writeQuery(
   said("g", writeTerms(document.groupBy), !differs("groupBy"))
   said("ga", document.centre, !differs("centre"))
   said("gb", document.band, !differs("band"))
+  said("cb", document.colourBy, !differs("colourBy"))
   // A thousand exceptions belong into a link's state, not into a URL.
   const nIds = document.eye.shown.length + document.eye.hidden.length
   said("eye", writeEye(document.eye), !differs("eye") || nIds > MAX_URL_IDS)

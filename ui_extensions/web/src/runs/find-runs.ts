@@ -1,0 +1,46 @@
+/** Runs found by what somebody types: part of a name, or an id or address that was pasted. */
+
+import { useMemo } from "react"
+
+import { useAnswer } from "../api/use-answer"
+import { useRested } from "../controls/rested"
+import type { RunRow, RunsAnswer } from "./api"
+
+const MAX_FOUND = 20
+const TYPING_MS = 150
+const RUN_ID = /(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])/
+
+export interface FoundRuns {
+  readonly rows: readonly RunRow[]
+  /** As many as match, listed or not. */
+  readonly matching: number
+  readonly isAsking: boolean
+  readonly error: Error | null
+}
+
+/** The id in a text such as a run's address; null where there is none. */
+export function pastedId(text: string): string | null {
+  return RUN_ID.exec(text.toLowerCase())?.[0] ?? null
+}
+
+/** Ask for the newest runs whose name has the text; no experiments ask nothing. */
+export function useFoundRuns(experimentIds: readonly string[], text: string): FoundRuns {
+  const search = useRested(text.trim(), TYPING_MS)
+  const isAsked = experimentIds.length > 0 && pastedId(search) === null
+  const answer = useAnswer<RunsAnswer>(isAsked ? "runs" : null, {
+    experiments: experimentIds,
+    search,
+    limit: MAX_FOUND,
+    ids: false,
+  })
+  const { data, error, isLoading } = answer
+  return useMemo(
+    () => ({
+      rows: data?.rows ?? [],
+      matching: data?.matching ?? 0,
+      isAsking: isLoading || search !== text.trim(),
+      error,
+    }),
+    [data, error, isLoading, search, text],
+  )
+}
