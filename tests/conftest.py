@@ -12,10 +12,15 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mlflow_weir import guard
 
 pytest_plugins = ["databases", "browser", "nvml"]
+
+# How long an example takes tells of the machine: 0.2 s, the default, is nothing to a busy one.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 # MLflow sends usage data from a thread in the background, and a test has no business with that.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -20,6 +20,7 @@ import os
 import select
 import signal
 import struct
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from typing import NamedTuple
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
 _INFO_BYTES = 64
+_TOLD_S = 2.0
 _CGROUPS = Path("/sys/fs/cgroup")
 _STATE, _START_TICKS, _EXIT_CODE = 0, 19, 49  # fields of /proc/PID/stat, after the name
 
@@ -73,13 +75,18 @@ class Watch:
 
     def how(self) -> Ended | None:
         """Return how it ended; None when the kernel does not say (or it has not ended)."""
-        for _ in range(2):  # its parent may wait for it between the two looks
-            status = _exit_record(self._descriptor)
+        if not self.has_ended():
+            return None
+        give_up_s = time.monotonic() + _TOLD_S
+        while True:
+            is_released, status = _exit_record(self._descriptor)
             if status is None:
                 status = _zombie_status(self._pid, self._start_ticks)
             if status is not None:
                 return ended(status)
-        return None
+            if is_released or time.monotonic() > give_up_s:
+                return None
+            time.sleep(0.005)  # its parent waits for it at this moment
 
     def oom_evidence(self) -> str | None:
         """Return what shows that the kernel killed for want of memory meanwhile; None if nothing.
@@ -186,15 +193,20 @@ def _zombie_status(pid: int, start_ticks: int) -> int | None:
     return int(fields[_EXIT_CODE])
 
 
-def _exit_record(descriptor: int) -> int | None:
+def _exit_record(descriptor: int) -> tuple[bool, int | None]:
+    """Return whether the kernel says no more than this, and the wait status that it tells.
+
+    Between a parent's wait and the record a process is no zombie any more: on a busy machine that
+    takes as long as the parent gets no time.
+    """
     info = bytearray(_INFO_BYTES)
     struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
     try:
         fcntl.ioctl(descriptor, _PIDFD_GET_INFO, info)
-    except OSError:  # an older kernel, or not waited for yet
-        return None
+    except OSError:  # an older kernel
+        return True, None
     (mask,) = struct.unpack_from("=Q", info, 0)
     if not mask & _PIDFD_INFO_EXIT:
-        return None
+        return False, None
     (status,) = struct.unpack_from("=i", info, _INFO_BYTES - 4)
-    return int(status)
+    return True, int(status)

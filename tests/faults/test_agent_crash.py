@@ -94,13 +94,13 @@ class Trainings:
 
     def finish(self) -> None:
         """End them, wait for the delivery, and compare what was logged with what is stored."""
-        logged = [int(process.communicate("end\n", timeout=60)[0]) for process in self.processes]
+        logged = [int(process.communicate("end\n", timeout=300)[0]) for process in self.processes]
 
         def settled() -> bool:
             client.ensure_agent(self.spool.root)
             return self.spool.journals() == []
 
-        wait_until(settled, "every journal is delivered", 60)
+        wait_until(settled, "every journal is delivered", 120)
         store: Any = self.database.open()
         for run_id, n in zip(self.run_ids, logged, strict=True):
             assert n > 0
@@ -156,7 +156,7 @@ def kill_inside(spool: Spool, log: Path, call: str, when: int) -> str | None:
         [*words, *client.start_command(spool.root)], stderr=subprocess.PIPE, text=True
     )
     try:
-        _, error = traced.communicate(timeout=30)
+        _, error = traced.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         kill_agents(spool)
         traced.communicate()

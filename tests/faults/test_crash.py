@@ -125,7 +125,7 @@ def test_a_writer_killed_inside_a_write_to_the_database(sqlite_url: str, when: i
         *("strace", "-qq", "-f", "-o", os.devnull, "-e", "trace=pwrite64"),
         *("-e", f"inject=pwrite64:signal=SIGKILL:when={when}"),
     )
-    said, error = writer.communicate(timeout=100)
+    said, error = writer.communicate(timeout=300)
     if "ptrace" in error:
         pytest.skip("strace may not trace here")
     assert writer.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), error

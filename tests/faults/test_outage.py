@@ -26,6 +26,7 @@ from databases import MissingComponent, SqliteFolder, run_crashing_postgres
 from mlflow_server import ServerSpec, free_port, start_servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
+from trainings import COUNT_QUESTIONS
 
 pytestmark = [
     pytest.mark.fault,
@@ -36,13 +37,13 @@ pytestmark = [
 ]
 
 OUTAGES_S = [15, pytest.param(600, marks=[pytest.mark.long, pytest.mark.timeout(1500)])]
-LONGEST_CALL_S = 0.1
 MOST_AGENT_KIB = 120 << 10
 RECOVERY_S = 240.0
 
 # Logs until a line comes on its standard input; then says what it logged and what it cost.
-TRAINING = """
-import json, sys, threading, time
+TRAINING = f"""
+{COUNT_QUESTIONS}
+import json, time
 import mlflow
 asked = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), asked.set()), daemon=True).start()
@@ -53,17 +54,19 @@ def timed(call, *arguments, **options):
     calls.append(time.perf_counter() - began)
 run = mlflow.start_run()
 print(run.info.run_id, flush=True)
-step = 0
+step, before = 0, n_asked
 while not asked.is_set():
-    timed(mlflow.log_metrics, {f"m{i}": step + i for i in range(10)}, step=step)
+    timed(mlflow.log_metrics, {{f"m{{i}}": step + i for i in range(10)}}, step=step)
     timed(mlflow.log_metric, "loss", 1 / (1 + step), step=step)
     if step % 100 == 0:
-        timed(mlflow.log_param, f"p{step}", step)
+        timed(mlflow.log_param, f"p{{step}}", step)
         timed(mlflow.set_tag, "step", step)
     step += 1
     time.sleep(0.02)
+n_asked_by_calls = n_asked
 timed(mlflow.end_run)
-print(json.dumps({"steps": step, "calls": sorted(calls)[-1000:], "n_calls": len(calls)}))
+said = {{"steps": step, "calls": sorted(calls)[-1000:], "n_calls": len(calls)}}
+print(json.dumps({{**said, "n_asked": n_asked_by_calls - before}}))
 """
 
 
@@ -206,9 +209,7 @@ def test_a_training_does_not_notice_that_its_store_is_away(
         }
         print(json.dumps({"store": kind, **figures}))
         record_property("figures", figures)
-        # One call may meet a machine that is busy with something else.
-        assert said["calls"][-10] < LONGEST_CALL_S
-        assert said["calls"][-1] < 5 * LONGEST_CALL_S
+        assert said["n_asked"] == 0, "log calls ask nothing"
         assert kib < MOST_AGENT_KIB
 
 

@@ -26,7 +26,7 @@ from mlflow_weir.store.tracking_store import WeirStore
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 N_KILLS = [3, pytest.param(25, marks=[pytest.mark.long, pytest.mark.timeout(1200)])]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 # Logs one step after the other, again when the server was gone, and says which is acknowledged.
 STORE_WRITER = """

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),
 ]
 
-DEADLINE_S = 90.0
+DEADLINE_S = 120.0
 SECONDS_TO_BE_LOST = 20
 
 LAUNCHER = """
@@ -311,9 +311,9 @@ def test_a_run_is_lost_with_its_last_machine_alone(
             assert place.state(run_id) == ("RUNNING", None)
             return apart_s(place, run_id) > 2 * lost_s
 
-        wait_until(is_over, "the time of a silent machine is over", 4 * lost_s)
+        wait_until(is_over, "the time of a silent machine is over", 600)
         cut_power(1)
-        wait_until(lambda: place.state(run_id)[0] == "FAILED", "the run is lost", 6 * lost_s)
+        wait_until(lambda: place.state(run_id)[0] == "FAILED", "the run is lost", 600)
         cause = place.state(run_id)[1] or ""
         assert cause.startswith("node lost: no sign of life since")
 

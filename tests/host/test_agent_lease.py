@@ -135,7 +135,7 @@ def test_whoever_looks_does_not_keep_an_agent_from_the_lease(files: AgentFiles) 
     for one in lookers:
         one.start()
     try:
-        held = wait_until(lambda: lease.try_take(files), "the lease", 5.0)
+        held = wait_until(lambda: lease.try_take(files), "the lease", 120)
         held.release()
     finally:
         stop.set()

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from pathlib import Path
 from mlflow_weir.plugin.agent import client
 root = Path(sys.argv[1])
 client.ensure_agent(root)
-give_up = time.monotonic() + 30
+give_up = time.monotonic() + 120
 while not client.nudge(root, "hello"):
     assert time.monotonic() < give_up
     time.sleep(0.01)
@@ -56,11 +55,10 @@ os.dup2(kept.fileno(), 77, inheritable=True)
 
 
 def test_a_program_with_captured_pipes_ends_while_its_agent_lives(spool: Spool) -> None:
-    began = time.monotonic()
-    done = run_python(STARTER, str(spool.root))
+    long = {**os.environ, "WEIR_AGENT_IDLE_SECONDS": "3600"}  # so long a captured pipe would wait
+    done = run_python(STARTER, str(spool.root), env=long)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("started\n", "")
-    assert time.monotonic() - began < 10  # the agent's idle time is 60
     assert agent_pid(spool) is not None
 
 
@@ -100,40 +98,33 @@ def test_a_training_that_is_process_1_of_a_container_ends_the_container(spool: S
     inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*inside, "true"], capture_output=True).returncode != 0:
         pytest.skip("this container may not make namespaces")
-    began = time.monotonic()
+    long = {**os.environ, "WEIR_AGENT_IDLE_SECONDS": "3600"}
     words = [*inside, sys.executable, "-c", STARTER, str(spool.root)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=long)
     assert done.stdout == "started\n", done.stderr
-    assert time.monotonic() - began < 10
     assert agents_of(spool) == []
 
 
-def test_a_caller_is_not_delayed_and_the_agent_is_there_soon(spool: Spool) -> None:
-    calls_s, ready_s, again_s = [], [], []
-    for _ in range(5):
-        began = time.perf_counter()
-        client.ensure_agent(spool.root)
-        calls_s.append(time.perf_counter() - began)
-        wait_until(lambda: client.nudge(spool.root, "hello"), "an agent listens")
-        ready_s.append(time.perf_counter() - began)
-        client._needs.clear()  # as after a quarter of a second
-        client.ensure_agent(spool.root)
-        began = time.perf_counter()
-        for _ in range(1000):
-            client.ensure_agent(spool.root)
-        again_s.append((time.perf_counter() - began) / 1000)
-        kill_agents(spool)
-        client._needs.clear()
-    assert min(calls_s) < 0.003
-    assert min(ready_s) < 0.5
-    assert min(again_s) < 5e-6
+def test_a_caller_does_not_wait_for_an_agent_that_takes_its_time(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, slow = tmp_path / "hold", tmp_path / "python"
+    os.mkfifo(hold)
+    slow.write_text(f'#!/bin/sh\nread line < {hold}\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    client.ensure_agent(spool.root)
+    client.ensure_agent(spool.root)  # nor who comes while it starts
+    assert not client.is_alive(spool.root)
+    hold.write_text("go on\n")
+    wait_until(lambda: client.nudge(spool.root, "hello"), "an agent listens")
 
 
 def test_of_several_agents_started_at_once_one_stays(spool: Spool) -> None:
     command = client.start_command(spool.root)
     started = [subprocess.Popen(command) for _ in range(6)]
     for one in started:
-        assert one.wait(60) == 0
+        assert one.wait(300) == 0
     wait_until(lambda: len(agents_of(spool)) == 1, "one agent stays")
     assert agents_of(spool) == [agent_pid(spool)]
 

@@ -48,7 +48,7 @@ def words(spool: Spool, database: Database, run_id: str, how: str, ending: str) 
 
 def train(spool: Spool, database: Database, run_id: str, how: str, ending: str) -> None:
     done = subprocess.run(
-        words(spool, database, run_id, how, ending), capture_output=True, text=True, timeout=60
+        words(spool, database, run_id, how, ending), capture_output=True, text=True, timeout=300
     )
     assert done.stdout == "ready\n", done.stderr
 
@@ -131,7 +131,7 @@ def test_a_zombie_whose_parent_never_waits_is_gone(
     found = database.run(run_id)
     assert found is not None
     assert found[1] == cause
-    training.communicate(timeout=30)
+    training.communicate(timeout=300)
 
 
 def left_behind(spool: Spool, database: Database, run_id: str, **header: object) -> None:
@@ -139,7 +139,7 @@ def left_behind(spool: Spool, database: Database, run_id: str, **header: object)
     pid = start_agent(spool)
     training = start(spool, database, run_id, "fluent", "\nsys.stdin.readline(); os._exit(3)")
     os.kill(pid, signal.SIGKILL)
-    training.communicate("end\n", timeout=30)
+    training.communicate("end\n", timeout=300)
     assert training.returncode == 3
     (journal,) = spool.journals()
     file = journal.path / "header.json"
@@ -177,7 +177,7 @@ def test_what_an_agent_saw_survives_it(spool: Spool, database: Database, run_id:
     training = start(spool, database, run_id, "fluent", "\nsys.stdin.readline(); os._exit(3)")
     away = database.path.with_suffix(".away")
     os.rename(database.path, away)
-    training.communicate("end\n", timeout=30)
+    training.communicate("end\n", timeout=300)
     (journal,) = spool.journals()
     wait_until((journal.path / "ended.json").exists, "the end is written down")
     os.kill(first, signal.SIGKILL)
@@ -193,10 +193,10 @@ def test_a_run_of_two_processes_ends_with_the_last(
     ending = "\nsys.stdin.readline(); os._exit(0)"
     first = start(spool, database, run_id, "fluent", ending)
     second = start(spool, database, run_id, "fluent", ending)
-    first.communicate("end\n", timeout=30)
+    first.communicate("end\n", timeout=300)
     wait_until(lambda: len(spool.journals()) == 1, "the first one's journal is removed")
     assert database.run(run_id) == ("RUNNING", None)
-    second.communicate("end\n", timeout=30)
+    second.communicate("end\n", timeout=300)
     settled(spool)
     assert database.run(run_id) == ("FINISHED", "exited 0 without end_run")
 
@@ -210,7 +210,7 @@ def test_a_process_that_becomes_another_program_ends_with_that(
     wait_until(journal.owner_is_gone, "exec closed the lock")
     client.nudge(spool.root)
     assert database.run(run_id) == ("RUNNING", None)
-    training.communicate("end\n", timeout=30)
+    training.communicate("end\n", timeout=300)
     settled(spool)
     assert database.run(run_id) == ("FAILED", "exit code 4")
 
@@ -223,7 +223,7 @@ def test_a_closed_journal_without_open_runs_goes_while_its_process_lives(
     settled(spool)
     assert training.poll() is None
     assert database.run(run_id) == ("FINISHED", None)
-    training.communicate("end\n", timeout=30)
+    training.communicate("end\n", timeout=300)
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ while True:
     line = words(spool, database, run_id, "fluent", ending)
     line[2] = f"{enter}\n{line[2]}"
     training = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    training.communicate("go\n", timeout=60)
+    training.communicate("go\n", timeout=300)
     assert training.returncode == -signal.SIGKILL
     settled(spool)
     found = database.run(run_id)
@@ -296,7 +296,7 @@ def test_a_request_to_stop_a_run_interrupts_its_process_once(
     ending = """
 for _ in range(2):
     try:
-        time.sleep(90)
+        time.sleep(600)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         sys.stdin.readline()
@@ -311,7 +311,7 @@ for _ in range(2):
             assert training.stdout.readline() == "interrupted\n"
             assert "weir.stop_requested" not in store.get_run(run_id).data.tags
             print("go on", file=training.stdin, flush=True)
-            assert training.wait(30) == 3
+            assert training.wait(300) == 3
         finally:
             training.kill()
             store._dispose_engine()

@@ -76,7 +76,7 @@ def test_what_a_server_does_not_allow_is_neither_captured_nor_kept(
             capture_output=True,
             text=True,
             check=True,
-            timeout=240,
+            timeout=300,
         )
         run_id = done.stdout.split()[-1]
         monkeypatch.setenv("WEIR_CLIENT", "off")

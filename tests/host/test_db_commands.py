@@ -239,7 +239,7 @@ def test_a_killed_command_completes_when_it_is_run_again(
     for _ in range(4):
         started = dump(url)
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             if _progressed(url, started):  # it is at work: let it go on for a moment
                 time.sleep(rng.random() * 0.3)

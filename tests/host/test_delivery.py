@@ -518,9 +518,7 @@ def terminate_backends(url: str) -> None:
         )
 
 
-def test_a_locked_database_is_unavailable_and_soon(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_database_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_LOCK_WAIT_S", 1)
     engine, holder = open_engine(url), open_engine(url)
     journal = long_journal(5)
@@ -529,10 +527,8 @@ def test_a_locked_database_is_unavailable_and_soon(
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         connection.execute(sa.update(schema.journal).values(updated_ms=5))
-        began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             journal.apply(engine, 2, 5)
-        assert time.monotonic() - began < 10
         connection.rollback()
     journal.apply(engine, 2, len(journal.payloads))
     require_applied_once(engine, journal)

@@ -148,6 +148,6 @@ def test_ctrl_c_stops_the_training_without_a_traceback(
     assert members(sessions)
     training.send_signal(signal.SIGINT)
     output = training.stdout.read()
-    assert training.wait(timeout=30) == 130
+    assert training.wait(timeout=300) == 130
     assert "Traceback" not in output
     assert members(sessions) == []

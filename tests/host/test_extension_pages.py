@@ -39,7 +39,7 @@ class Got(NamedTuple):
 
 def get(server: ServerProcess, path: str, **headers: str) -> Got:
     address = urllib.parse.urlsplit(server.address)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=300)
     try:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, None, sent)

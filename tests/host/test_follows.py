@@ -35,7 +35,7 @@ def wait_for(uri):
             time.sleep(0.3)
     raise SystemExit("not delivered while running")
 write("out/old.txt", "from the run before")
-time.sleep(2.5)  # for the file to be older than the run
+os.utime("out/old.txt", (time.time() - 60, time.time() - 60))
 run = mlflow.start_run()
 print(run.info.run_id, flush=True)
 write("out/first.txt", "one")
@@ -72,7 +72,7 @@ def train(folder: Path, uri: str, spool: Spool, end: str) -> tuple[str, int, str
         },
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
     )
     return done.stdout.strip(), done.returncode, done.stderr
 

@@ -51,7 +51,7 @@ class Trainings(Training):
     def finish(self, *processes: Any) -> None:
         """Let them end, and wait until all is delivered."""
         for process in processes:
-            _, err = process.communicate("\n", timeout=60)
+            _, err = process.communicate("\n", timeout=300)
             assert process.returncode == 0, err
         self.settle()
 
@@ -67,7 +67,7 @@ class Trainings(Training):
             found = self.points(run_id, key)
             return found if len(found) >= n else []
 
-        found: list[Metric] = wait_until(are_there, f"{n} points of {key}", 60)
+        found: list[Metric] = wait_until(are_there, f"{n} points of {key}", 120)
         return found
 
     def names(self, run_id: str) -> set[str]:
@@ -111,7 +111,7 @@ def test_an_unchanged_training_gets_the_devices_own_figures(trainings: Trainings
         points = trainings.points(run_id, "gpu_0_utilization_percentage")
         return bool(points) and points[-1].value == 3
 
-    wait_until(is_seen, "a value that changes under a living agent is seen", 60)
+    wait_until(is_seen, "a value that changes under a living agent is seen", 120)
     trainings.wait_for(run_id, "process_cpu_utilization_percentage", 2)
     before_s = time.time()
     trainings.finish(process)
@@ -200,7 +200,7 @@ def test_an_agent_that_is_killed_is_followed_by_one_that_goes_on(trainings: Trai
     start_agent(spool, **trainings.nvml.variables)
     trainings.wait_for(run_id, "gpu_0_utilization_percentage", len(before) + 3)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     trainings.settle()
     points = trainings.points(run_id, "gpu_0_utilization_percentage")
     steps = [point.step for point in points]
@@ -261,7 +261,7 @@ sys.stdin.readline()
     def is_the_agents_gone() -> bool:  # that of what is printed stays as long as the process
         return all(one.header().program != PROGRAM for one in Spool(trainings.spool).journals())
 
-    wait_until(is_the_agents_gone, "the agent's journal is delivered and gone", 60)
+    wait_until(is_the_agents_gone, "the agent's journal is delivered and gone", 120)
     trainings.nvml.count_calls()
     end_s = time.monotonic() + 1.5
     wait_until(lambda: time.monotonic() > end_s, "three intervals have passed")
@@ -282,9 +282,9 @@ def test_samples_of_a_run_begun_without_its_stock_server_get_there(
             one for one in Spool(trainings.spool).journals() if one.header().program == PROGRAM
         ],
         "it is sampled with the server away",
-        60,
+        120,
     )
-    wait_until(lambda: end_of(own[0]) > 20_000, "some samples wait", 60)
+    wait_until(lambda: end_of(own[0]) > 20_000, "some samples wait", 120)
     try:
         server.start()
         trainings.finish(process)

@@ -20,6 +20,7 @@ from mlflow_weir.plugin.journal.spool import Spool
 from senders import User, call
 from slow_way import SlowWay
 from trainings import (
+    COUNT_QUESTIONS,
     ENDS,
     NO_JOBS,
     Moving,
@@ -35,7 +36,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
 PREFIX = "/mlf"
 ADMIN = User("admin", "password1234567")
-LONGEST_CALL_S = 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -277,22 +277,22 @@ print(run.info.run_id)
     assert sorted(point.step for point in history) == list(range(300))
 
 
-LOG_FOR_A_WHILE = """
+LOG_FOR_A_WHILE = f"""
+{COUNT_QUESTIONS}
 run = mlflow.start_run()
 mlflow.log_metric("m", -1, step=-1)
 print(run.info.run_id, flush=True)
-longest, step = 0.0, 0
+before, step, n_reads = n_asked, 0, 0
 while not os.path.exists(sys.argv[1]):
-    before = time.perf_counter()
     mlflow.log_metric("m", step, step=step)
     if step % 100 == 0:
-        mlflow.log_param(f"p{step}", step)
+        mlflow.log_param(f"p{{step}}", step)
         mlflow.set_tag("at", step)
         assert mlflow.get_run(run.info.run_id).data.metrics["m"] == step
-    longest = max(longest, time.perf_counter() - before)
+        n_reads += 1
     step += 1
     time.sleep(0.001)
-print(step, longest)
+print(step, n_asked - before <= n_reads)
 """
 
 
@@ -322,11 +322,10 @@ def test_a_server_that_is_killed_in_mid_training_costs_nothing(
     last = delivered()
     wait_until(lambda: delivered() > last, "the server gets points again")
     (tmp_path / "end").touch()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    n_points, longest_s = out.splitlines()[0].split()
-    print(f"{n_points} points, longest step {float(longest_s) * 1e3:.1f} ms")
-    assert float(longest_s) < LONGEST_CALL_S
+    n_points, only_reads_ask = out.splitlines()[0].split()
+    assert only_reads_ask == "True"
     run = away.run_named(run_id)
     history = away.client().get_metric_history(run_id, "m")
     assert [point.step for point in history] == list(range(-1, int(n_points)))
@@ -334,18 +333,17 @@ def test_a_server_that_is_killed_in_mid_training_costs_nothing(
     assert run.data.tags["at"] == str((int(n_points) - 1) // 100 * 100)
 
 
-TRAIN_OFFLINE = """
-before = time.perf_counter()
+TRAIN_OFFLINE = f"""
+{COUNT_QUESTIONS}
 mlflow.set_experiment("offline")
 with mlflow.start_run(run_name="begun offline") as run:
-    began_s, longest = time.perf_counter() - before, 0.0
+    before = n_asked
     for step in range(200):
-        before = time.perf_counter()
         mlflow.log_metric("m", step, step=step)
-        longest = max(longest, time.perf_counter() - before)
     mlflow.log_param("a", 1)
-    assert mlflow.get_run(run.info.run_id).data.params == {"a": "1"}
-print(began_s, longest); print(run.info.run_id)
+    assert n_asked == before, "log calls ask nothing"
+    assert mlflow.get_run(run.info.run_id).data.params == {{"a": "1"}}
+print(run.info.run_id)
 """
 
 
@@ -356,10 +354,7 @@ def test_a_training_runs_to_its_end_while_the_server_is_away(
     code, out, err = away.outcome(TRAIN_OFFLINE, WEIR_EXIT_WAIT_SECONDS="0.5")
     assert code == 0, err
     assert "weir sync" in err
-    numbers, run_id = [line for line in out.splitlines() if line[:1] in "0123456789abcdef"][-2:]
-    began_s, longest_s = map(float, numbers.split())
-    assert began_s < 30  # two seconds, and the imports of a busy machine
-    assert longest_s < LONGEST_CALL_S
+    run_id = [line for line in out.splitlines() if line[:1] in "0123456789abcdef"][-1]
     assert not (away.spool / "servers.json").exists()
     if by == "sync":
         kill_agents(Spool(away.spool))
@@ -425,7 +420,7 @@ while not os.path.exists({str(tmp_path / "end")!r}): time.sleep(0.01)
         assert not any(word in text for word in words)
     assert auth.place.uri in json.dumps(json.loads(status))
     (tmp_path / "end").touch()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert secret not in err
     auth.settle()
@@ -442,7 +437,7 @@ def _basic(user: User) -> str:
 
 
 def test_another_users_journal_is_not_shown(auth: Training, places: dict[str, Place]) -> None:
-    process = auth.start("mlflow.start_run(); print('ready', flush=True); time.sleep(60)")
+    process = auth.start("mlflow.start_run(); print('ready', flush=True); time.sleep(600)")
     assert process.stdout is not None
     process.stdout.readline()
     (folder,) = Spool(auth.spool).journals()
@@ -456,7 +451,7 @@ def test_another_users_journal_is_not_shown(auth: Training, places: dict[str, Pl
     answers = [call(server, "GET", path, user=user).status for user in (ADMIN, bob)]
     assert answers == [200, 403]
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     auth.settle()
 
 

@@ -364,7 +364,7 @@ def test_no_point_is_missing_while_others_are_compacted(store: Any, seed: int) -
     until = time.monotonic() + 4
     n_reads = 0
     try:
-        while time.monotonic() < until and not stop.is_set():
+        while (time.monotonic() < until or n_reads < 3) and not stop.is_set():
             expected = logged[0]
             found = [m.step for m in store.get_metric_history(run_id, "loss")]
             assert found == list(range(len(found)))
@@ -381,7 +381,7 @@ def test_no_point_is_missing_while_others_are_compacted(store: Any, seed: int) -
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(300)
     assert errors == []
     assert n_reads > 2
     assert [m.step for m in store.get_metric_history(run_id, "loss")] == list(range(logged[0]))
@@ -476,7 +476,7 @@ def test_one_file_has_one_schema_lock_however_it_is_written(
             thread = threading.Thread(target=enter, args=(other,))
             thread.start()
             assert not entered.wait(0.3)
-        thread.join(30)
+        thread.join(300)
         assert entered.is_set()
         entered.clear()
 
@@ -572,7 +572,7 @@ def open_as_nobody(url: str, run_id: str, other: str) -> subprocess.CompletedPro
         [sys.executable, "-c", OPEN_AS_NOBODY, url, run_id, other],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "WEIR_WRITE_DEADLINE_SECONDS": "5"},
     )
 

@@ -40,7 +40,7 @@ def training(tmp_path: Path, sqlite_folder: DatabaseServer) -> Iterator[Training
 
 def hosts(training: Training) -> set[str]:
     path = training.place.uri.removeprefix("sqlite+weir:///")
-    with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
+    with contextlib.closing(sqlite3.connect(path, timeout=120)) as connection:
         return {row[0] for row in connection.execute("SELECT host FROM weir_heartbeat")}
 
 
@@ -60,7 +60,7 @@ def test_the_label_is_in_heartbeats_and_the_status(
     assert (f"on node {label}" in training.weir("status").stdout) is shown
     wait_until(lambda: hosts(training) == {label}, "a heartbeat was sent")
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
 
 
 def test_two_machines_of_one_name_are_two_owners(training: Training) -> None:
@@ -70,7 +70,7 @@ def test_two_machines_of_one_name_are_two_owners(training: Training) -> None:
         assert process.stdout is not None
         assert process.stdout.readline()
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     (left,) = wait_until(
         lambda: [
             one
@@ -81,4 +81,4 @@ def test_two_machines_of_one_name_are_two_owners(training: Training) -> None:
     )
     assert left["pid"] == second.pid
     second.kill()
-    second.communicate(timeout=60)
+    second.communicate(timeout=300)

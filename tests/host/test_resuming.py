@@ -109,8 +109,8 @@ def test_what_is_rewound_is_seen_before_it_is_delivered(training: Training) -> N
 import json, sqlite3, subprocess, mlflow_weir
 client = mlflow.MlflowClient()
 with mlflow.start_run(run_id=sys.argv[1]) as run:
-    assert mlflow_weir.finish()
-    lock = sqlite3.connect(sys.argv[2], isolation_level=None)
+    assert mlflow_weir.finish(300)
+    lock = sqlite3.connect(sys.argv[2], isolation_level=None, timeout=120)
     lock.execute("BEGIN IMMEDIATE")
     for step in (100, 101, 102):
         mlflow.log_metric("loss", step * 1.0, step=step)
@@ -129,7 +129,7 @@ with mlflow.start_run(run_id=sys.argv[1]) as run:
     read = "import json, mlflow, sys; print(json.dumps(mlflow.get_run(sys.argv[1]).data.metrics))"
     print(subprocess.check_output([sys.executable, "-c", read, sys.argv[1]], text=True).strip())
     lock.rollback()
-    assert mlflow_weir.finish()
+    assert mlflow_weir.finish(300)
     print(json.dumps(client.get_run(run.info.run_id).data.metrics))
 """,
         run_id,
@@ -201,7 +201,7 @@ PREEMPTED = """
 import signal, mlflow_weir
 run = mlflow.start_run()
 mlflow.log_metric("loss", 1.0, step=1)
-assert mlflow_weir.finish()
+assert mlflow_weir.finish(300)
 def warned(*_):
     if sys.argv[1] == "mark":
         mlflow_weir.mark_preempting()
@@ -224,7 +224,7 @@ def preempt(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "warned\n"
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -245,11 +245,11 @@ def test_sigterm_alone_ends_a_run_as_before(training: Training) -> None:
     process, _ = begin(
         training,
         "run = mlflow.start_run(); mlflow.log_metric('loss', 1)\n"
-        "import mlflow_weir; assert mlflow_weir.finish()\n"  # the agent knows the process
+        "import mlflow_weir; assert mlflow_weir.finish(300)\n"  # the agent knows the process
         "print(run.info.run_id, flush=True); time.sleep(600)",
     )
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     run = the_run(training)
     assert (run.info.status, run.data.tags["weir.exit_cause"]) == ("KILLED", "signal SIGTERM")
 
@@ -277,7 +277,7 @@ def test_how_a_marked_process_ends(
 import mlflow_weir
 mlflow.start_run(); mlflow.log_metric("loss", 1)
 mlflow_weir.mark_preempting()
-assert mlflow_weir.finish()  # the agent knows the process
+assert mlflow_weir.finish(300)  # the agent knows the process
 {end}
 """)
     run = the_run(training)
@@ -307,7 +307,7 @@ def test_a_resumed_run_that_is_killed_later_was_not_preempted(training: Training
     preempt(process)
     training.outcome(
         "import mlflow_weir; mlflow.start_run(run_id=sys.argv[1])\n"
-        "assert mlflow_weir.finish(); os.kill(os.getpid(), 9)",
+        "assert mlflow_weir.finish(300); os.kill(os.getpid(), 9)",
         run_id,
     )
     run = the_run(training)
@@ -328,7 +328,7 @@ other = client.create_run(client.get_experiment_by_name("of threads").experiment
 with mlflow.start_run():
     pass
 mlflow_weir.mark_preempting()
-assert mlflow_weir.finish()
+assert mlflow_weir.finish(300)
 os._exit(1)
 """)
     training.settle()
@@ -396,14 +396,14 @@ with mlflow.start_run(run_id=sys.argv[1] if len(sys.argv) > 1 else None) as run:
 def test_a_run_that_is_resumed_at_once_sees_its_last_steps(training: Training) -> None:
     """The agent cannot deliver when it is resumed: what was logged before is seen soon after."""
     run_id = begun(training)
-    with sqlite3.connect(database(training), isolation_level=None) as lock:
+    with sqlite3.connect(database(training), isolation_level=None, timeout=120) as lock:
         lock.execute("BEGIN IMMEDIATE")
         killed = "mlflow.start_run(run_id=sys.argv[1]); mlflow.log_metric('loss', 5.0, step=900)"
         training.outcome(f"{killed}; os._exit(1)", run_id)
         process, line = begin(
             training,
             "run = mlflow.start_run(run_id=sys.argv[1]); print('begun', flush=True)\n"
-            "give_up = time.monotonic() + 60\n"
+            "give_up = time.monotonic() + 120\n"
             "def last(): return mlflow.get_run(sys.argv[1]).data.metrics.get('loss')\n"
             "while last() != 5.0 and time.monotonic() < give_up: time.sleep(0.1)\n"
             "print(last(), flush=True)",
@@ -413,7 +413,7 @@ def test_a_run_that_is_resumed_at_once_sees_its_last_steps(training: Training) -
         lock.rollback()
     assert process.stdout is not None
     said = process.stdout.readline()  # it may have come with the first line: no new read
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert said == "5.0\n", err
 
 
@@ -451,12 +451,12 @@ def test_a_run_of_a_killed_process_is_resumed_before_it_is_delivered(training: T
     """The store is locked: all that is known of the run is in the journal of the dead."""
     training.run("mlflow.set_experiment('Default')")
     training.settle()
-    with sqlite3.connect(database(training), isolation_level=None) as lock:
+    with sqlite3.connect(database(training), isolation_level=None, timeout=120) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         first = training.start(KILLED)
-        out, _ = first.communicate(timeout=60)
+        out, _ = first.communicate(timeout=300)
         second = training.start(RESUMED, out.strip(), WEIR_EXIT_WAIT_SECONDS="1")
-        said, _ = second.communicate(timeout=120)
+        said, _ = second.communicate(timeout=300)
         lock.execute("ROLLBACK")
     assert json.loads(said) == [
         {"loss": 99.0},

@@ -660,7 +660,7 @@ def race(workers: list[Any]) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=300)
         assert not worker.is_alive()
 
 

@@ -178,7 +178,7 @@ def test_mlflow_upgrades_a_database_that_holds_our_tables(
         [sys.executable, "-m", "mlflow", "db", "upgrade", mlflow_database_url],
         check=True,
         capture_output=True,
-        timeout=200,
+        timeout=300,
     )
     again: Any = WeirStore(mlflow_database_url, ARTIFACTS)
     assert our_rows(again.engine) == before

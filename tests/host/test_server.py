@@ -78,7 +78,7 @@ def request(server: ServerProcess, path: str, body: Any = None, **headers: str) 
     call = urllib.request.Request(
         server.address + path, data, {"Content-Type": "application/json", **headers}
     )
-    with urllib.request.urlopen(call, timeout=60) as answer:
+    with urllib.request.urlopen(call, timeout=300) as answer:
         return json.load(answer)
 
 

@@ -29,6 +29,7 @@ from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 from senders import User
 from trainings import (
+    COUNT_QUESTIONS,
     ENDS,
     NO_JOBS,
     Moving,
@@ -43,7 +44,6 @@ from trainings import (
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
 ADMIN = User("admin", "password1234567")
-LONGEST_CALL_S = 0.5
 ON = {"WEIR_CLIENT": "on"}
 
 
@@ -246,21 +246,21 @@ def test_a_script_without_a_server_leaves_the_same_once_it_is_there(
     assert "MLmodel" in files
 
 
-LOG_FOR_A_WHILE = """
+LOG_FOR_A_WHILE = f"""
+{COUNT_QUESTIONS}
 run = mlflow.start_run()
 print(run.info.run_id, flush=True)
-longest, step = 0.0, 0
+before, step, n_reads = n_asked, 0, 0
 while not os.path.exists(sys.argv[1]):
-    before = time.perf_counter()
     mlflow.log_metric("m", step, step=step)
     if step % 50 == 0:
-        mlflow.log_param(f"p{step}", step)
+        mlflow.log_param(f"p{{step}}", step)
         mlflow.set_tag("at", step)
         assert mlflow.get_run(run.info.run_id).data.metrics["m"] == step
-    longest = max(longest, time.perf_counter() - before)
+        n_reads += 1
     step += 1
     time.sleep(0.002)
-print(step, longest)
+print(step, n_asked - before <= n_reads)
 """
 
 
@@ -290,11 +290,10 @@ def test_a_server_that_is_killed_in_mid_training_costs_nothing(
     last = delivered()
     wait_until(lambda: delivered() > last, "the server gets points again")
     (tmp_path / "end").touch()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    n_points, longest_s = out.splitlines()[0].split()
-    print(f"{n_points} points, longest step {float(longest_s) * 1e3:.1f} ms")
-    assert float(longest_s) < LONGEST_CALL_S
+    n_points, only_reads_ask = out.splitlines()[0].split()
+    assert only_reads_ask == "True"
     run = away.run_named(run_id)
     history = away.client().get_metric_history(run_id, "m")
     assert [point.step for point in history] == list(range(int(n_points)))
@@ -303,19 +302,18 @@ def test_a_server_that_is_killed_in_mid_training_costs_nothing(
     assert len(away.client().search_runs(["0"])) == 1
 
 
-TRAIN_OFFLINE = """
-before = time.perf_counter()
+TRAIN_OFFLINE = f"""
+{COUNT_QUESTIONS}
 mlflow.set_experiment("offline")
 with mlflow.start_run(run_name="begun offline") as run:
-    began_s, longest = time.perf_counter() - before, 0.0
+    before = n_asked
     for step in range(200):
-        before = time.perf_counter()
         mlflow.log_metric("m", step, step=step)
-        longest = max(longest, time.perf_counter() - before)
     mlflow.log_param("a", 1)
+    assert n_asked == before, "log calls ask nothing"
     mlflow.log_text("hello", "a.txt")
-    assert mlflow.get_run(run.info.run_id).data.params == {"a": "1"}
-print(began_s, longest); print(run.info.run_id)
+    assert mlflow.get_run(run.info.run_id).data.params == {{"a": "1"}}
+print(run.info.run_id)
 """
 
 
@@ -335,10 +333,7 @@ def test_a_training_runs_to_its_end_while_the_server_is_away(
     code, out, err = away.outcome(TRAIN_OFFLINE, WEIR_EXIT_WAIT_SECONDS="0.5", WEIR_CLIENT=client)
     assert code == 0, err
     assert "weir sync" in err
-    numbers, key = [line for line in out.splitlines() if line[:1] in "0123456789abcdef"][-2:]
-    began_s, longest_s = map(float, numbers.split())
-    assert began_s < 30  # two seconds, and the imports of a busy machine
-    assert longest_s < LONGEST_CALL_S
+    key = [line for line in out.splitlines() if line[:1] in "0123456789abcdef"][-1]
     if by == "sync":
         kill_agents(Spool(away.spool))
     moving.start()
@@ -368,14 +363,15 @@ while not os.path.exists(sys.argv[1]): time.sleep(0.05)
 mlflow.log_metric("m", 2, step=2)
 with mlflow.start_run(nested=True): pass
 assert mlflow_weir.finish(60)
-time.sleep(5)                                     # the server is not asked again at once
 client = mlflow.MlflowClient()
 ours = run.info.run_id
 assert mlflow.get_run(ours).data.metrics == {"m": 2.0}
 mlflow.log_text("two", "two.txt")
 mlflow.end_run()
 assert mlflow_weir.finish(60)
-there = mlflow.get_run(ours)
+give_up = time.monotonic() + 120  # the server is not asked again at once
+while (there := mlflow.get_run(ours)).info.run_id == ours and time.monotonic() < give_up:
+    time.sleep(0.1)
 assert there.info.run_id != ours, there
 assert there.info.status == "FINISHED"
 assert [point.value for point in client.get_metric_history(ours, "m")] == [1.0, 2.0]
@@ -395,7 +391,7 @@ print(there.info.run_id)
     key = process.stdout.readline().strip()
     moving.start()
     (tmp_path / "go").touch()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     run = away.run_named(out.splitlines()[-1])
     assert run.data.tags["weir.run_key"] == key
@@ -499,7 +495,7 @@ def test_an_agent_killed_between_requests_leaves_every_point_once_and_no_second_
     code, _, err = away.outcome(MANY_KINDS, WEIR_EXIT_WAIT_SECONDS="0.2")
     assert code == 0, err
     moving.start()
-    n_kills, deadline_s = 0, time.monotonic() + 240
+    n_kills, deadline_s = 0, time.monotonic() + 600
     while Spool(away.spool).journals() and time.monotonic() < deadline_s:
         before = moving.output().count('HTTP/1.1"')
         agent.ensure_agent(away.spool)
@@ -568,7 +564,7 @@ def test_a_weir_server_that_has_become_a_stock_one_gets_plain_rest_and_nothing_i
     n_points = folder.delivered().n_points
     wait_until(lambda: folder.delivered().n_points > n_points, "Weir gets points again")
     (tmp_path / "end").touch()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     run = away.run_named(before)
     n_points = int(out.splitlines()[0].split()[0])

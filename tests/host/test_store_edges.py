@@ -131,17 +131,17 @@ def test_a_child_forked_during_a_pause_collects_garbage() -> None:
     def pause() -> None:
         with paused_collector():
             inside.set()
-            leave.wait(30)
+            leave.wait(300)
 
     thread = threading.Thread(target=pause)
     thread.start()
-    assert inside.wait(30)
+    assert inside.wait(300)
     child = os.fork()
     if child == 0:
         with paused_collector():
             pass
         os._exit(0 if gc.isenabled() else 1)
     leave.set()
-    thread.join(30)
+    thread.join(300)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert gc.isenabled()

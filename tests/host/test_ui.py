@@ -61,7 +61,7 @@ def test_it_serves_and_leaves_no_process_behind(
         body,
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         assert answer.status == 200
     assert (tmp_path / "new" / "weir.db").exists()
     sessions = sessions_of_children(ui)
@@ -71,7 +71,7 @@ def test_it_serves_and_leaves_no_process_behind(
 
     assert ui.stdout is not None
     output = ui.stdout.read()
-    assert ui.wait(timeout=60) == 0, output
+    assert ui.wait(timeout=300) == 0, output
     assert output.splitlines()[-1] == "Stopped."
     assert "Traceback" not in output
     assert members(sessions) == []

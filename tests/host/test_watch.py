@@ -65,7 +65,7 @@ class Place:
     def train(self, script: str, **variables: str) -> tuple[list[str], str]:
         """Run a script to its good end; return the lines it printed, and stderr."""
         process = self.start(script, **variables)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         self.settle()
         return out.splitlines(), err
@@ -76,7 +76,7 @@ class Place:
             agent.nudge(self.spool)
             return not Spool(self.spool).journals()
 
-        wait_until(none_is_left, "all is delivered", 90)
+        wait_until(none_is_left, "all is delivered", 120)
 
     def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         found = MlflowClient(self.uri).get_metric_history(run_id, key)
@@ -179,7 +179,7 @@ with mlflow.start_run() as run:
         step()
     raise ValueError("boom")
 """)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, "boom" in err) == (1, True)
     place.settle()
     run_id = out.split()[0]
@@ -204,7 +204,7 @@ while True:
         if i in (50, 120):
             kill_agents(Spool(place.spool))
     process.kill()
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=300)
     place.settle()
     found = place.read(run_id, key="0.weight")
     n_steps = 200 + rest.count("\n")

@@ -12,31 +12,27 @@ from pathlib import Path
 import pytest
 
 from mlflow_server import free_port
-from trainings import Place, Training, begin
+from trainings import COUNT_QUESTIONS, Place, Training, begin
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
 N_POINTS = 1000
 
-# The calls count how often they ask the store, which each does in a thread that it may give up.
 WORK = f"""
-import json, mlflow, sys, threading
+{COUNT_QUESTIONS}
+import json, mlflow
 run_id, name = sys.argv[1:]
-n = {{"asked": 0, "connected": 0}}
-
-def note_thread(*_):
-    sys.setprofile(None)  # each thread once, as it begins
-    n["asked"] += threading.current_thread().name == "weir-store-call"
+n_connected = 0
 
 def note_connection(event, arguments):
+    global n_connected
     if event == "socket.connect" and isinstance(arguments[1], tuple):
-        n["connected"] += threading.current_thread() is threading.main_thread()
+        n_connected += threading.current_thread() is threading.main_thread()
 
-threading.setprofile(note_thread)
 sys.addaudithook(note_connection)
 for step in range({N_POINTS}):
     mlflow.log_metric(name, step, step=step, run_id=run_id)
-print(json.dumps(n))
+print(json.dumps({{"asked": n_asked, "connected": n_connected}}))
 """
 PARENT = f"""
 import json, subprocess

@@ -23,7 +23,7 @@ from mlflow_weir.plugin.journal.spool import JournalFolder
 from mlflow_weir.plugin.recorder import recorders
 from mlflow_weir.plugin.uri import scheme_of
 
-_DELIVERY_S = 20.0
+_DELIVERY_S = 120.0
 _asks_for_weir = uri.is_weir
 
 

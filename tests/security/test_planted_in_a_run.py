@@ -142,12 +142,12 @@ def test_no_secret_of_a_project_is_in_what_is_kept_of_its_run(tmp_path: Path) ->
     def run(*command: str) -> None:
         done = subprocess.run(
             [sys.executable, *command],
-            cwd=project, env=environment, capture_output=True, text=True, timeout=240, check=False,
+            cwd=project, env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
 
     run("-c", PREPARE)
-    with sqlite3.connect(home / "weir.db", isolation_level=None) as lock:
+    with sqlite3.connect(home / "weir.db", isolation_level=None, timeout=120) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         run("train.py", *words)
         waiting = tmp_path / "waiting"

@@ -21,7 +21,7 @@ from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.agent.lease import holder_of
 from mlflow_weir.plugin.journal.spool import Spool
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 # The beginning of programs that write a journal as a training does: a run, and some points of it.
 # Arguments: spool, database URI, run id, "fluent" or "client", number of points.
@@ -44,7 +44,7 @@ def end_run(status, is_provisional):
               is_provisional=is_provisional, is_revival=False)
 
 def delivered():
-    assert client.wait_delivered(journal.folder, journal.end, 30)
+    assert client.wait_delivered(journal.folder, journal.end, 120)
 
 operation("create_run", run_id=run_id, experiment_id="0", experiment_name=None, user_id="me",
           start_time=1, tags=[], run_name="a run", artifact_uri=None)
@@ -112,7 +112,10 @@ def kill_agents(spool: Spool) -> None:
 def start_agent(spool: Spool, **environment: str) -> int:
     """Start an agent and return its process id once it listens."""
     subprocess.run(
-        client.start_command(spool.root), env={**os.environ, **environment}, check=True, timeout=60
+        client.start_command(spool.root),
+        env={**os.environ, **environment},
+        check=True,
+        timeout=300,
     )
     wait_until(lambda: client.nudge(spool.root, "hello"), "an agent listens")
     return int(wait_until(lambda: agent_pid(spool), "an agent holds the lease"))
@@ -121,7 +124,7 @@ def start_agent(spool: Spool, **environment: str) -> int:
 def run_python(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end with its output captured."""
     words = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, **options)
 
 
 def status_of(pid: int) -> dict[str, str]:
@@ -144,7 +147,7 @@ class Database:
 
     def run(self, run_id: str) -> tuple[str, str | None] | None:
         """Return a run's status and the cause of its end; None if there is none."""
-        with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=120)) as connection:
             row = connection.execute(
                 "SELECT status, (SELECT value FROM tags WHERE run_uuid = r.run_uuid AND "
                 "key = 'weir.exit_cause') FROM runs r WHERE run_uuid = ?",

@@ -60,6 +60,6 @@ def start_python(
 def run_python(code: str, *arguments: str) -> str:
     """Run ``code`` to its end, which has to be a good one; return what it printed."""
     process = start_python(code, *arguments)
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=300)
     assert process.returncode == 0, error.decode()
     return output.decode()

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-START_DEADLINE_S = 120.0
+START_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 3.0
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "WEIR_")
 

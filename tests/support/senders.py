@@ -54,7 +54,7 @@ def call(
     if isinstance(body, dict):
         body = json.dumps(body).encode()
         sent.setdefault("Content-Type", "application/json")
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=300)
     try:
         # A server may answer a body that is too large without reading it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -89,7 +89,7 @@ def ask_bytes(
 ) -> tuple[int, bytes]:
     """Send ``POST series``; return status and body."""
     address = urllib.parse.urlsplit(server.address)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=120)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=300)
     sent = {
         "Content-Type": "application/json",
         **(headers or {}),

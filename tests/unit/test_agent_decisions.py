@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents import wait_until
 from mlflow_weir.plugin.agent import ends, liveness
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, Verdict, verdict
 from mlflow_weir.plugin.agent.liveness import Ended
@@ -153,3 +156,33 @@ def test_a_number_that_is_another_process_is_not_watched() -> None:
 def test_wait_statuses_are_read() -> None:
     assert liveness.ended(3 << 8) == Ended(3, None)
     assert liveness.ended(signal.SIGSEGV | 0x80) == Ended(None, signal.SIGSEGV)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or tuple(map(int, os.uname().release.split(".")[:2])) < (6, 15),
+    reason="kernels before Linux 6.15 keep no record of an end",
+)
+def test_an_end_is_known_though_the_parent_takes_its_time_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the wait and the kernel's record a process is no zombie, and has no record."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(7)"], stdin=-1
+    )
+    watch = liveness.try_watch(process.pid, liveness.start_ticks_of(process.pid) or 0)
+    assert watch is not None
+    assert watch.how() is None
+    assert process.stdin is not None
+    process.stdin.close()
+    wait_until(watch.has_ended, "it has ended")
+    looks: list[int] = []
+
+    def is_no_zombie(pid: int, start_ticks: int) -> None:
+        looks.append(pid)
+        if len(looks) == 3:
+            process.wait()
+
+    monkeypatch.setattr(liveness, "_zombie_status", is_no_zombie)
+    assert watch.how() == Ended(7, None)
+    assert len(looks) == 3
+    watch.close()

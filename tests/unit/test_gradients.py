@@ -410,7 +410,7 @@ def test_each_process_of_ddp_sees_the_reduced_gradients() -> None:
         )
         for rank in range(2)
     ]
-    first, second = (rank.communicate(timeout=200)[0] for rank in ranks)
+    first, second = (rank.communicate(timeout=300)[0] for rank in ranks)
     assert first == second
     # The mean of inputs 1 and 2, then of 3 and 4: for each of two outputs four weights of it.
     assert first.splitlines() == [

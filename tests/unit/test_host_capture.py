@@ -159,8 +159,8 @@ def test_only_whole_disks_are_counted(tmp_path: Path, monkeypatch: pytest.Monkey
 BUSY = """
 import os, subprocess, sys, threading, time
 kept = bytearray(80_000_000)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 print(child.pid, flush=True)
 while True:
     pass

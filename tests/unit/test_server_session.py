@@ -5,11 +5,11 @@ A real server answers what a test has put down, over real sockets; a proxy is a 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from agents import wait_until
 from mlflow_weir.errors import (
     LeaseLost,
     PositionMismatch,
@@ -76,7 +77,7 @@ class Server:
                 said = outer.says.pop(0) if len(outer.says) > 1 else outer.says[0]
                 if said.status <= 0:
                     if said.status < 0:
-                        outer.silence.wait(30)
+                        outer.silence.wait(300)
                     self.close_connection = True
                     return
                 self.send_response(said.status)
@@ -156,20 +157,25 @@ def test_requests_carry_the_owners_headers_and_nothing_of_this_process(
 def test_a_server_that_asks_for_patience_is_left_alone_for_that_long(server: Server) -> None:
     for status in (429, 503):
         server.asked.clear()
-        server.says = [Answer(status, {**WEIR, "Retry-After": "1"}), Answer(200, WEIR, b"{}")]
+        server.says = [Answer(status, {**WEIR, "Retry-After": "600"})]
         session = session_of(server.uri)
-        began_s = time.monotonic()
-        assert f"asks for patience ({status})" in refused(session)
-        while time.monotonic() < began_s + 0.8:
+        for _ in range(20):
             assert f"asks for patience ({status})" in refused(session)
         assert len(server.asked) == 1
-        deadline_s = time.monotonic() + 5
-        while time.monotonic() < deadline_s and len(server.asked) == 1:
-            try:
-                session.ask("GET", "/")
-            except StoreUnavailable:
-                continue
-        assert len(server.asked) == 2
+
+
+def test_a_server_that_asked_for_patience_is_asked_again(server: Server) -> None:
+    server.says = [Answer(429, {**WEIR, "Retry-After": "1"}), Answer(200, WEIR, b"{}")]
+    session = session_of(server.uri)
+    refused(session)
+
+    def answers() -> bool:
+        with contextlib.suppress(StoreUnavailable):
+            session.ask("GET", "/")
+        return len(server.asked) > 1
+
+    wait_until(answers, "it is asked again")
+    assert len(server.asked) == 2
 
 
 def test_a_retry_after_that_is_a_date_or_nonsense_is_no_pause_and_no_fault(server: Server) -> None:
@@ -235,9 +241,7 @@ def test_a_silent_server_is_given_up_after_a_time(server: Server) -> None:
     session = session_of(server.uri, answer_s=0.3)
     session.ask("GET", "/")
     server.says = [Answer(-1)]
-    began_s = time.monotonic()
     assert "no answer within 0.3 s" in refused(session)
-    assert time.monotonic() - began_s < 3
     assert len(server.asked) == 2  # not asked twice: it may be at work
 
 
