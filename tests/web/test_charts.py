@@ -168,7 +168,7 @@ def test_the_cursor_is_on_every_chart_and_raises_one_run(
     after = wait_for(workspace, lambda found: found["raised"] == spiked)
     assert abs(after["hoverX"] - step) < 0.02 * one["x"]["max"]
     tip = card(workspace, LOSS).locator(".w-chart-tip")
-    first = tip.locator(".w-chart-tip-row").first.inner_text()
+    first = tip.locator(".w-chart-tip-first").inner_text()
     name = client.get_run(spiked).info.run_name
     assert first.startswith(str(name))
     assert "40 in" in first, "the bucket's largest value is told"

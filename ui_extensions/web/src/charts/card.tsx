@@ -19,8 +19,7 @@ import { Legend, legendHeight, legendRows } from "./legend"
 import type { ChartLine } from "./line"
 import { LineChart } from "./line-chart"
 import { symlogThreshold, valuesOf } from "./range"
-import type { TipState } from "./tip"
-import { Tip, valueText, xText } from "./tip"
+import { SpokenTip, Tip, TipSource } from "./tip"
 import { ValueTable } from "./value-table"
 import type { ChartSettings, DrawnRun } from "./types"
 import { bucketsFor, useLines } from "./use-lines"
@@ -38,9 +37,14 @@ export interface LineCardProps {
   onExpand?: () => void
   grip?: ReactNode
   isFull?: boolean
+  /** Instead of the metrics' names. */
+  title?: string | undefined
+  /** What else is to be said of it, under the chart. */
+  note?: string | null | undefined
 }
 
 const SUMMARY_MS = 400
+const WHOLE = { zoom: null, zoomY: null } as const
 const HEAD = 28
 const FOOT = 22
 
@@ -55,12 +59,11 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   const plotHeight = Math.max(80, height - HEAD - FOOT - legendHeight(nRows) - 10)
   const box = useRef<HTMLDivElement>(null)
   const chart = useRef<LineChart | null>(null)
-  const [tip, setTip] = useState<TipState | null>(null)
-  const [spoken, speak] = useState("")
+  const [tips] = useState(() => new TipSource())
   const [isTable, showTable] = useState(false)
   const zoomRef = useRef(onSettings)
   zoomRef.current = onSettings
-  const title = keys.map((key) => visible(key, NAME_LENGTH)).join(", ")
+  const title = props.title ? visible(props.title, NAME_LENGTH) : keys.map((key) => visible(key, NAME_LENGTH)).join(", ")
 
   const threshold = useMemo(
     () => (settings.yScale === "symlog" ? 10 ** Math.floor(Math.log10(symlogThreshold(lines))) : 1),
@@ -75,8 +78,9 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   useEffect(() => {
     if (!box.current) return
     const made = new LineChart(box.current, keys.join("\n"), latest.current, {
-      onZoom: (zoom) => zoomRef.current({ zoom }),
-      onHover: (nearby, at) => setTip(at === null ? null : { nearby, ...at }),
+      onZoom: (zoom) => zoomRef.current(zoom === null ? WHOLE : { zoom }),
+      onRectangle: (zoom, zoomY) => zoomRef.current({ zoom, zoomY }),
+      onHover: (nearby, at) => tips.set(at === null ? null : { nearby, ...at }),
       onPaint: () => box.current?.setAttribute("data-painted", String(made.painter.drawn.size)),
     })
     chart.current = made
@@ -98,20 +102,14 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
       chart.current?.step(event.shiftKey ? 10 * by : by)
       return
     }
-    if (event.key === "0" || event.key === "Escape") onSettings({ zoom: null })
+    if (event.key === "0" || event.key === "Escape") onSettings(WHOLE)
     if (event.key === "l") toggleLog()
   }
   const toggleLog = useCallback(
     () => zoomRef.current({ yScale: settings.yScale === "log" ? "linear" : "log" }),
     [settings.yScale],
   )
-  useEffect(() => {
-    const nearest = tip?.nearby[0]
-    if (!tip || !nearest || !box.current?.contains(document.activeElement)) return
-    const x = nearest.line.curve.x[nearest.bucket] as number
-    speak(`${visible(nearest.line.name, 80)}, ${xText(settings.x, x)}: ${valueText(nearest)}`)
-  }, [tip, settings.x])
-
+  const isZoomed = settings.zoom !== null || settings.zoomY !== null
   const [summary, summarise] = useState(title)
   useEffect(() => {
     // After a rest: it takes longer than a toggle may.
@@ -120,7 +118,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   }, [title, shown])
   const items: MenuItem[] = [
     { label: "Show as table", onSelect: () => showTable(true) },
-    { label: "Whole range", isDisabled: settings.zoom === null, onSelect: () => onSettings({ zoom: null }) },
+    { label: "Whole range", isDisabled: !isZoomed, onSelect: () => onSettings(WHOLE) },
     {
       label: "Leave outliers out",
       isChecked: settings.outliers,
@@ -175,9 +173,13 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
         style={{ width: plotWidth, height: plotHeight }}
         data-loading={isLoading}
       >
-        {tip && tip.nearby.length > 0 && <Tip tip={shifted(tip)} axis={settings.x} width={plotWidth} />}
+        <Tip source={tips} axis={settings.x} width={plotWidth} height={plotHeight} hasKeys={keys.length > 1} />
       </div>
-      <div className="w-hidden-text" aria-live="polite">{spoken}</div>
+      <SpokenTip
+        source={tips}
+        axis={settings.x}
+        isSpoken={() => box.current?.contains(document.activeElement) ?? false}
+      />
       {isEmpty && (
         <div className="w-chart-note">
           <Empty>No run that is shown has {title}.</Empty>
@@ -195,23 +197,18 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
             {count(most.points)} points as {count(most.buckets)} buckets
           </span>
         )}
-        {settings.zoom !== null && (
-          <button type="button" className="w-card-log" onClick={() => onSettings({ zoom: null })}>
+        {isZoomed && (
+          <button type="button" className="w-card-log" onClick={() => onSettings(WHOLE)}>
             zoomed ✕
           </button>
         )}
+        {props.note && <span className="w-cut" title={props.note}>{props.note}</span>}
         {nBelow > 0 && <span>▾ {count(nBelow)} at or under 0</span>}
       </footer>
       {isTable && <ValueTable title={title} lines={shown} axis={settings.x} onClose={() => showTable(false)} />}
     </section>
   )
 })
-
-// The tip is placed in the card's plot, whose axis takes this much on the left.
-const AXIS_WIDTH = 46
-function shifted(tip: TipState): TipState {
-  return { ...tip, left: tip.left + AXIS_WIDTH }
-}
 
 function belowZero(lines: readonly ChartLine[]): number {
   let n = 0

@@ -134,7 +134,7 @@ function Importance({ metric, params, table, width }: PanelProps) {
         What goes with {visible(metric, 80)}
       </h3>
       {found.length === 0 && <Empty>No param differs between runs that have it.</Empty>}
-      <div className="w-compare-scroll">
+      <div className="w-compare-scroll" tabIndex={0} role="group" aria-label="Strengths">
         <table className="w-chart-table">
           <thead>
             <tr>
@@ -294,7 +294,7 @@ function Bars({ metric, table, width }: Omit<PanelProps, "params">) {
       <h3>
         {visible(metric, 60)}, the {ordered.length < table.length ? `${count(ordered.length)} smallest` : "smallest first"}
       </h3>
-      <div className="w-compare-scroll">
+      <div className="w-compare-scroll" tabIndex={0} role="group" aria-label="Values">
         <table className="w-chart-table">
           <tbody>
             {ordered.map((row) => (

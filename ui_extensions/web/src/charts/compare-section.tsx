@@ -15,7 +15,7 @@ export function CompareSection(props: {
 }) {
   const [isOpen, setOpen] = useState(false)
   return (
-    <section className="w-grid-section" aria-label="Params and metrics">
+    <section className={`w-grid-section${isOpen ? " w-grid-open" : ""}`} aria-label="Params and metrics">
       <div className="w-grid-head">
         <h2>
           <button type="button" className="w-grid-fold" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>

@@ -1,44 +1,49 @@
-/** A card alone, as large as the page, with its settings and its table. */
+/** A card alone, as large as the page, with its settings. */
 
 import { useEffect, useRef, useState } from "react"
 
 import { IconButton } from "../controls/button"
 import { visible } from "../text/visible"
-import { LineCard } from "./card"
+import { AxisFields } from "./axis-dialog"
+import type { GridCardProps } from "./grid-card"
+import { GridCard, merged } from "./grid-card"
+import { titleOf } from "./sections"
 import { ChartToolbar } from "./toolbar"
-import type { CardLayout, ChartSettings, DrawnRun } from "./types"
+import type { ChartSettings } from "./types"
 
-export function FullCard({
-  card,
-  runs,
-  settings,
-  keys,
-  onSettings,
-  onStep,
-  onClose,
-}: {
-  card: CardLayout
-  runs: readonly DrawnRun[]
-  settings: ChartSettings
-  keys: readonly string[]
-  onSettings: (patch: Partial<ChartSettings>) => void
-  /** Show the previous (-1) or the next (1) card. */
-  onStep: (by: number) => void
-  onClose: () => void
-}) {
+const PADDING = 32
+
+export function FullCard(
+  props: Omit<GridCardProps, "width" | "height" | "isFull"> & {
+    /** Show the previous (-1) or the next (1) card. */
+    onStep: (by: number) => void
+    onClose: () => void
+  },
+) {
+  const { prefix, card, settings, keys, onCardSettings, onStep, onClose } = props
   const box = useRef<HTMLDialogElement>(null)
-  const [size, setSize] = useState({ width: innerWidth, height: innerHeight })
+  const bars = useRef<HTMLDivElement>(null)
+  const [size, setSize] = useState({ width: innerWidth, height: innerHeight, above: 110 })
   useEffect(() => {
     const shown = box.current
     if (shown && !shown.open) shown.showModal?.()
-    const onResize = (): void => setSize({ width: innerWidth, height: innerHeight })
-    addEventListener("resize", onResize)
+    const measure = (): void => {
+      const above = bars.current?.getBoundingClientRect().bottom ?? 110
+      setSize({ width: innerWidth, height: innerHeight, above })
+    }
+    measure()
+    const observer = new ResizeObserver(measure)
+    if (bars.current) observer.observe(bars.current)
+    addEventListener("resize", measure)
     return () => {
-      removeEventListener("resize", onResize)
+      observer.disconnect()
+      removeEventListener("resize", measure)
       shown?.close?.()
     }
   }, [])
-  const title = card.keys.map((key) => visible(key)).join(", ")
+  const title = visible(titleOf(card))
+  const own = merged(settings, card.settings)
+  const onSettings = (patch: Partial<ChartSettings>): void => onCardSettings(prefix, card, patch)
   return (
     <dialog
       ref={box}
@@ -46,7 +51,7 @@ export function FullCard({
       aria-label={`Full screen: ${title}`}
       onCancel={(event) => {
         event.preventDefault()
-        onClose()
+        if (event.target === event.currentTarget) onClose()
       }}
       onKeyDown={(event) => {
         const isChart = (event.target as HTMLElement).classList.contains("w-chart")
@@ -56,25 +61,27 @@ export function FullCard({
         if (event.key === "ArrowRight") onStep(1)
       }}
     >
-      <div className="w-full-head">
-        <IconButton icon="chevronLeft" label="Previous chart" onClick={() => onStep(-1)} />
-        <IconButton icon="chevronRight" label="Next chart" onClick={() => onStep(1)} />
-        <h2>{title}</h2>
-        <IconButton icon="close" label="Close" onClick={onClose} />
+      <div ref={bars}>
+        <div className="w-full-head">
+          <IconButton icon="chevronLeft" label="Previous chart" onClick={() => onStep(-1)} />
+          <IconButton icon="chevronRight" label="Next chart" onClick={() => onStep(1)} />
+          <h2>{title}</h2>
+          <IconButton icon="close" label="Close" onClick={onClose} />
+        </div>
+        {card.kind === "line" && (
+          <div className="w-full-bars">
+            <ChartToolbar settings={own} onSettings={onSettings} keys={keys} />
+            <AxisFields settings={own} onSettings={onSettings} />
+          </div>
+        )}
       </div>
-      <div className="w-full-body">
-        <ChartToolbar settings={settings} onSettings={onSettings} keys={keys} />
-        <LineCard
-          key={card.id}
-          keys={card.keys}
-          runs={runs}
-          settings={settings}
-          onSettings={onSettings}
-          width={size.width - 32}
-          height={Math.max(240, size.height - 130)}
-          isFull
-        />
-      </div>
+      <GridCard
+        {...props}
+        key={card.id}
+        width={size.width - PADDING}
+        height={Math.max(240, size.height - size.above - PADDING / 2 - 8)}
+        isFull
+      />
     </dialog>
   )
 }

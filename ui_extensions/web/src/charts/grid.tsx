@@ -2,30 +2,34 @@
 
 import "./charts.css"
 
-import type { KeyboardEvent, PointerEvent as ReactPointerEvent } from "react"
-import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react"
+import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
+import type { Answer } from "../api/use-answer"
 import { useAnswer } from "../api/use-answer"
-import { IconButton } from "../controls/button"
-import { Icon } from "../controls/icon"
+import { Button } from "../controls/button"
 import { Empty, Failed, Loading } from "../controls/state"
 import { seriesStore } from "../data/series-store"
 import { poll } from "../data/poller"
-import { count } from "../text/format"
 import { visible } from "../text/visible"
-import { LineCard } from "./card"
+import { AxisDialog } from "./axis-dialog"
+import { ChartDialog } from "./chart-dialog"
 import { CompareSection } from "./compare-section"
 import { FullCard } from "./full"
+import type { CardAction } from "./grid-card"
+import { merged } from "./grid-card"
+import { Section } from "./grid-section"
 import { hoverState } from "./hover"
 import "./inspect"
-import { DEFAULT_HEIGHT, FAVOURITES, moved, sectionsOf, withSection } from "./sections"
+import { MediaSection } from "./media-section"
+import { setFull, useFull, usePin } from "./place"
+import { OWN, sectionsOf, withCard, withSection } from "./sections"
 import type { CardLayout, ChartSettings, DrawnRun, GridLayout, SectionLayout } from "./types"
 
-const ROW = 20
-const GAP = 8
-const NEAR_PX = 200
-const PAGE = 60
 const KEYS_MS = 15_000
+/** What is no series is asked for again at most so often. */
+const NEWS_MS = 5_000
+/** The list beside the charts follows the pointer so much later, so that it slows no frame. */
+const RAISE_MS = 60
 
 export interface ChartGridProps {
   experimentIds: readonly string[]
@@ -41,9 +45,11 @@ export interface ChartGridProps {
   onRaise: (runId: string | null) => void
   /** Ask for what is new while something is running. */
   live: boolean
+  /** The metrics, where the page has asked for them already. */
+  metricKeys?: Answer<KeysAnswer>
 }
 
-interface KeysAnswer {
+export interface KeysAnswer {
   keys: { key: string; n_runs: number }[]
   n_runs: number
   is_partial: boolean
@@ -53,11 +59,20 @@ function defaultColumns(width: number): number {
   return width >= 900 ? 3 : width >= 560 ? 2 : 1
 }
 
+interface Opened {
+  what: "edit" | "axes"
+  prefix: string
+  card: CardLayout | null
+}
+
 export function ChartGrid(props: ChartGridProps) {
   const { experimentIds, runs, settings, onSettings, layout, onLayout, search, raised, onRaise, live } = props
   const box = useRef<HTMLDivElement>(null)
   const [width, setWidth] = useState(0)
-  const [full, setFull] = useState<string | null>(null)
+  const [opened, open] = useState<Opened | null>(null)
+  // The card that was just made, to be brought into view.
+  const [shown, setShown] = useState<string | null>(null)
+  const full = useFull()
   useEffect(() => {
     const shown = box.current
     if (!shown) return
@@ -67,13 +82,25 @@ export function ChartGrid(props: ChartGridProps) {
     return () => observer.disconnect()
   }, [])
   useEffect(() => hoverState.raise(raised), [raised])
-  useEffect(() => hoverState.onRaise(onRaise), [onRaise])
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const stop = hoverState.onRaise(() => {
+      clearTimeout(timer)
+      timer = setTimeout(() => onRaise(hoverState.raised), RAISE_MS)
+    })
+    return () => {
+      clearTimeout(timer)
+      stop()
+    }
+  }, [onRaise])
+  usePin(settings.x)
 
   const only = runs.length === 1 ? runs[0]?.id : undefined
   const question = only === undefined ? { experiments: experimentIds } : { runs: [only] }
-  const answer = useAnswer<KeysAnswer>("keys", question)
+  const asked = useAnswer<KeysAnswer>(props.metricKeys ? null : "keys", question)
+  const answer = props.metricKeys ?? asked
   const { retry } = answer
-  useLive(experimentIds, runs, live, retry)
+  const newsAt = useLive(experimentIds, runs, live, retry)
 
   const keys = useMemo(() => answer.data?.keys.map((one) => one.key) ?? [], [answer.data])
   const columns = defaultColumns(width)
@@ -81,29 +108,92 @@ export function ChartGrid(props: ChartGridProps) {
     () => sectionsOf(keys, layout, columns, search),
     [keys, layout, columns, search],
   )
-  const latest = useRef({ layout, sections })
-  latest.current = { layout, sections }
+  const latest = useRef({ layout, keys, columns, onSettings })
+  latest.current = { layout, keys, columns, onSettings }
+  /** What is arranged is the whole section, not what a search leaves of it. */
+  const whole = useCallback(
+    () => sectionsOf(latest.current.keys, latest.current.layout, latest.current.columns, ""),
+    [],
+  )
   const changeSection = useCallback(
     (prefix: string, change: (section: SectionLayout) => SectionLayout) => {
-      // What is arranged is the whole section, not what a search leaves of it.
-      const now = sectionsOf(keys, latest.current.layout, columns, "")
-      const section = now.find((one) => one.prefix === prefix)
+      const section = whole().find((one) => one.prefix === prefix)
       if (section) onLayout(withSection(latest.current.layout, change(section)))
     },
-    [keys, columns, onLayout],
+    [whole, onLayout],
   )
-  const toggleFavourite = useCallback(
-    (key: string) => {
-      const { favourites } = latest.current.layout
-      const next = favourites.includes(key)
-        ? favourites.filter((one) => one !== key)
-        : [...favourites, key]
-      onLayout({ ...latest.current.layout, favourites: next })
+  const changeCard = useCallback(
+    (prefix: string, id: string, change: (card: CardLayout) => CardLayout) =>
+      changeSection(prefix, (section) => ({
+        ...section,
+        cards: section.cards.map((card) => (card.id === id ? change(card) : card)),
+      })),
+    [changeSection],
+  )
+  const onCardSettings = useCallback(
+    (prefix: string, card: CardLayout, patch: Partial<ChartSettings>) => {
+      // A zoom is everybody's where x is the same, but for a rectangle; what else a card changes is its own.
+      const { zoom, zoomY, ...own } = patch
+      const had = card.settings ?? {}
+      let next: Partial<ChartSettings> = { ...had, ...own }
+      if (zoom && zoomY) next = { ...next, zoom, zoomY }
+      else if (zoom !== undefined) {
+        const { zoom: _, zoomY: __, ...rest } = next
+        next = rest
+        if (zoom !== null || !had.zoom) latest.current.onSettings({ zoom })
+      }
+      if (JSON.stringify(next) === JSON.stringify(had)) return
+      changeCard(prefix, card.id, ({ settings: _, ...rest }) =>
+        Object.keys(next).length > 0 ? { ...rest, settings: next } : rest,
+      )
     },
-    [onLayout],
+    [changeCard],
   )
-  const all = sections.flatMap((section) => (section.isOpen ? section.cards : []))
-  const shownFull = all.find((card) => card.id === full)
+  const onAction = useCallback(
+    (action: CardAction, prefix: string, card: CardLayout) => {
+      const { layout: now } = latest.current
+      if (action === "expand") setFull(card.id)
+      else if (action === "edit" || action === "axes") open({ what: action, prefix, card })
+      else if (action === "remove") {
+        changeSection(prefix, (section) => ({
+          ...section,
+          cards: section.cards.filter((one) => one.id !== card.id),
+        }))
+      } else if (action === "duplicate") {
+        onLayout(withCard(now, whole(), prefix, { ...card, id: newId() }))
+      } else {
+        const key = card.keys[0] ?? ""
+        const favourites = now.favourites.includes(key)
+          ? now.favourites.filter((one) => one !== key)
+          : [...now.favourites, key]
+        onLayout({ ...now, favourites })
+      }
+    },
+    [changeSection, onLayout, whole],
+  )
+  const onCard = (card: CardLayout): void => {
+    let made = card
+    const target = opened?.card?.isOwn ? opened : null
+    if (target?.card) {
+      const { id, w, h, settings: kept } = target.card
+      made = { ...made, id }
+      changeCard(target.prefix, id, () => ({ ...made, w, h, ...(kept ? { settings: kept } : {}) }))
+    } else {
+      made = { ...made, id: newId() }
+      onLayout(withCard(latest.current.layout, whole(), OWN, made))
+    }
+    open(null)
+    setShown(made.id)
+  }
+  useEffect(() => {
+    if (shown === null) return
+    const place = [...(box.current?.querySelectorAll("[data-card]") ?? [])]
+    place.find((one) => one.getAttribute("data-card") === shown)?.scrollIntoView({ block: "nearest" })
+    setShown(null)
+  }, [shown])
+  const all = sections.flatMap(({ prefix, cards }) => cards.map((card) => ({ prefix, card })))
+  const shownFull = all.find(({ card }) => card.id === full)
+  const axesOf = opened?.what === "axes" ? all.find(({ card }) => card.id === opened.card?.id) : undefined
   return (
     <div ref={box} className="w-grid">
       {answer.error && <Failed what="The metrics could not be read" error={answer.error} onRetry={retry} />}
@@ -112,8 +202,18 @@ export function ChartGrid(props: ChartGridProps) {
       {answer.data !== null && keys.length > 0 && sections.length === 0 && (
         <Empty>No metric has “{visible(search, 100)}” in its name.</Empty>
       )}
-      {width > 0 && only === undefined && keys.length > 0 && (
-        <CompareSection experimentIds={experimentIds} runs={runs} width={width} />
+      {width > 0 && keys.length > 0 && (
+        <div className="w-grid-tools">
+          {only === undefined && (
+            <>
+              <CompareSection experimentIds={experimentIds} runs={runs} width={width} />
+              <MediaSection runs={runs} width={width} />
+            </>
+          )}
+          <Button icon="plus" isSmall onClick={() => open({ what: "edit", prefix: OWN, card: null })}>
+            Add a chart
+          </Button>
+        </div>
       )}
       {width > 0 &&
         sections.map((section) => (
@@ -121,40 +221,62 @@ export function ChartGrid(props: ChartGridProps) {
             key={section.prefix}
             section={section}
             width={width}
+            experimentIds={experimentIds}
             runs={runs}
             settings={settings}
-            onSettings={onSettings}
+            keys={keys}
             favourites={layout.favourites}
+            newsAt={newsAt}
             onChange={changeSection}
-            onFavourite={toggleFavourite}
-            onExpand={setFull}
+            onCardSettings={onCardSettings}
+            onAction={onAction}
           />
         ))}
       {shownFull && (
         <FullCard
-          card={shownFull}
+          prefix={shownFull.prefix}
+          card={shownFull.card}
+          experimentIds={experimentIds}
           runs={runs}
-          settings={{ ...settings, ...shownFull.settings }}
+          settings={settings}
           keys={keys}
-          onSettings={onSettings}
+          favourites={layout.favourites}
+          newsAt={newsAt}
+          onCardSettings={onCardSettings}
+          onAction={onAction}
           onStep={(by) => {
-            const at = all.findIndex((card) => card.id === full)
-            setFull(all[(at + by + all.length) % all.length]?.id ?? null)
+            const at = all.findIndex(({ card }) => card.id === full)
+            setFull(all[(at + by + all.length) % all.length]?.card.id ?? null)
           }}
           onClose={() => setFull(null)}
+        />
+      )}
+      {opened?.what === "edit" && (
+        <ChartDialog card={opened.card} keys={keys} onCard={onCard} onClose={() => open(null)} />
+      )}
+      {axesOf && (
+        <AxisDialog
+          settings={merged(settings, axesOf.card.settings)}
+          onSettings={(patch) => onCardSettings(axesOf.prefix, axesOf.card, patch)}
+          onClose={() => open(null)}
         />
       )}
     </div>
   )
 }
 
-/** Ask what is new, and have it read, while the page is seen. */
+function newId(): string {
+  return `own-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`
+}
+
+/** Ask what is new, and have it read, while the page is seen; returns when something last was. */
 function useLive(
   experimentIds: readonly string[],
   runs: readonly DrawnRun[],
   live: boolean,
   onKeys: () => void,
-): void {
+): number {
+  const [newsAt, setNewsAt] = useState(0)
   const watched = useRef({ experimentIds, runs })
   watched.current = { experimentIds, runs }
   const name = experimentIds.join()
@@ -169,6 +291,7 @@ function useLive(
       (news) => {
         if (news.length === 0) return
         seriesStore.refresh(news)
+        setNewsAt((before) => (Date.now() - before < NEWS_MS ? before : Date.now()))
         // Counting metrics costs more than a poll, and new ones are seldom.
         if (Date.now() - askedAt < KEYS_MS) return
         askedAt = Date.now()
@@ -177,231 +300,6 @@ function useLive(
       () => undefined,
     )
   }, [live, name, onKeys])
+  return newsAt
 }
 
-interface SectionProps {
-  section: SectionLayout
-  width: number
-  runs: readonly DrawnRun[]
-  settings: ChartSettings
-  onSettings: (patch: Partial<ChartSettings>) => void
-  favourites: readonly string[]
-  onChange: (prefix: string, change: (section: SectionLayout) => SectionLayout) => void
-  onFavourite: (key: string) => void
-  onExpand: (id: string) => void
-}
-
-const Section = memo(function Section(props: SectionProps) {
-  const { section, width, runs, settings, onSettings, favourites, onChange, onFavourite, onExpand } = props
-  const { prefix, isOpen, columns, cards } = section
-  const [dragged, setDragged] = useState<string | null>(null)
-  const [target, setTarget] = useState<string | null>(null)
-  const [nShown, setShown] = useState(PAGE)
-  const cell = (width - GAP * (columns - 1)) / columns
-  const name = prefix === FAVOURITES ? "Favourites" : prefix === "" ? "Metrics" : visible(prefix)
-  const change = useCallback(
-    (id: string, patch: (card: CardLayout) => CardLayout) =>
-      onChange(prefix, (own) => ({
-        ...own,
-        cards: own.cards.map((card) => (card.id === id ? patch(card) : card)),
-      })),
-    [onChange, prefix],
-  )
-  const move = useCallback(
-    (id: string, before: string | null) =>
-      onChange(prefix, (own) => ({ ...own, cards: moved(own.cards, id, before) })),
-    [onChange, prefix],
-  )
-  const onGrip = (event: ReactPointerEvent, id: string): void => {
-    event.preventDefault()
-    const grip = event.currentTarget as HTMLElement
-    grip.setPointerCapture(event.pointerId)
-    setDragged(id)
-    let over: string | null = null
-    const onMove = (at: PointerEvent): void => {
-      const place = document.elementsFromPoint(at.clientX, at.clientY).find((one) => one.classList.contains("w-grid-place"))
-      over = place?.getAttribute("data-card") ?? null
-      setTarget(over === id ? null : over)
-    }
-    const onUp = (): void => {
-      grip.removeEventListener("pointermove", onMove)
-      grip.removeEventListener("pointerup", onUp)
-      grip.removeEventListener("pointercancel", onUp)
-      setDragged(null)
-      setTarget(null)
-      if (over !== null && over !== id) move(id, over)
-    }
-    grip.addEventListener("pointermove", onMove)
-    grip.addEventListener("pointerup", onUp)
-    grip.addEventListener("pointercancel", onUp)
-  }
-  const onCorner = (event: ReactPointerEvent, card: CardLayout): void => {
-    event.preventDefault()
-    const corner = event.currentTarget as HTMLElement
-    corner.setPointerCapture(event.pointerId)
-    const { clientX, clientY } = event
-    let last = ""
-    const onMove = (at: PointerEvent): void => {
-      const w = Math.max(1, Math.min(columns, card.w + Math.round((at.clientX - clientX) / (cell + GAP))))
-      const h = Math.max(8, Math.min(60, card.h + Math.round((at.clientY - clientY) / ROW)))
-      if (`${w} ${h}` === last) return
-      last = `${w} ${h}`
-      change(card.id, (own) => ({ ...own, w, h }))
-    }
-    const onUp = (): void => {
-      corner.removeEventListener("pointermove", onMove)
-      corner.removeEventListener("pointerup", onUp)
-    }
-    corner.addEventListener("pointermove", onMove)
-    corner.addEventListener("pointerup", onUp)
-  }
-  const onGripKey = (event: KeyboardEvent, card: CardLayout): void => {
-    if (!event.altKey || !event.key.startsWith("Arrow")) return
-    event.preventDefault()
-    const at = cards.findIndex((one) => one.id === card.id)
-    const isBack = event.key === "ArrowLeft" || event.key === "ArrowUp"
-    if (event.shiftKey) {
-      const by = isBack ? -1 : 1
-      const isWide = event.key === "ArrowLeft" || event.key === "ArrowRight"
-      change(card.id, (own) => ({
-        ...own,
-        w: isWide ? Math.max(1, Math.min(columns, own.w + by)) : own.w,
-        h: isWide ? own.h : Math.max(8, own.h + by),
-      }))
-      return
-    }
-    const before = isBack ? cards[at - 1]?.id : cards[at + 2]?.id
-    if (isBack ? at > 0 : at < cards.length - 1) move(card.id, before ?? null)
-  }
-  return (
-    <section className="w-grid-section" aria-label={`Charts: ${name}`}>
-      <div className="w-grid-head">
-        <h2>
-          <button
-            type="button"
-            className="w-grid-fold"
-            aria-expanded={isOpen}
-            onClick={() => onChange(prefix, (own) => ({ ...own, isOpen: !own.isOpen }))}
-          >
-            <Icon name={isOpen ? "chevronDown" : "chevronRight"} />
-            {name} <span className="w-grid-count">({count(cards.length)})</span>
-          </button>
-        </h2>
-        <span className="w-grid-space" />
-        {isOpen && (
-          <>
-            <IconButton
-              icon="columns"
-              isSmall
-              label={`${columns} columns; fewer`}
-              disabled={columns <= 1}
-              onClick={() => onChange(prefix, (own) => ({ ...own, columns: columns - 1 }))}
-            />
-            <IconButton
-              icon="plus"
-              isSmall
-              label={`${columns} columns; more`}
-              disabled={columns >= 6}
-              onClick={() => onChange(prefix, (own) => ({ ...own, columns: columns + 1 }))}
-            />
-          </>
-        )}
-      </div>
-      {isOpen && (
-        <div className="w-grid-cards" style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
-          {cards.slice(0, nShown).map((card) => (
-            <Place key={card.id} card={card} columns={columns} isTarget={target === card.id} isDragged={dragged === card.id}>
-              {() => (
-                <>
-                  <LineCard
-                    keys={card.keys}
-                    runs={runs}
-                    settings={card.settings ? { ...settings, ...card.settings } : settings}
-                    onSettings={(patch) => {
-                      // A zoom is everybody's, where x is the same; what else a card changes is its own.
-                      const { zoom, ...own } = patch
-                      if (zoom !== undefined) onSettings({ zoom })
-                      if (Object.keys(own).length > 0) {
-                        change(card.id, (now) => ({ ...now, settings: { ...now.settings, ...own } }))
-                      }
-                    }}
-                    width={Math.floor(Math.min(card.w, columns) * cell + GAP * (Math.min(card.w, columns) - 1))}
-                    height={(card.h || DEFAULT_HEIGHT) * ROW}
-                    onExpand={() => onExpand(card.id)}
-                    items={[
-                      {
-                        label: favourites.includes(card.keys[0] ?? "") ? "Take from favourites" : "Add to favourites",
-                        icon: "star",
-                        isFirstOfGroup: true,
-                        onSelect: () => onFavourite(card.keys[0] ?? ""),
-                      },
-                    ]}
-                    grip={
-                      <button
-                        type="button"
-                        className="w-grid-grip"
-                        aria-label={`Move ${visible(card.keys.join(", "), 100)}: Alt and arrows; with Shift, its size`}
-                        onPointerDown={(event) => onGrip(event, card.id)}
-                        onKeyDown={(event) => onGripKey(event, card)}
-                      >
-                        <Icon name="grip" />
-                      </button>
-                    }
-                  />
-                  <span className="w-grid-corner" aria-hidden="true" onPointerDown={(event) => onCorner(event, card)} />
-                </>
-              )}
-            </Place>
-          ))}
-          {cards.length > nShown && (
-            <button type="button" className="w-grid-fold" onClick={() => setShown((n) => n + 10 * PAGE)}>
-              {count(cards.length - nShown)} more charts
-            </button>
-          )}
-        </div>
-      )}
-    </section>
-  )
-})
-
-/** A card's place: an empty box until it comes near the window. */
-function Place({
-  card,
-  columns,
-  isTarget,
-  isDragged,
-  children,
-}: {
-  card: CardLayout
-  columns: number
-  isTarget: boolean
-  isDragged: boolean
-  children: () => React.ReactNode
-}) {
-  const box = useRef<HTMLDivElement>(null)
-  const [isNear, setNear] = useState(false)
-  useEffect(() => {
-    const shown = box.current
-    if (!shown) return
-    const observer = new IntersectionObserver(
-      (entries) => setNear(entries[entries.length - 1]?.isIntersecting ?? false),
-      { rootMargin: `${NEAR_PX}px` },
-    )
-    observer.observe(shown)
-    return () => observer.disconnect()
-  }, [])
-  return (
-    <div
-      ref={box}
-      className={`w-grid-place${isTarget ? " w-grid-target" : ""}`}
-      data-card={card.id}
-      style={{
-        gridColumn: `span ${Math.min(card.w, columns)}`,
-        height: (card.h || DEFAULT_HEIGHT) * ROW,
-        opacity: isDragged ? 0.5 : 1,
-      }}
-    >
-      {isNear ? children() : <div className="w-grid-empty" style={{ height: "100%" }} />}
-    </div>
-  )
-}

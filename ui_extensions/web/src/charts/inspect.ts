@@ -6,11 +6,13 @@
 import { allCharts } from "./line-chart"
 import { seriesStore } from "../data/series-store"
 import { hoverState } from "./hover"
+import { Painter } from "./painter"
 
 export interface DrawnLine {
   runId: string
   key: string
   isVisible: boolean
+  colour: string
   /** Buckets that were painted; -1 for a line that is not on the page. */
   painted: number
   x: number[]
@@ -19,6 +21,8 @@ export interface DrawnLine {
   last: number[]
   count: number[]
   total: number
+  /** What smoothing makes of it; null where it is off or under way. */
+  smoothed: number[] | null
 }
 
 export interface DrawnChart {
@@ -34,7 +38,7 @@ export interface DrawnChart {
 
 function inspect(withValues = true): {
   charts: DrawnChart[]
-  counts: { requests: number; points: number; bytes: number }
+  counts: { requests: number; points: number; bytes: number; paints: number }
   raised: string | null
   hoverX: number | null
 } {
@@ -58,6 +62,7 @@ function inspect(withValues = true): {
               runId: line.runId,
               key: line.key,
               isVisible: line.isVisible,
+              colour: line.colour,
               painted: drawn.get(line.id) ?? -1,
               x: Array.from(curve.x),
               low: plus(curve.low),
@@ -65,13 +70,14 @@ function inspect(withValues = true): {
               last: plus(curve.last),
               count: Array.from(curve.count ?? []),
               total: curve.total,
+              smoothed: line.smoothed && Array.from(line.smoothed),
             }
           }),
     }
   })
   return {
     charts,
-    counts: { ...seriesStore.counts },
+    counts: { ...seriesStore.counts, paints: Painter.paints },
     raised: hoverState.raised,
     hoverX: hoverState.hover.x,
   }

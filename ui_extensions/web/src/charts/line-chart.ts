@@ -21,6 +21,7 @@ const SHADED_LINES = 20
 const DASHED_LINES = 24
 const MARKED_POINTS = 60
 const NEAR_PX = 24
+const CLICK_PX = 4
 const AXIS_FONT = '11px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", Arial'
 const MAX_MARKS = 400
 
@@ -44,7 +45,12 @@ export interface Nearby {
 
 export interface ChartEvents {
   onZoom: (range: [number, number] | null) => void
-  onHover: (nearby: Nearby[], at: { x: number; left: number; top: number } | null) => void
+  /** A rectangle was drawn: ranges of x and of y. */
+  onRectangle: (x: [number, number], y: [number, number]) => void
+  onHover: (
+    nearby: Nearby[],
+    at: { x: number; left: number; top: number; isPinned: boolean } | null,
+  ) => void
   onPaint: () => void
 }
 
@@ -92,6 +98,7 @@ export class LineChart {
         this.paintedAt = performance.now()
         this.#paintMarks()
         this.#follow()
+        this.#showPin()
         events.onPaint()
       },
     })
@@ -99,7 +106,15 @@ export class LineChart {
     over.addEventListener("pointermove", this.#onMove)
     over.addEventListener("pointerleave", this.#onLeave)
     over.addEventListener("dblclick", this.#onDoubleClick)
-    this.#unsubscribe = hoverState.subscribe(() => this.#follow())
+    over.addEventListener("pointerdown", this.#onDown)
+    over.addEventListener("pointerup", this.#onUp)
+    const stops = [
+      hoverState.subscribe(() => this.#follow()),
+      hoverState.onPin(() => this.#showPin()),
+    ]
+    this.#unsubscribe = () => {
+      for (const stop of stops) stop()
+    }
     registry.add(this)
     this.#repaint()
   }
@@ -124,6 +139,7 @@ export class LineChart {
       this.#plot.setSize({ width: next.width, height: next.height })
     }
     const toggled = toggledLine(before, next)
+    if (toggled === "nothing") return
     if (toggled !== null && !this.#rangeMoves()) {
       this.#painter.toggle(next.lines, toggled)
       this.#scheduleRefit()
@@ -189,8 +205,17 @@ export class LineChart {
 
   #yRange(): [number, number] {
     const { settings, lines } = this.#state
+    const { yMin, yMax, zoomY } = settings
+    const isLog = settings.yScale === "log"
+    if (zoomY !== null && !(isLog && zoomY[0] <= 0)) return zoomY
+    const least = yMin !== null && !(isLog && yMin <= 0) ? yMin : null
+    if (least !== null && yMax !== null && least < yMax) return [least, yMax]
     const [from, to] = this.#xRange()
-    return padded(yExtent(lines, from, to, settings.outliers), settings.yScale)
+    const [low, high] = padded(yExtent(lines, from, to, settings.outliers), settings.yScale)
+    // One end alone may leave nothing of the other one's side.
+    const bottom = least ?? (yMax !== null && yMax <= low ? below(yMax, isLog) : low)
+    const top = yMax !== null && yMax > bottom ? yMax : high > bottom ? high : above(bottom, isLog)
+    return [bottom, top]
   }
 
   #options(): uPlot.Options {
@@ -248,12 +273,14 @@ export class LineChart {
       hooks: {
         setSelect: [
           (plot) => {
-            const { left, width: wide } = plot.select
-            if (wide < 4) return
-            const from = toValue(this.#x, left)
-            const to = toValue(this.#x, left + wide)
+            const { left, top, width: wide, height: high } = plot.select
+            const isRectangle = plot.cursor.drag?.y === true
+            if (wide < 4 || (isRectangle && high < 4)) return
+            const x: [number, number] = [toValue(this.#x, left), toValue(this.#x, left + wide)]
+            const y: [number, number] = [toValue(this.#y, top + high), toValue(this.#y, top)]
             plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
-            this.#events.onZoom([from, to])
+            if (isRectangle) this.#events.onRectangle(x, y)
+            else this.#events.onZoom(x)
           },
         ],
       },
@@ -330,7 +357,53 @@ export class LineChart {
 
   // The pointer
 
+  #downAt: { x: number; y: number } | null = null
+
+  readonly #onDown = (event: PointerEvent): void => {
+    this.#downAt = event.button === 0 ? { x: event.clientX, y: event.clientY } : null
+    // With Shift, a rectangle; uPlot looks at it while it drags.
+    const { drag } = this.#plot.cursor
+    if (drag) drag.y = event.shiftKey
+  }
+
+  /** A click that is no drag keeps the cursor there; another one moves it. */
+  readonly #onUp = (event: PointerEvent): void => {
+    const down = this.#downAt
+    this.#downAt = null
+    if (!down || Math.hypot(event.clientX - down.x, event.clientY - down.y) > CLICK_PX) return
+    const bounds = this.#plot.over.getBoundingClientRect()
+    const left = event.clientX - bounds.left
+    const top = event.clientY - bounds.top
+    if (this.nearby(left, top).length === 0) return
+    hoverState.setPin({
+      axis: this.#state.settings.x,
+      x: toValue(this.#x, left),
+      y: toValue(this.#y, top),
+      chart: this.name,
+    })
+  }
+
+  #isPinShown = false
+
+  /** Tell what is at the pin, where it is on this chart. */
+  #showPin(): void {
+    const { pin } = hoverState
+    if (pin === null || pin.chart !== this.name || pin.axis !== this.#state.settings.x) {
+      if (this.#isPinShown) this.#events.onHover([], null)
+      this.#isPinShown = false
+      return
+    }
+    const left = toPixel(this.#x)(pin.x)
+    const top = toPixel(this.#y)(pin.y)
+    if (!(left >= 0 && left <= this.#x.size)) return
+    this.#isPinShown = true
+    const nearby = this.nearby(left, Number.isFinite(top) ? top : this.#y.size / 2)
+    hoverState.raise(nearby[0]?.line.runId ?? null)
+    this.#events.onHover(nearby, { x: pin.x, left, top, isPinned: true })
+  }
+
   readonly #onMove = (event: PointerEvent): void => {
+    if (hoverState.pin !== null) return
     this.#isPointerHere = true
     const bounds = this.#plot.over.getBoundingClientRect()
     const left = event.clientX - bounds.left
@@ -340,17 +413,22 @@ export class LineChart {
     const nearby = this.nearby(left, top)
     const nearest = nearby[0]
     hoverState.raise(nearest && nearest.distance <= NEAR_PX ? nearest.line.runId : null)
-    this.#events.onHover(nearby, { x, left, top })
+    this.#events.onHover(nearby, { x, left, top, isPinned: false })
   }
 
   readonly #onLeave = (): void => {
     this.#isPointerHere = false
+    if (hoverState.pin !== null) return
     hoverState.move({ axis: this.#state.settings.x, x: null })
     hoverState.raise(null)
     this.#events.onHover([], null)
   }
 
-  readonly #onDoubleClick = (): void => this.#events.onZoom(null)
+  readonly #onDoubleClick = (): void => {
+    // Its clicks were no wish to pin.
+    hoverState.setPin(null)
+    this.#events.onZoom(null)
+  }
 
   /** Move the cursor by buckets, as the arrow keys do. */
   step(by: number): void {
@@ -358,13 +436,14 @@ export class LineChart {
     if (!visible) return
     const { x } = visible.curve
     const { x: now, axis } = hoverState.hover
+    hoverState.setPin(null)
     const from = now === null || axis !== this.#state.settings.x ? -1 : nearestBucket(visible.curve, now)
     const to = Math.max(0, Math.min(x.length - 1, from + by))
     const value = x[to] as number
     hoverState.move({ axis: this.#state.settings.x, x: value })
     const left = toPixel(this.#x)(value)
     const top = toPixel(this.#y)((visible.curve.last[to] as number) + visible.curve.offset)
-    this.#events.onHover(this.nearby(left, top), { x: value, left, top })
+    this.#events.onHover(this.nearby(left, top), { x: value, left, top, isPinned: false })
   }
 
   /** Visible lines with a bucket at this place, the nearest first. */
@@ -396,7 +475,7 @@ export class LineChart {
   /** Put cursor and raised line where the page's are. */
   #follow(): void {
     const { hover, raised } = hoverState
-    if (!this.#isPointerHere) {
+    if (!this.#isPointerHere || hoverState.pin !== null) {
       const isMine = hover.x !== null && hover.axis === this.#state.settings.x
       const left = isMine ? toPixel(this.#x)(hover.x as number) : -10
       this.#plot.setCursor({ left: left >= 0 && left <= this.#x.size ? left : -10, top: 0 }, false)
@@ -407,6 +486,14 @@ export class LineChart {
     const lines = raised === null ? [] : this.#state.lines.filter((line) => line.runId === raised)
     this.#painter.raise(lines.filter((line) => line.isVisible || lines.length === 1))
   }
+}
+
+function below(value: number, isLog: boolean): number {
+  return isLog ? value / 10 : value - Math.max(1, Math.abs(value))
+}
+
+function above(value: number, isLog: boolean): number {
+  return isLog ? value * 10 : value + Math.max(1, Math.abs(value))
 }
 
 function nearestByPlace(
@@ -432,7 +519,7 @@ function nearestByPlace(
   return best
 }
 
-/** The one line whose visibility is all that differs, or null. */
+/** The one line whose visibility is all that differs; "nothing" for none, null where more does. */
 function toggledLine(before: ChartState, next: ChartState): string | null {
   if (
     before.settings !== next.settings ||
@@ -457,7 +544,7 @@ function toggledLine(before: ChartState, next: ChartState): string | null {
     if (!isSame || found !== null) return null
     found = other.id
   }
-  return found
+  return found ?? "nothing"
 }
 
 function drawMarks(context: CanvasRenderingContext2D, marks: readonly Mark[], height: number): void {

@@ -1,8 +1,6 @@
 /** One line of a chart: a run's curve made ready to be painted, and what is known of it. */
 
 import type { BandCurve, Curve } from "../data/curve"
-import type { Smoothing } from "../data/smoothing"
-import { smooth } from "../data/smoothing"
 
 export interface ChartLine {
   /** Of the run or the group, and the metric. */
@@ -20,19 +18,6 @@ export interface ChartLine {
   band: BandCurve | null
   /** x distances over this are a break; Infinity where lines are joined however far. */
   gap: number
-}
-
-/** Smooth a curve by the means of its buckets, or by their last values where there are none. */
-export function smoothed(curve: Curve, range: number, smoothing: Smoothing): Float64Array | null {
-  if (smoothing.kind === "none" || smoothing.amount <= 0) return null
-  const means = curve.mean ?? curve.last
-  const values = new Float64Array(means.length)
-  for (let at = 0; at < values.length; at += 1) {
-    const value = means[at] as number
-    const isOdd = curve.inf !== null && curve.mean === null && !Number.isFinite(curve.last[at])
-    values[at] = isOdd ? NaN : value + curve.offset
-  }
-  return smooth(curve.x, values, curve.count, range, smoothing)
 }
 
 /** Distances over 20 times the median one are a break, on axes of time. */

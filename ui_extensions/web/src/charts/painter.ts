@@ -1,7 +1,9 @@
 /**
- * All lines of a card on one canvas, from a few bitmap layers: line `i` is in layer `i mod K`, so
- * that switching one off paints one layer again and puts them together. The raised line has a canvas
- * of its own above, and the others are made pale by the browser, not painted.
+ * All lines of a card on one canvas. They are painted straight onto it first; when there is nothing
+ * else to do, they are painted once more into a few bitmap layers: line `i` is in layer `i mod K`, so
+ * that switching one off paints one layer again and puts them together, a group of layers at a time.
+ * The raised line has a canvas of its own above, and the others are made pale by the browser, not
+ * painted.
  */
 
 import type { ChartLine } from "./line"
@@ -10,30 +12,38 @@ import { paintLine } from "./paint"
 
 const SLICE_MS = 12
 const MAX_LAYERS = 32
+/** Layers that are put together before all are, so that a change of one touches few bitmaps. */
+const GROUP = 6
+const LINES_A_STEP = 8
 
-type Job = { steps: Iterator<void>; painter: Painter }
+type Job = { steps: Iterator<void>; painter: Painter; isIdle: boolean }
 
 const jobs: Job[] = []
 let isScheduled = false
 
-/** Go on with what is to be painted, a slice of each frame, in the order in which it was asked. */
+/** Go on with what is to be painted, a slice of each frame: what is seen first, layers after it. */
 function run(): void {
   isScheduled = false
   const until = performance.now() + SLICE_MS
-  while (jobs.length > 0 && performance.now() < until) {
-    const job = jobs[0] as Job
-    if (job.steps.next().done) jobs.shift()
+  for (let job = nextJob(); job !== undefined && performance.now() < until; job = nextJob()) {
+    if (job.steps.next().done) jobs.splice(jobs.indexOf(job), 1)
   }
   schedule()
+}
+
+function nextJob(): Job | undefined {
+  return jobs.find((job) => !job.isIdle) ?? jobs[0]
 }
 
 function schedule(): void {
   if (isScheduled || jobs.length === 0) return
   isScheduled = true
-  requestAnimationFrame(run)
+  if (nextJob()?.isIdle && "requestIdleCallback" in window) requestIdleCallback(run, { timeout: 1_000 })
+  else requestAnimationFrame(run)
 }
 
-function layerCount(n: number): number {
+/** How many layers so many lines are in. */
+export function layerCount(n: number): number {
   return n <= 64 ? 1 : Math.min(MAX_LAYERS, Math.ceil(n / 32))
 }
 
@@ -47,7 +57,11 @@ export class Painter {
   readonly #base: HTMLCanvasElement
   readonly #overlay: HTMLCanvasElement
   readonly #onComplete: () => void
+  /** Painted in slices, and shown as a whole. */
+  #hidden: HTMLCanvasElement | null = null
   #layers: HTMLCanvasElement[] = []
+  #groups: HTMLCanvasElement[] = []
+  #hasLayers = false
   #lines: readonly ChartLine[] = []
   #pen: Omit<Pen, "context"> | null = null
   #ratio = 1
@@ -70,15 +84,20 @@ export class Painter {
     return this.#drawn
   }
 
+  /** How often all lines of a chart were painted, for tests. */
+  static paints = 0
+
   /** Paint all lines anew. */
   paint(lines: readonly ChartLine[], pen: Omit<Pen, "context">, ratio: number): void {
+    Painter.paints += 1
     this.#lines = lines
     this.#pen = pen
     this.#ratio = ratio
     this.#isComplete = false
+    this.#hasLayers = false
     this.#cancel()
     for (const canvas of [this.#base, this.#overlay]) this.#fit(canvas)
-    jobs.push({ steps: this.#steps(), painter: this })
+    jobs.push({ steps: this.#paintAll(), painter: this, isIdle: false })
     schedule()
   }
 
@@ -86,13 +105,15 @@ export class Painter {
   toggle(lines: readonly ChartLine[], id: string): void {
     const at = lines.findIndex((line) => line.id === id)
     if (this.#pen === null) return
-    if (at < 0 || !this.#isComplete) {
+    if (at < 0 || !this.#isComplete || !this.#hasLayers) {
       // Its layer may be painted already, as it was.
       this.paint(lines, this.#pen, this.#ratio)
       return
     }
     this.#lines = lines
-    this.#paintLayer(at % this.#layers.length)
+    const layer = at % this.#layers.length
+    this.#paintLayer(layer)
+    this.#composeGroup(Math.floor(layer / GROUP))
     this.#compose()
     this.#onComplete()
   }
@@ -112,8 +133,11 @@ export class Painter {
 
   destroy(): void {
     this.#cancel()
-    for (const layer of this.#layers) layer.width = 0
+    // Memory of canvases is let go of at once only so.
+    for (const canvas of [...this.#layers, ...this.#groups]) canvas.width = 0
+    if (this.#hidden) this.#hidden.width = 0
     this.#layers = []
+    this.#groups = []
   }
 
   #cancel(): void {
@@ -131,29 +155,54 @@ export class Painter {
     if (canvas.height !== height) canvas.height = height
   }
 
-  *#steps(): Iterator<void> {
+  /** All lines onto one canvas, in the order in which the layers would lie upon each other. */
+  *#paintAll(): Iterator<void> {
     const k = layerCount(this.#lines.length)
-    while (this.#layers.length > k) (this.#layers.pop() as HTMLCanvasElement).width = 0
-    while (this.#layers.length < k) this.#layers.push(document.createElement("canvas"))
-    // What is on the page stays what it is until all is put together.
+    this.#hidden ??= document.createElement("canvas")
+    const context = this.#clear(this.#hidden)
+    if (!context || !this.#pen) return
+    const pen: Pen = { ...this.#pen, context }
     const drawn = new Map<string, number>()
+    let n = 0
     for (let layer = 0; layer < k; layer += 1) {
-      const context = this.#clear(layer)
-      if (!context || !this.#pen) return
-      const pen: Pen = { ...this.#pen, context }
       for (let at = layer; at < this.#lines.length; at += k) {
         this.#paintOne(pen, this.#lines[at] as ChartLine, drawn)
-        if (((at / k) & 7) === 7) yield
+        n += 1
+        if (n % LINES_A_STEP === 0) yield
       }
     }
-    this.#compose()
+    // What is on the page stays what it is until all is there.
+    copy(this.#hidden, this.#base)
     this.#drawn = drawn
     this.#isComplete = true
     this.#onComplete()
+    if (this.#lines.length > 1) {
+      jobs.push({ steps: this.#makeLayers(k), painter: this, isIdle: true })
+    }
   }
 
-  #clear(layer: number): CanvasRenderingContext2D | null {
-    const canvas = this.#layers[layer]
+  *#makeLayers(k: number): Iterator<void> {
+    const nGroups = Math.ceil(k / GROUP)
+    resize(this.#layers, k)
+    resize(this.#groups, nGroups)
+    const ignored = new Map<string, number>()
+    for (let layer = 0; layer < k; layer += 1) {
+      const context = this.#clear(this.#layers[layer])
+      if (!context || !this.#pen) return
+      const pen: Pen = { ...this.#pen, context }
+      for (let at = layer; at < this.#lines.length; at += k) {
+        this.#paintOne(pen, this.#lines[at] as ChartLine, ignored)
+        if (((at / k) & 7) === 7) yield
+      }
+    }
+    for (let group = 0; group < nGroups; group += 1) {
+      this.#composeGroup(group)
+      yield
+    }
+    this.#hasLayers = true
+  }
+
+  #clear(canvas: HTMLCanvasElement | undefined): CanvasRenderingContext2D | null {
     if (!canvas) return null
     this.#fit(canvas)
     const context = canvas.getContext("2d")
@@ -169,7 +218,7 @@ export class Painter {
   }
 
   #paintLayer(layer: number): void {
-    const context = this.#clear(layer)
+    const context = this.#clear(this.#layers[layer])
     if (!context || !this.#pen) return
     const pen: Pen = { ...this.#pen, context }
     for (let at = layer; at < this.#lines.length; at += this.#layers.length) {
@@ -177,10 +226,31 @@ export class Painter {
     }
   }
 
+  /** Put some layers together; with a single group, that is all of them. */
+  #composeGroup(group: number): void {
+    const canvas = this.#groups[group]
+    const context = this.#clear(canvas)
+    context?.setTransform(1, 0, 0, 1, 0, 0)
+    for (const layer of this.#layers.slice(group * GROUP, (group + 1) * GROUP)) {
+      context?.drawImage(layer, 0, 0)
+    }
+  }
+
   #compose(): void {
     const context = this.#base.getContext("2d")
     if (!context) return
     context.clearRect(0, 0, this.#base.width, this.#base.height)
-    for (const layer of this.#layers) context.drawImage(layer, 0, 0)
+    for (const group of this.#groups) context.drawImage(group, 0, 0)
   }
+}
+
+function copy(from: HTMLCanvasElement, to: HTMLCanvasElement): void {
+  const context = to.getContext("2d")
+  context?.clearRect(0, 0, to.width, to.height)
+  context?.drawImage(from, 0, 0)
+}
+
+function resize(canvases: HTMLCanvasElement[], n: number): void {
+  while (canvases.length > n) (canvases.pop() as HTMLCanvasElement).width = 0
+  while (canvases.length < n) canvases.push(document.createElement("canvas"))
 }

@@ -7,11 +7,18 @@ const CLOSED = ["gradients", "parameters", "system"]
 const MANY_CARDS = 50
 
 export const FAVOURITES = "\u2605"
+/** Where charts go that somebody makes. */
+export const OWN = "\u2606"
 
 /** What comes before the last slash; metrics without one are together. */
 export function prefixOf(key: string): string {
   const at = key.lastIndexOf("/")
   return at <= 0 ? "" : key.slice(0, at)
+}
+
+/** What a card is called. */
+export function titleOf(card: CardLayout): string {
+  return card.title || (card.pattern ? `/${card.pattern}/` : card.keys.join(", "))
 }
 
 function isClosed(prefix: string, nCards: number): boolean {
@@ -44,6 +51,8 @@ export function sectionsOf(
   const order = (prefix: string): string => `${isClosed(prefix, 0) ? 1 : 0}${prefix}`
   const prefixes = [...byPrefix.keys()].sort((a, b) => (order(a) < order(b) ? -1 : 1))
   const found: SectionLayout[] = []
+  const made = arranged.get(OWN)
+  if (made && made.cards.length > 0) found.push({ ...made, columns: made.columns || columns })
   const favourites = layout.favourites.filter((key) => known.has(key))
   if (favourites.length > 0) {
     found.push({
@@ -56,8 +65,8 @@ export function sectionsOf(
   for (const prefix of prefixes) {
     const own = byPrefix.get(prefix) ?? []
     const kept = arranged.get(prefix)
-    const cards = (kept?.cards ?? []).filter((one) => one.keys.some((key) => known.has(key)))
-    const placed = new Set(cards.flatMap((one) => one.keys))
+    const cards = (kept?.cards ?? []).filter((one) => one.isOwn || one.keys.some((key) => known.has(key)))
+    const placed = new Set(cards.flatMap((one) => (one.isOwn ? [] : one.keys)))
     const all = [...cards, ...own.filter((key) => !placed.has(key)).map(card)]
     found.push({
       prefix,
@@ -71,7 +80,9 @@ export function sectionsOf(
     .map((section) => ({
       ...section,
       isOpen: true,
-      cards: section.cards.filter((one) => one.keys.some(isFound)),
+      cards: section.cards.filter((one) =>
+        [...one.keys, one.title ?? "", one.pattern ?? ""].some(isFound),
+      ),
     }))
     .filter((section) => section.cards.length > 0)
 }
@@ -83,6 +94,12 @@ export function withSection(layout: GridLayout, section: SectionLayout): GridLay
   const sections = [...others]
   sections.splice(at < 0 ? sections.length : at, 0, section)
   return { ...layout, sections }
+}
+
+/** Put a new card at the top of a section; of the section of one's own, which may not be there yet. */
+export function withCard(layout: GridLayout, sections: readonly SectionLayout[], prefix: string, card: CardLayout): GridLayout {
+  const section = sections.find((one) => one.prefix === prefix) ?? { prefix, isOpen: true, columns: 0, cards: [] }
+  return withSection(layout, { ...section, isOpen: true, cards: [card, ...section.cards] })
 }
 
 /** Move a card before another one of its section. */

@@ -1,17 +1,47 @@
-/** What stands beside the cursor: x, and the nearest lines with their values. */
+/**
+ * What stands beside the cursor: x, and the lines there with their values, the largest first as on
+ * the chart, the nearest marked. A click pins it: then it stays, scrolls, and its text can be taken.
+ */
 
+import { useEffect, useSyncExternalStore } from "react"
+
+import { IconButton } from "../controls/button"
 import { dateTime, duration, number } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
+import { hoverState } from "./hover"
 import type { Nearby } from "./line-chart"
 import type { XAxis } from "./types"
 
 const MAX_ROWS = 8
+const MAX_PINNED_ROWS = 200
+const AXIS_WIDTH = 46
 
 export interface TipState {
+  /** The nearest first. */
   nearby: readonly Nearby[]
   x: number
   left: number
   top: number
+  isPinned: boolean
+}
+
+/** The tip of one chart, which changes each frame: who shows it renders, and not the card. */
+export class TipSource {
+  #tip: TipState | null = null
+  readonly #listeners = new Set<() => void>()
+
+  readonly get = (): TipState | null => this.#tip
+
+  set(tip: TipState | null): void {
+    if (tip === null && this.#tip === null) return
+    this.#tip = tip
+    for (const listener of this.#listeners) listener()
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
 }
 
 export function xText(axis: XAxis, x: number): string {
@@ -29,39 +59,124 @@ export function valueText({ line, bucket }: Nearby): string {
   return smoothed === undefined ? own : `${own} (${number(smoothed, 4)})`
 }
 
-export function Tip({ tip, axis, width }: { tip: TipState; axis: XAxis; width: number }) {
-  const shown = tip.nearby.slice(0, MAX_ROWS)
-  const more = tip.nearby.length - shown.length
-  const first = shown[0]
-  const x = first ? (first.line.curve.x[first.bucket] as number) : tip.x
-  const isRight = tip.left > width / 2
+function drawnValue({ line, bucket }: Nearby): number {
+  return line.smoothed?.[bucket] ?? (line.curve.last[bucket] as number) + line.curve.offset
+}
+
+/**
+ * Which lines are told of and in what order: the largest value first, so many of them around the
+ * nearest.
+ *
+ * @param nearby The nearest first.
+ */
+export function tipRows(
+  nearby: readonly Nearby[],
+  most: number,
+): { rows: readonly Nearby[]; above: number; below: number } {
+  const nearest = nearby[0]
+  if (nearest === undefined) return { rows: [], above: 0, below: 0 }
+  const sorted = [...nearby].sort((a, b) => drawnValue(b) - drawnValue(a))
+  const at = sorted.indexOf(nearest)
+  const from = Math.max(0, Math.min(sorted.length - most, at - Math.floor(most / 2)))
+  const rows = sorted.slice(from, from + most)
+  return { rows, above: from, below: sorted.length - from - rows.length }
+}
+
+export function Tip({
+  source,
+  axis,
+  width,
+  height,
+  hasKeys,
+}: {
+  source: TipSource
+  axis: XAxis
+  width: number
+  height: number
+  /** The card is of several metrics, which are then named too. */
+  hasKeys: boolean
+}) {
+  const tip = useSyncExternalStore(source.subscribe, source.get)
+  const isPinned = tip?.isPinned ?? false
+  useEffect(() => {
+    if (!isPinned) return
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key !== "Escape" || event.defaultPrevented) return
+      event.preventDefault()
+      event.stopPropagation()
+      hoverState.setPin(null)
+    }
+    // Before a dialog around takes it for its own end.
+    document.addEventListener("keydown", onKey, true)
+    return () => document.removeEventListener("keydown", onKey, true)
+  }, [isPinned])
+  const nearest = tip?.nearby[0]
+  if (!tip || !nearest) return null
+  const { rows, above, below } = tipRows(tip.nearby, isPinned ? MAX_PINNED_ROWS : MAX_ROWS)
+  const x = nearest.line.curve.x[nearest.bucket] as number
+  const left = tip.left + AXIS_WIDTH
+  const place = left > width / 2 ? { right: width - left + 12 } : { left: left + 12 }
+  const { curve } = nearest.line
+  const n = curve.count?.[nearest.bucket] ?? 1
+  const more = (count: number, where: string) =>
+    count > 0 && (
+      <div className="w-chart-tip-more">
+        {count.toLocaleString("en-US")} more {where}
+      </div>
+    )
   return (
     <div
-      className="w-chart-tip"
-      aria-hidden="true"
-      style={isRight ? { right: width - tip.left + 12, top: 0 } : { left: tip.left + 12, top: 0 }}
+      className={`w-chart-tip${isPinned ? " w-chart-tip-pinned" : ""}`}
+      aria-hidden={isPinned ? undefined : true}
+      role={isPinned ? "region" : undefined}
+      aria-label={isPinned ? `Pinned: ${xText(axis, x)}` : undefined}
+      // A pinned one is read with the keyboard too.
+      tabIndex={isPinned ? 0 : undefined}
+      style={{ ...place, top: 0, maxHeight: isPinned ? height : undefined }}
+      onPointerDown={(event) => event.stopPropagation()}
     >
-      <div className="w-chart-tip-x">{xText(axis, x)}</div>
-      {shown.map((nearby, at) => {
-        const { line, bucket } = nearby
-        const { curve } = line
-        const n = curve.count?.[bucket] ?? 1
-        const isRange = n > 1 && at === 0
+      <div className="w-chart-tip-x">
+        {xText(axis, x)}
+        {isPinned && (
+          <IconButton icon="close" label="Unpin (Esc)" isSmall onClick={() => hoverState.setPin(null)} />
+        )}
+      </div>
+      {more(above, "above")}
+      {rows.map((nearby) => {
+        const { line } = nearby
+        const isNearest = nearby === nearest
         return (
-          <div key={line.id} className={at === 0 ? "w-chart-tip-row w-chart-tip-first" : "w-chart-tip-row"}>
+          <div key={line.id} className={isNearest ? "w-chart-tip-row w-chart-tip-first" : "w-chart-tip-row"}>
             <span className="w-chart-dot" style={{ background: line.colour }} />
-            <span className="w-chart-tip-name">{visible(line.name, NAME_LENGTH)}</span>
+            <span className="w-chart-tip-name">
+              {visible(hasKeys ? `${line.key} ${line.name}` : line.name, NAME_LENGTH)}
+            </span>
             <span className="w-chart-tip-value">{valueText(nearby)}</span>
-            {isRange && (
+            {isNearest && n > 1 && (
               <span className="w-chart-tip-range">
-                {number((curve.low[bucket] as number) + curve.offset, 4)} …{" "}
-                {number((curve.high[bucket] as number) + curve.offset, 4)} in {n.toLocaleString("en-US")} points
+                {number((curve.low[nearby.bucket] as number) + curve.offset, 4)} …{" "}
+                {number((curve.high[nearby.bucket] as number) + curve.offset, 4)} in {n.toLocaleString("en-US")} points
               </span>
             )}
           </div>
         )
       })}
-      {more > 0 && <div className="w-chart-tip-more">+{more.toLocaleString("en-US")} more</div>}
+      {more(below, "below")}
+    </div>
+  )
+}
+
+/** Says the value under the cursor where the keyboard moves it. */
+export function SpokenTip({ source, axis, isSpoken }: { source: TipSource; axis: XAxis; isSpoken: () => boolean }) {
+  const tip = useSyncExternalStore(source.subscribe, source.get)
+  const nearest = tip?.nearby[0]
+  const text =
+    nearest && isSpoken()
+      ? `${visible(nearest.line.name, 80)}, ${xText(axis, nearest.line.curve.x[nearest.bucket] as number)}: ${valueText(nearest)}`
+      : ""
+  return (
+    <div className="w-hidden-text" aria-live="polite">
+      {text}
     </div>
   )
 }

@@ -13,6 +13,8 @@ export interface DrawnRun {
   endMs: number | null
   isVisible: boolean
   experimentId: string
+  /** Only its id is known so far: its series are asked for, and drawn once its name and colour are. */
+  isPending?: boolean
 }
 
 export interface RunGroup {
@@ -33,6 +35,11 @@ export interface ChartSettings {
   outliers: boolean
   minMax: boolean
   zoom: [number, number] | null
+  /** The y of a rectangle that was zoomed into; it goes with a zoom of the card's own. */
+  zoomY: [number, number] | null
+  /** Ends of the y axis; null is what the lines need. */
+  yMin: number | null
+  yMax: number | null
   groups: RunGroup[] | null
   centre: "mean" | "median" | "min" | "max"
   band: "minmax" | "sd" | "se" | "p10p90" | "none"
@@ -46,15 +53,29 @@ export const DEFAULT_SETTINGS: ChartSettings = {
   outliers: false,
   minMax: true,
   zoom: null,
+  zoomY: null,
+  yMin: null,
+  yMax: null,
   groups: null,
   centre: "mean",
   band: "minmax",
 }
 
+export type Aggregate = "latest" | "min" | "max"
+
 export interface CardLayout {
   id: string
-  kind: "line"
+  /** `scalar` is one number of a metric a run. */
+  kind: "line" | "scalar"
   keys: string[]
+  /** Somebody made it; the others are there because their metric is. */
+  isOwn?: true
+  /** Of one's own: what it is called, where its metrics' names do not do. */
+  title?: string
+  /** Instead of keys: a regular expression that its metrics' names match. */
+  pattern?: string
+  /** Of a scalar. */
+  aggregate?: Aggregate
   /** Columns it spans, of the section's. */
   w: number
   /** Height, in rows of 20 px. */
@@ -75,6 +96,14 @@ export interface GridLayout {
   favourites: string[]
 }
 
+/** As many metrics as a card has at most. */
+export const MAX_CARD_KEYS = 40
+const MAX_WORDS = 500
+
+function words(value: unknown): string {
+  return typeof value === "string" ? value.slice(0, MAX_WORDS) : ""
+}
+
 export const EMPTY_LAYOUT: GridLayout = { sections: [], favourites: [] }
 
 type Json = Record<string, unknown>
@@ -87,16 +116,32 @@ function oneOf<T extends string>(value: unknown, known: readonly T[], otherwise:
   return known.includes(value as T) ? (value as T) : otherwise
 }
 
+function rangeOf(value: unknown): [number, number] | null {
+  if (!Array.isArray(value) || value.length !== 2) return null
+  const [from, to] = value.map(finite)
+  return from !== null && from !== undefined && to !== null && to !== undefined && from < to ? [from, to] : null
+}
+
+function finite(value: unknown): number | null {
+  return typeof value === "number" && Number.isFinite(value) ? value : null
+}
+
+/** Read what a card has of its own; only what is there and can be read. */
+function ownSettingsOf(value: Json): Partial<ChartSettings> {
+  const { groups: _, ...read } = settingsOf(value)
+  const isThere = ([key]: [string, unknown]): boolean => Object.hasOwn(value, key)
+  return Object.fromEntries(Object.entries(read).filter(isThere))
+}
+
 /** Read settings that a view keeps; what cannot be read has its default. */
 export function settingsOf(value: unknown): ChartSettings {
   if (!isJson(value)) return DEFAULT_SETTINGS
   const d = DEFAULT_SETTINGS
-  const { x, zoom } = value
+  const { x } = value
   const smoothing = isJson(value.smoothing) ? value.smoothing : {}
   const amount = Number(smoothing.amount)
   const isAxis =
     typeof x === "string" && (["step", "wall", "rel", "relp"].includes(x) || x.startsWith("m:"))
-  const isZoom = Array.isArray(zoom) && zoom.length === 2 && zoom.every((n) => Number.isFinite(n))
   return {
     x: isAxis ? (x as XAxis) : d.x,
     xLog: value.xLog === true,
@@ -108,7 +153,10 @@ export function settingsOf(value: unknown): ChartSettings {
     },
     outliers: value.outliers === true,
     minMax: value.minMax !== false,
-    zoom: isZoom ? (zoom as [number, number]) : null,
+    zoom: rangeOf(value.zoom),
+    zoomY: rangeOf(value.zoomY),
+    yMin: finite(value.yMin),
+    yMax: finite(value.yMax),
     groups: null,
     centre: oneOf(value.centre, ["mean", "median", "min", "max"], d.centre),
     band: oneOf(value.band, ["minmax", "sd", "se", "p10p90", "none"], d.band),
@@ -126,15 +174,23 @@ export function layoutOf(value: unknown): GridLayout {
     const cards: CardLayout[] = []
     for (const card of Array.isArray(one.cards) ? one.cards : []) {
       if (!isJson(card) || typeof card.id !== "string" || !Array.isArray(card.keys)) continue
-      const keys = card.keys.filter((key): key is string => typeof key === "string")
-      if (keys.length === 0) continue
+      const keys = card.keys.filter((key): key is string => typeof key === "string").slice(0, MAX_CARD_KEYS)
+      const pattern = words(card.pattern)
+      if (keys.length === 0 && pattern === "") continue
+      const title = words(card.title)
       cards.push({
         id: card.id,
-        kind: "line",
+        kind: oneOf(card.kind, ["line", "scalar"], "line"),
         keys,
+        ...(card.isOwn === true ? { isOwn: true as const } : {}),
+        ...(title ? { title } : {}),
+        ...(pattern ? { pattern } : {}),
+        ...(card.aggregate === undefined
+          ? {}
+          : { aggregate: oneOf(card.aggregate, ["latest", "min", "max"], "latest") }),
         w: size(card.w, 1, 6, 1),
         h: size(card.h, 8, 60, 15),
-        ...(isJson(card.settings) ? { settings: card.settings as Partial<ChartSettings> } : {}),
+        ...(isJson(card.settings) ? { settings: ownSettingsOf(card.settings) } : {}),
       })
     }
     sections.push({

@@ -1,12 +1,13 @@
 /** The lines of a card: its query, what has come of it, and runs made into lines. */
 
-import { useEffect, useMemo, useRef, useState } from "react"
+import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
 import type { BandCurve, Curve } from "../data/curve"
 import type { Grouping, Query, Series } from "../data/series-store"
 import { seriesStore } from "../data/series-store"
+import { smoother } from "../data/smoother"
 import type { ChartLine } from "./line"
-import { bandAsCurve, gapOf, smoothed } from "./line"
+import { bandAsCurve, gapOf } from "./line"
 import type { ChartSettings, DrawnRun } from "./types"
 
 const FEW_RUNS = 100
@@ -100,8 +101,12 @@ export function useLines(asked: Asked): CardLines {
   const { keys, runs, settings } = asked
   const { series, version } = useSeries(asked)
   const held = useRef(new Map<string, Held>())
+  const [smoothedAt, setSmoothedAt] = useState(0)
+  const onSmoothed = useCallback(() => setSmoothedAt((n) => n + 1), [])
+  const lastLines = useRef<readonly ChartLine[]>([])
   return useMemo(() => {
     void version
+    void smoothedAt
     const before = held.current
     const now = new Map<string, Held>()
     const isTime = settings.x === "wall" || settings.x === "rel"
@@ -117,8 +122,20 @@ export function useLines(asked: Asked): CardLines {
       rest: Pick<ChartLine, "runId" | "key" | "name" | "colour" | "dash" | "isVisible">,
     ): void => {
       const old = before.get(id)
+      const known = old?.line.curve === curve ? old : undefined
+      const isSmooth = settings.smoothing.kind !== "none" && settings.smoothing.amount > 0
+      let key = smoothingKey
+      let smoothed: Float64Array | null = known?.line.smoothed ?? null
+      if (!isSmooth) smoothed = null
+      else if (known?.smoothingKey !== smoothingKey) {
+        const values = smoother.get(curve, range, settings.smoothing, onSmoothed)
+        // Until it is there, the line stays as it was.
+        if (values === null) key = ""
+        else smoothed = values
+      }
       let line: ChartLine
-      if (old && old.line.curve === curve && old.smoothingKey === smoothingKey) {
+      if (known && known.line.smoothed === smoothed) {
+        const old = known
         const isSame =
           old.line.colour === rest.colour &&
           old.line.isVisible === rest.isVisible &&
@@ -130,12 +147,12 @@ export function useLines(asked: Asked): CardLines {
           id,
           curve,
           band,
-          smoothed: smoothed(curve, range, settings.smoothing),
+          smoothed,
           gap: isTime ? gapOf(curve) : Infinity,
           ...rest,
         }
       }
-      now.set(id, { line, smoothingKey })
+      now.set(id, { line, smoothingKey: key })
       lines.push(line)
     }
     keys.forEach((key, keyAt) => {
@@ -167,6 +184,10 @@ export function useLines(asked: Asked): CardLines {
       }
       let nMissing = 0
       for (const run of runs) {
+        if (run.isPending) {
+          nMissing += 1
+          continue
+        }
         const curve = fine?.curves.get(run.id) ?? coarse.curves.get(run.id)
         if (curve === undefined && run.isVisible) nMissing += 1
         if (curve === null && run.isVisible) found.without += 1
@@ -186,8 +207,12 @@ export function useLines(asked: Asked): CardLines {
       if (nMissing > 0) found.isLoading = coarse.error === null
     })
     held.current = now
-    return { ...found, lines }
-  }, [series, version, keys, runs, settings])
+    // The same array as long as its lines are, so that nothing is painted for nothing.
+    const last = lastLines.current
+    const isSame = last.length === lines.length && lines.every((line, at) => line === last[at])
+    if (!isSame) lastLines.current = lines
+    return { ...found, lines: lastLines.current }
+  }, [series, version, smoothedAt, onSmoothed, keys, runs, settings])
 }
 
 const spans = new WeakMap<Curve, readonly [number, number]>()

@@ -1,6 +1,7 @@
-import { useCallback, useMemo } from "react"
+import { useCallback, useMemo, useRef } from "react"
 
 import { useAnswer } from "../api/use-answer"
+import type { KeysAnswer } from "../charts/grid"
 import { ChartGrid } from "../charts/grid"
 import { ChartToolbar } from "../charts/toolbar"
 import type { ChartSettings, DrawnRun, GridLayout, RunGroup } from "../charts/types"
@@ -17,31 +18,31 @@ import { useWorkspace } from "./workspace-context"
 
 /** The charts beside the list: the same runs, eyes, groups and colours. */
 export function Charts() {
-  const { experimentIds, view, list, groups, isShown, lookOf, raised, raise } = useWorkspace()
+  const { experimentIds, view, list, groups, isShown, lookOf, firstIds, raised, raise } = useWorkspace()
   const { doc, update } = view
   const theme = useTheme()
+  const before = useRef<readonly DrawnRun[]>([])
   const runs = useMemo(() => {
-    const pinned = doc.pins.flatMap((id) => list.row(id) ?? [])
-    const seen = new Set<string>()
-    const found: DrawnRun[] = []
-    for (const row of [...pinned, ...list.first]) {
-      if (seen.has(row.id)) continue
-      seen.add(row.id)
-      found.push({
-        id: row.id,
+    const pinned = doc.pins.filter((id) => list.row(id) !== undefined)
+    const found = [...new Set([...pinned, ...firstIds])].map((id): DrawnRun => {
+      const row = list.row(id)
+      if (row === undefined) return pendingRun(id, isShown(id, ""))
+      return {
+        id,
         name: row.name,
         ordinal: row.ordinal,
         ...lookOf(row),
         status: row.status,
         startMs: row.start,
         endMs: row.end,
-        isVisible: isShown(row.id, row.status),
+        isVisible: isShown(id, row.status),
         experimentId: row.experiment,
-      })
-    }
-    return found
+      }
+    })
+    before.current = keepSame(before.current, found)
+    return before.current
     // Rows are looked up; they are new when the first ones are.
-  }, [doc.pins, list.first, isShown, lookOf])
+  }, [doc.pins, firstIds, list.first, isShown, lookOf])
   const isGrouped = doc.groupBy.length > 0
   const drawnGroups = useMemo<RunGroup[] | null>(() => {
     if (!isGrouped || groups === null) return null
@@ -77,7 +78,7 @@ export function Charts() {
     [kept, update],
   )
   const onLayout = useCallback((next: GridLayout) => update({ layout: next }, "layout"), [update])
-  const keys = useAnswer<{ keys: { key: string }[] }>("keys", { experiments: experimentIds })
+  const keys = useAnswer<KeysAnswer>("keys", { experiments: experimentIds })
   const names = useMemo(() => keys.data?.keys.map((one) => one.key) ?? [], [keys.data])
   const nMore = list.ids.count - list.first.length
   return (
@@ -115,9 +116,40 @@ export function Charts() {
             raised={raised}
             onRaise={raise}
             live={list.live.isOn}
+            metricKeys={keys}
           />
         </ErrorBoundary>
       </div>
     </section>
   )
+}
+
+/** A run whose row is under way: its series need not wait for its name. */
+function pendingRun(id: string, isVisible: boolean): DrawnRun {
+  return {
+    id,
+    name: "",
+    ordinal: 0,
+    colour: "",
+    dash: 0,
+    status: "",
+    startMs: null,
+    endMs: null,
+    isVisible,
+    experimentId: "",
+    isPending: true,
+  }
+}
+
+/** Runs that are as they were are the same objects, and all of them the same list. */
+export function keepSame(before: readonly DrawnRun[], now: readonly DrawnRun[]): readonly DrawnRun[] {
+  const old = new Map(before.map((run) => [run.id, run]))
+  const kept = now.map((run) => {
+    const was = old.get(run.id)
+    const keys = Object.keys(run) as (keyof DrawnRun)[]
+    const isSame = was && was.isPending === run.isPending && keys.every((key) => was[key] === run[key])
+    return isSame ? was : run
+  })
+  const isSame = kept.length === before.length && kept.every((run, at) => run === before[at])
+  return isSame ? before : kept
 }

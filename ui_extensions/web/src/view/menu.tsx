@@ -68,6 +68,11 @@ export function ViewMenu({
   const copy = async (): Promise<void> => {
     try {
       const query = new URLSearchParams()
+      // The card in full screen and the pinned cursor are no part of a view.
+      for (const key of ["fs", "cx"]) {
+        const value = route().query.get(key)
+        if (value !== null) query.set(key, value)
+      }
       if (view.kind === "named" && !view.isChanged) {
         query.set("v", `${view.named.view?.id}@${view.named.view?.revision}`)
       } else {

@@ -105,7 +105,7 @@ export function useViewStore(experimentIds: readonly string[]): ViewLoad {
       const source = other ?? views.personal
       const read = source === null ? DEFAULT_VIEW : readDocument(source.document)
       const base = read ?? DEFAULT_VIEW
-      const start = { ...base, ...readQuery(new URLSearchParams(location.search)) }
+      const start = { ...base, ...readQuery(new URLSearchParams(location.search), base) }
       kept.current = {
         revision: views.personal?.revision ?? 0,
         text: other === null ? JSON.stringify(base) : "",

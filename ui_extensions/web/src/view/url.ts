@@ -4,6 +4,7 @@
  */
 
 import type { Band, Centre, EyeRule, Patch, ViewDocument } from "./document"
+import { readSettings, SETTINGS_KEYS, writeSettings } from "../charts/settings-url"
 import { DEFAULT_VIEW, runIds } from "./document"
 
 /** Which view a URL names, beside what it holds. */
@@ -18,7 +19,10 @@ const ID = /^[0-9a-f]{32}$/
 const CENTRES: readonly Centre[] = ["mean", "median", "min", "max"]
 const BANDS: readonly Band[] = ["minmax", "sd", "se", "p10p90", "none"]
 /** Keys of ours, in the order in which a URL has them; others are left as they are. */
-const KEYS = ["v", "st", "f", "q", "re", "o", "g", "ga", "gb", "cb", "eye", "pin", "base", "tab", "c"]
+const KEYS: readonly string[] = [
+  ...["v", "st", "f", "q", "re", "o", "g", "ga", "gb", "cb", "eye", "pin", "base", "tab", "c"],
+  ...SETTINGS_KEYS,
+]
 const MAX_URL_IDS = 40
 
 export function readNamed(query: URLSearchParams): Named {
@@ -52,13 +56,18 @@ export function readEye(text: string): EyeRule | null {
   }
 }
 
-/** Return what the URL says of the view. */
-export function readQuery(query: URLSearchParams): Patch {
+/**
+ * Return what the URL says of the view.
+ *
+ * @param over What it is said over: the charts' settings are one field with many keys.
+ */
+export function readQuery(query: URLSearchParams, over: ViewDocument = DEFAULT_VIEW): Patch {
   const list = (key: string): string[] => (query.get(key) ?? "").split(",").filter(Boolean)
   const centre = CENTRES.find((one) => one === query.get("ga"))
   const band = BANDS.find((one) => one === query.get("gb"))
   const eye = readEye(query.get("eye") ?? "")
   const [baseline] = runIds([query.get("base") ?? ""])
+  const settings = readSettings(query, over.settings)
   return {
     ...(query.has("f") ? { filter: query.get("f") ?? "" } : {}),
     ...(query.has("q") ? { search: query.get("q") ?? "" } : {}),
@@ -72,6 +81,7 @@ export function readQuery(query: URLSearchParams): Patch {
     ...(query.has("pin") ? { pins: runIds(list("pin")) } : {}),
     ...(baseline ? { baseline } : {}),
     ...(query.has("c") ? { chartSearch: query.get("c") ?? "" } : {}),
+    ...(settings === null ? {} : { settings }),
   }
 }
 
@@ -118,6 +128,7 @@ export function writeQuery(
   said("pin", document.pins.join(","), !differs("pins"))
   said("base", document.baseline ?? "", !differs("baseline"))
   said("c", document.chartSearch, !differs("chartSearch"))
+  for (const [key, value] of writeSettings(document.settings, base.settings)) query.set(key, value)
   for (const [key, value] of before) if (!KEYS.includes(key)) query.append(key, value)
   return query
 }

@@ -1,0 +1,232 @@
+/** A section of the grid: its cards, which can be moved and sized, mounted as they come near. */
+
+import type { KeyboardEvent, PointerEvent as ReactPointerEvent } from "react"
+import { memo, useCallback, useEffect, useRef, useState } from "react"
+
+import { IconButton } from "../controls/button"
+import { Icon } from "../controls/icon"
+import { count } from "../text/format"
+import { visible } from "../text/visible"
+import { GridCard } from "./grid-card"
+import type { CardAction } from "./grid-card"
+import { DEFAULT_HEIGHT, FAVOURITES, moved, OWN, titleOf } from "./sections"
+import type { CardLayout, ChartSettings, DrawnRun, SectionLayout } from "./types"
+
+const ROW = 20
+const GAP = 8
+const NEAR_PX = 200
+const PAGE = 60
+
+interface SectionProps {
+  section: SectionLayout
+  width: number
+  experimentIds: readonly string[]
+  runs: readonly DrawnRun[]
+  settings: ChartSettings
+  keys: readonly string[]
+  favourites: readonly string[]
+  /** When something new came, for what is no series. */
+  newsAt: number
+  onChange: (prefix: string, change: (section: SectionLayout) => SectionLayout) => void
+  onCardSettings: (prefix: string, card: CardLayout, patch: Partial<ChartSettings>) => void
+  onAction: (action: CardAction, prefix: string, card: CardLayout) => void
+}
+
+export const Section = memo(function Section(props: SectionProps) {
+  const { section, width, onChange } = props
+  const { prefix, isOpen, columns, cards } = section
+  const [dragged, setDragged] = useState<string | null>(null)
+  const [target, setTarget] = useState<string | null>(null)
+  const [nShown, setShown] = useState(PAGE)
+  const cell = (width - GAP * (columns - 1)) / columns
+  const name =
+    prefix === FAVOURITES ? "Favourites" : prefix === OWN ? "Own charts" : prefix === "" ? "Metrics" : visible(prefix)
+  const change = useCallback(
+    (id: string, patch: (card: CardLayout) => CardLayout) =>
+      onChange(prefix, (own) => ({
+        ...own,
+        cards: own.cards.map((card) => (card.id === id ? patch(card) : card)),
+      })),
+    [onChange, prefix],
+  )
+  const move = useCallback(
+    (id: string, before: string | null) =>
+      onChange(prefix, (own) => ({ ...own, cards: moved(own.cards, id, before) })),
+    [onChange, prefix],
+  )
+  const onGrip = (event: ReactPointerEvent, id: string): void => {
+    event.preventDefault()
+    const grip = event.currentTarget as HTMLElement
+    grip.setPointerCapture(event.pointerId)
+    setDragged(id)
+    let over: string | null = null
+    const onMove = (at: PointerEvent): void => {
+      const place = document.elementsFromPoint(at.clientX, at.clientY).find((one) => one.classList.contains("w-grid-place"))
+      over = place?.getAttribute("data-card") ?? null
+      setTarget(over === id ? null : over)
+    }
+    const onUp = (): void => {
+      grip.removeEventListener("pointermove", onMove)
+      grip.removeEventListener("pointerup", onUp)
+      grip.removeEventListener("pointercancel", onUp)
+      setDragged(null)
+      setTarget(null)
+      if (over !== null && over !== id) move(id, over)
+    }
+    grip.addEventListener("pointermove", onMove)
+    grip.addEventListener("pointerup", onUp)
+    grip.addEventListener("pointercancel", onUp)
+  }
+  const onCorner = (event: ReactPointerEvent, card: CardLayout): void => {
+    event.preventDefault()
+    const corner = event.currentTarget as HTMLElement
+    corner.setPointerCapture(event.pointerId)
+    const { clientX, clientY } = event
+    let last = ""
+    const onMove = (at: PointerEvent): void => {
+      const w = Math.max(1, Math.min(columns, card.w + Math.round((at.clientX - clientX) / (cell + GAP))))
+      const h = Math.max(8, Math.min(60, card.h + Math.round((at.clientY - clientY) / ROW)))
+      if (`${w} ${h}` === last) return
+      last = `${w} ${h}`
+      change(card.id, (own) => ({ ...own, w, h }))
+    }
+    const onUp = (): void => {
+      corner.removeEventListener("pointermove", onMove)
+      corner.removeEventListener("pointerup", onUp)
+    }
+    corner.addEventListener("pointermove", onMove)
+    corner.addEventListener("pointerup", onUp)
+  }
+  const onGripKey = (event: KeyboardEvent, card: CardLayout): void => {
+    if (!event.altKey || !event.key.startsWith("Arrow")) return
+    event.preventDefault()
+    const at = cards.findIndex((one) => one.id === card.id)
+    const isBack = event.key === "ArrowLeft" || event.key === "ArrowUp"
+    if (event.shiftKey) {
+      const by = isBack ? -1 : 1
+      const isWide = event.key === "ArrowLeft" || event.key === "ArrowRight"
+      change(card.id, (own) => ({
+        ...own,
+        w: isWide ? Math.max(1, Math.min(columns, own.w + by)) : own.w,
+        h: isWide ? own.h : Math.max(8, own.h + by),
+      }))
+      return
+    }
+    const before = isBack ? cards[at - 1]?.id : cards[at + 2]?.id
+    if (isBack ? at > 0 : at < cards.length - 1) move(card.id, before ?? null)
+  }
+  return (
+    <section className="w-grid-section" aria-label={`Charts: ${name}`}>
+      <div className="w-grid-head">
+        <h2>
+          <button
+            type="button"
+            className="w-grid-fold"
+            aria-expanded={isOpen}
+            onClick={() => onChange(prefix, (own) => ({ ...own, isOpen: !own.isOpen }))}
+          >
+            <Icon name={isOpen ? "chevronDown" : "chevronRight"} />
+            {name} <span className="w-grid-count">({count(cards.length)})</span>
+          </button>
+        </h2>
+        <span className="w-grid-space" />
+        {isOpen && (
+          <>
+            <IconButton
+              icon="columns"
+              isSmall
+              label={`${columns} columns; fewer`}
+              disabled={columns <= 1}
+              onClick={() => onChange(prefix, (own) => ({ ...own, columns: columns - 1 }))}
+            />
+            <IconButton
+              icon="plus"
+              isSmall
+              label={`${columns} columns; more`}
+              disabled={columns >= 6}
+              onClick={() => onChange(prefix, (own) => ({ ...own, columns: columns + 1 }))}
+            />
+          </>
+        )}
+      </div>
+      {isOpen && (
+        <div className="w-grid-cards" style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
+          {cards.slice(0, nShown).map((card) => (
+            <Place key={card.id} card={card} columns={columns} isTarget={target === card.id} isDragged={dragged === card.id}>
+              {() => (
+                <>
+                  <GridCard
+                    {...props}
+                    prefix={prefix}
+                    card={card}
+                    width={Math.floor(Math.min(card.w, columns) * cell + GAP * (Math.min(card.w, columns) - 1))}
+                    height={(card.h || DEFAULT_HEIGHT) * ROW}
+                    grip={
+                      <button
+                        type="button"
+                        className="w-grid-grip"
+                        aria-label={`Move ${visible(titleOf(card), 100)}: Alt and arrows; with Shift, its size`}
+                        onPointerDown={(event) => onGrip(event, card.id)}
+                        onKeyDown={(event) => onGripKey(event, card)}
+                      >
+                        <Icon name="grip" />
+                      </button>
+                    }
+                  />
+                  <span className="w-grid-corner" aria-hidden="true" onPointerDown={(event) => onCorner(event, card)} />
+                </>
+              )}
+            </Place>
+          ))}
+          {cards.length > nShown && (
+            <button type="button" className="w-grid-fold" onClick={() => setShown((n) => n + 10 * PAGE)}>
+              {count(cards.length - nShown)} more charts
+            </button>
+          )}
+        </div>
+      )}
+    </section>
+  )
+})
+
+/** A card's place: an empty box until it comes near the window. */
+function Place({
+  card,
+  columns,
+  isTarget,
+  isDragged,
+  children,
+}: {
+  card: CardLayout
+  columns: number
+  isTarget: boolean
+  isDragged: boolean
+  children: () => React.ReactNode
+}) {
+  const box = useRef<HTMLDivElement>(null)
+  const [isNear, setNear] = useState(false)
+  useEffect(() => {
+    const shown = box.current
+    if (!shown) return
+    const observer = new IntersectionObserver(
+      (entries) => setNear(entries[entries.length - 1]?.isIntersecting ?? false),
+      { rootMargin: `${NEAR_PX}px` },
+    )
+    observer.observe(shown)
+    return () => observer.disconnect()
+  }, [])
+  return (
+    <div
+      ref={box}
+      className={`w-grid-place${isTarget ? " w-grid-target" : ""}`}
+      data-card={card.id}
+      style={{
+        gridColumn: `span ${Math.min(card.w, columns)}`,
+        height: (card.h || DEFAULT_HEIGHT) * ROW,
+        opacity: isDragged ? 0.5 : 1,
+      }}
+    >
+      {isNear ? children() : <div className="w-grid-empty" style={{ height: "100%" }} />}
+    </div>
+  )
+}
