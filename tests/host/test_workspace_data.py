@@ -24,6 +24,7 @@ def test_seeded_runs_are_as_if_they_were_logged(
     store = WeirStore(url, str(tmp_path))
     sweep = seed_sweep(store, n_points=600)
     grid, grid_runs = seed_grid(store, 5, long_metrics=2, points=3_000, short_metrics=3)
+    copied, copies = seed_grid(store, 22, long_metrics=2, points=90, own_metrics=1)
     client = MlflowClient(url.replace("sqlite:", "sqlite+weir:"))
 
     runs = client.search_runs([sweep.experiment_id], max_results=100)
@@ -53,4 +54,12 @@ def test_seeded_runs_are_as_if_they_were_logged(
             session, grid_runs[:1], "train/m01", max_buckets=20
         ).values()
     assert buckets.high.value.max() == 100.0
+
+    assert len(client.search_runs([copied], "metrics.`train/m01` > 0")) == 22
+    for key, are_equal in (("train/m00", False), ("train/m01", True)):
+        of_first, of_last = (
+            [m.value for m in client.get_metric_history(copies[at], key)] for at in (1, 21)
+        )
+        assert (of_first == of_last) == are_equal
+        assert len(of_last) == 90
     assert check(store.engine, Silent()).problems == []

@@ -31,6 +31,7 @@ from mlflow_weir.store.tracking_store import WeirStore
 FIRST_START_MS = 1_760_000_000_000
 _RUNS_A_COMMIT = 20
 _LEVEL = 0
+_N_PATTERNS = 20
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def seed_grid(
     points: int,
     short_metrics: int = 0,
     short_points: int = 20,
+    own_metrics: int | None = None,
     name: str = "grid",
 ) -> tuple[str, list[str]]:
     """Write ``n_runs`` runs with many long metrics and some short ones.
@@ -189,11 +191,23 @@ def seed_grid(
     Each long metric has in each run one spike of one point, 40 times its start, at a step of the
     run's own: whoever loses one lost an extreme.
 
+    Args:
+        store: Empty or not.
+        n_runs: Runs of a new experiment.
+        long_metrics: Metrics of each, ``train/m00`` and so on.
+        points: Points of each of those.
+        short_metrics: Metrics ``val/s00`` and so on.
+        short_points: Points of each of those.
+        own_metrics: Long metrics whose points are each run's own; the others' are those of one of
+            the first 20 runs, copied as they lie in the tables. None for all.
+        name: Begins the experiment's.
+
     Returns:
         Experiment id, and run ids in order of start (the last began last).
     """
     experiment_id = store.create_experiment(f"{name}-{uuid.uuid4().hex[:8]}")
-    keys = [f"{prefix}/m{at:02d}" for at in range(long_metrics) for prefix in ["train"]]
+    keys = [f"train/m{at:02d}" for at in range(long_metrics)]
+    own_keys = keys[:own_metrics]
     short_keys = [f"val/s{at:02d}" for at in range(short_metrics)]
     random = np.random.default_rng(20)
 
@@ -201,7 +215,7 @@ def seed_grid(
         for at in range(n_runs):
             first_ms = FIRST_START_MS + 60_000 * at
             metrics = {}
-            for key in keys:
+            for key in keys if at < _N_PATTERNS else own_keys:
                 series = curve(random, points, end=0.2 + random.random(), first_ms=first_ms)
                 series.value[(at * 7919 + 13) % points] = 100.0
                 metrics[key] = series
@@ -224,7 +238,67 @@ def seed_grid(
                 end_ms=first_ms + 50 * points,
             )
 
-    return experiment_id, write_runs(store, experiment_id, runs())
+    run_ids = write_runs(store, experiment_id, runs())
+    copied = set(keys) - set(own_keys)
+    if copied:
+        with store.ManagedSessionMaker() as session:
+            patterns = [_Rows.read(session, run_id, copied) for run_id in run_ids[:_N_PATTERNS]]
+        rest = run_ids[_N_PATTERNS:]
+        for start in range(0, len(rest), _RUNS_A_COMMIT):
+            with store.ManagedSessionMaker(read_only=False) as session:
+                for at, run_id in enumerate(rest[start : start + _RUNS_A_COMMIT], start):
+                    patterns[at % len(patterns)].write(session, run_id)
+    return experiment_id, run_ids
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Chunks of one metric each, with all that belongs to them, as they lie in the tables."""
+
+    latest: list[dict[str, Any]]
+    chunks: list[dict[str, Any]]
+    series: list[dict[str, Any]]
+    rollups: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, session: sa.orm.Session, run_id: str, keys: set[str]) -> _Rows:
+        """Read those of some metrics of a run."""
+
+        def rows(table: Any, *where: Any) -> list[dict[str, Any]]:
+            query = sa.select(table).where(*where)
+            return [dict(row) for row in session.execute(query).mappings()]
+
+        index, names = schema.series.c, {key.encode() for key in keys}
+        of_run = rows(schema.series, index.run_uuid == run_id)
+        series = [row for row in of_run if row["key"] in names]
+        chunk_ids = [row["chunk_id"] for row in series]
+        latest = rows(
+            schema.mlflow_latest_metrics, schema.mlflow_latest_metrics.c.run_uuid == run_id
+        )
+        return cls(
+            [row for row in latest if row["key"] in keys],
+            rows(schema.chunk, schema.chunk.c.chunk_id.in_(chunk_ids)),
+            series,
+            rows(schema.rollup, schema.rollup.c.chunk_id.in_(chunk_ids)),
+        )
+
+    def write(self, session: sa.orm.Session, run_id: str) -> None:
+        """Write them as another run's; on SQLite, whose next ids follow the largest."""
+        last = session.execute(sa.select(sa.func.max(schema.chunk.c.chunk_id))).scalar_one()
+        new_ids = {row["chunk_id"]: last + 1 + at for at, row in enumerate(self.chunks)}
+        for table, rows in (
+            (schema.mlflow_latest_metrics, self.latest),
+            (schema.chunk, self.chunks),
+            (schema.series, self.series),
+            (schema.rollup, self.rollups),
+        ):
+            changed = []
+            for row in rows:
+                new = {**row, "run_uuid": run_id} if "run_uuid" in row else dict(row)
+                if "chunk_id" in row:
+                    new["chunk_id"] = new_ids[row["chunk_id"]]
+                changed.append(new)
+            session.execute(sa.insert(table), changed)
 
 
 LONG_NAME = "an-experiment-name-that-somebody-built-from-every-parameter-" + "lr0.001-" * 24
