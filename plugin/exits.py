@@ -197,28 +197,31 @@ def _print(line: str, *, end: str = "\n") -> None:
 
 def wait_for_delivery() -> None:
     """Wait until what this process wrote is in the store, within limits; say what is left."""
-    deliver_all(None)
+    deliver_all(None, is_last=True)
     if captures := _captures():
         captures.close()
 
 
-def deliver_all(timeout_s: float | None) -> bool:
+def deliver_all(timeout_s: float | None, *, is_last: bool = False) -> bool:
     """Wait until what this process wrote is in the store, and say whether it is.
 
     Args:
         timeout_s: Seconds for each store; None for the limits of a process's end.
+        is_last: The process ends, and with it what is captured.
     """
     if captures := _captures():
         captures.wait(_CAPTURE_S if timeout_s is None else min(timeout_s, _CAPTURE_S))
     if notebook := sys.modules.get("mlflow_weir.plugin.notebook"):
         notebook.wait(_CAPTURE_S)
     if follows := sys.modules.get("mlflow_weir.plugin.follows"):
-        follows.wait(_CAPTURE_S, is_exit=timeout_s is None)
+        follows.wait(_CAPTURE_S, is_exit=is_last)
     console = sys.modules.get("mlflow_weir.plugin.console")
     printed: list[tuple[Path, int]] = []
     if console is not None:
-        printed = console.flush(is_last=timeout_s is None)
-    is_delivered = all([_wait_for(recorder, timeout_s) for recorder in list(recorders)])
+        printed = console.flush(is_last=is_last)
+    is_delivered = all(
+        [_wait_for(recorder, timeout_s, is_last=is_last) for recorder in list(recorders)]
+    )
     return is_delivered and all(
         [_wait_for_console(folder, end, timeout_s) for folder, end in printed]
     )
@@ -239,7 +242,7 @@ def _wait_for_console(folder: Path, end: int, timeout_s: float | None) -> bool:
 
 
 @never_raises(False)
-def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
+def _wait_for(recorder: Recorder, timeout_s: float | None, *, is_last: bool) -> bool:
     if recorder.journal is None and not recorder.n_held:
         return True
     wait = _ExitWait(timeout_s)
@@ -248,7 +251,6 @@ def _wait_for(recorder: Recorder, timeout_s: float | None) -> bool:
     journal = recorder.journal
     if journal is None:
         return _deliver_held(recorder)
-    is_last = timeout_s is None
     if is_last and journal.n_held and recorder.is_file_delivered():
         is_delivered = _deliver_held(recorder)
     elif is_last and (journal.n_held or journal.n_dropped):

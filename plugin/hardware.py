@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from mlflow_weir import settings
@@ -58,6 +59,12 @@ def begin(store: Any, view: RunView) -> None:
     except OSError as exc:
         _logger.debug("the machine is not sampled: %s", exc)
         return
+
+    def write_again(folder: Path) -> None:
+        wishes.write(folder, wish)
+        wishes.write_begun(folder, wish.run_id, {})  # the steps go on from where they are by now
+
+    store.recorder.beside[view.run_id] = write_again
     store.recorder.hurry()
 
 
@@ -65,6 +72,7 @@ def begin(store: Any, view: RunView) -> None:
 def end(store: Any, view: RunView) -> None:
     """Take note that a run has ended here."""
     journal = store.recorder.journal
+    store.recorder.beside.pop(view.run_id, None)
     if journal is not None and view.is_fluent:
         wishes.withdraw(journal.folder, view.run_id)
 

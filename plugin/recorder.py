@@ -7,6 +7,7 @@ Nothing here imports MLflow.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -66,6 +67,7 @@ class Recorder:
         n_lost: Records that neither a journal nor the memory had room for.
         n_lost_traces: Traces of which a part is lost, for want of room with the store away.
         own_roots: Artifact roots of the runs and models that this process began.
+        beside: Writes again what lies beside the journal, into its folder, by what it is for.
 
     Threads share one recorder.
     """
@@ -85,6 +87,7 @@ class Recorder:
         self._next_agent_check_s = 0.0
         self._targets: dict[str, Target] = {}  # of the machine's journals, by id
         self.own_roots: set[str] = set()
+        self.beside: dict[str, Callable[[Path], None]] = {}
         self._usage_bytes, self._next_usage_s = 0, 0.0
         self._pid = os.getpid()
         self._held: list[bytes] = []
@@ -123,12 +126,21 @@ class Recorder:
         now = time.monotonic()
         if now >= self._next_agent_check_s:
             self._next_agent_check_s = now + _AGENT_CHECK_S
+            self.look_after(journal)
             client.ensure_agent(journal.folder.parent.parent)
+
+    def look_after(self, journal: Journal) -> None:
+        """Put the journal back, with what lies beside it, where somebody has removed it."""
+        if journal.put_back():
+            for write in list(self.beside.values()):
+                with contextlib.suppress(OSError):
+                    write(journal.folder)
 
     def prepare(self) -> None:
         """Begin the journal and see that an agent watches this process, ahead of the first."""
         journal = self.journal or self._try_open()
         if journal is not None:
+            self.look_after(journal)
             client.ensure_agent(journal.folder.parent.parent)
 
     def hurry(self) -> None:
@@ -253,7 +265,10 @@ class Recorder:
     def is_file_delivered(self) -> bool:
         """Say whether what the disk has taken of this process's records is in the store."""
         journal = self.journal
-        return journal is None or client.wait_delivered(journal.folder, journal.end, 0)
+        if journal is None:
+            return True
+        self.look_after(journal)  # a folder that is gone would be one that is delivered
+        return journal.folder.is_dir() and client.wait_delivered(journal.folder, journal.end, 0)
 
     def n_files(self) -> int:
         """Return of how many calls the files wait beside the journal."""
@@ -276,10 +291,16 @@ class Recorder:
         waiting = files.list_waiting(journal.folder / "files")
         give_up_s = time.monotonic() + timeout_s
         while True:
+            self.look_after(journal)
             journal.flush()
             left_s = max(give_up_s - time.monotonic(), 0.0)
             if not client.wait_delivered(journal.folder, journal.end, left_s, progress):
                 return False
+            if not journal.folder.is_dir():  # removed meanwhile
+                if time.monotonic() > give_up_s:
+                    return False
+                time.sleep(_ROOM_LOOK_S)
+                continue
             if not journal.n_held:
                 break
             if not _gets_room(journal, give_up_s):

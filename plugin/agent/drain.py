@@ -20,7 +20,8 @@ from mlflow_weir.errors import JournalError, JournalFull, PositionMismatch
 from mlflow_weir.plugin.agent import refusals
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, verdict
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
-from mlflow_weir.plugin.journal.format import list_segments, segment_name
+from mlflow_weir.plugin.journal import building
+from mlflow_weir.plugin.journal.format import FRAME_HEADER_BYTES, list_segments, segment_name
 from mlflow_weir.plugin.journal.reader import JournalReader, Records, discard_before
 from mlflow_weir.plugin.journal.spool import MAX_REJECTED, Delivered, JournalFolder
 from mlflow_weir.plugin.journal.writer import Journal
@@ -134,26 +135,53 @@ class JournalDelivery:
         state = target.state(self._journal_id)
         position = 0 if state is None else state.position
         first = min(list_segments(self.folder.path), default=0)
+        passed_over: list[dict[str, str]] = []
         if position < first:
-            raise JournalError(
-                f"{self.folder.path}: the target has it up to byte {position}, and what follows "
-                f"was delivered up to byte {first} and removed",
-                hint="was the database replaced by an older copy?",
-            )
+            put_back_from = building.put_back_from(self.folder.path)
+            if put_back_from is None or put_back_from > first:
+                raise JournalError(
+                    f"{self.folder.path}: the target has it up to byte {position}, and what "
+                    f"follows was delivered up to byte {first} and removed",
+                    hint="was the database replaced by an older copy?",
+                )
+            passed_over = self._pass_over(target, position, first)
+            state = target.state(self._journal_id)
+            position = first
         self._reader.position = position
         if state is not None:
             self._take_runs(state.open_runs, state.provisional)
-            rejected = [_shortened(one.what, one.reason) for one in state.rejected]
+            rejected = [_shortened(one.what, one.reason) for one in state.rejected] + passed_over
             self.note(
                 position=position,
                 n_records=state.n_records,
                 n_points=state.n_points,
-                n_rejected=state.n_rejected,
+                n_rejected=state.n_rejected + len(passed_over),
                 rejected=rejected[-MAX_REJECTED:],
                 aliases=state.aliases,
                 open_runs=state.open_runs,
             )
         self._has_begun = True
+
+    def _pass_over(
+        self, target: DeliveryTarget, position: int, first: int
+    ) -> list[dict[str, str]]:
+        """Bring the target behind what was removed with the spool before it was delivered.
+
+        Returns:
+            What is to be told of it.
+        """
+        what = {
+            "what": f"{first - position:,} bytes of records",
+            "reason": "the spool was removed before they were delivered",
+        }
+        _log.warning("journal %s: lost: %s: %s", self._journal_id, *what.values())
+        while position < first:
+            end = min(position + STEP_BYTES, first)
+            if first - end < FRAME_HEADER_BYTES:
+                end = first  # no void is smaller
+            target.apply(self._journal_id, self._fencing, position, end, [], is_patient=False)
+            position = end
+        return [what]
 
     def _take_runs(self, open_runs: dict[str, str], provisional: dict[str, str]) -> None:
         self.open_runs = {

@@ -391,9 +391,13 @@ class Spool:
 
     def publish(self, folder: Path, journal_id: str) -> Path:
         """Give a folder at ``new_path``, complete, its place among the journals."""
-        path = self._journals / journal_id
+        path = self.path_of(journal_id)
         os.rename(folder, path)
         return path
+
+    def path_of(self, journal_id: str) -> Path:
+        """Return where a journal is that is complete."""
+        return self._journals / journal_id
 
     def sweep(self) -> None:
         """Remove what processes that died in the middle of a creation or removal left."""

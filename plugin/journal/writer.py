@@ -33,30 +33,24 @@ from itertools import islice
 from pathlib import Path
 from struct import Struct
 from types import FrameType
+from typing import Any
 from zlib import crc32
 
 from mlflow_weir import settings
-from mlflow_weir.errors import JournalCorrupt, JournalError, JournalFull
+from mlflow_weir.errors import JournalCorrupt, JournalError, JournalFull, WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.journal import format as layout
+from mlflow_weir.plugin.journal.building import RESERVE, SEGMENT_FLAGS, Last, build, is_in_place
 from mlflow_weir.plugin.journal.header import header_of_this_process
-from mlflow_weir.plugin.journal.owner import create_lock, release_lock, take_lock
-from mlflow_weir.plugin.journal.spool import (
-    Credentials,
-    JournalFolder,
-    Spool,
-    Target,
-    write_private,
-)
+from mlflow_weir.plugin.journal.owner import release_lock, take_lock
+from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
 
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _LONGEST_APPEND_S = 0.05  # for writing what waited before the caller gets on
-_RESERVE, _RESERVE_BYTES = "reserve", 8 << 10
 _CHUNK_FRAMES = 1024
 _GRANT_BYTES = 1 << 20
-_SEGMENT_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_ROOM = -(1 << 62)
 _KEEP_OUT = -1
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -89,6 +83,7 @@ class Journal:
         self.on_dropped: Callable[[bytes], object] | None = None
         self._spool, self._lock_file = spool, lock_file
         self._lock = threading.RLock()
+        self._private: dict[str, dict[str, Any]] = {}
         self._is_ours, self._is_closed = True, False
         self._file, self._start = -1, 0
         # Bytes that append may write without a look at anything else; 0 or less: look.
@@ -133,29 +128,16 @@ class Journal:
             JournalError: The spool cannot be written.
         """
         journal_id = secrets.token_hex(16)
-        new, lock_file, file = spool.new_path(journal_id), -1, -1
+        private = {"header.json": header_of_this_process(journal_id, target, node, program)}
+        if credentials is not None:
+            private["credentials.json"] = asdict(credentials)
         try:
-            new.mkdir(mode=0o700)
-            lock_file = create_lock(new)
-            header = header_of_this_process(journal_id, target, node, program)
-            write_private(new / "header.json", header)
-            if credentials is not None:
-                write_private(new / "credentials.json", asdict(credentials))
-            (new / "files").mkdir(mode=0o700)
-            _set_aside(new / _RESERVE)
-            file = os.open(new / layout.segment_name(0), _SEGMENT_FLAGS, 0o600)
-            folder = spool.publish(new, journal_id)
+            built = build(spool, journal_id, private)
         except OSError as exc:
-            if file >= 0:
-                os.close(file)
-            if lock_file >= 0:
-                release_lock(lock_file)
-            with contextlib.suppress(JournalError):
-                JournalFolder(new).remove()
             kind = JournalFull if exc.errno in _FULL else JournalError
             raise kind(f"no journal in {spool.root}: {exc.strerror}") from exc
-        journal = cls(folder, journal_id, spool, lock_file)
-        journal._file = file
+        journal = cls(built.folder, journal_id, spool, built.lock_file)
+        journal._file, journal._private = built.file, private
         if max_held_bytes is not None:
             journal._max_held_bytes = max_held_bytes
         return journal
@@ -247,10 +229,44 @@ class Journal:
                 self._write_held(longest_s=None)
             return not self._held
 
+    def put_back(self, *, is_said: bool = True) -> bool:
+        """Put the journal back where somebody has removed it; say whether that was done.
+
+        Of what came before the last segment the target has all but what the agent was behind.
+
+        Args:
+            is_said: Tell the user, once.
+        """
+        with self._lock:
+            if not self._private or self._is_closed or not self._is_ours or self._is_amid():
+                return False
+            file, lock_file, start = self._file, self._lock_file, self._start
+            if self._spool is None or is_in_place(self.folder, start, file, lock_file):
+                return False
+            # A signal handler that logs meanwhile has its record wait in memory.
+            self._room, self._writing = 0, _KEEP_OUT
+            try:
+                spool = Spool.open(self._spool.root)
+                last = Last(file, start, self.end - start)
+                built = build(spool, self.journal_id, self._private, last)
+            except (OSError, WeirError) as exc:
+                if is_said:
+                    self._say("was removed, and cannot be put back yet", str(exc))
+                return False
+            finally:
+                self._writing = 0
+            self.folder, self._lock_file, self._file = built
+            os.close(file)
+            release_lock(lock_file)
+            if is_said:
+                lost = f", but what was not delivered before byte {start:,}" if start else ""
+                self._say(f"was removed, and is put back with all that was logged{lost}")
+            return True
+
     def open_reserve(self) -> None:
         """Let the records that come now have the room that was kept for the last ones."""
         with contextlib.suppress(OSError):
-            os.unlink(self.folder / _RESERVE)
+            os.unlink(self.folder / RESERVE)
 
     def take_held(self) -> list[bytes]:
         """Give what waits in memory to the caller, in order, who answers for it from here on."""
@@ -459,7 +475,7 @@ class Journal:
     def _begin_segment(self) -> None:
         path = self.folder / layout.segment_name(self.end)
         try:
-            file = _open(path, _SEGMENT_FLAGS, 0o600)
+            file = _open(path, SEGMENT_FLAGS, 0o600)
         except BaseException:
             # Were it there while the one before is written on, readers would look for the next
             # record in it.
@@ -533,7 +549,7 @@ class Journal:
         starts = layout.list_segments(self.folder)
         self._start = starts[-1] if starts else 0
         path = self.folder / layout.segment_name(self._start)
-        self._file = os.open(path, _SEGMENT_FLAGS, 0o600)
+        self._file = os.open(path, SEGMENT_FLAGS, 0o600)
         with os.fdopen(os.dup(self._file), "rb") as file:
             data = file.read()
         good = layout.parse(data).end
@@ -564,21 +580,14 @@ class Journal:
                 self._file = -1
 
 
-_WRITES = frozenset({Journal.append.__code__, Journal._write_held.__code__})
+_WRITES = frozenset(
+    {Journal.append.__code__, Journal._write_held.__code__, Journal.put_back.__code__}
+)
 
 
 @never_raises(None)
 def _call(callback: Callable[[bytes], object], payload: bytes) -> None:
     callback(payload)
-
-
-def _set_aside(path: Path) -> None:
-    """Take a little of the disk for how its runs end, which has to be said on a full one too."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, bytes(_RESERVE_BYTES))
-    finally:
-        os.close(file)
 
 
 def _disown_after_fork() -> None:

@@ -246,7 +246,7 @@ def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mlflow_weir.plugin.journal.writer.write_private", full)
+    monkeypatch.setattr("mlflow_weir.plugin.journal.building.write_private", full)
     with pytest.raises(JournalFull, match="No space left on device"):
         Journal.create(spool, TARGET, None)
     assert os.listdir(tmp_path / "spool" / "journals") == []

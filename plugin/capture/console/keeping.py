@@ -258,10 +258,13 @@ class Keeper:
         for run_id in list(self._runs):
             self.end(run_id)
         for journal in self._journals.values():
+            journal.put_back(is_said=False)
             journal.close()
 
     def ends(self) -> list[tuple[str, int]]:
         """Return the folder of each journal and the position after its last record."""
+        for journal in self._journals.values():
+            journal.put_back(is_said=False)
         return [(str(journal.folder), journal.end) for journal in self._journals.values()]
 
     @property
@@ -367,6 +370,7 @@ class Keeper:
         journal = self._journal_of(run)
         if journal is not None and time.monotonic() - self._nudged_s > _NUDGE_S:
             self._nudged_s = time.monotonic()
+            journal.put_back(is_said=False)  # the training says it, of its own
             client.ensure_agent(journal.folder.parent.parent)
 
     def _write_text(self, run: Run) -> None:
