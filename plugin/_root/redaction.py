@@ -74,8 +74,17 @@ _HEADS = {
 }
 _NOT_HEADED = [rule for rule in RULES if not rule.is_headed]
 _SAID_WORDS = {word for rule in SAID for word in rule.literals}
-# Without those that another one is in.
-_SAID = tuple(sorted(w for w in _SAID_WORDS if not any(o in w for o in _SAID_WORDS - {w})))
+# Words that are in every such text, without those that another one is in; and the numbers of the
+# rules that may match there.
+_SAID = {
+    word: [
+        number
+        for number, rule in enumerate(SAID)
+        if any(word in literal for literal in rule.literals)
+    ]
+    for word in sorted(_SAID_WORDS)
+    if not any(other in word for other in _SAID_WORDS - {word})
+}
 # Every token has so many of its characters in a row.
 _RUN = b"a" * 20
 _DIGITS_AS_ONE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
@@ -211,7 +220,10 @@ class Redactor:
         runs = _runs(block)
         replacements = self._tokens_of(block, is_source, runs)
         addresses = _lines_with(lower, (b"://",), block)
-        said = _lines_with(lower, _SAID, block)
+        said: dict[int, set[int]] = {}
+        for word, numbers in _SAID.items():
+            for start in _lines_with(lower, (word,), block):
+                said.setdefault(start, set()).update(numbers)
         cookies = _lines_with(lower, _COOKIES, block)
         named = _lines_with(lower, secret_names.NAME_STEMS, block, secret_names.ASSIGNED)
         named |= _lines_with(lower, (b"--",), block, secret_names.OPTION_NAME)
@@ -226,11 +238,9 @@ class Redactor:
             line = block[start:end]
             for replace in replacements.get(start, ()):
                 line = replace(line)
-            if start in said:
-                line_lower = lower[start:end]
-                for rule in SAID:
-                    if any(word in line_lower for word in rule.literals):
-                        line = rule.pattern.sub(self._replace(rule.name), line)
+            for number in sorted(said.get(start, ())):
+                rule = SAID[number]
+                line = rule.pattern.sub(self._replace(rule.name), line)
             if start in addresses:
                 line = _USERINFO.sub(self._replace_userinfo, line)
             if start in cookies:
@@ -269,7 +279,7 @@ class Redactor:
         if not wrapped:
             return block
         lines = {}
-        for start in wrapped:
+        for start in sorted(wrapped):
             end = block.find(b"\n", start)
             lines[start] = block[start : len(block) if end < 0 else end]
         writings = [(start, plain) for start, line in lines.items() for plain in plainer(line)]
@@ -440,7 +450,7 @@ class Redactor:
                 return match[0]
             return self._replace("option")(match)
 
-        line = secret_names.NAMED.sub(replace, line)
+        line = _sub_at(secret_names.NAMED, secret_names.name_starts(line), replace, line)
         return secret_names.OPTION.sub(replace_option, line) if b"-" in line else line
 
     def _without_keys(self, block: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mlflow_weir.secret_names import CERTAIN, LIKELY, MARK, is_value
+from mlflow_weir.secret_names import CERTAIN, LIKELY, MARK, is_value, name_starts
 
 _LEAD = rb"^[+\- ]?[ \t]{0,80}"
 _LITERAL = re.compile(
@@ -35,7 +35,13 @@ _MOST_LINES = 8
 
 def opens(line: bytes) -> bool:
     """Say whether the value of a line's name may stand on the lines after it."""
-    return _may_go_on(line) and (line.endswith(MARK) or _OPEN.search(line) is not None)
+    return _may_go_on(line) and (line.endswith(MARK) or _open(line) is not None)
+
+
+def _open(line: bytes) -> re.Match[bytes] | None:
+    """Return what ``_OPEN.search`` would."""
+    found = (_OPEN.match(line, start) for start in name_starts(line))
+    return next(filter(None, found), None)
 
 
 def _may_go_on(line: bytes) -> bool:
@@ -65,7 +71,7 @@ def redact(lines: list[bytes], first: int, is_token: Callable[[bytes], bool]) ->
         return n_before
     if _WRAPPED.search(line):
         return n_before + _redact_words(lines, first, is_certain=True)
-    found = _OPEN.search(line)
+    found = _open(line)
     if found is None:
         return n_before
     if found["assigned"] and (found["block"] or not found["goes_on"].strip()):
