@@ -160,10 +160,10 @@ def wait(timeout_s: float) -> None:
         thread.join(timeout_s)
 
 
-def hand_over() -> None:
+def hand_over(run_id: str) -> None:
     """Log what ``mlflow_weir.watch`` has on its way from a device; a run is about to end."""
     if watching := sys.modules.get("mlflow_weir.plugin.watching"):
-        watching.hand_over()
+        watching.hand_over(run_id)
 
 
 def close() -> None:

@@ -359,7 +359,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         end_time, run_name = whole_number(end_time, "end_time"), text_or_none(run_name)
         is_end = run_status is not None and RunStatus.is_terminated(run_status)
         if is_end:
-            captures.hand_over()
+            captures.hand_over(view.run_id)
         cause = exits.cause_of_exit() if is_end else None
         if cause is not None:
             run_status = RunStatus.from_string(cause.status)

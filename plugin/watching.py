@@ -60,9 +60,9 @@ def unwatch(model: Any) -> None:
 
 
 @never_raises(None)
-def hand_over() -> None:
+def hand_over(run_id: str) -> None:
     """Log what is still on its way; a run is about to end."""
-    gradients.collect()
+    gradients.collect(run_id)
 
 
 def _invalid(what: str) -> MlflowException:
@@ -128,6 +128,11 @@ class _ActiveRun:
             table = encode(_table(reading))
             store.recorder.append(records.encode_histograms(run_id, table))
             self._alert(store, view, reading)
+
+    def saw_nothing(self, run_id: str, why: str) -> None:
+        """Say so, where it is the run that was active when the watch began, or none was."""
+        if self._run_id in (None, run_id):
+            self._warn(why)
 
     def _points(self, run_id: str, reading: Reading) -> list[tuple[str, int, int, float]]:
         found, at_ms, step = reading.statistics, reading.at_ms, reading.step

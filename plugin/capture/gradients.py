@@ -90,6 +90,9 @@ class Sink(Protocol):
     def take(self, destination: Destination, readings: list[Reading]) -> None:
         """Take what was measured at one step."""
 
+    def saw_nothing(self, run_id: str, why: str) -> None:
+        """Take note that a run ends, and that nothing was measured so far."""
+
 
 class _Waiting(NamedTuple):
     """A step whose results are on their way."""
@@ -116,16 +119,18 @@ class Watch:
 
     Attributes:
         n_skipped: Steps that were not logged because too many were on their way already.
+        has_measured: Something was.
     """
 
     def __init__(self, model: Any, kinds: tuple[str, ...], log_freq: int, sink: Sink) -> None:
         self.n_skipped = 0
+        self.has_measured = False
         self.prefix = ""
         self._model = weakref.ref(model, _forget)
         self._kinds, self._log_freq, self._sink = kinds, log_freq, sink
         self._counters: weakref.WeakKeyDictionary[Any, _Counter] = weakref.WeakKeyDictionary()
         self._waiting: deque[_Waiting] = deque()
-        self._has_failed = False
+        self._has_failed = self._has_stepped = self._has_others = False
 
     def is_of(self, model: Any) -> bool:
         """Say whether this watches a model."""
@@ -142,6 +147,7 @@ class Watch:
         counter = self._counters.get(optimizer)
         if counter is None:
             counter = self._counters[optimizer] = _Counter(self._kinds)
+            self._has_stepped = True
         n_before = counter.n_steps
         counter.n_steps += 1
         is_due = n_before % self._log_freq == 0
@@ -166,6 +172,7 @@ class Watch:
             self.n_skipped += 1
             return
         tensors = _trained(model, optimizer)
+        self._has_others = not tensors
         scale = getattr(optimizer, "grad_scale", None)  # of a GradScaler, for fused optimizers
         parts = []
         for kind in self._kinds:
@@ -178,6 +185,7 @@ class Watch:
                 parts.append((kind, names, measured))
         if not parts:
             return
+        self.has_measured = True
         if counter.run_id != destination.run_id:
             counter.run_id = destination.run_id
             counter.offset = destination.first_step - n_before
@@ -212,6 +220,30 @@ class Watch:
                 for kind, names, measured in first.parts
             ]
             self._sink.take(first.destination, readings)
+
+    def is_ending(self, run_id: str) -> None:
+        """Say why there is nothing, where a run ends and nothing was measured."""
+        model = self._model()
+        if self.has_measured or self._has_failed or model is None:
+            return
+        if self._has_others:
+            why = (
+                "the optimizer changes none of the model's parameters: watch the model that is "
+                "trained, after FSDP or another has wrapped it"
+            )
+        elif self._has_stepped:
+            return  # none of its steps has been due in a run
+        elif any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__):
+            why = (
+                "no optimizer of PyTorch's has stepped: Keras's own, which model.fit uses, are "
+                "not seen"
+            )
+        else:
+            why = (
+                "no step of an optimizer of PyTorch's was seen: one that torch.compile has "
+                "compiled is not, nor is DeepSpeed's own"
+            )
+        self._sink.saw_nothing(run_id, why)
 
     def start_afresh(self) -> None:
         """In a forked child, leave to the parent what is on its way."""
@@ -301,10 +333,11 @@ def end(model: Any = None) -> list[Watch]:
     return ended
 
 
-def collect() -> None:
+def collect(run_id: str) -> None:
     """Hand over what is on its way, waiting a moment for it: a run is about to end."""
     for watch in list(_watches):
         watch.collect(_WAIT_S)
+        watch.is_ending(run_id)
 
 
 def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:

@@ -35,6 +35,7 @@ class Kept:
         self.readings: list[Reading] = []
         self.place: Destination | None = Destination("a" * 32, 0, None)
         self.fails = False
+        self.silences: list[tuple[str, str]] = []
 
     def destination(self) -> Destination | None:
         return self.place
@@ -43,6 +44,9 @@ class Kept:
         if self.fails:
             raise RuntimeError("a fault of ours")
         self.readings += readings
+
+    def saw_nothing(self, run_id: str, why: str) -> None:
+        self.silences.append((run_id, why))
 
     def steps(self) -> list[int]:
         return [reading.step for reading in self.readings]
@@ -396,8 +400,43 @@ for step in range(3):
     model(torch.full((1, 4), float(1 + rank + step))).sum().backward()
     optimizer.step()
 gradients.end()
+
+from torch.distributed.fsdp import fully_shard
+sharded = nn.Linear(4, 2)
+fully_shard(sharded, mesh=dist.init_device_mesh("cpu", (2,)))
+optimizer = torch.optim.SGD(sharded.parameters(), 0.1)
+gradients.begin(sharded, "gradients", 1, Sink())
+sharded(torch.full((1, 4), float(1 + rank))).sum().backward()
+optimizer.step()
+gradients.end()
 dist.destroy_process_group()
 """
+
+
+def test_a_run_that_ends_with_nothing_measured_says_why(sink: Kept) -> None:
+    keras: Any = type("Model", (nn.Linear,), {"__module__": "keras.src.models.model"})(2, 1)
+    unseen, replaced, due_later = nn.Linear(2, 1), nn.Linear(2, 1), nn.Linear(2, 1)
+    for model in (keras, unseen):
+        gradients.begin(model, "gradients", 1, sink)
+    gradients.collect("r")
+    assert [run_id for run_id, _ in sink.silences] == ["r", "r"]
+    of_keras, of_unseen = (why for _, why in sink.silences)
+    assert "Keras's own" in of_keras
+    assert "torch.compile" in of_unseen
+    sink.silences.clear()
+    gradients.end()
+    gradients.begin(replaced, "gradients", 1, sink)
+    torch.optim.SGD(unseen.parameters(), 0.1).step()
+    gradients.collect("r")
+    ((_, why),) = sink.silences
+    assert "changes none of the model's parameters" in why
+    sink.silences.clear()
+    gradients.end()
+    sink.place = None  # no run, where its turn has come
+    gradients.begin(due_later, "gradients", 100, sink)
+    torch.optim.SGD(due_later.parameters(), 0.1).step()
+    gradients.collect("r")
+    assert sink.silences == []
 
 
 def test_each_process_of_ddp_sees_the_reduced_gradients() -> None:
@@ -410,10 +449,11 @@ def test_each_process_of_ddp_sees_the_reduced_gradients() -> None:
         )
         for rank in range(2)
     ]
-    first, second = (rank.communicate(timeout=300)[0] for rank in ranks)
+    first, second = (rank.communicate(timeout=400)[0] for rank in ranks)
     assert first == second
     # The mean of inputs 1 and 2, then of 3 and 4: for each of two outputs four weights of it.
     assert first.splitlines() == [
         f"0 ['weight', 'bias'] {[round(1.5 * 8**0.5, 3), round(2**0.5, 3)]}",
         f"2 ['weight', 'bias'] {[round(3.5 * 8**0.5, 3), round(2**0.5, 3)]}",
+        f"0 ['weight', 'bias'] {[1.5 * 2, 1.0]}",  # of one of the two outputs, each its own
     ]
