@@ -7,7 +7,7 @@ the metrics in that row fail with the same message, and that nothing else does.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,13 +72,8 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
 
 def _check_batches(session: Session, report: CheckReport, progress: Progress) -> None:
     columns = schema.batch.c
-    last = -1
-    while rows := session.execute(
-        sa.select(columns.batch_id, columns.n_points, columns.crc32, columns.payload)
-        .where(columns.batch_id > last)
-        .order_by(columns.batch_id)
-        .limit(_PAGE)
-    ).all():
+    query = sa.select(columns.batch_id, columns.n_points, columns.crc32, columns.payload)
+    for rows in _pages(session, query, columns.batch_id, report):
         for batch_id, n_points, crc32, payload in rows:
             what = f"weir_batch {batch_id}"
             try:
@@ -92,20 +87,55 @@ def _check_batches(session: Session, report: CheckReport, progress: Progress) ->
                 report.n_points += found
         report.n_batches += len(rows)
         progress.advance(len(rows))
-        last = rows[-1].batch_id
+
+
+def _pages(
+    session: Session, query: sa.Select[Any], key: sa.Column[Any], report: CheckReport
+) -> Iterator[Sequence[Any]]:
+    """Read the rows of a table in the order of ``key``, some hundred at once.
+
+    A row that the database cannot read, as after a disk fault, is a problem; all others are read.
+    """
+    last = -1
+    while True:
+        page = query.where(key > last).order_by(key).limit(_PAGE)
+        try:
+            rows: Sequence[Any] = session.execute(page).all()
+        except sa.exc.DBAPIError:
+            session.rollback()
+            ids = sa.select(key).where(key > last).order_by(key).limit(_PAGE)
+            found = session.execute(ids).scalars().all()
+            rows = [row for one in found for row in _row(session, query, key, one, report)]
+            last = found[-1]
+        else:
+            if not rows:
+                return
+            last = rows[-1]._mapping[key]
+        yield rows
+
+
+def _row(
+    session: Session,
+    query: sa.Select[Any],
+    key: sa.Column[Any],
+    row_id: int,
+    report: CheckReport,
+) -> Sequence[Any]:
+    """Return a row in a list, or note that it cannot be read."""
+    try:
+        return session.execute(query.where(key == row_id)).all()
+    except sa.exc.DBAPIError as exc:
+        session.rollback()
+        report.problems.append(f"{key.table} {row_id}: the database cannot read it: {exc.orig}")
+        return []
 
 
 def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> None:
     columns = schema.chunk.c
-    last = -1
-    while rows := session.execute(
-        sa.select(
-            columns.chunk_id, columns.run_uuid, columns.n_points, columns.crc32, columns.payload
-        )
-        .where(columns.chunk_id > last)
-        .order_by(columns.chunk_id)
-        .limit(_PAGE)
-    ).all():
+    query = sa.select(
+        columns.chunk_id, columns.run_uuid, columns.n_points, columns.crc32, columns.payload
+    )
+    for rows in _pages(session, query, columns.chunk_id, report):
         ids = [row.chunk_id for row in rows]
         index = defaultdict(list)
         for entry in session.execute(
@@ -135,7 +165,6 @@ def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> 
                 report.problems += problems
         report.n_chunks += len(rows)
         progress.advance(len(rows))
-        last = rows[-1].chunk_id
 
 
 def _chunk_problems(
@@ -191,14 +220,8 @@ def _chunk_problems(
 
 
 def _check_histograms(session: Session, report: CheckReport) -> None:
-    columns = schema.histogram.c
-    last = -1
-    while rows := session.execute(
-        sa.select(schema.histogram)
-        .where(columns.histogram_id > last)
-        .order_by(columns.histogram_id)
-        .limit(_PAGE)
-    ).all():
+    query = sa.select(schema.histogram)
+    for rows in _pages(session, query, schema.histogram.c.histogram_id, report):
         for row in rows:
             name = histograms.what(row.histogram_id)
             try:
@@ -213,7 +236,6 @@ def _check_histograms(session: Session, report: CheckReport) -> None:
             said = (row.kind, row.first_step, row.last_step, row.n_steps)
             if found != said:
                 report.problems.append(f"{name}: holds {found}, its row says {said}")
-        last = rows[-1].histogram_id
 
 
 def _of_norms(row: Any) -> tuple[str, Any]:

@@ -15,7 +15,13 @@ from mlflow import environment_variables as mlflow_settings
 from sqlalchemy.orm import Session
 
 from mlflow_weir import settings
-from mlflow_weir.errors import ConfigError, SchemaMismatch, StoreUnavailable, WeirError
+from mlflow_weir.errors import (
+    ConfigError,
+    SchemaMismatch,
+    StoreError,
+    StoreUnavailable,
+    WeirError,
+)
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, schema
 
@@ -36,6 +42,7 @@ def opened(db_uri: str) -> Iterator[sa.Engine]:
         ConfigError: The URI is not one, there is no such SQLite file, it is not a database, or
             the database holds no MLflow tables.
         StoreUnavailable: The server does not answer or does not let this user in.
+        StoreError: The database failed at what was done with the engine.
     """
     url = _parsed(db_uri)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
@@ -52,7 +59,10 @@ def opened(db_uri: str) -> Iterator[sa.Engine]:
                 f"{_shown(url)}: no MLflow tables here",
                 hint="check the URI, or let MLflow create them with `mlflow db upgrade`",
             )
-        yield engine
+        try:
+            yield engine
+        except sa.exc.DBAPIError as exc:
+            raise _failure(url, exc) from exc
     finally:
         engine.dispose()
 
@@ -106,6 +116,20 @@ def _connection_error(url: sa.URL, error: sa.exc.DBAPIError) -> WeirError:
     if engines.is_transient(error):
         return StoreUnavailable(message, hint="another process has locked it; try again")
     return ConfigError(message, hint="check the path in the URI, and who may read the file")
+
+
+def _failure(url: sa.URL, error: sa.exc.DBAPIError) -> WeirError:
+    """Say in one line what the database could not do."""
+    message = f"{_shown(url)}: {' '.join(str(error.orig).split())}"
+    if error.connection_invalidated or engines.is_transient(error):
+        return StoreUnavailable(message, hint="the command may be run again")
+    if "malformed" in message:
+        return StoreError(
+            message,
+            hint="`weir db check URI` names the rows; restore a back-up, or save what can be read "
+            "with `sqlite3 FILE .recover`",
+        )
+    return StoreError(message, hint="what was done before is kept; the command may be run again")
 
 
 def _shown(url: sa.URL) -> str:

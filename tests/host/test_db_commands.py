@@ -389,6 +389,29 @@ def test_check_names_the_row_of_a_flipped_byte(
     assert len(report["problems"]) == 1
 
 
+def test_check_reads_on_after_rows_that_the_database_cannot_read(
+    sqlite_folder: DatabaseServer,
+) -> None:
+    url = sqlite_folder.new_mlflow_database()
+    store: Any = WeirStore(url, ARTIFACTS)
+    run_id = store.create_run("0", "somebody", 1, [], "a run").info.run_id
+    for step in range(3):
+        store.log_metric(run_id, Metric("loss", 1.0, step, step))
+    with store.engine.begin() as connection:  # what SQLite says of a page that a disk lost
+        connection.execute(
+            sa.text("UPDATE weir_batch SET payload = CAST(X'FF' AS TEXT) WHERE batch_id = 2")
+        )
+    store._dispose_engine()
+    report = json.loads(weir_db("check", url, "--json").output)
+    (problem,) = report["problems"]
+    assert problem.startswith("weir_batch 2: the database cannot read it: Could not decode")
+    assert (report["n_batches"], report["n_points"]) == (2, 2)
+    result = weir_db("compact", url)
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1, result.output
+
+
 SABOTAGE = {
     "a batch's count": ("UPDATE weir_batch SET n_points = n_points + 1", "weir_batch"),
     "a chunk's count": ("UPDATE weir_chunk SET n_points = n_points + 1", "its row says"),
