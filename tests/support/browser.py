@@ -20,7 +20,7 @@ from mlflow_server import ServerProcess, ServerSpec, start_servers
 from tree import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from run_data import RichRuns
     from workspace_data import Sweep
@@ -167,15 +167,21 @@ def allow_errors(browser_errors: BrowserErrors) -> Callable[[str], None]:
     return browser_errors.allowed.append
 
 
+def new_context(chromium: Browser, **options: Any) -> BrowserContext:
+    """Return a new browser context, as on a first visit, with Playwright's options."""
+    context = chromium.new_context(**{"viewport": WIDE, **options})
+    # A loaded machine, and MLflow's own page takes seconds.
+    context.set_default_timeout(60_000)
+    return context
+
+
 @pytest.fixture
 def open_page(chromium: Browser, browser_errors: BrowserErrors) -> Iterator[Callable[..., Page]]:
     """Open pages, each in a context of its own, with Playwright's options for contexts."""
     contexts = []
 
     def open_one(**options: Any) -> Page:
-        context = chromium.new_context(**{"viewport": WIDE, **options})
-        # A loaded machine, and MLflow's own page takes seconds.
-        context.set_default_timeout(60_000)
+        context = new_context(chromium, **options)
         contexts.append(context)
         page = context.new_page()
         watch(page, browser_errors)

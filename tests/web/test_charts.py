@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from browser import BrowserErrors, new_context, watch
 from series_answers import Line, check_line, in_drawn_order
 from workspace_data import append_points, curve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
     from browser import Site
 
@@ -26,25 +27,42 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),  # MLflow warns about itself
 ]
-DEADLINE_S = 90.0
+DEADLINE_S = 120.0
 LOSS = "train/loss"
 
 
-def drawn(page: Page, with_values: bool = True) -> Any:
-    """Return what the page's charts have drawn, or None before there are any."""
-    return page.evaluate(
-        "values => window.__weirCharts ? window.__weirCharts(values) : null", with_values
-    )
+# What the page gives, without the values nobody asked for: a sweep's are tens of megabytes.
+DRAWN = """wanted => {
+    if (!window.__weirCharts) return null
+    const found = window.__weirCharts(wanted !== null)
+    for (const chart of found.charts) for (const line of chart.lines) {
+        if (wanted.includes(line.runId)) continue
+        for (const column of ["x", "low", "high", "last", "count"]) delete line[column]
+    }
+    return found
+}"""
 
 
-def wait_for(page: Page, is_there: Callable[[Any], bool], *, with_values: bool = False) -> Any:
-    """Poll until what is drawn is as wanted, and return all of it."""
+def drawn(page: Page, values_of: Sequence[str] | None = None) -> Any:
+    """Return what the page's charts have drawn, or None before there are any.
+
+    Args:
+        page: The workspace.
+        values_of: Runs whose lines have their values; None leaves the lines out.
+    """
+    return page.evaluate(DRAWN, None if values_of is None else list(values_of))
+
+
+def wait_for(
+    page: Page, is_there: Callable[[Any], bool], values_of: Sequence[str] | None = None
+) -> Any:
+    """Poll until what is drawn is as wanted, and return it."""
     give_up = time.monotonic() + DEADLINE_S
     while True:
-        found = drawn(page, with_values)
+        found = drawn(page, values_of)
         if found is not None and is_there(found):
-            return found if with_values else drawn(page)
-        assert time.monotonic() < give_up, drawn(page, False)
+            return found
+        assert time.monotonic() < give_up, drawn(page)
         page.wait_for_timeout(100)
 
 
@@ -87,13 +105,51 @@ def runs_with(client: MlflowClient, site: Site, name: str) -> set[str]:
     return {run.info.run_id for run in runs if name in run.data.metrics}
 
 
+class Workspace:
+    """The one page of these tests: each leaves it as it was, or it is opened anew."""
+
+    def __init__(self, chromium: Browser) -> None:
+        self._chromium = chromium
+        self.errors = BrowserErrors([], [])
+        self.page: Page | None = None
+
+    def open(self) -> Page:
+        """Return the page, of a browser context of its own."""
+        if self.page is None:
+            self.page = new_context(self._chromium, color_scheme="light").new_page()
+            watch(self.page, self.errors)
+        return self.page
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self.page is not None:
+            self.page.context.close()
+        self.page, self.errors.seen[:] = None, []
+
+
+@pytest.fixture(scope="module")
+def shared(chromium: Browser) -> Iterator[Workspace]:
+    made = Workspace(chromium)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def workspace(page: Page, site: Site, client: MlflowClient) -> Page:
-    """Open the workspace and wait for all lines of a chart."""
-    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+def workspace(
+    shared: Workspace, site: Site, client: MlflowClient, request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    """Show the workspace and wait for all lines of a chart."""
+    is_new, page = shared.page is None, shared.open()
+    if is_new:
+        page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
     n_lines = len(runs_with(client, site, LOSS))
     wait_for(page, lambda found: is_complete(found, n_lines=n_lines))
-    return page
+    n_failed = request.session.testsfailed
+    yield page
+    errors = shared.errors.unexpected()
+    if errors or request.session.testsfailed > n_failed or "?" in page.url:
+        shared.close()
+    assert errors == []
 
 
 def finite_points(history: list[Metric]) -> bool:
@@ -103,8 +159,10 @@ def finite_points(history: list[Metric]) -> bool:
 def test_every_line_that_is_drawn_is_what_was_logged(
     workspace: Page, site: Site, client: MlflowClient
 ) -> None:
-    found = drawn(workspace)
     ids = site.sweep.run_ids
+    spiked, step = site.sweep.spiked
+    some = (ids[0], ids[12], ids[33], ids[45], site.sweep.crashed)
+    found = drawn(workspace, [*some, spiked])
     for name in (LOSS, "train/accuracy"):
         one = chart(found, name)
         expected = runs_with(client, site, name)
@@ -112,11 +170,10 @@ def test_every_line_that_is_drawn_is_what_was_logged(
         assert one["nDrawn"] == len(expected)
         assert {line["runId"] for line in one["lines"]} == expected
         assert all(line["painted"] > 0 for line in one["lines"])
-        for run_id in (ids[0], ids[12], ids[33], ids[45], site.sweep.crashed):
+        for run_id in some:
             history = in_drawn_order(client.get_metric_history(run_id, name), is_by_step=True)
             assert finite_points(history)
             check_line(line_of(found, run_id, name), history, x=[m.step for m in history])
-    spiked, step = site.sweep.spiked
     line = line_of(found, spiked)
     assert line.columns["high"].max() == 40.0
     at = int(line.columns["high"].argmax())
@@ -132,25 +189,32 @@ def eye(page: Page, name: str) -> Locator:
 def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
     workspace: Page, site: Site
 ) -> None:
-    workspace.wait_for_timeout(1_000)
-    before = drawn(workspace)
+    before = wait_for(workspace, lambda found: all(one["isComplete"] for one in found["charts"]))
     run_id = site.sweep.run_ids[57]  # near the top of the list, newest first
     eye(workspace, "sgd-lr0.1-s2").click()
     n_lines = chart(before, LOSS)["nDrawn"]
-    after = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines - 1)
+    n_before = {one["name"]: one["nDrawn"] for one in before["charts"]}
+    after = wait_for(
+        workspace,
+        lambda found: {one["name"]: one["nDrawn"] + 1 for one in found["charts"]} == n_before,
+        (),
+    )
     for one in after["charts"]:
         shown = {line["runId"] for line in one["lines"] if line["painted"] >= 0}
         assert run_id not in shown
-        assert one["nDrawn"] == chart(before, one["name"])["nDrawn"] - 1
     eye(workspace, "sgd-lr0.1-s2").click()
     again = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines)
     assert again["counts"]["points"] == before["counts"]["points"]
     # Twice is that run alone, on every chart.
     eye(workspace, "sgd-lr0.1-s2").dblclick()
-    alone = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == 1)
+    alone = wait_for(
+        workspace, lambda found: all(one["nDrawn"] <= 1 for one in found["charts"]), ()
+    )
     for one in alone["charts"]:
         shown = {line["runId"] for line in one["lines"] if line["painted"] >= 0}
         assert shown <= {run_id}, one["name"]
+    eye(workspace, "sgd-lr0.1-s2").dblclick()
+    wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines)
 
 
 def test_the_cursor_is_on_every_chart_and_raises_one_run(
@@ -183,7 +247,7 @@ def test_a_drag_zooms_all_charts_to_every_point(
 ) -> None:
     box = card(workspace, LOSS).locator(".u-over").bounding_box()
     assert box is not None
-    axis = chart(drawn(workspace, False), LOSS)["x"]
+    axis = chart(drawn(workspace), LOSS)["x"]
     scale = box["width"] / (axis["max"] - axis["min"])
     left, y = box["x"] - axis["min"] * scale, box["y"] + box["height"] / 2
     workspace.mouse.move(left + 1_000 * scale, y)
@@ -197,7 +261,7 @@ def test_a_drag_zooms_all_charts_to_every_point(
         lambda found: (
             is_complete(found) and max(line_of(found, run_id).columns["count"], default=9) == 1
         ),
-        with_values=True,
+        [run_id],
     )
     one = chart(found, LOSS)
     low, high = one["x"]["min"], one["x"]["max"]
@@ -221,7 +285,8 @@ def test_a_running_run_grows_and_what_is_there_is_not_asked_for_again(
     from mlflow_weir.store.tracking_store import WeirStore
 
     run_id = site.sweep.running
-    workspace.wait_for_timeout(3_000)  # the poller's first answer says where everything stands
+    # The poller's first answer says where everything stands.
+    workspace.wait_for_event("response", lambda one: one.url.endswith("/weir/changes"))
     before = drawn(workspace)
     last = client.get_metric_history(run_id, LOSS)[-1]
     store = WeirStore(f"sqlite:///{site.server.folder}/mlflow.db", "mlflow-artifacts:/")
@@ -237,7 +302,7 @@ def test_a_running_run_grows_and_what_is_there_is_not_asked_for_again(
     found = wait_for(
         workspace,
         lambda found: line_of(found, run_id).columns["x"].max() == last.step + 50,
-        with_values=True,
+        [run_id],
     )
     history = client.get_metric_history(run_id, LOSS)
     check_line(line_of(found, run_id), history, x=[m.step for m in history])
@@ -290,6 +355,8 @@ def test_a_search_leaves_the_charts_that_match(workspace: Page) -> None:
         ),
     )
     assert len(found["charts"]) == 2
+    workspace.get_by_role("textbox", name="Search charts").fill("")
+    wait_for(workspace, lambda found: LOSS in {one["name"] for one in found["charts"]})
 
 
 def test_keys_move_the_cursor_and_say_the_value(
@@ -297,11 +364,10 @@ def test_keys_move_the_cursor_and_say_the_value(
 ) -> None:
     plot = card(workspace, "train/accuracy").locator(".w-chart")
     n_lines = len(runs_with(client, site, "train/accuracy"))
-    workspace.wait_for_timeout(1_500)  # the summary comes after a rest
-    assert f"{n_lines} lines" in (plot.get_attribute("aria-label") or "")
+    label = f'[data-keys="train/accuracy"] .w-chart[aria-label*="{n_lines} lines"]'
+    workspace.locator(label).wait_for()  # the summary comes after a rest
     plot.focus()
     for _ in range(3):
         plot.press("ArrowRight")
     spoken = card(workspace, "train/accuracy").locator("[aria-live=polite]")
-    workspace.wait_for_timeout(300)
-    assert "step" in spoken.inner_text()
+    spoken.filter(has_text="step").wait_for(state="attached")
