@@ -13,6 +13,8 @@ PORT ?= 5000
 DEMO_HOME ?= demo-data
 # Processes that run tests side by side; 0 runs them in one, where a debugger works.
 JOBS ?= 2
+# A file's tests share servers, so one process runs them; files in the order of tests/conftest.py.
+SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Further arguments for pytest: make test PYTEST_ARGS="tests/unit -k settings"
 PYTEST_ARGS ?=
 
@@ -47,12 +49,12 @@ demo: $(STAMP) ## train small real models on weir:, then open the UI (SERVE=0: d
 # The pages' own tests do not keep Python's from running, nor the other way round.
 test: $(STAMP) ## run the tests; skips are listed with their reasons
 	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
-		$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not long" $(PYTEST_ARGS) || status=1; \
+		$(PY) -m pytest $(SPREAD) -m "not long" $(PYTEST_ARGS) || status=1; \
 		exit $$status
 
 test-long: $(STAMP) ## run all tests, those that take minutes too
 	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
-		$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS) || status=1; exit $$status
+		$(PY) -m pytest $(SPREAD) $(PYTEST_ARGS) || status=1; exit $$status
 
 check: lint types docs web-check ## lint, format, types and docs
 

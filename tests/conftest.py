@@ -105,14 +105,33 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep for test-long what takes minutes more than it tells: the journal on every server.
+# What takes minutes a file begins first, so that no process runs the last of them alone.
+LONGEST_FIRST = (
+    *("web/", "host/test_training_process", "host/test_http_training", "host/test_stock_server"),
+    *("host/test_resuming", "host/test_console_pump", "host/test_same_answers"),
+    *("host/test_search_runs", "host/test_db_commands", "security/", "faults/"),
+    *("host/test_console", "host/", "conformance/", "unit/", "docs/"),
+)
 
-    What a journal adds is the same on every database; delivery to each of them is held against
-    stock in test_delivery_rows.py.
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Order files, and keep for test-long what takes minutes more than it tells.
+
+    That is the journal on every server: what it adds is the same on every database; delivery to
+    each of them is held against stock in test_delivery_rows.py.
     """
     for item in items:
         words = item.name.partition("[")[2].rstrip("]").split("-")
         is_journaled = item.path.name == "test_same_answers.py" and "journaled" in words
         if is_journaled and "sqlite" not in words:
             item.add_marker(pytest.mark.long)
+    yield
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next(
+        (n for n, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST)
+    )

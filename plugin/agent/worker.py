@@ -42,6 +42,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _URGED_PAUSE_S = 0.2, 30.0, 1.0
 _YIELD_S = 2.0  # to whoever else delivers a journal
 _CLOSE_IDLE_S = 2.0  # then the connection is given back, and with it SQLite's write-ahead log
 _LOOK_AT_CHILD_S = 0.05
+_REST_S = 3.0  # before ended runs are compacted: a sweep's next one starts at that moment
 _SAY_AGAIN_S = 600.0
 
 
@@ -271,6 +272,8 @@ class Worker(threading.Thread):
             return False  # the others' steps bring us back here
         if delivery.step(self._target, is_patient=journal.waits_for is None):
             journal.waits_for = None
+            if delivery.due and not self._due and all(delivery.due.values()):
+                self._compaction_pause.until_s = time.monotonic() + _REST_S
             self._due.update(delivery.due)
             delivery.due.clear()
             self._said = ("", 0.0)

@@ -21,12 +21,12 @@ from senders import User, call
 from slow_way import SlowWay
 from trainings import (
     COUNT_QUESTIONS,
-    ENDS,
     NO_JOBS,
     Moving,
     Place,
     Training,
     begin,
+    ends,
     error_of,
     server_command,
     with_weir,
@@ -240,7 +240,7 @@ print(built, set(kinds), type(store).__name__)
     assert (away.spool / "servers.json").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(("ending", "code", "status", "cause"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize(("ending", "code", "status", "cause"), ends())
 def test_a_run_ends_as_its_process_does(
     ending: str, code: int, status: str, cause: str | None, auth: Training
 ) -> None:

@@ -30,12 +30,12 @@ from mlflow_weir.plugin.journal.spool import Spool
 from senders import User
 from trainings import (
     COUNT_QUESTIONS,
-    ENDS,
     NO_JOBS,
     Moving,
     Place,
     Training,
     begin,
+    ends,
     error_of,
     server_command,
     with_weir,
@@ -425,7 +425,7 @@ print(run.info.run_id)
     assert [point.value for point in history] == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(("ending", "code", "status", "cause"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize(("ending", "code", "status", "cause"), ends())
 def test_a_run_ends_as_its_process_does(
     ending: str, code: int, status: str, cause: str | None, stock: Training
 ) -> None:

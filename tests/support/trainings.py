@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -57,6 +58,20 @@ threading.setprofile(note_thread)
 Each question is put in a thread of its own, so that it can be given up. To count them tells more
 than a clock, which on a busy machine tells of the machine.
 """
+
+
+def ends() -> list[Any]:
+    """Return them as parameters; two are left to ``long``.
+
+    How a process ended is found out on this machine, wherever its run is: every way is tried on an
+    embedded store (test_training_process.py), and here one that the process says itself, and one
+    that only the agent sees.
+    """
+    often = ("exception", "killed")
+    return [
+        pytest.param(*end, id=name, marks=() if name in often else pytest.mark.long)
+        for name, end in ENDS.items()
+    ]
 
 
 def server_command(url: str) -> list[str]:

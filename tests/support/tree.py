@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +58,7 @@ def modules() -> list[Module]:
     return found
 
 
+@functools.cache
 def imports(path: Path) -> list[Import]:
     """Return every import of a file that runs; those for type checkers alone are left out."""
     return list(_imports(ast.parse(path.read_text()), lazy=False))

@@ -67,11 +67,12 @@ def test_the_policy_lets_no_script_of_a_page_in(
             document.body.append(script)
             const image = document.createElement("img")
             image.setAttribute("onerror", "window.wasRun = true")
+            const tried = new Promise((done) => image.addEventListener("error", done))
             image.src = "nothing.png"
             document.body.append(image)
+            return tried
         }"""
     )
-    page.wait_for_timeout(200)
     assert page.evaluate("window.wasRun") is None
 
 

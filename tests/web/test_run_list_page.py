@@ -564,7 +564,7 @@ def test_the_list_is_clean_and_hostile_names_are_text(
         for button in ("Filter", "Columns", "Group", "Sort"):
             shown.page.get_by_role("button", name=button).first.click()
             shown.page.locator("[popover]").wait_for()
-            assert axe_violations(shown.page) == [], button
+            assert axe_violations(shown.page, "[popover]") == [], button
             shown.page.keyboard.press("Escape")
         assert shown.page.evaluate("window.__hostile") is None
         assert shown.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (

@@ -282,5 +282,5 @@ def test_messages_of_others_move_nothing(stock: Any, site: Site) -> None:
             }
         }"""
     )
-    page.wait_for_timeout(300)
+    page.evaluate("() => new Promise((done) => setTimeout(done))")  # after those messages
     assert hash_of(page) == before
