@@ -1,6 +1,7 @@
 """Every route of ours: without credentials, with another's, from another site, undeclared.
 
-The routes are read from the blueprint itself, so that one that is added without a case here fails.
+The routes are read from the blueprint itself, so that one that is added without a case here fails,
+and held against those of MLflow's app with the extension on it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -24,11 +27,14 @@ from histogram_tables import record_of, table_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.ui_extensions import access, api, bundle
 from mlflow_weir.ui_extensions import app as extension
+from route_questions import Things, ask, question
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
 
 ADMIN = User("admin", "an administrator's 1st password")
 ALICE = User("alice", "alice's own 1st password")
 BOB = User("bob", "bob's own 1st password")
+CAROL = User("carol", "carol's own 1st password")
+DAN = User("dan", "dan's own 1st password")
 WRONG = User("alice", "not alice's password")
 
 pytestmark = [
@@ -122,7 +128,7 @@ def servers(
     with start_servers(*specs) as started:
         found = Servers(*started)
         for server in (found.auth, found.auth_workspaces):
-            for user in (ALICE, BOB):
+            for user in (ALICE, BOB, CAROL, DAN):
                 body = {"username": user.name, "password": user.password}
                 answer = call(server, "POST", "/api/2.0/mlflow/users/create", body, user=ADMIN)
                 assert answer.status == 200, answer
@@ -318,6 +324,43 @@ def test_an_app_that_decides_where_it_is_not_asked_keeps_everybody_out(
     body, headers = valid_request(endpoint, servers.asking)
     assert call(servers.asking, method, path, body, headers).status == 401
     assert call(servers.asking, method, path, body, {**headers, **who}).status == 200
+
+
+ROUTES_OF_THE_APP = """
+import json
+from mlflow.server import app
+from mlflow.server.fastapi_app import create_fastapi_app
+from mlflow_weir.ui_extensions import app as extension
+
+def flask_routes():
+    return {
+        (rule.endpoint, method, rule.rule)
+        for rule in app.url_map.iter_rules() for method in rule.methods - {"OPTIONS", "HEAD"}
+    }
+
+def others():
+    routes = create_fastapi_app(app).routes
+    return sorted(str(getattr(route, "path", type(route).__name__)) for route in routes)
+
+stock, stock_others = flask_routes(), others()
+extension.install(app)
+print(json.dumps([sorted(flask_routes() - stock), stock_others == others()]))
+"""
+
+
+def test_the_routes_that_are_walked_are_all_that_the_app_gained() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ROUTES_OF_THE_APP],
+        env={**os.environ, "MLFLOW_BACKEND_STORE_URI": "sqlite://", "WEIR_UI": "off"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    gained, is_all_flask = json.loads(done.stdout.splitlines()[-1])
+    assert is_all_flask
+    walked = {(endpoint, method) for endpoint, method, _ in routes()}
+    assert {(endpoint, method) for endpoint, method, _ in gained} == walked
+    assert len(walked) >= 30
 
 
 def test_a_route_that_is_not_declared_is_forbidden() -> None:
@@ -909,3 +952,104 @@ def test_another_workspaces_runs_are_not_there(servers: Servers) -> None:
         assert call(server, "POST", url, body, there, ADMIN).status == 200, asked
         for user in (ADMIN, ALICE):
             assert call(server, "POST", url, body, user=user).status == 404, asked
+
+
+def grant(server: ServerProcess, user: User, experiment_id: str, permission: str) -> bool:
+    """Give a user a permission for one experiment; False where this MLflow has none such."""
+    asked = {"username": user.name, "permission": permission}
+    new = {**asked, "resource_type": "experiment", "resource_id": experiment_id}
+    path = "/api/3.0/mlflow/users/permissions/grant"
+    if call(server, "POST", path, new, user=ADMIN).status == 200:
+        return True
+    path = "/api/2.0/mlflow/experiments/permissions/create"  # MLflow before 3.17
+    old = {**asked, "experiment_id": experiment_id}
+    return call(server, "POST", path, old, user=ADMIN).status == 200
+
+
+def with_everything(server: ServerProcess, owner: Sender) -> Things:
+    """Have a user make an experiment with a run of which every route has something to show."""
+    run_id, secret = new_id(), f"secret-{new_id()}"
+    answer = owner.send(
+        operation(
+            "create_experiment",
+            experiment_id="x",
+            name=f"of the matrix {run_id}",
+            at_ms=1,
+            tags=[],
+        ),
+        create_run(run_id, "x"),
+        operation("log_params", run_id=run_id, params=[["lr", secret]]),
+        *points(run_id, secret, [1.0]),
+        *points(run_id, "m", [1.0]),
+        printed(run_id, secret),
+        record_of(run_id, 7),
+    )
+    assert answer["rejected"] == []
+    experiment_id = answer["aliases"]["x"]
+    path = f"{access.PREFIX}/views/save"
+    view = {"experiments": [experiment_id], "name": "hers", "document": json.dumps({"of": secret})}
+    saved = call(server, "POST", path, view, owner.headers, owner.user)
+    assert saved.status == 200, saved
+    things = Things(experiment_id, run_id, secret, saved.body["id"], owner.journal_id)
+    if not owner.headers:
+        with_file(server, run_id)
+    return things
+
+
+def test_every_route_answers_each_kind_of_user_as_it_should(servers: Servers) -> None:
+    """A reader sees and changes nothing, an editor does both, who is denied does neither."""
+    server, owner = servers.auth, Sender(servers.auth, ALICE)
+    things = with_everything(server, owner)
+    assert grant(server, CAROL, things.experiment_id, "EDIT")
+    may = {ALICE: {"read", "edit", "own"}, ADMIN: {"read", "edit"}, CAROL: {"read", "edit"}}
+    may[BOB] = {"read"}
+    if any(grant(server, DAN, things.experiment_id, w) for w in ("DENY", "NO_PERMISSIONS")):
+        may[DAN] = set()
+    for endpoint, method, path in routes():
+        for user, allowed in [(None, set()), *may.items()]:
+            sender = owner if user is ALICE else Sender(server, user)
+            if endpoint == "weir.views_delete" and user is not None and "edit" in allowed:
+                saved = call(
+                    server,
+                    "POST",
+                    f"{access.PREFIX}/views/save",
+                    {"experiments": [things.experiment_id], "name": new_id(), "document": "{}"},
+                    user=ADMIN,
+                )
+                asked = question(endpoint, things._replace(view_id=saved.body["id"]), sender)
+            else:
+                asked = question(endpoint, things, sender)
+            answer = ask(sender, method, path.replace("0" * 32, things.journal_id), asked)
+            where = (endpoint, user, answer.status, str(answer.body)[:300])
+            if user is None:
+                assert answer.status == 401, where
+            elif asked.needs == "login":
+                assert answer.status == 200, where
+                assert things.secret not in str(answer.body), where
+            elif asked.needs in allowed:
+                assert answer.status == 200, where
+                assert asked.is_answered(answer), where
+            else:
+                refused = answer.status in {403, 404}
+                assert refused or (answer.status == 200 and not asked.is_answered(answer)), where
+                assert things.secret not in str(answer.body), where
+
+
+def test_every_route_hides_what_is_in_another_workspace(servers: Servers) -> None:
+    server = servers.auth_workspaces
+    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-x"}, user=ADMIN)
+    assert created.status in {200, 201}, created
+    owner = Sender(server, ADMIN, headers={"X-MLFLOW-WORKSPACE": "team-x"})
+    things = with_everything(server, owner)
+    for endpoint, method, path in routes():
+        sender = Sender(server, ADMIN)  # who may everything, in the workspace that is asked for
+        asked = question(endpoint, things, sender)
+        if asked.needs not in {"read", "edit"}:
+            continue
+        answer = ask(sender, method, path.replace("0" * 32, things.journal_id), asked)
+        where = (endpoint, answer.status, str(answer.body)[:300])
+        refused = answer.status in {403, 404}
+        assert refused or (answer.status == 200 and not asked.is_answered(answer)), where
+        assert things.secret not in str(answer.body), where
+    rows = question("weir.runs", things, owner)
+    assert rows.is_answered(ask(owner, "POST", f"{access.PREFIX}/runs", rows))

@@ -1,0 +1,138 @@
+"""What each route of ours is asked about somebody's run, and what tells that it was answered.
+
+For the test that walks all routes as every kind of user: a route without an entry fails it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from senders import Answer, Sender, User, call, new_id, operation
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Things(NamedTuple):
+    """What the run's owner has on a server.
+
+    Attributes:
+        secret: Text in a param, a metric's name, a line on the console and a file of the run.
+        view_id: Of a named view of the experiment.
+        journal_id: The journal that the run was delivered by.
+    """
+
+    experiment_id: str
+    run_id: str
+    secret: str
+    view_id: str
+    journal_id: str
+
+
+class Question(NamedTuple):
+    """A request of a route, and whom it is for.
+
+    Attributes:
+        needs: ``login`` (shows nothing of the run), ``read``, ``edit``, or ``own``.
+        body: JSON, or the bytes and headers of a delivery.
+        is_answered: Says of an answer of 200 that the caller got what was asked for.
+    """
+
+    needs: str
+    body: Any = None
+    is_answered: Callable[[Answer], bool] = lambda answer: answer.status == 200
+
+
+def question(endpoint: str, things: Things, sender: Sender) -> Question:
+    """Return what is asked of an endpoint.
+
+    Args:
+        endpoint: Flask's name of it.
+        things: Whose run it is about.
+        sender: Who asks.
+
+    Raises:
+        KeyError: There is no entry for it.
+    """
+    run, of = {"run_id": things.run_id}, {"experiments": [things.experiment_id]}
+    runs = {**of, "run_ids": [things.run_id]}
+    tag = {"action": "tag", "key": "by", "value": "somebody"}
+    view = {**of, "name": "n", "document": "{}"}
+
+    def shows(text: str) -> Callable[[Answer], bool]:
+        return lambda answer: text in json.dumps(answer.body)
+
+    def names(field: str) -> Callable[[Answer], bool]:
+        return lambda answer: things.run_id in answer.body[field]
+
+    def delivery() -> tuple[bytes, dict[str, str]]:
+        return sender.request([operation("set_tags", **run, tags=[["by", "somebody"]])])
+
+    series = {"parts": [{"key": "m"}], "x": "step", "buckets": 9}
+    entries: dict[str, Callable[[], Question]] = {
+        "weir.info": lambda: Question("login"),
+        "weir.experiments": lambda: Question(
+            "read",
+            {},
+            lambda a: things.experiment_id in [one["id"] for one in a.body["experiments"]],
+        ),
+        "weir.changes": lambda: Question("read", {"runs": [things.run_id]}, names("statuses")),
+        "weir.runs_compare": lambda: Question("read", runs, shows(things.secret)),
+        "weir.experiments_names": lambda: Question("read", of, shows("of the matrix")),
+        "weir.console": lambda: Question("read", run, shows(things.secret)),
+        "weir.histograms": lambda: Question(
+            "read", {**run, "kind": "gradients"}, shows("fc.weight")
+        ),
+        "weir.keys": lambda: Question("read", of, shows(things.secret)),
+        "weir.runs": lambda: Question(
+            "read", {**of, "columns": ["params.lr"]}, shows(things.secret)
+        ),
+        "weir.groups": lambda: Question("read", {**of, "by": ["params.lr"]}, shows(things.secret)),
+        "weir.columns": lambda: Question("read", of, shows(things.secret)),
+        "weir.series": lambda: Question(
+            "read", {"runs": [things.run_id], **series}, shows('n_points\\":1')
+        ),
+        "weir.views": lambda: Question("read", of, shows(things.view_id)),
+        "weir.views_read": lambda: Question("read", {"id": things.view_id}, shows(things.secret)),
+        "weir.views_state": lambda: Question("read", {**of, "document": "{}"}, shows("id")),
+        "weir.views_personal": lambda: Question(
+            "read",
+            {**of, "document": "{}", "revision": 0},
+            shows("revision"),
+        ),
+        "weir.run": lambda: Question("read", run, shows(things.secret)),
+        "weir.files": lambda: Question("read", run, shows("a.txt")),
+        "weir.file": lambda: Question(
+            "read", {**run, "path": "a.txt"}, lambda a: a.body == "of the run"
+        ),
+        "weir.media": lambda: Question("read", run),
+        "weir.code": lambda: Question("read", run),
+        "weir.views_save": lambda: Question("edit", view, shows("id")),
+        "weir.views_delete": lambda: Question("edit", {"id": things.view_id}),
+        "weir.runs_act": lambda: Question(
+            "edit", {"run_ids": [things.run_id], **tag}, names("done")
+        ),
+        "weir.heartbeat": lambda: Question(
+            "edit", {"journal": new_id(), "runs": [things.run_id]}, names("runs")
+        ),
+        "weir.ingest": lambda: Question(
+            "edit", delivery(), lambda answer: answer.body["rejected"] == []
+        ),
+        "weir.journal": lambda: Question("own", None, lambda a: a.body["position"] is not None),
+    }
+    if endpoint.startswith("weir_pages."):
+        return Question("login")
+    return entries[endpoint]()
+
+
+def ask(sender: Sender, method: str, path: str, asked: Question) -> Answer:
+    """Put a question as somebody."""
+    body, headers = asked.body, dict(sender.headers)
+    if isinstance(body, tuple):
+        body, more = body
+        headers |= more
+    elif body is not None:
+        body, headers = json.dumps(body).encode(), {**headers, **JSON}
+    user: User | None = sender.user
+    return call(sender.server, method, path, body, headers, user)
