@@ -173,7 +173,7 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
     if endpoint == "weir.histograms":
         body = f'{{"run_id": "{readable_run(server)}", "kind": "gradients"}}'
         return body.encode(), {"Content-Type": "application/json"}
-    if endpoint in {"weir.run", "weir.files", "weir.media", "weir.code"}:
+    if endpoint in {"weir.run", "weir.run_dock", "weir.files", "weir.media", "weir.code"}:
         body = f'{{"run_id": "{readable_run(server)}"}}'
         return body.encode(), {"Content-Type": "application/json"}
     if endpoint == "weir.experiments":

@@ -97,6 +97,18 @@ def test_the_first_page_lists_the_experiments_with_their_runs(site: Site, page: 
     assert axe_violations(page) == []
     row.get_by_role("link").click()
     page.wait_for_url(f"**/weir/e/{site.sweep.experiment_id}")
+    # Several in one workspace; one by its name and Enter.
+    page.go_back()
+    for name in (site.sweep.name, "rich runs"):
+        page.get_by_role("checkbox", name=f"Choose {name}", exact=True).check()
+    page.get_by_role("button", name="Open 2 in one workspace").click()
+    both = f"{site.sweep.experiment_id},{site.rich.experiment_id}"
+    page.wait_for_url(f"**/weir/e/{both}")
+    page.get_by_text("2 experiments").wait_for()
+    page.go_back()
+    page.get_by_role("textbox", name="Search experiments").fill("rich r")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/weir/e/{site.rich.experiment_id}")
 
 
 def test_the_keyboard_reaches_the_content_first(site: Site, page: Any) -> None:

@@ -526,6 +526,16 @@ def test_a_new_run_appears_by_itself(
     page.get_by_role("button", name="Actions on later").click()
     page.get_by_role("menuitem", name="Delete").click()
     shown.row("later").wait_for(state="detached")
+    # Frozen, it stays as it is for who opens the link, until it is to follow again.
+    page.get_by_role("button", name=re.compile("up to date|live")).click()
+    shown.wait("() => location.search.includes('at=')")
+    client.set_terminated(client.create_run(own_experiment, run_name="too late").info.run_id)
+    page.reload()
+    shown.expect_counts(5)
+    shown.expect_names(["latest", "fresh", "mine 2"])
+    page.get_by_role("button", name="frozen, as of").click()
+    shown.expect_counts(6)
+    assert "at=" not in page.url
 
 
 def test_runs_are_compared_by_what_differs(site: Site, client: MlflowClient, shown: List) -> None:

@@ -90,6 +90,25 @@ def test_notes_are_markdown_and_edited_in_place(
     assert note.startswith("**good**")
     page.reload()
     panel.locator("strong", has_text="good").wait_for()
+    # So are tags: one set, one changed, one taken away.
+    panel.get_by_role("button", name="Set tags").click()
+    for at, (key, value) in enumerate((("team", "vision"), ("stage", "<i>draft</i>"))):
+        if at:
+            panel.get_by_role("button", name="Tag", exact=True).click()
+        panel.get_by_label("Tag", exact=True).nth(at).fill(key)
+        panel.get_by_label(f"Value of {key}").fill(value)
+    panel.get_by_role("button", name="Save tags").click()
+    tags = panel.get_by_role("region", name="Tags")
+    tags.get_by_role("cell", name="<i>draft</i>").wait_for()
+    panel.get_by_role("button", name="Edit tags").click()
+    panel.get_by_label("Value of stage").fill("final")
+    panel.get_by_role("button", name="Remove team").click()
+    assert axe_violations(page) == []
+    panel.get_by_role("button", name="Save tags").click()
+    tags.get_by_role("cell", name="final").wait_for()
+    kept = client.get_run(run_id).data.tags
+    assert kept["stage"] == "final"
+    assert "team" not in kept
 
 
 def test_hardware_panels_draw_what_mlflows_client_returns(
@@ -202,10 +221,13 @@ def test_a_line_and_its_moment_on_the_charts_lead_to_one_another(
     page.wait_for_function("at => window.__weirCharts().hoverX === at", arg=at_ms)
     # And back, from a step: the console at the time at which MLflow's client says it was logged.
     page.locator(".w-chart-bar select").first.select_option("step")
+    page.wait_for_function(
+        """() => window.__weirCharts().charts.length > 0 && window.__weirCharts().charts.every(
+            (one) => one.isComplete && one.nDrawn > 0 && one.x.max < 1e6)"""
+    )
     chart.get_by_role("application").focus()
-    page.wait_for_function("window.__weirCharts().charts.every((one) => one.isComplete)")
     chart.get_by_role("application").press("Shift+ArrowRight")
-    page.wait_for_function("window.__weirCharts().hoverX !== null")
+    page.wait_for_function("window.__weirCharts().hoverX < 1e6")
     chart.get_by_role("application").press("Enter")
     step = page.evaluate("window.__weirCharts().hoverX")
     history = client.get_metric_history(site.rich.run_id, "train/loss")
@@ -413,26 +435,86 @@ def test_every_tab_is_accessible_and_fits_a_phone(
             assert page.get_by_role("tab", selected=True).count() == 1
 
 
-def test_a_run_in_progress_is_watched_without_a_reload(site: Site, page: Any) -> None:
+SIZES = """word => performance.getEntriesByType("resource")
+    .filter((entry) => entry.name.endsWith(`/ajax-api/3.0/weir/${word}`))
+    .map((entry) => entry.encodedBodySize)"""
+
+
+def sizes(page: Any, word: str, least: int = 1) -> list[int]:
+    """Return the bytes of all answers of a route to a page, once there are so many of them."""
+    page.wait_for_function(f"([word, n]) => ({SIZES})(word).length >= n", arg=[word, least])
+    found: list[int] = page.evaluate(SIZES, word)
+    return found
+
+
+def test_a_training_is_watched_from_its_start_to_its_end(
+    site: Site, page: Any, client: MlflowClient
+) -> None:
     sender, run_id = Sender(site.server), new_id()
+    experiment_id = client.create_experiment(f"watched {run_id}")
+    page.add_init_script("performance.setResourceTimingBufferSize(10_000)")
 
     def prints(first: int, *texts: str) -> bytes:
         lines = [[0, 1, text] for text in texts]
         fields = {"run_id": run_id, "source": "c" * 32, "node": "n", "pid": 1}
         return operation("console", **fields, first=first, at_ms=5, lines=lines)
 
-    sender.send(create_run(run_id, site.rich.experiment_id), prints(0, "starting"))
-    panel = open_tab(page, site, "console", run_id)
-    log = panel.get_by_role("log")
-    log.get_by_text("starting").wait_for()
+    def wait_for_points(key: str, n: int) -> None:
+        page.wait_for_function(
+            """([key, n]) => window.__weirCharts?.().charts.some((chart) => chart.isComplete &&
+                chart.lines.some((line) => line.key === key && line.total === n))""",
+            arg=[key, n],
+        )
+
+    # An empty workspace, in which the run appears by itself.
+    page.goto(site.pages(f"/e/{experiment_id}"))
+    page.get_by_text("No runs yet").wait_for()
     page.evaluate("window.isTheSame = true")
-    sender.send(prints(0, "starting, 50 %", "and more"), *points(run_id, "loss", [0.5, 0.25]))
-    log.get_by_text("and more").wait_for()
-    log.get_by_text("starting, 50 %").wait_for()
+    sender.send(create_run(run_id, experiment_id, run_name="watched"))
+    page.get_by_role("row").get_by_title("watched", exact=True).get_by_role("link").click()
+    page.get_by_role("tab", name="Charts").click()
+    panel = page.get_by_role("tabpanel")
+    panel.get_by_text("No metric was logged yet").wait_for()
+    values = [1 / (1 + step) for step in range(480)]
+    sender.send(*points(run_id, "loss", values[:400]))
+    wait_for_points("loss", 400)
+    whole = sizes(page, "series")
+    for n in (440, 480):
+        sender.send(*points(run_id, "loss", values[n - 40 : n], n - 40))
+        wait_for_points("loss", n)
+    # What was there did not come again.
+    grown = sizes(page, "series", len(whole) + 2)[len(whole) :]
+    assert sum(grown) < max(whole) / 2, (whole, grown)
+    drawn = page.evaluate("window.__weirCharts().charts[0].lines[0].last")
+    history = client.get_metric_history(run_id, "loss")
+    assert drawn == pytest.approx([point.value for point in history][-len(drawn) :], rel=1e-6)
+
+    sender.send(prints(0, *(f"line {n} of what a training prints" for n in range(400)), "0 %"))
+    page.get_by_role("tab", name="Console").click()
+    log = panel.get_by_role("log")
+    log.get_by_text("0 %", exact=True).wait_for()
+    whole = sizes(page, "console")
+    sender.send(prints(400, "100 %", "and more"))
+    log.get_by_text("and more", exact=True).wait_for()
+    log.get_by_text("100 %", exact=True).wait_for()
+    grown = sizes(page, "console", len(whole) + 1)[len(whole) :]
+    assert max(grown) < max(whole) / 2, (whole, grown)
+
+    key = "system/cpu_utilization_percentage"
+    sender.send(*points(run_id, key, [50.0 + n % 7 for n in range(300)]))
+    page.get_by_role("tab", name="Hardware").click()
+    figure = panel.locator("figure").filter(has_text="Processor of the machine")
+    figure.get_by_role("img", name="last 55").wait_for()
+    whole = sizes(page, "series")
+    sender.send(*points(run_id, key, [99.0], 300))
+    figure.get_by_role("img", name="50 to 99, last 99").wait_for()
+    grown = sizes(page, "series", len(whole) + 1)[len(whole) :]
+    assert sum(grown) < max(whole) / 2, (whole, grown)
+
     page.get_by_role("tab", name="Overview").click()
-    panel.get_by_role("region", name="Metrics").get_by_text("0.25").first.wait_for()
-    sender.send(*points(run_id, "loss", [0.125], 2))
-    panel.get_by_role("region", name="Metrics").get_by_text("0.125").first.wait_for()
+    metrics = panel.get_by_role("region", name="Metrics")
+    sender.send(*points(run_id, "loss", [0.125], 480))
+    metrics.get_by_text("0.125").first.wait_for()
     fields = {"run_id": run_id, "status": "FINISHED", "end_time": 1_700_000_009_000}
     sender.send(operation("update_run", **fields))
     page.get_by_text("FINISHED").first.wait_for()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from browser import PHONE, Site, axe_violations
+from run_data import N_LINES
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -199,11 +200,34 @@ def test_the_dock_covers_no_control_of_mlflows(
 
 def test_the_assistant_and_the_dock_leave_each_other_room(stock: Any, site: Site) -> None:
     page = stock
-    open_run(page, site)
-    main = page.locator("main").bounding_box()
-    dock = page.locator("weir-dock nav").bounding_box()
-    assert dock["x"] >= main["x"]
-    assert dock["x"] + dock["width"] <= main["x"] + main["width"]
+    page.goto(site.stock(f"/experiments/{site.rich.experiment_id}/runs/{site.rich.run_id}"))
+    # What is known of the run is said as soon as it is.
+    bar = page.locator("weir-dock")
+    bar.get_by_role("link", name=f"Console {N_LINES:,}").wait_for()
+    assert bar.get_by_role("link", name="Code changed").count() == 1
+
+    def expect_room() -> None:
+        """Wait until the dock is within `main`, whatever is beside that."""
+        page.wait_for_function(
+            """() => {
+                const main = document.querySelector("main").getBoundingClientRect()
+                const nav = document.querySelector("weir-dock").shadowRoot.querySelector("nav")
+                const dock = nav.getBoundingClientRect()
+                return dock.width > 0 && dock.left >= main.left && dock.right <= main.right
+            }"""
+        )
+
+    # The Assistant is there; closed, the dock has more room, and keeps to it.
+    expect_room()
+    close = page.get_by_role("button", name="Close", exact=True)
+    if close.count() == 1:
+        before = page.locator("main").bounding_box()["width"]
+        close.click()
+        page.wait_for_function(
+            "before => document.querySelector('main').clientWidth > before + 50", arg=before
+        )
+        expect_room()
+        assert page.evaluate(COVERED) == []
 
 
 def test_the_dock_folds_and_stays_folded(stock: Any, site: Site) -> None:

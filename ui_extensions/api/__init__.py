@@ -20,6 +20,7 @@ def blueprint() -> flask.Blueprint:
         code,
         comparisons,
         console,
+        dock,
         files,
         heartbeat,
         histograms,
@@ -62,6 +63,7 @@ def blueprint() -> flask.Blueprint:
         run,
         files,
         code,
+        dock,
     ):
         resource.add_to(routes)
     return routes

@@ -76,7 +76,7 @@ export function Page({
             ))}
             <li>
               <Icon name="chevronRight" />
-              <h1 ref={heading} tabIndex={-1} className="w-cut" title={visible(title)}>
+              <h1 ref={heading} tabIndex={-1} className="w-cut" dir="auto" title={visible(title)}>
                 {visible(title, NAME_LENGTH)}
               </h1>
             </li>

@@ -12,7 +12,9 @@ import { Page } from "../layout/page"
 import type { GroupsAnswer, KnownKeys, RunAction, RunRow } from "../runs/api"
 import { actOnRuns } from "../runs/api"
 import { autoColumns } from "../runs/columns"
+import type { Frozen } from "../runs/data"
 import { effectiveFilter, useRunList } from "../runs/data"
+import { route, setQuery, useRoute } from "../router"
 import { EditRun } from "../runs/edit-run"
 import { MAX_DRAWN, shownTest } from "../runs/eye"
 import { colouring as colouringOf } from "../runs/colour-by"
@@ -61,6 +63,25 @@ interface ExperimentName {
   readonly name: string
 }
 
+/** The moment that the URL freezes the list at (`at=`, in ms), and how to. */
+function useFrozen(): Frozen {
+  const { query } = useRoute()
+  const at = Number(query.get("at") ?? Number.NaN)
+  const atMs = Number.isSafeInteger(at) && at > 0 ? at : null
+  return useMemo(
+    () => ({
+      atMs,
+      set: (moment) => {
+        const next = new URLSearchParams(route().query)
+        if (moment === null) next.delete("at")
+        else next.set("at", String(Math.round(moment)))
+        setQuery(next)
+      },
+    }),
+    [atMs],
+  )
+}
+
 function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view: View }) {
   const { doc, update } = view
   const [hasRuns, setHasRuns] = useState(false)
@@ -81,14 +102,15 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     const shown = columns.map((one) => one.name)
     return colourBy === "" || shown.includes(colourBy) ? shown : [...shown, colourBy]
   }, [columns, colourBy])
-  const list = useRunList(experimentIds, doc, names)
+  const frozen = useFrozen()
+  const list = useRunList(experimentIds, doc, names, frozen)
   useEffect(() => setHasRuns(list.total > 0), [list.total])
   const experiments = useAnswer<{ experiments: readonly ExperimentName[] }>("experiments/names", {
     experiments: experimentIds,
   })
   const groups = useAnswer<GroupsAnswer>(doc.groupBy.length > 0 ? "groups" : null, {
     experiments: experimentIds,
-    filter: list.fault ? "" : effectiveFilter(doc),
+    filter: list.fault ? "" : effectiveFilter(doc, frozen.atMs),
     search: doc.search,
     regex: doc.isRegex,
     by: doc.groupBy,

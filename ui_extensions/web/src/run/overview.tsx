@@ -1,9 +1,8 @@
-import { useMemo, useState } from "react"
+import { useMemo } from "react"
 
 import { useAnswer } from "../api/use-answer"
 import { CopyButton } from "../controls/copy"
 import { Icon } from "../controls/icon"
-import { SearchBox } from "../controls/input"
 import { Empty } from "../controls/state"
 import { ForeignLink, PlaceLink } from "../layout/link"
 import { count, dateTime, duration, number } from "../text/format"
@@ -11,10 +10,11 @@ import { visible } from "../text/visible"
 import { AnsiLine } from "./ansi-line"
 import type { RunFacts, RunMetric } from "./facts"
 import { isLive, metricNumber, tag } from "./facts"
+import { Found, Pairs } from "./found-table"
 import { Notes } from "./notes"
 import type { TabProps } from "./page"
+import { Tags } from "./tags"
 
-const ROWS_FIRST = 100
 const LAST_LINES = 20
 
 /** What a run is and was, on one screen. */
@@ -31,7 +31,7 @@ export function Overview({ run, onChanged }: TabProps) {
         <div className="w-overview-side">
           <Facts run={run} />
           <Params run={run} />
-          <Tags run={run} />
+          <Tags run={run} onChanged={onChanged} />
         </div>
       </div>
     </div>
@@ -129,68 +129,7 @@ function Facts({ run }: { run: RunFacts }) {
   )
 }
 
-/** A table that shows its first rows, finds, and says how many there are. */
-function Found<T>({
-  id,
-  title,
-  all,
-  total,
-  textOf,
-  empty,
-  head,
-  row,
-}: {
-  id: string
-  title: string
-  all: readonly T[]
-  total: number
-  textOf: (one: T) => string
-  empty: string
-  head: React.ReactNode
-  row: (one: T) => React.ReactNode
-}) {
-  const [search, setSearch] = useState("")
-  const [isAll, setAll] = useState(false)
-  const found = useMemo(() => {
-    const words = search.toLowerCase()
-    return words ? all.filter((one) => textOf(one).toLowerCase().includes(words)) : all
-  }, [all, search, textOf])
-  const shown = isAll ? found : found.slice(0, ROWS_FIRST)
-  return (
-    <section aria-labelledby={id}>
-      <div className="w-section-head">
-        <h2 id={id} className="w-section-title">
-          {title} <span className="w-secondary">{count(total)}</span>
-        </h2>
-        {all.length > 8 && (
-          <SearchBox label={`Search ${title.toLowerCase()}`} value={search} onChange={setSearch} />
-        )}
-      </div>
-      {all.length === 0 ? (
-        <p className="w-secondary">{empty}</p>
-      ) : (
-        <table className="w-kv">
-          <thead>{head}</thead>
-          <tbody>{shown.map(row)}</tbody>
-        </table>
-      )}
-      {shown.length < found.length && (
-        <button type="button" className="w-more" onClick={() => setAll(true)}>
-          {count(found.length - shown.length)} more
-        </button>
-      )}
-      {search && found.length === 0 && <p className="w-secondary">None matches.</p>}
-      {total > all.length && (
-        <p className="w-secondary">
-          {count(total - all.length)} more than this page shows; MLflow's own page has them.
-        </p>
-      )}
-    </section>
-  )
-}
-
 const metricText = (metric: RunMetric): string => metric.key
-const pairText = ([key, value]: [string, string]): string => `${key} ${value}`
 
 function Metrics({ run }: { run: RunFacts }) {
   // Hardware has a tab of its own.
@@ -245,49 +184,6 @@ function Metrics({ run }: { run: RunFacts }) {
   )
 }
 
-/** Keys and their texts. */
-function Pairs({
-  id,
-  title,
-  noun,
-  all,
-  total,
-  empty,
-}: {
-  id: string
-  title: string
-  /** Over the keys. */
-  noun: string
-  all: readonly [string, string][]
-  total: number
-  empty: string
-}) {
-  return (
-    <Found
-      id={id}
-      title={title}
-      all={all}
-      total={total}
-      textOf={pairText}
-      empty={empty}
-      head={
-        <tr>
-          <th scope="col">{noun}</th>
-          <th scope="col">Value</th>
-        </tr>
-      }
-      row={([key, value]) => (
-        <tr key={key}>
-          <th scope="row">{visible(key, 250)}</th>
-          <td>
-            <LongText text={value} />
-          </td>
-        </tr>
-      )}
-    />
-  )
-}
-
 function Params({ run }: { run: RunFacts }) {
   const { params, n_params } = run
   return (
@@ -299,43 +195,6 @@ function Params({ run }: { run: RunFacts }) {
       total={n_params}
       empty="No param was logged."
     />
-  )
-}
-
-function Tags({ run }: { run: RunFacts }) {
-  const tags = useMemo(
-    () => Object.entries(run.tags).filter(([key]) => !/^(mlflow|weir)\./.test(key)),
-    [run.tags],
-  )
-  return (
-    <Pairs
-      id="w-tags"
-      title="Tags"
-      noun="Tag"
-      all={tags}
-      total={tags.length}
-      empty="No tag was set."
-    />
-  )
-}
-
-const SHORT = 200
-
-function LongText({ text }: { text: string }) {
-  const [isOpen, setOpen] = useState(false)
-  if (text.length <= SHORT) return <>{visible(text)}</>
-  return (
-    <>
-      {visible(text, isOpen ? 6_000 : SHORT)}{" "}
-      <button
-        type="button"
-        className="w-more"
-        aria-expanded={isOpen}
-        onClick={() => setOpen(!isOpen)}
-      >
-        {isOpen ? "less" : "more"}
-      </button>
-    </>
   )
 }
 

@@ -56,11 +56,20 @@ export interface RunList {
 export interface LiveState {
   readonly isOn: boolean
   readonly setOn: (isOn: boolean) => void
-  /** When the server last answered; null before. */
+  /** When the server last answered, or what moment the list is frozen at; null before. */
   readonly atMs: number | null
   readonly isFailing: boolean
   readonly isRunning: boolean
 }
+
+/** A list that stays as of a moment: runs that began later are not in it, and it asks no more. */
+export interface Frozen {
+  /** By the server's clock; null where the list is live. */
+  readonly atMs: number | null
+  readonly set: (atMs: number | null) => void
+}
+
+const NOT_FROZEN: Frozen = { atMs: null, set: () => undefined }
 
 interface Listed {
   readonly ids: RunIds
@@ -82,27 +91,36 @@ interface HeldRow {
 const NOTHING: Listed = { ids: RunIds.NONE, asked: 0, digest: "", total: 0, tree: null, standing: "" }
 const CRASHED = "status in ('FAILED', 'KILLED')"
 
-/** The filter that is asked for: the view's, and what its switches add. */
-export function effectiveFilter(doc: Pick<ViewDocument, "filter" | "hidesCrashed">): string {
-  if (!doc.hidesCrashed) return doc.filter
-  return doc.filter.trim() ? `(${doc.filter}) and not ${CRASHED}` : `not ${CRASHED}`
-}
-
-/** Where a fault of the asked filter lies in the one that was written. */
-function shift(doc: Pick<ViewDocument, "hidesCrashed">): number {
-  return doc.hidesCrashed ? 1 : 0
+/**
+ * The filter that is asked for: the view's, and what its switches add.
+ *
+ * @param frozenAt Runs that began later are left out; null leaves none out.
+ */
+export function effectiveFilter(
+  doc: Pick<ViewDocument, "filter" | "hidesCrashed">,
+  frozenAt: number | null,
+): string {
+  const more = [
+    ...(doc.hidesCrashed ? [`not ${CRASHED}`] : []),
+    ...(frozenAt === null ? [] : [`start_time <= ${frozenAt}`]),
+  ]
+  if (more.length === 0) return doc.filter
+  return [...(doc.filter.trim() ? [`(${doc.filter})`] : []), ...more].join(" and ")
 }
 
 export function useRunList(
   experimentIds: readonly string[],
   doc: ViewDocument,
   columns: readonly string[],
+  frozen: Frozen = NOT_FROZEN,
 ): RunList {
+  // Where a fault of the asked filter lies in the one that was written.
+  const shift = doc.hidesCrashed || frozen.atMs !== null ? 1 : 0
   const experiments = experimentIds.join()
   const columnsKey = JSON.stringify(columns)
   const question = JSON.stringify([
     experiments,
-    effectiveFilter(doc),
+    effectiveFilter(doc, frozen.atMs),
     doc.search,
     doc.isRegex,
     doc.order,
@@ -116,7 +134,7 @@ export function useRunList(
   const [clockMs, setClockMs] = useState(0)
   const [version, setVersion] = useState(0)
   const [refreshed, setRefreshed] = useState(0)
-  const [isLive, setLive] = useState(true)
+  const isLive = frozen.atMs === null
   const [atMs, setAtMs] = useState<number | null>(null)
   const [isFailing, setFailing] = useState(false)
   const rows = useRef(new Map<string, HeldRow>())
@@ -187,7 +205,7 @@ export function useRunList(
           const { position, length } = failure.details
           setFault({
             message: failure.message,
-            position: typeof position === "number" ? position - shift(doc) : null,
+            position: typeof position === "number" ? position - shift : null,
             length: typeof length === "number" ? length : 1,
           })
           setFirst(false)
@@ -202,7 +220,7 @@ export function useRunList(
       }
     },
     // The document is in the question as far as it matters.
-    [question, columnsKey, experiments, keep, doc.hidesCrashed],
+    [question, columnsKey, experiments, keep, shift],
   )
 
   useEffect(() => {
@@ -340,6 +358,12 @@ export function useRunList(
       rows.current.set(id, { ...held, row: { ...held.row, ...change } })
       setVersion((n) => n + 1)
     }, []),
-    live: { isOn: isLive, setOn: setLive, atMs, isFailing, isRunning },
+    live: {
+      isOn: isLive,
+      setOn: (isOn) => frozen.set(isOn ? null : Date.now() + clockMs),
+      atMs: frozen.atMs ?? atMs,
+      isFailing,
+      isRunning,
+    },
   }
 }

@@ -24,7 +24,11 @@ export function LiveMark({ live }: { live: LiveState }) {
       type="button"
       className={`w-live w-live-${kind}`}
       aria-pressed={live.isOn}
-      title={live.isOn ? "Follows new runs and points; click to freeze (.)" : "Click to follow again (.)"}
+      title={
+        live.isOn
+          ? "Follows new runs and points; click to freeze (.)"
+          : "Runs that began later are left out, those that were running are shown as when this page was opened. Click to follow again (.)"
+      }
       onClick={() => live.setOn(!live.isOn)}
     >
       <span className="w-live-dot" aria-hidden="true" />

@@ -11,6 +11,8 @@ a, button {
   display: inline-flex; align-items: center; justify-content: center; min-width: 24px; height: 24px; padding: 0 10px; border: 0; border-radius: 999px;
   background: none; color: inherit; font: inherit; text-decoration: none; cursor: pointer; white-space: nowrap;
 }
+a > span { margin-left: 4px; color: #6f6f6f; font-size: 12px; }
+:host([data-theme="dark"]) a > span { color: #92a4b3; }
 button { padding: 0; }
 a:hover, button:hover { background: rgba(34,114,180,.08); color: #0e538b; }
 :host([data-theme="dark"]) a:hover, :host([data-theme="dark"]) button:hover { background: rgba(138,202,255,.08); color: #8acaff; }

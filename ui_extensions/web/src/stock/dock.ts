@@ -9,6 +9,8 @@ import { DOCK_CSS } from "./dock.css"
 
 export interface DockLink {
   label: string
+  /** Said behind the label where it is known; "" says nothing. */
+  fact: string
   hash: string
 }
 
@@ -101,6 +103,11 @@ function draw(into: HTMLElement, links: readonly DockLink[]): void {
         const anchor = document.createElement("a")
         anchor.href = link.hash
         anchor.textContent = link.label
+        if (link.fact) {
+          const fact = document.createElement("span")
+          fact.textContent = link.fact
+          anchor.append(" ", fact)
+        }
         return anchor
       })
   into.replaceChildren(...anchors, toggle)

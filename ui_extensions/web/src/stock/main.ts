@@ -7,6 +7,8 @@
 
 import { updateDock, placeDock } from "./dock"
 import type { DockLink } from "./dock"
+import type { DockFacts } from "./facts"
+import { dockFacts } from "./facts"
 import { placeFrame, startFrame, updateFrame } from "./frame"
 import { updateNav } from "./nav"
 import { onPlaceChange, readHash, shellHash } from "./place"
@@ -34,6 +36,14 @@ function lastExperiment(now: string | null): string | null {
   }
 }
 
+/** What is known of a tab before it is opened. */
+function factOf(tab: string, { n_lines, is_changed, n_untracked }: DockFacts): string {
+  if (tab === "Console" && n_lines > 0) return n_lines.toLocaleString("en-US")
+  if (tab !== "Code") return ""
+  const words = [is_changed && "changed", n_untracked > 0 && `${n_untracked} untracked`]
+  return words.filter(Boolean).join(", ")
+}
+
 function update(): void {
   const place = readHash(location.hash)
   const to = (path: string): string => shellHash(path, place.workspace)
@@ -53,11 +63,13 @@ function update(): void {
   alone(() => {
     const links: DockLink[] = []
     if (place.weir === null && place.runId !== null) {
+      const facts = dockFacts(place.runId, place.workspace, update)
       for (const tab of ["Charts", "Console", "Code", "Hardware", "Gradients"]) {
-        links.push({ label: tab, hash: to(`/r/${place.runId}/${tab.toLowerCase()}`) })
+        const fact = facts === null ? "" : factOf(tab, facts)
+        links.push({ label: tab, fact, hash: to(`/r/${place.runId}/${tab.toLowerCase()}`) })
       }
     } else if (place.weir === null && place.experimentId !== null) {
-      links.push({ label: "Charts", hash: to(`/e/${place.experimentId}`) })
+      links.push({ label: "Charts", fact: "", hash: to(`/e/${place.experimentId}`) })
     }
     updateDock(links)
   })

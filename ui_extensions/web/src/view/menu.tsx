@@ -78,6 +78,9 @@ export function ViewMenu({
       } else {
         query.set("st", (await keepState(experimentIds, JSON.stringify(view.doc))).id)
       }
+      // A frozen list stays as it is for who opens the link.
+      const at = route().query.get("at")
+      if (at !== null) query.set("at", at)
       const isDone = await copyText(shareableLink(place, query))
       onTell(isDone ? "The link to what you see is copied" : "The link could not be copied")
     } catch (failure) {
