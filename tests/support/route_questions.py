@@ -102,6 +102,7 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
             shows("revision"),
         ),
         "weir.run": lambda: Question("read", run, shows(things.secret)),
+        "weir.run_dock": lambda: Question("read", run, lambda a: a.body["n_lines"] == 1),
         "weir.files": lambda: Question("read", run, shows("a.txt")),
         "weir.file": lambda: Question(
             "read", {**run, "path": "a.txt"}, lambda a: a.body == "of the run"
