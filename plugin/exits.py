@@ -191,7 +191,9 @@ def say_where(info: Any, target_uri: str, experiment_name: str) -> None:
 
 
 def _print(line: str, *, end: str = "\n") -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no stderr at all
+    if sys.stderr is None:  # `print` would take stdout
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed
         print(line, end=end, file=sys.stderr, flush=True)
 
 

@@ -123,8 +123,9 @@ class JournaledReads(JournaledExperiments):
         if now_s - view.seen_s < _REFRESH_S and not view.behind:
             return
         view.seen_s = now_s  # also where others go on writing, so that it is never settled
-        if self.recorder.settle(_LOG_WAIT_S):
-            self._look(view, self._log_wait_s)
+        with contextlib.suppress(OSError):  # the process may open no more files, for one
+            if self.recorder.settle(_LOG_WAIT_S):
+                self._look(view, self._log_wait_s)
 
     def _look(self, view: RunView, timeout_s: float) -> None:
         """Take over what the store says of a run, where it has all that was written here."""

@@ -18,7 +18,12 @@ from typing import Any, NamedTuple
 
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.journal.format import segment_name
-from mlflow_weir.plugin.journal.owner import LOCK_NAME, create_lock, release_lock
+from mlflow_weir.plugin.journal.owner import (
+    LOCK_NAME,
+    above_standard,
+    create_lock,
+    release_lock,
+)
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool, read_object, write_private
 
 SEGMENT_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -81,7 +86,7 @@ def build(
             write_private(new / name, record)
         _set_aside(new / RESERVE)
         start = 0 if last is None else last.start
-        file = os.open(new / segment_name(start), SEGMENT_FLAGS, 0o600)
+        file = above_standard(os.open(new / segment_name(start), SEGMENT_FLAGS, 0o600))
         if last is not None:
             _copy(last, file)
             write_private(new / _PUT_BACK, {"from": start})

@@ -18,16 +18,31 @@ from mlflow_weir.errors import LeaseLost
 
 LOCK_NAME = "owner.lock"
 _TAKE_WAIT_S = 0.5
+_STDERR = 2
 
 _table_lock = threading.Lock()
 _owned: dict[tuple[int, int], int] = {}  # (device, inode) of the lock file: its descriptor
+
+
+def above_standard(file: int) -> int:
+    """Move a descriptor that was just opened out of the way of stdin, stdout and stderr.
+
+    A training may have closed these, so that the next file gets their number: what C code then
+    prints would be written into it, and whoever puts something in their place would close it.
+    """
+    if file > _STDERR:
+        return file
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    finally:
+        os.close(file)
 
 
 def create_lock(folder: Path) -> int:
     """Make a new journal's lock file, take the lock and return its descriptor."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _table_lock:
-        file = os.open(folder / LOCK_NAME, flags, 0o600)
+        file = above_standard(os.open(folder / LOCK_NAME, flags, 0o600))
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -98,7 +113,8 @@ def _open(folder: Path, flags: int) -> int | None:
     else:
         if (known.st_dev, known.st_ino) in _owned:
             return None
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    return above_standard(os.open(path, flags, 0o600))
 
 
 def _identity(file: int) -> tuple[int, int]:

@@ -42,7 +42,7 @@ from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.journal import format as layout
 from mlflow_weir.plugin.journal.building import RESERVE, SEGMENT_FLAGS, Last, build, is_in_place
 from mlflow_weir.plugin.journal.header import header_of_this_process
-from mlflow_weir.plugin.journal.owner import release_lock, take_lock
+from mlflow_weir.plugin.journal.owner import above_standard, release_lock, take_lock
 from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
 
 _log = logging.getLogger(__name__)
@@ -475,7 +475,7 @@ class Journal:
     def _begin_segment(self) -> None:
         path = self.folder / layout.segment_name(self.end)
         try:
-            file = _open(path, SEGMENT_FLAGS, 0o600)
+            file = above_standard(_open(path, SEGMENT_FLAGS, 0o600))
         except BaseException:
             # Were it there while the one before is written on, readers would look for the next
             # record in it.
@@ -534,7 +534,8 @@ class Journal:
         self._said.add(text)
         line = f"weir: {self.folder}: {text}{f': {reason}' if reason else ''}"
         try:
-            print(line, file=sys.stderr, flush=True)
+            if sys.stderr is not None:  # `print` would take stdout
+                print(line, file=sys.stderr, flush=True)
         except (OSError, ValueError, RuntimeError, AttributeError):
             _log.debug("stderr does not take: %s", line)
 
@@ -549,7 +550,7 @@ class Journal:
         starts = layout.list_segments(self.folder)
         self._start = starts[-1] if starts else 0
         path = self.folder / layout.segment_name(self._start)
-        self._file = os.open(path, SEGMENT_FLAGS, 0o600)
+        self._file = above_standard(os.open(path, SEGMENT_FLAGS, 0o600))
         with os.fdopen(os.dup(self._file), "rb") as file:
             data = file.read()
         good = layout.parse(data).end

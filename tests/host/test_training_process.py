@@ -426,6 +426,31 @@ print(run.info.run_id)
     assert len(client.get_metric_history(run.info.run_id, "m")) == 200
 
 
+def test_a_process_that_may_open_no_more_files_goes_on(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = training.run("""
+import resource
+sys.stderr = None
+run_id = mlflow.start_run().info.run_id
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+held = []
+try:
+    while True: held.append(open(os.devnull))
+except OSError:
+    pass
+mlflow.log_metric("m", 1, step=1)
+assert mlflow.get_run(run_id).data.metrics == {"m": 1.0}
+mlflow.MlflowClient().log_metric(run_id, "m", 2, step=2)
+mlflow.end_run()
+held.clear()
+""")
+    assert code == 0, err
+    assert not out, "a line for stderr is on stdout"
+    run = training.only_run(monkeypatch)
+    assert (run.info.status, run.data.metrics["m"]) == ("FINISHED", 2.0)
+
+
 def test_switched_off_nothing_is_journaled(training: Training) -> None:
     code, _, err = training.run(
         "with mlflow.start_run(): mlflow.log_metric('m', 1)", WEIR_CLIENT="off"

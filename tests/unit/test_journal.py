@@ -829,6 +829,36 @@ def test_the_child_of_a_fork_is_kept_out(tmp_path: Path) -> None:
     assert run_python(WHO_OWNS, folder) == "True\n"
 
 
+WITHOUT_STREAMS = """
+import os, sys
+from pathlib import Path
+from journals import new_journal
+from mlflow_weir.plugin.journal import format as layout, writer
+from mlflow_weir.plugin.journal.spool import JournalFolder
+layout.SEGMENT_BYTES = writer.layout.SEGMENT_BYTES = 1000
+os.close(0)
+os.close(2)
+journal = new_journal(Path(sys.argv[1]))
+for n in range(100):
+    journal.append(b"%100d" % n)
+assert len(layout.list_segments(journal.folder)) > 2
+for number in (0, 2):
+    try:
+        os.write(number, b"a word of C code's")
+    except OSError:
+        continue
+    raise SystemExit(f"{number} is taken")
+os.dup2(1, 2)
+print(JournalFolder(journal.folder).owner_is_gone(), journal.folder)
+"""
+
+
+def test_a_journal_takes_no_number_of_a_closed_stream(tmp_path: Path) -> None:
+    is_gone, folder = run_python(WITHOUT_STREAMS, str(tmp_path)).split()
+    assert is_gone == "False"
+    assert read_all(Path(folder)) == [b"%100d" % n for n in range(100)]
+
+
 ORPHANING = """
 import ctypes, os, sys, time
 from pathlib import Path
