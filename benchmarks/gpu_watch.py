@@ -125,6 +125,9 @@ class _Sink:
 
         return Destination("0" * 32, 0, None)
 
+    def saw_nothing(self, run_id: str, why: str) -> None:
+        raise AssertionError(f"nothing was measured: {why}")
+
     def take(self, destination: Any, readings: list[Any]) -> None:
         from mlflow_weir.store.delivery import records
         from mlflow_weir.store.histograms.encoding import Table, encode
