@@ -264,6 +264,17 @@ def _identity(file: int) -> tuple[int, int, int]:
 
 
 def is_open(file: int) -> bool:
+    """Say whether a descriptor is open, and is stdout or stderr.
+
+    Where the process was begun without them, the first files that are opened have their numbers:
+    a database, or our own journal.
+    """
+    stream = getattr(sys, f"__{STREAMS[file]}__")
+    try:
+        if stream is None or stream.closed:
+            return False
+    except ValueError:  # its buffer was detached: somebody writes to that
+        pass
     try:
         os.fstat(file)
     except OSError:

@@ -356,6 +356,30 @@ except BrokenPipeError:
     assert codes == [b"line 0\n32\n"] * 2
 
 
+def test_a_file_that_has_the_number_of_stdout_is_left_alone(console: Consoles) -> None:
+    command = console.command("""
+file = open("data", "wb")
+assert file.fileno() == 1
+begin()
+file.write(b"data")
+file.flush()
+os.write(2, b"said\\n")
+kept()
+end()
+""")
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" >&-', *command],
+        cwd=console.folder,
+        env=console.environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (0, b"said\n")
+    assert (console.folder / "data").read_bytes() == b"data"
+    assert console.text() == "said\n"
+
+
 def test_a_secret_is_found_however_it_was_written(console: Consoles) -> None:
     key = "\n".join(
         ["-----BEGIN RSA PRIVATE KEY-----", *(f"MIIE{i}{'kQ7x' * 15}" for i in range(5))]
