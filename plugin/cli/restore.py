@@ -1,8 +1,9 @@
 """``weir restore``: the code that a run was trained with, in a worktree of its own.
 
 The commit is checked out beside the repository and the captured patch applied to it; the files
-being worked on are not touched. No hook runs, and git refuses a patch that leaves the tree or
-reaches into ``.git``, whoever wrote it into the store.
+being worked on are not touched. Where nothing had been committed yet, a new repository gets what
+had been added. No hook runs, and git refuses a patch that leaves the tree or reaches into
+``.git``, whoever wrote it into the store.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Captured(NamedTuple):
     """What a run's capture says about its code.
 
     Attributes:
-        commit: To check out; the one it was trained with, or the newest one that was pushed.
+        commit: To check out; the one it was trained with, or the newest one that was pushed; ""
+            where there was none.
         patch: To apply to it; b"" where there was no change.
         untracked: A patch that makes files which git did not know, where those were captured.
         submodules: The commits that were checked out in them, by their paths.
@@ -80,8 +82,12 @@ def restore(
         _describe(found, target)
     if not yes:
         click.confirm("Do it?", abort=True, err=as_json)
-    where = ("-b", branch) if branch else ("--detach",)
-    _git(root, "worktree", "add", "--quiet", *where, str(target), found.commit)
+    if found.commit:
+        where = ("-b", branch) if branch else ("--detach",)
+        _git(root, "worktree", "add", "--quiet", *where, str(target), found.commit)
+    else:
+        begin = [f"--initial-branch={branch}"] if branch else []
+        _git(root, "init", "--quiet", "--template=", *begin, str(target))
     missing = _add_submodules(root, target, found)
     refused = [*_apply(target, found.patch), *_apply(target, found.untracked)]
     if as_json:
@@ -114,8 +120,10 @@ def _captured(run_id: str, uri: str, root: Path, repository: str | None) -> Capt
         run = client.get_run(run_id)
     except MlflowException as exc:
         raise ConfigError(f"run {run_id!r}: {exc.message}") from exc
-    has_commit = bool(_COMMIT.fullmatch(run.data.tags.get("weir.git.commit", "")))
-    if not has_commit and repository is None:
+    tags = run.data.tags
+    is_captured = bool(_COMMIT.fullmatch(tags.get("weir.git.commit", "")))
+    has_none = not tags.get("weir.git.commit") and tags.get("weir.git.dirty") == "true"
+    if not is_captured and not has_none and repository is None:
         raise ConfigError(
             f"no commit was captured for run {run_id}",
             hint="runs have one that were begun in a git repository, with WEIR_CAPTURE on",
@@ -129,10 +137,10 @@ def _captured(run_id: str, uri: str, root: Path, repository: str | None) -> Capt
             ) from exc
         state: dict[str, Any] = json.loads((files / "state.json").read_bytes())
         commit = str(state.get("commit") or "")
-        if not _COMMIT.fullmatch(commit):
-            raise ConfigError(f"no commit was captured for run {run_id} in this repository")
         name, is_upstream = "diff.patch", False
-        if not _has(root, commit):
+        if not _COMMIT.fullmatch(commit) and (commit or not (files / name).is_file()):
+            raise ConfigError(f"no commit was captured for run {run_id} in this repository")
+        if commit and not _has(root, commit):
             pushed = str(state.get("upstream_commit") or "")
             if not _COMMIT.fullmatch(pushed) or not _has(root, pushed):
                 raise ConfigError(
@@ -185,7 +193,8 @@ def _add_submodules(root: Path, target: Path, found: Captured) -> list[str]:
 
 
 def _describe(found: Captured, target: Path) -> None:
-    click.echo(f"Run {plain(found.run_name)}: commit {found.commit}")
+    place = f"commit {found.commit}" if found.commit else "a repository without commits"
+    click.echo(f"Run {plain(found.run_name)}: {place}")
     if found.is_upstream:
         click.echo("  its own commit is not here: this is the newest that was pushed")
     n_files = len(re.findall(rb"^diff --git ", found.patch, re.MULTILINE))

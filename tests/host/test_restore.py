@@ -262,6 +262,20 @@ def test_what_cannot_be_brought_back_is_said(project: Project, tmp_path: Path) -
     assert (code, "is not in" in output) == (1, True), output
 
 
+def test_a_repository_without_commits_comes_back_as_a_new_one(
+    project: Project, tmp_path: Path
+) -> None:
+    (project.folder / ".git").rename(tmp_path / "old.git")
+    project.git("init", "-q")
+    project.git("add", "train.py", "data.bin")
+    project.write("train.py", b"lr = 0.3\n")
+    project.write("notes.txt", b"untracked")
+    run_id = project.train(has_untracked=True)
+    code, output = project.restore(run_id, "--yes", "--to", str(tmp_path / "back"))
+    assert (code, "a repository without commits" in output) == (0, True), output
+    assert hashes(tmp_path / "back") == hashes(project.folder)
+
+
 def test_the_command_starts_without_mlflow() -> None:
     script = (
         "import sys; from mlflow_weir.plugin.cli import main\n"
