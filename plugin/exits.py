@@ -15,18 +15,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.guard import never_raises
-from mlflow_weir.plugin import run_address
+from mlflow_weir.plugin import mlflow_private, run_address
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.recorder import Recorder, recorders
@@ -77,6 +78,27 @@ def cause_of_exit() -> Cause | None:
     What an exception says, and the lines of code that led to it, are what the console shows too.
     """
     return _redacted(_cause) if _is_exiting and _cause is not None else None
+
+
+@never_raises(cast("Cause | None", None))
+def cause_in_flight() -> Cause | None:
+    """Return the exception for which a run is being ended as failed; without secrets.
+
+    It leaves the run's ``with`` block, as far as is known at this moment uncaught, or is handled
+    by who ends the run.
+    """
+    kind, value, trace = sys.exc_info()
+    if kind is None or value is None:
+        return None
+    if isinstance(value, SystemExit):
+        cause = Cause("FAILED", f"exit code {_code_of(value.code)}", _text_of(value.code))
+    else:
+        text = "".join(traceback.format_exception_only(kind, value)).strip()
+        if mlflow_private.leaves_a_run(value):
+            text = f"uncaught {text}"
+        details = "".join(traceback.format_exception(kind, value, trace))
+        cause = Cause("FAILED", text[:4_000], details[-_MAX_HELD_CHARACTERS:])
+    return _redacted(cause)
 
 
 def _redacted(cause: Cause) -> Cause:
@@ -199,7 +221,13 @@ def _print(line: str, *, end: str = "\n") -> None:
 
 def wait_for_delivery() -> None:
     """Wait until what this process wrote is in the store, within limits; say what is left."""
-    deliver_all(None, is_last=True)
+    try:
+        deliver_all(None, is_last=True)
+    except KeyboardInterrupt:  # who is in a hurry need not wait: the agent goes on with it
+        with contextlib.suppress(ValueError, OSError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing more to interrupt
+        for recorder in list(recorders):
+            _say_left(recorder)
     if captures := _captures():
         captures.close()
 
@@ -258,13 +286,19 @@ def _wait_for(recorder: Recorder, timeout_s: float | None, *, is_last: bool) -> 
     elif is_last and (journal.n_held or journal.n_dropped):
         recorder.take_held()
         _say_lost(recorder.save_what_fits(), "the spool's disk is full")
-    if recorder.n_files() or not recorder.is_file_delivered():
-        _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
+    _say_left(recorder)
     if is_last and recorder.n_lost_traces:
         _print(f"weir: {recorder.n_lost_traces:,} traces are lost, wholly or in part: no room")
     if n_refused := recorder.n_refused():
         _print(f"weir: the store refused {n_refused} records; `weir status` says why")
     return is_delivered
+
+
+@never_raises(None)
+def _say_left(recorder: Recorder) -> None:
+    journal = recorder.journal
+    if journal is not None and (recorder.n_files() or not recorder.is_file_delivered()):
+        _print(f"weir: not all is delivered yet; `weir sync {journal.folder}` goes on with it")
 
 
 def _deliver_held(recorder: Recorder) -> bool:

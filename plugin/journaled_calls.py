@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -49,7 +49,7 @@ from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.delivery import records
-from mlflow_weir.store.delivery.runs import REDACTED_TAG
+from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, REDACTED_TAG
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
 
@@ -380,10 +380,11 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
                 cause=cause.text,
                 details={},
             )
-            said = {exits.TRACEBACK_TAG: cause.details, REDACTED_TAG: cause.n_redacted}
-            if "console" not in observing.allowed(self):
-                del said[exits.TRACEBACK_TAG]
-            self.note_captured(view, [RunTag(k, str(v)) for k, v in said.items() if v])
+            self._note_cause(view, cause)
+        elif is_end and run_status != RunStatus.FINISHED:
+            cause = exits.cause_in_flight()
+            if cause is not None:  # the run is ended by its own process, which says why
+                self._note_cause(view, cause, {EXIT_CAUSE_TAG: cause.text})
         info = view.note_info(run_status, end_time, run_name)
         if is_end:
             observing.end(self, view)
@@ -391,6 +392,14 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             self._resume(view)
             observing.begin(self, view, is_new=False)
         return info
+
+    def _note_cause(
+        self, view: RunView, cause: exits.Cause, said: Mapping[str, str] | None = None
+    ) -> None:
+        tags = {**(said or {}), REDACTED_TAG: cause.n_redacted}
+        if "console" in observing.allowed(self):
+            tags[exits.TRACEBACK_TAG] = cause.details
+        self.note_captured(view, [RunTag(k, str(v)) for k, v in tags.items() if v])
 
     def _resume(self, view: RunView) -> None:
         """Answer for a run from here on, which somebody began before."""
@@ -429,7 +438,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         if view is None:
             view = self._adopted(run_id)
         view.is_resting = False
-        if view.is_deleted:
+        if view.is_deleted and not view.is_ours:
             raise MlflowException(
                 f"The run {run_id} must be in the 'active' state. "
                 f"Current state is {view.info.lifecycle_stage}.",

@@ -8,6 +8,7 @@ asked, so that the time for its answer is all the store's.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,8 @@ from mlflow_weir.plugin.pending_names import PENDING_EXPERIMENT
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.metrics.points import Point
+
+_logger = logging.getLogger("mlflow_weir")
 
 SETTLE_WAIT_S = 2.0
 """How long a read waits for what is on its way to the store."""
@@ -138,7 +141,14 @@ class JournaledReads(JournaledExperiments):
         except (Away, MlflowException):
             return  # what is known has to do
         if self.recorder.end == end and not self.recorder.n_held:  # no thread has logged meanwhile
+            was_deleted = view.is_deleted
             view.replace(run)
+            if view.is_deleted and not was_deleted:
+                _logger.warning(
+                    "run %s was deleted while it is logged to: what is logged goes with it; "
+                    "restore it to see it",
+                    view.run_id,
+                )
 
     def _found(self, run_id: str) -> Run:
         """Return what the store has of a run, where a log call asks: soon or not at all."""

@@ -70,7 +70,8 @@ class _LazySql(JournaledCalls):
         """
         self._begin_journaling(recorder)
         _stores.add(self)
-        self._arguments = (db_uri, default_artifact_root, read_db_uri)
+        # As from here: whoever begins a run later may have changed the folder, or removed it.
+        self._arguments = (db_uri, resolve_uri_if_local(default_artifact_root), read_db_uri)
         self._opening = threading.RLock()
         self._opener: int | None = None  # the thread that opens; None before and after
         self._is_open = False
@@ -90,7 +91,7 @@ class _LazySql(JournaledCalls):
         return FIRST_WAIT_S if self._is_open or not self._is_file else _CREATE_WAIT_S
 
     def _place(self) -> dict[str, str]:
-        place = {"artifact_root": resolve_uri_if_local(self._arguments[1])}
+        place = {"artifact_root": self._arguments[1]}
         workspace = mlflow_private.active_workspace()
         return place if workspace is None else {**place, "workspace": workspace}
 

@@ -326,6 +326,17 @@ def has_system_monitor() -> bool:
     return bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
 
 
+def leaves_a_run(error: BaseException) -> bool:
+    """Say whether an exception is on its way out of a run's ``with`` block, in this thread."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        is_fluent = frame.f_globals.get("__name__") == "mlflow.tracking.fluent"
+        if is_fluent and frame.f_code.co_name == "__exit__":
+            return frame.f_locals.get("exc_val") is error
+        frame = frame.f_back
+    return False
+
+
 def latest_metrics_of(run: Run) -> Sequence[Metric]:
     """Return a run's latest metrics with their steps and timestamps."""
     return run.data._metric_objs or ()

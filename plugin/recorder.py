@@ -162,7 +162,7 @@ class Recorder:
                 self._spool = Spool.open_any()
                 node = settings.NODE.get()
                 journal = Journal.create(self._spool, self.target, self._credentials, node=node)
-            except WeirError as exc:
+            except (OSError, WeirError) as exc:  # no folder that a relative path is of, for one
                 self._next_try_s = time.monotonic() + _TRY_AGAIN_S
                 if not self._has_said:
                     self._has_said = True

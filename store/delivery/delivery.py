@@ -61,6 +61,7 @@ class Delivery:
         is_patient: Raise ``RunNotThereYet`` rather than refuse a run that does not exist.
         now_ms: Wall time of the delivery.
         ended_runs: Runs that a record of this delivery ended.
+        let_go: Runs that its process answered for until now; points are written after the rest.
     """
 
     connection: sa.Connection
@@ -70,6 +71,7 @@ class Delivery:
     is_patient: bool = False
     now_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     ended_runs: dict[str, None] = field(default_factory=dict)
+    let_go: set[str] = field(default_factory=set)
     _runs: dict[str, RunFacts | None] = field(default_factory=dict)
     _experiments: dict[int, ExperimentFacts | None] = field(default_factory=dict)
 
@@ -99,7 +101,9 @@ class Delivery:
         return self._runs[run_id]
 
     def active_run(self, run_id: str) -> RunFacts:
-        """Return a run.
+        """Return a run; a deleted one too, while it is the journal's process that it goes on in.
+
+        So nothing is lost of a run that somebody deletes under its training, and restores.
 
         Raises:
             Refused: There is none, or it is deleted.
@@ -109,9 +113,14 @@ class Delivery:
             if self.is_patient:
                 raise RunNotThereYet(run_id)
             raise Refused(f"run {run_id} does not exist")
-        if run.lifecycle_stage != tables.ACTIVE:
+        if not self.takes(run):
             raise Refused(f"run {run_id} is deleted; restore it to log to it")
         return run
+
+    def takes(self, run: RunFacts) -> bool:
+        """Say whether the run takes what this journal's process logs."""
+        is_ours = run.run_id in self.state.open_runs or run.run_id in self.let_go
+        return run.lifecycle_stage == tables.ACTIVE or is_ours
 
     def lock_run(self, run: RunFacts) -> None:
         """Keep others from ending a run until this transaction is over; look at it once more."""

@@ -163,7 +163,8 @@ def _note_status(delivery: Delivery, run: RunFacts, status: str, *, is_provision
 
 
 def _forget_open(delivery: Delivery, run_id: str) -> None:
-    delivery.state.open_runs.pop(run_id, None)
+    if delivery.state.open_runs.pop(run_id, None) is not None:
+        delivery.let_go.add(run_id)
     delivery.state.provisional.pop(run_id, None)
     owners.forget(delivery.connection, delivery.journal_id, run_id)
 
@@ -196,7 +197,7 @@ def exit_run(delivery: Delivery, fields: Fields) -> None:
     if status not in _STATUSES:
         raise Refused(f"{status!r:.100} is not a status of a run")
     run = delivery.find_run(run_id)
-    if run is None or run.lifecycle_stage != tables.ACTIVE or status not in TERMINAL:
+    if run is None or not delivery.takes(run) or status not in TERMINAL:
         _forget_open(delivery, run_id)
         return
     if _goes_on(delivery, run):
