@@ -507,6 +507,7 @@ def test_a_new_run_appears_by_itself(
 ) -> None:
     shown.open(site, experiment_id=own_experiment)
     shown.expect_counts(3)
+    shown.page.mouse.move(0, 0)  # out of the list, which does not move under the pointer
     running = client.create_run(own_experiment, run_name="fresh")
     shown.row("fresh").wait_for(timeout=60_000)
     client.set_terminated(running.info.run_id, "FAILED")

@@ -156,6 +156,8 @@ SHADED_COLUMNS = """(canvas, warn) => {
 
 
 def test_charts_are_the_workspaces_grid_of_one_run(site: Site, page: Any) -> None:
+    # As high as all cards: those far from the view are not drawn.
+    page.set_viewport_size({"width": 1500, "height": 1600})
     panel = open_tab(page, site, "charts")
     for key in ("train/loss", "val/<b>f1</b>"):
         panel.get_by_role("region", name=key, exact=True).locator("canvas").first.wait_for()
@@ -340,7 +342,8 @@ def test_pictures_follow_the_slider_and_stand_beside_another_runs(site: Site, pa
     picker.fill("before")
     panel.get_by_role("option", name="resnet50 before").wait_for()
     assert axe_violations(page) == []
-    picker.press("Enter")
+    panel.get_by_role("option", name="resnet50 before").click()
+    page.wait_for_url(f"**with={site.rich.other_id}")
     panel.get_by_text("none").first.wait_for()
     assert panel.get_by_role("link", name="resnet50 before").count() == 1
 
