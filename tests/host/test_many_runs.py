@@ -114,10 +114,18 @@ def sweep(spool: Spool, folder: Path, n_runs: int, *, capture: str) -> list[Part
     return parts
 
 
+MANY = [pytest.mark.long, pytest.mark.timeout(3600)]
+
+
 @pytest.mark.parametrize(
-    "n_runs", [400, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+    ("capture", "n_runs"),
+    [
+        ("on", 400),
+        pytest.param("off", 400, marks=pytest.mark.long),
+        pytest.param("on", 10_000, marks=MANY),
+        pytest.param("off", 10_000, marks=MANY),
+    ],
 )
-@pytest.mark.parametrize("capture", ["on", "off"])
 def test_nothing_grows_with_the_number_of_runs(
     spool: Spool, tmp_path: Path, n_runs: int, capture: str
 ) -> None:

@@ -61,7 +61,7 @@ def places(
     folders = {name: tmp_path_factory.mktemp(name) for name in ("stock", "auth")}
     config = folders["auth"] / "auth.ini"
     config.write_text(
-        "[mlflow]\ndefault_permission = READ\n"
+        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
         f"database_uri = sqlite:///{folders['auth']}/auth.db\n"
         f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
