@@ -109,7 +109,8 @@ def test_an_unchanged_training_gets_the_devices_own_figures(trainings: Trainings
 
     def is_seen() -> bool:
         points = trainings.points(run_id, "gpu_0_utilization_percentage")
-        return bool(points) and points[-1].value == 3
+        energy = trainings.points(run_id, "gpu_0_energy_joules")  # asked each ten seconds
+        return bool(points) and points[-1].value == 3 and energy[-1].value == 42
 
     wait_until(is_seen, "a value that changes under a living agent is seen", 120)
     trainings.wait_for(run_id, "process_cpu_utilization_percentage", 2)
