@@ -71,13 +71,14 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   )
   const state = { lines, settings, width: plotWidth, height: plotHeight, theme, threshold }
   // uPlot's scales are of one kind for ever: another kind is another chart.
-  const kind = `${settings.x === "wall"} ${settings.xLog} ${settings.yScale} ${theme} ${settings.x} ${threshold}`
+  const name = keys.join("\n")
+  const kind = `${settings.x === "wall"} ${settings.xLog} ${settings.yScale} ${theme} ${settings.x} ${threshold} ${name}`
   const latest = useRef(state)
   latest.current = state
   // biome-ignore lint: `kind` stands for what cannot be updated
   useEffect(() => {
     if (!box.current) return
-    const made = new LineChart(box.current, keys.join("\n"), latest.current, {
+    const made = new LineChart(box.current, name, latest.current, {
       onZoom: (zoom) => zoomRef.current(zoom === null ? WHOLE : { zoom }),
       onRectangle: (zoom, zoomY) => zoomRef.current({ zoom, zoomY }),
       onHover: (nearby, at) => tips.set(at === null ? null : { nearby, ...at }),
@@ -143,7 +144,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   const isEmpty = !isLoading && error === null && shown.length === 0
   const nBelow = settings.yScale === "log" ? belowZero(shown) : 0
   return (
-    <section className="w-card" aria-label={title} style={{ width, height }} data-keys={keys.join("\n")}>
+    <section className="w-card" aria-label={title} style={{ width, height }} data-keys={name}>
       <header className="w-card-head">
         {grip}
         <h3 title={keys.join(", ")}>{title}</h3>

@@ -210,7 +210,7 @@ function Parallel({ metric, params, table, width }: PanelProps) {
   return (
     <section className="w-card w-compare-card" style={{ width }} aria-label="Parallel coordinates">
       <h3>Params and {visible(metric, 80)}</h3>
-      <svg width={width - 24} height={HEIGHT - 30} role="img" aria-label={`${count(table.length)} runs across ${names.map((one) => visible(one, 40)).join(", ")}`}>
+      <svg width={width - 24} height={HEIGHT - 8} role="img" aria-label={`${count(table.length)} runs across ${names.map((one) => visible(one, 40)).join(", ")}`}>
         {table.map((row, rowAt) => {
           const points = scales
             .map((scale, at) => {

@@ -22,11 +22,14 @@ export function FullCard(
 ) {
   const { prefix, card, settings, keys, onCardSettings, onStep, onClose } = props
   const box = useRef<HTMLDialogElement>(null)
+  const heading = useRef<HTMLHeadingElement>(null)
   const bars = useRef<HTMLDivElement>(null)
   const [size, setSize] = useState({ width: innerWidth, height: innerHeight, above: 110 })
   useEffect(() => {
     const shown = box.current
     if (shown && !shown.open) shown.showModal?.()
+    // Not a button, whose tooltip would lie over the chart.
+    heading.current?.focus()
     const measure = (): void => {
       const above = bars.current?.getBoundingClientRect().bottom ?? 110
       setSize({ width: innerWidth, height: innerHeight, above })
@@ -65,7 +68,9 @@ export function FullCard(
         <div className="w-full-head">
           <IconButton icon="chevronLeft" label="Previous chart" onClick={() => onStep(-1)} />
           <IconButton icon="chevronRight" label="Next chart" onClick={() => onStep(1)} />
-          <h2>{title}</h2>
+          <h2 ref={heading} tabIndex={-1}>
+            {title}
+          </h2>
           <IconButton icon="close" label="Close" onClick={onClose} />
         </div>
         {card.kind === "line" && (

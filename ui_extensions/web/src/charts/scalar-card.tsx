@@ -164,14 +164,16 @@ export function ScalarCard({
                     {one.n > 1 && <span className="w-secondary"> mean of {count(one.n)}</span>}
                   </th>
                   <td className="w-scalar-track">
-                    <span
-                      className="w-scalar-bar"
-                      style={{
-                        background: one.colour,
-                        left: `${100 * (one.value < 0 ? zero - share(one.value) : zero)}%`,
-                        width: `${100 * share(one.value)}%`,
-                      }}
-                    />
+                    <span className="w-scalar-bars">
+                      <span
+                        className="w-scalar-bar"
+                        style={{
+                          background: one.colour,
+                          left: `${100 * (one.value < 0 ? zero - share(one.value) : zero)}%`,
+                          width: `${100 * share(one.value)}%`,
+                        }}
+                      />
+                    </span>
                   </td>
                   <td title={String(one.value)}>{number(one.value, 5)}</td>
                 </tr>

@@ -56,7 +56,7 @@ function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]
   const { x, zoom } = settings
   const withMean = settings.smoothing.kind !== "none"
   const name = JSON.stringify([keys, x, zoom, buckets, withMean, grouping, ids])
-  const [series, setSeries] = useState<Series[]>([])
+  const [asked, setAsked] = useState<{ name: string; series: Series[] }>({ name: "", series: [] })
   // By what the question is, not by which objects it is made of.
   // biome-ignore lint: `name` stands for all of them
   useEffect(() => {
@@ -80,7 +80,7 @@ function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]
         stops.push(watched.stop)
       }
     }
-    setSeries(found)
+    setAsked({ name, series: found })
     return () => {
       for (const stop of stops) stop()
     }
@@ -89,8 +89,13 @@ function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]
     const timer = setTimeout(() => setWithHidden(true), IDLE_MS)
     return () => clearTimeout(timer)
   }, [])
-  return { series, version }
+  // What was asked before is another question's.
+  return { series: asked.name === name ? asked.series : NO_SERIES, version }
 }
+
+const NOTHING: ReadonlyMap<string, Held> = new Map()
+const NO_SERIES: Series[] = []
+const UNKNOWN: Series = { curves: new Map(), bands: null, error: null }
 
 interface Held {
   line: ChartLine
@@ -101,6 +106,7 @@ export function useLines(asked: Asked): CardLines {
   const { keys, runs, settings } = asked
   const { series, version } = useSeries(asked)
   const held = useRef(new Map<string, Held>())
+  const heldAxis = useRef(settings.x)
   const [smoothedAt, setSmoothedAt] = useState(0)
   const onSmoothed = useCallback(() => setSmoothedAt((n) => n + 1), [])
   const lastLines = useRef<readonly ChartLine[]>([])
@@ -108,6 +114,9 @@ export function useLines(asked: Asked): CardLines {
     void version
     void smoothedAt
     const before = held.current
+    // Finer buckets, or other means, are waited for with what there is; another axis is not.
+    const shown = heldAxis.current === settings.x ? before : NOTHING
+    heldAxis.current = settings.x
     const now = new Map<string, Held>()
     const isTime = settings.x === "wall" || settings.x === "rel"
     const perKey = series.length / Math.max(1, keys.length)
@@ -156,22 +165,19 @@ export function useLines(asked: Asked): CardLines {
       lines.push(line)
     }
     keys.forEach((key, keyAt) => {
-      const coarse = series[keyAt * perKey]
+      const coarse = series[keyAt * perKey] ?? UNKNOWN
       const fine = perKey > 1 ? series[keyAt * perKey + 1] : undefined
-      if (coarse === undefined) {
-        found.isLoading = true
-        return
-      }
       found.error ??= coarse.error ?? fine?.error ?? null
       if (settings.groups !== null) {
         if (coarse.bands === null) found.isLoading = coarse.error === null
         settings.groups.forEach((group, at) => {
-          const band = coarse.bands?.[at]
+          const id = `${group.key}\0${key}`
+          const band = coarse.bands === null ? shown.get(id)?.line.band : coarse.bands[at]
           if (!band) return
           // The same object as long as the band is, so that nothing is painted for nothing.
-          const old = before.get(`${group.key}\0${key}`)?.line
+          const old = before.get(id)?.line
           const curve = old?.band === band ? old.curve : bandAsCurve(band)
-          put(`${group.key}\0${key}`, curve, band, {
+          put(id, curve, band, {
             runId: `group:${group.key}`,
             key,
             name: group.label,
@@ -188,8 +194,11 @@ export function useLines(asked: Asked): CardLines {
           nMissing += 1
           continue
         }
-        const curve = fine?.curves.get(run.id) ?? coarse.curves.get(run.id)
-        if (curve === undefined && run.isVisible) nMissing += 1
+        let curve = fine?.curves.get(run.id) ?? coarse.curves.get(run.id)
+        if (curve === undefined) {
+          if (run.isVisible) nMissing += 1
+          curve = shown.get(`${run.id}\0${key}`)?.line.curve
+        }
         if (curve === null && run.isVisible) found.without += 1
         if (!curve) continue
         if (run.isVisible && (found.most === null || curve.shown > found.most.points)) {
