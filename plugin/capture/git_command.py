@@ -7,6 +7,9 @@ files (LFS) are switched off, which is what lets others freeze.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -106,6 +109,7 @@ class Git:
                     stdin=file,
                     stdout=subprocess.PIPE,
                     stderr=said,
+                    start_new_session=True,  # to end its filters with it
                 )
                 found = self._wait(process, most)
                 said.seek(0)
@@ -128,7 +132,9 @@ class Git:
             except subprocess.TimeoutExpired:
                 found = None
             finally:
-                process.kill()
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
         return found
 
     def left_s(self) -> float:

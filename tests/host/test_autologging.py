@@ -325,5 +325,7 @@ def test_a_training_leaves_what_it_leaves_with_stock_mlflow(
     assert weir.versions == stock.versions
     (line,) = [line for line in weir_lines if "see it with" in line]
     weir_lines.remove(line)
+    # Said where the end waits for a busy machine.
+    weir_lines = [line for line in weir_lines if "left to deliver" not in line]
     assert lines_of(weir_lines) == lines_of(stock_lines)
     assert weir_out == stock_out

@@ -196,7 +196,8 @@ def test_a_run_begins_and_is_delivered_beside_a_git_that_hangs(project: Project)
 import os, subprocess, time
 import mlflow
 mlflow.set_experiment("first")
-subprocess.run(["git", "config", "filter.slow.clean", "sleep 3600"], check=True)
+filter = "echo $$ > ../filter.pid; exec sleep 3600"
+subprocess.run(["git", "config", "filter.slow.clean", filter], check=True)
 open(".gitattributes", "w").write("*.slow filter=slow\\n")
 open("a.slow", "w").write("old")
 subprocess.run(["git", "-c", "filter.slow.clean=cat", "add", "a.slow"], check=True)
@@ -211,6 +212,8 @@ print(run.info.run_id)
     )
     run_id = lines[-1]
     assert project.tags(run_id)["weir.git.branch"] == "main"
+    pid = int((project.folder.parent / "filter.pid").read_text())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "what git waited for is ended, too")
 
 
 CRASH = """

@@ -40,6 +40,11 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")  # or a server that is busy for 2 s is given up
+
+
 class Servers(NamedTuple):
     """One of each kind."""
 
@@ -408,7 +413,6 @@ def test_a_run_without_signs_of_life_is_marked_until_one_comes(place: Place) -> 
     # What a person says of a lost run stays.
     until(lambda: status() == "FAILED")
     client.set_terminated(silent, "KILLED")
-    assert mlflow_weir.finish()  # this process journals
     assert sender.beat(silent)["revived"] == []
     assert status() == "KILLED"
 

@@ -19,7 +19,8 @@ from mlflow import MlflowClient
 
 import agents
 from agents import agent_pid, status_of, wait_until
-from mlflow_weir.plugin.journal.spool import Spool
+from mlflow_weir.errors import JournalError
+from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -78,6 +79,14 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
         yield made
 
 
+def writer_of(journal: JournalFolder) -> int | None:
+    """Return whose it is: that of the agent's samples of the machine comes and goes."""
+    try:
+        return journal.header().pid
+    except JournalError:
+        return None
+
+
 def sweep(spool: Spool, folder: Path, n_runs: int, *, capture: str) -> list[Part]:
     """Make the runs; return what was seen after each part."""
     process = subprocess.Popen(
@@ -96,8 +105,7 @@ def sweep(spool: Spool, folder: Path, n_runs: int, *, capture: str) -> list[Part
     parts = []
     assert process.stdout is not None
     for line in process.stdout:
-        # Beside the process's own there may be that of the agent's samples of the machine.
-        journals = [one for one in spool.journals() if one.header().pid == process.pid]
+        journals = [one for one in spool.journals() if writer_of(one) == process.pid]
         agent = status_of(wait_until(lambda: agent_pid(spool), "an agent is there", 60))
         parts.append(
             Part(

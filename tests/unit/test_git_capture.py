@@ -280,13 +280,13 @@ def test_nothing_of_the_repositorys_is_executed(repository: Repository) -> None:
 
 
 def test_git_that_hangs_ends_in_time_and_what_is_known_stays(repository: Repository) -> None:
-    repository.git("config", "filter.slow.clean", "sleep 60")
+    repository.git("config", "filter.slow.clean", "sleep 600")
     repository.commit(__gitattributes=b"*.slow filter=slow\n")
     repository.write("a.slow", b"old\n")
     repository.git("-c", "filter.slow.clean=cat", "add", "a.slow")
     repository.git("-c", "filter.slow.clean=cat", "commit", "-q", "-m", "slow")
     repository.write("a.slow", b"changed, and longer\n")
-    state = repository.capture(time_limit_s=2.0)
+    state = repository.capture(time_limit_s=5.0)
     assert state.commit == repository.git("rev-parse", "HEAD")
     assert any("took longer" in fault or "no time left" in fault for fault in state.faults)
 
