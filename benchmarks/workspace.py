@@ -29,8 +29,8 @@ Chromium without a GPU, 1500 × 950, cold cache, warm server (one worker, the pa
 before), every run drawn on every chart of the first screen. *First screen* is from the beginning
 of the navigation until all lines of all its charts are on the page. *Toggle* is from the click on
 a run's eye until every chart on the page is without its line, and back. *Hover* moves the pointer
-over a chart once a frame. Stock MLflow's chart page is asked for on the same server and data,
-until the first chart and until no more requests are under way; it draws 10 runs, 320 points each.
+over a chart once a frame. Stock MLflow's chart page is asked for once on the same server and data,
+until its first chart is there; it draws 10 runs, 320 points each, and never stops asking.
 On SQLite. The points of the first nine metrics are each run's own; those of the others, which only
 fill the database, are one of 20 runs'. A step that takes more than 75 s is left out.
 """
@@ -104,16 +104,13 @@ def _page_rows(
     toggle_s = _median(toggles)
     frame_s = quantile(frames, 0.95) if frames else None
     stock_first_s = _median(found.get("stock's first chart"))
-    stock_all_s = _median(found.get("stock's last request"))
-    stock_said = "stock's page showed no chart"
-    if stock_first_s is not None:
-        stock_said = f"stock's first chart after {stock_first_s:.1f} s, 10 runs drawn"
-        if stock_all_s is None:
-            stock_said += ", and it never came to rest"
+    stock_said = "stock: its first chart, 10 runs drawn"
+    if stock_first_s is None:
+        stock_said = "stock's page showed no chart in a minute"
     return [
         Row(
             f"{of}: first screen",
-            place.name, "s", stock_all_s or stock_first_s, first_s, f"≤ {_FIRST_SCREEN_S} s",
+            place.name, "s", stock_first_s, first_s, f"≤ {_FIRST_SCREEN_S} s",
             first_s is not None and first_s <= _FIRST_SCREEN_S,
             f"{n_runs:,} lines on each chart; {stock_said}",
         ),
