@@ -202,7 +202,7 @@ def test_the_assistant_and_the_dock_leave_each_other_room(
     stock: Any, site: Site, allow_errors: Callable[[str], None]
 ) -> None:
     allow_errors("evil.example")  # a picture in the run's notes, which MLflow asks for
-    allow_errors("ResizeObserver loop")  # MLflow's page, when the Assistant closes
+    allow_errors("ResizeObserver loop|404")  # of MLflow's page, when the Assistant closes
     page = stock
     page.goto(site.stock(f"/experiments/{site.rich.experiment_id}/runs/{site.rich.run_id}"))
     # What is known of the run is said as soon as it is.
