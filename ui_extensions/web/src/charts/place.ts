@@ -53,7 +53,16 @@ export function usePin(axis: XAxis): void {
   useEffect(() => {
     hoverState.setPin(readPin(route().query.get("cx"), axis))
     const stop = hoverState.onPin((pin) => change("cx", pin === null ? null : writePin(pin), { push: false }))
+    // Also where the pinned place is out of view; before a dialog around takes it for its own end.
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key !== "Escape" || event.defaultPrevented || hoverState.pin === null) return
+      event.preventDefault()
+      event.stopPropagation()
+      hoverState.setPin(null)
+    }
+    document.addEventListener("keydown", onKey, true)
     return () => {
+      document.removeEventListener("keydown", onKey, true)
       stop()
       hoverState.setPin(null)
     }

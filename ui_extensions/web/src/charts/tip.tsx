@@ -3,7 +3,7 @@
  * the chart, the nearest marked. A click pins it: then it stays, scrolls, and its text can be taken.
  */
 
-import { useEffect, useSyncExternalStore } from "react"
+import { useSyncExternalStore } from "react"
 
 import { IconButton } from "../controls/button"
 import { dateTime, duration, number } from "../text/format"
@@ -98,18 +98,6 @@ export function Tip({
 }) {
   const tip = useSyncExternalStore(source.subscribe, source.get)
   const isPinned = tip?.isPinned ?? false
-  useEffect(() => {
-    if (!isPinned) return
-    const onKey = (event: KeyboardEvent): void => {
-      if (event.key !== "Escape" || event.defaultPrevented) return
-      event.preventDefault()
-      event.stopPropagation()
-      hoverState.setPin(null)
-    }
-    // Before a dialog around takes it for its own end.
-    document.addEventListener("keydown", onKey, true)
-    return () => document.removeEventListener("keydown", onKey, true)
-  }, [isPinned])
   const nearest = tip?.nearby[0]
   if (!tip || !nearest) return null
   const { rows, above, below } = tipRows(tip.nearby, isPinned ? MAX_PINNED_ROWS : MAX_ROWS)

@@ -1,0 +1,448 @@
+"""Panels, own charts, groups, full screen, arranging and files of charts, in a real browser.
+
+Each is held against what MLflow's client returns; no request is intercepted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from browser import axe_violations
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+    from playwright.sync_api import Locator, Page
+
+    from browser import Site
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),  # MLflow warns about itself
+]
+DEADLINE_S = 120.0
+
+
+def poll(page: Page, check: Callable[[], Any]) -> Any:
+    """Return what ``check`` returns when it is something; it may fail until then."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            if found := check():
+                return found
+        except (AssertionError, LookupError, TypeError):  # what it looks at is not there yet
+            if time.monotonic() > give_up:
+                raise
+        assert time.monotonic() < give_up, check
+        page.wait_for_timeout(100)
+
+
+def chart(page: Page, name: str, with_values: bool = False) -> Any:
+    """Return a chart that has all its lines on the page, or None."""
+    found = page.evaluate(
+        "values => window.__weirCharts ? window.__weirCharts(values).charts : []", with_values
+    )
+    for one in found:
+        if one["name"] == name and one["isComplete"] and one["nDrawn"] > 0:
+            return one
+    return None
+
+
+def card(page: Page, name: str) -> Locator:
+    """Return a card by its metrics."""
+    return page.locator(f'.w-card[data-keys="{name}"]')
+
+
+def menu(page: Page, of: Locator, item: str) -> None:
+    """Choose an item of a card's menu."""
+    of.get_by_role("button", name=re.compile("^Menu of ")).click()
+    page.get_by_role("menuitem", name=item).click()
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Press, move and let go."""
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
+    page.mouse.move(*end, steps=4)
+    page.mouse.up()
+
+
+def middle(of: Locator) -> tuple[float, float]:
+    """Return the middle of an element on the page."""
+    box = of.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def query(page: Page) -> dict[str, str]:
+    """Return the query of the page's URL."""
+    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+@pytest.fixture
+def runs(site: Site) -> dict[str, Run]:
+    """All runs of the sweep, as MLflow's client has them."""
+    client = MlflowClient(site.server.address)
+    found = client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    return {run.info.run_id: run for run in found}
+
+
+def ranks(values: list[float]) -> np.ndarray[Any, Any]:
+    """Return ranks; those that are equal share the mean of theirs."""
+    array = np.array(values)
+    return np.array([(array < v).sum() + ((array == v).sum() + 1) / 2 for v in array])
+
+
+def test_panels_compare_the_runs_as_mlflow_has_them(
+    page: Page, site: Site, runs: dict[str, Run]
+) -> None:
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    page.get_by_role("button", name=re.compile("^Params and metrics")).click()
+    page.get_by_label("By the last value of").select_option("val/loss")
+    having = {k: run for k, run in runs.items() if "val/loss" in run.data.metrics}
+    losses = {k: run.data.metrics["val/loss"] for k, run in having.items()}
+    bars = page.get_by_role("region", name="Bars")
+    smallest = sorted(losses.values())[:40]
+    poll(page, lambda: bars.get_by_role("row").count() == len(smallest))
+    told = [float(c.get_attribute("title") or "") for c in bars.locator("td:last-child").all()]
+    np.testing.assert_allclose(told, smallest, rtol=1e-6)
+    scatter = page.get_by_role("region", name="Scatter")
+    scatter.get_by_label("Param of the scatter").select_option("lr")
+    poll(page, lambda: scatter.locator("circle").count() == len(having))
+    # The higher the value, the higher the dot.
+    heights = [float(one.get_attribute("cy") or "") for one in scatter.locator("circle").all()]
+    titles = [one.text_content() or "" for one in scatter.locator("circle title").all()]
+    values = [float(title.rsplit(", ", 1)[1]) for title in titles]
+    assert [values[at] for at in np.argsort(heights)[::-1]] == sorted(values)
+    parallel = page.get_by_role("region", name="Parallel coordinates")
+    assert parallel.locator("polyline").count() == len(runs)  # a run without it has its params
+    importance = page.get_by_role("region", name="Param importance")
+    row = importance.get_by_role("row").filter(has=page.get_by_role("rowheader", name="lr"))
+    told_rho = float((row.locator("td").nth(1).text_content() or "").replace("\u2212", "-"))
+    lrs = [float(having[k].data.params["lr"]) for k in having]
+    rho = np.corrcoef(ranks(lrs), ranks([losses[k] for k in having]))[0, 1]
+    assert told_rho == pytest.approx(rho, abs=0.006)
+
+    # One number a run, in a panel of one's own.
+    page.get_by_role("button", name="Add a chart").click()
+    dialog = page.get_by_role("dialog", name="Add a chart")
+    dialog.get_by_role("button", name="One number a run").click()
+    dialog.get_by_role("button", name="smallest").click()
+    dialog.get_by_role("textbox", name="Search metrics").fill("val/loss")
+    dialog.get_by_role("checkbox", name="val/loss").check()
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    client = MlflowClient(site.server.address)
+    scalar = page.locator('.w-card[data-scalar="val/loss"]')
+    rows = scalar.get_by_role("row")
+    poll(page, lambda: rows.count() == len(having))
+    told = [float(c.get_attribute("title") or "") for c in scalar.locator("td:last-child").all()]
+    assert told == sorted(told, reverse=True)
+    best = min(
+        m.value for m in client.get_metric_history(min(losses, key=losses.__getitem__), "val/loss")
+    )
+    assert told[-1] <= best + 1e-9
+    name, shown = rows.nth(7).inner_text().split("\t")[0].strip(), told[7]
+    (run_id,) = [k for k, run in having.items() if run.info.run_name == name]
+    history = client.get_metric_history(run_id, "val/loss")
+    assert shown == pytest.approx(min(m.value for m in history), rel=1e-6)
+    assert axe_violations(page, ".w-charts") == []
+
+
+def test_groups_are_the_mean_of_their_runs_and_colours_follow_a_param(
+    page: Page, site: Site, runs: dict[str, Run]
+) -> None:
+    name = "val/accuracy"
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}?g=params.optimizer&c=val"))
+    found = poll(page, lambda: chart(page, name, True))
+    assert len(found["lines"]) == 3
+    client = MlflowClient(site.server.address)
+    members = defaultdict(list)
+    for run_id, run in runs.items():
+        if name in run.data.metrics:
+            members[run.data.params["optimizer"]].append(run_id)
+    for line in found["lines"]:
+        (optimizer,) = [word for word in members if f'"{word}"' in line["runId"]]
+        values = defaultdict(list)
+        for run_id in members[optimizer]:
+            for point in client.get_metric_history(run_id, name):
+                values[point.step].append(point.value)
+        expected = {step: statistics.fmean(of) for step, of in values.items()}
+        drawn = dict(zip(line["x"], line["last"], strict=True))
+        assert set(drawn) == set(expected)
+        np.testing.assert_allclose(
+            [drawn[step] for step in sorted(drawn)],
+            [expected[step] for step in sorted(expected)],
+            rtol=1e-5,
+        )
+    # By a param instead: the same colour for the same value.
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}?g=&c=val&cb=params.optimizer"))
+    colours = poll(page, lambda: _colours(page, name, runs))
+    assert len(set(colours.values())) == 3
+
+
+def _colours(page: Page, name: str, runs: dict[str, Run]) -> dict[str, str] | None:
+    """Return the colour of each optimizer's lines, once they have one each."""
+    found = chart(page, name, True)
+    if found is None:
+        return None
+    colours = defaultdict(set)
+    for line in found["lines"]:
+        colours[runs[line["runId"]].data.params["optimizer"]].add(line["colour"])
+    if any(len(own) != 1 for own in colours.values()):
+        return None
+    return {optimizer: own.pop() for optimizer, own in colours.items()}
+
+
+def test_cards_are_moved_sized_zoomed_and_shown_alone_and_a_link_has_it_all(
+    page: Page, site: Site
+) -> None:
+    page.set_viewport_size({"width": 1500, "height": 1500})
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    poll(page, lambda: chart(page, "train/loss"))
+    section = page.get_by_role("region", name="Charts: train", exact=True)
+
+    def order() -> list[str]:
+        return [p.get_attribute("data-card") or "" for p in section.locator(".w-grid-place").all()]
+
+    before = order()
+    assert before == ["train/accuracy", "train/loss", "train/lr"]
+    drag(
+        page,
+        middle(section.locator('[data-card="train/lr"] .w-grid-grip')),
+        middle(section.locator('[data-card="train/accuracy"] .w-chart')),
+    )
+    poll(page, lambda: order() == ["train/lr", "train/accuracy", "train/loss"])
+    # The same with keys.
+    section.locator('[data-card="train/lr"] .w-grid-grip').press("Alt+ArrowRight")
+    poll(page, lambda: order() == ["train/accuracy", "train/lr", "train/loss"])
+    place = section.locator('[data-card="train/loss"]')
+    box = place.bounding_box()
+    assert box is not None
+    corner = (box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)
+    drag(page, corner, (corner[0] + 20, corner[1] + 60))
+    poll(page, lambda: (place.bounding_box() or box)["height"] == box["height"] + 60)
+    place.locator(".w-grid-grip").press("Alt+Shift+ArrowRight")
+    poll(page, lambda: (place.bounding_box() or box)["width"] > 1.8 * box["width"])
+
+    # A rectangle is this card's own; a click pins the cursor; Esc lets go of it.
+    place.locator(".w-chart[data-loading=false]").wait_for()
+    poll(page, lambda: chart(page, "train/loss"))
+    plot = place.locator(".u-over")
+    whole, other = chart(page, "train/loss"), chart(page, "train/lr")
+    area = plot.bounding_box()
+    assert area is not None
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return area["x"] + x * area["width"], area["y"] + y * area["height"]
+
+    page.keyboard.down("Shift")
+    drag(page, at(0.2, 0.5), at(0.6, 0.9))
+    page.keyboard.up("Shift")
+    size = {axis: whole[axis]["max"] - whole[axis]["min"] for axis in ("x", "y")}
+    zoomed = poll(
+        page,
+        lambda: (
+            (found := chart(page, "train/loss"))
+            and found["y"]["max"] < whole["y"]["min"] + 0.6 * size["y"]
+            and found
+        ),
+    )
+    assert zoomed["x"]["min"] == pytest.approx(whole["x"]["min"] + 0.2 * size["x"], rel=0.02)
+    assert zoomed["y"]["min"] == pytest.approx(whole["y"]["min"] + 0.1 * size["y"], rel=0.05)
+    assert chart(page, "train/lr")["x"] == other["x"]
+    plot.dblclick()
+    poll(page, lambda: chart(page, "train/loss")["y"] == whole["y"])
+    page.mouse.click(*at(0.5, 0.8))
+    tip = place.locator(".w-chart-tip-pinned")
+    tip.wait_for()
+    page.mouse.move(*at(0.1, 0.1))
+    values = [float(v.split(" ")[0]) for v in tip.locator(".w-chart-tip-value").all_inner_texts()]
+    finite = [v for v in values if v == v]
+    assert len(finite) > 20
+    assert finite == sorted(finite, reverse=True)
+    assert tip.locator(".w-chart-tip-first").count() == 1
+    step = float(query(page)["cx"].split(",")[0])
+    assert step == pytest.approx(whole["x"]["min"] + 0.5 * size["x"], rel=0.01)
+    menu(page, place, "Axis ranges…")
+    page.get_by_label("y from").fill("0.5")
+    page.get_by_label("y to").fill("1.5")
+    page.get_by_role("button", name="Done").click()
+    wanted = {"min": 0.5, "max": 1.5, "kind": "linear"}
+    poll(page, lambda: chart(page, "train/loss")["y"] == wanted)
+
+    # Alone, as a place of its own; what is seen there is what a link shows.
+    place.get_by_role("button", name=re.compile("^Full screen")).click()
+    full = page.get_by_role("dialog", name="Full screen: train/loss")
+    full.wait_for()
+    assert query(page)["fs"] == "train/loss"
+    drag(page, *[_within(full.locator(".u-over"), share) for share in (0.1, 0.2)])
+    poll(page, lambda: "z" in query(page))
+    low, high = (float(end) for end in query(page)["z"].split(".."))
+    assert low < high < 0.6 * whole["x"]["max"]
+    page.goto(page.url)
+    full.wait_for()
+    again = poll(page, lambda: chart(page, "train/loss"))
+    assert again["x"]["min"] == pytest.approx(low, rel=1e-6)
+    hover = page.evaluate("window.__weirCharts(false).hoverX")
+    assert hover == pytest.approx(step, rel=1e-6)
+    page.get_by_role("button", name="Next chart").click()
+    poll(page, lambda: query(page)["fs"] != "train/loss")
+    page.keyboard.press("Escape")
+    poll(page, lambda: "cx" not in query(page))
+    page.keyboard.press("Escape")
+    poll(page, lambda: "fs" not in query(page))
+
+
+def _within(of: Locator, share: float) -> tuple[float, float]:
+    box = of.bounding_box()
+    assert box is not None
+    return box["x"] + share * box["width"], box["y"] + box["height"] / 2
+
+
+def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
+    page: Page, site: Site
+) -> None:
+    run_id = site.rich.run_id
+    client = MlflowClient(site.server.address)
+    page.goto(site.pages(f"/e/{site.rich.experiment_id}"))
+    page.get_by_role("button", name="Add a chart").click()
+    dialog = page.get_by_role("dialog", name="Add a chart")
+    dialog.get_by_role("button", name="Lines by expression").click()
+    # One that would never end is ended; one that cannot be read is told of.
+    dialog.get_by_label("Regular expression").fill("(a")
+    dialog.get_by_text(re.compile("Invalid regular expression")).wait_for()
+    dialog.get_by_label("Regular expression").fill("^(train|val)/loss$")
+    dialog.get_by_text(re.compile("^2 of ")).wait_for()
+    dialog.get_by_label("Title").fill("Both <b>losses</b>")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    name = "train/loss\nval/loss"
+    own = page.get_by_role("region", name="Both <b>losses</b>")
+    own.wait_for()
+    found = poll(page, lambda: chart(page, name, True))
+    histories = {key: client.get_metric_history(run_id, key) for key in ("train/loss", "val/loss")}
+    lines = {line["key"]: line for line in found["lines"] if line["runId"] == run_id}
+    assert set(lines) == set(histories)
+    for key, history in histories.items():
+        assert lines[key]["total"] == len(history)
+        assert lines[key]["last"][-1] == pytest.approx(history[-1].value, rel=1e-6)
+
+    with page.expect_download() as download:
+        menu(page, own, "Save as CSV")
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    mine = [r for r in rows if r["run_id"] == run_id and r["metric"] == "val/loss"]
+    np.testing.assert_allclose(
+        [float(r["last"]) for r in mine], [m.value for m in histories["val/loss"]], rtol=1e-6
+    )
+    counted = sum(
+        int(r["points"]) for r in rows if r["run_id"] == run_id and r["metric"] == "train/loss"
+    )
+    assert counted == len(histories["train/loss"])
+    with page.expect_download() as download:
+        menu(page, own, "Save as SVG")
+    svg = download.value.path().read_text(encoding="utf-8")
+    assert "Both &lt;b&gt;losses&lt;/b&gt;" in svg
+    paths = re.findall(r'<path d="([^"]+)" stroke="#[0-9a-f]{6}">', svg)
+    assert len(paths) == found["nDrawn"]
+    # The path of a line goes through its points, where the axes of the chart place them.
+    size = re.search(r'<rect width="([\d.]+)" height="([\d.]+)"/></clipPath>', svg)
+    assert size is not None
+    wide, high = float(size[1]), float(size[2])
+    x, y = found["x"], found["y"]
+    end = histories["val/loss"][-1]
+    px = wide * (end.step - x["min"]) / (x["max"] - x["min"])
+    py = high * (1 - (end.value - y["min"]) / (y["max"] - y["min"]))
+    ends = [tuple(map(float, re.findall(r"[\d.]+", path)[-2:])) for path in paths]
+    assert any(abs(a - px) < 0.1 and abs(b - py) < 0.1 for a, b in ends), (ends, px, py)
+    with page.expect_download() as download:
+        menu(page, own, "Save as PNG")
+    picture = Image.open(download.value.path()).convert("RGB")
+    box = own.locator(".w-chart").bounding_box()
+    assert box is not None
+    assert picture.width == round(box["width"])
+    seen = {colour for _, colour in picture.getcolors(1 << 20) or []}
+    colours = {line["colour"] for line in found["lines"]}
+    assert {tuple(bytes.fromhex(c[1:])) for c in colours} <= seen
+
+    poll(page, lambda: "losses" in saved_view(page))
+
+    # Smoothing that takes long is a worker's, and by the formula that is told.
+    page.goto(site.pages(f"/e/{site.rich.experiment_id}?fs=train%2Floss&s=gauss:200"))
+    check_gaussian(
+        poll(page, lambda: smoothed(page, "train/loss")), run_id, histories["train/loss"]
+    )
+    page.keyboard.press("Escape")
+
+    # Pictures, run beside run, by step.
+    page.get_by_role("button", name=re.compile("^Media")).click()
+    panel = page.get_by_role("region", name="Images: samples/cats")
+    panel.locator("img").first.wait_for()
+    steps = panel.locator("input[type=range]")
+    first = panel.locator("figcaption .w-secondary").first.inner_text()
+    steps.press("Home")
+    poll(page, lambda: panel.locator("figcaption .w-secondary").first.inner_text() != first)
+    width = panel.locator("img").first.evaluate("img => img.decode().then(() => img.naturalWidth)")
+    assert width > 0
+
+    # The chart is there again where the view is; it goes when it is taken away.
+    page.reload()
+    own.wait_for()
+    assert axe_violations(page, ".w-charts") == []
+    menu(page, own, "Remove")
+    own.wait_for(state="detached")
+    poll(page, lambda: "losses" not in saved_view(page))
+
+
+def smoothed(page: Page, name: str) -> list[dict[str, Any]] | None:
+    """Return the lines of a chart in full screen, once all are smoothed."""
+    for one in page.evaluate("window.__weirCharts ? window.__weirCharts(true).charts : []"):
+        lines: list[dict[str, Any]] = one["lines"]
+        is_fine = any(len(line["x"]) > 1_000 for line in lines)
+        if one["name"] == name and is_fine and all(line["smoothed"] for line in lines):
+            return lines
+    return None
+
+
+def check_gaussian(lines: list[dict[str, Any]], run_id: str, history: list[Metric]) -> None:
+    """Hold a smoothed line against the formula over what was logged, at some of its buckets."""
+    (line,) = [line for line in lines if line["runId"] == run_id]
+    x, count = np.array(line["x"]), np.array(line["count"])
+    steps = np.array([m.step for m in history])
+    values = np.array([m.value for m in history])
+    ends = np.searchsorted(steps, x, side="right")
+    assert (np.diff(ends, prepend=0) == count).all()
+    means = np.array([part.mean() for part in np.split(values, ends[:-1])])
+    span = max(line["x"][-1] for line in lines) - min(line["x"][0] for line in lines)
+    sigma = 0.2 * span
+    for at in (0, len(x) // 3, len(x) - 1):
+        distance = x - x[at]
+        weight = count * np.exp(-(distance**2) / (2 * sigma**2)) * (abs(distance) <= 3 * sigma)
+        expected = (weight * means).sum() / weight.sum()
+        assert line["smoothed"][at] == pytest.approx(expected, rel=1e-5)
+
+
+def saved_view(page: Page) -> str:
+    """Return what the server keeps of this browser's own view."""
+    stored: str = page.evaluate(
+        """async () => {
+            const experiments = [location.pathname.split("/").at(-1)]
+            const answer = await fetch(new URL("../../ajax-api/3.0/weir/views", location.href), {
+                method: "POST", headers: {"Content-Type": "application/json"},
+                body: JSON.stringify({experiments, browser: localStorage.getItem("weir.browser")}),
+            })
+            return (await answer.json()).personal?.document ?? ""
+        }"""
+    )
+    return stored
