@@ -75,7 +75,7 @@ def session_spool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     spool = tmp_path_factory.mktemp("spool")
     yield spool
     client.nudge(spool, client.STOP)
-    os.environ["WEIR_EXIT_WAIT_SECONDS"] = "0"  # the servers of the tests are gone by then
+    os.environ["WEIR_EXIT_WAIT_SECONDS"] = "0.1"  # the servers of the tests are gone by then
 
 
 def _fail_on_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
