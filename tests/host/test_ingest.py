@@ -167,8 +167,13 @@ def test_mlflow_shows_what_was_delivered(place: Place) -> None:
     assert answer["rejected"] == []
     client = place.client()
     run = client.get_run(run_id)
-    assert answer["aliases"] == {alias: run.info.experiment_id}
-    experiment = client.get_experiment(run.info.experiment_id)
+    experiment_id = run.info.experiment_id
+    experiment = client.get_experiment(experiment_id)
+    assert answer["aliases"] == {
+        alias: experiment_id,
+        f"weir-pending:{alias}": experiment.artifact_location,
+        f"weir-pending:{experiment_id}": experiment.artifact_location,
+    }
     assert (experiment.name, experiment.tags["kind"]) == (name, "test")
     assert run.info.artifact_uri == f"{experiment.artifact_location}/{run_id}/artifacts"
     assert (run.info.run_name, run.info.status, run.data.tags["a"]) == ("first", "FINISHED", "b")
