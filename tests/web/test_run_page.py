@@ -52,7 +52,7 @@ def test_the_overview_says_what_mlflow_says_and_why_it_ended(
 ) -> None:
     panel = open_tab(page, site, "overview")
     run = client.get_run(site.rich.run_id)
-    assert page.get_by_text("FAILED", exact=False).first.is_visible()
+    page.get_by_text("FAILED", exact=False).first.wait_for()
     why = panel.get_by_role("region", name="Why it ended")
     assert run.data.tags["weir.exit_cause"] in why.inner_text()
     metrics = panel.get_by_role("region", name="Metrics")
@@ -135,6 +135,7 @@ def test_hardware_panels_draw_what_mlflows_client_returns(
     shades = figure.locator("canvas").first.evaluate(SHADED_COLUMNS, warn)
     assert shades == pytest.approx(share / 100, abs=0.03)
     phases = page.get_by_role("list", name="Phases of the run").get_by_role("listitem")
+    phases.nth(2).wait_for()
     assert [one.inner_text().split()[0] for one in phases.all()] == ["Before", "Steps", "After"]
     # Something is drawn in the line's colour.
     colour = row.locator(".w-dot").evaluate("dot => getComputedStyle(dot).backgroundColor")
@@ -181,7 +182,7 @@ def test_a_long_console_is_virtual_and_found_by_line(site: Site, page: Any) -> N
     panel = open_tab(page, site, "console")
     log = panel.get_by_role("log")
     log.get_by_text(LAST_LINE).wait_for()
-    assert panel.get_by_text(f"{N_LINES:,} lines").is_visible()
+    panel.get_by_text(f"{N_LINES:,} lines").wait_for()
     assert log.locator(".w-line").count() < 200
     log.press("Home")
     log.evaluate("box => box.scrollTo(0, 0)")
@@ -291,23 +292,25 @@ def test_a_console_is_downloaded_whole_under_a_clean_name(site: Site, page: Any)
 def test_the_patch_is_a_diff_and_another_runs_is_held_against_it(site: Site, page: Any) -> None:
     panel = open_tab(page, site, "code")
     tree = panel.get_by_role("navigation", name="Changed files")
+    tree.get_by_role("button").nth(2).wait_for()
     assert [one.inner_text().split("\n")[0] for one in tree.get_by_role("button").all()] == [
         "train.py",
         "conf/new file.yaml",
         "data.bin",
     ]
+    panel.locator(".w-diff-add .w-diff-text").nth(1).wait_for()
     added = panel.locator(".w-diff-add .w-diff-text").all_inner_texts()
     assert added[0].strip() == 'loss = model(batch.to("cuda"))'
     assert f"# {XSS}" in added[1]
-    assert panel.get_by_text("binary · 12 B").first.is_visible()
-    assert panel.get_by_text(f"weir restore {site.rich.run_id}").is_visible()
+    panel.get_by_text("binary · 12 B").first.wait_for()
+    panel.get_by_text(f"weir restore {site.rich.run_id}").wait_for()
     assert "CUDA_VISIBLE_DEVICES" in panel.get_by_role("region", name="Command").inner_text()
     # By an address that was pasted; by name below, where pictures are compared.
     picker = panel.get_by_role("combobox", name="Compare with another run")
     picker.fill(site.pages(f"/r/{site.rich.other_id}"))
     picker.press("Enter")
     panel.get_by_role("heading", name="Patches, file by file").wait_for()
-    assert panel.get_by_text("2 more files are changed alike").is_visible()
+    panel.get_by_text("2 more files are changed alike").wait_for()
     changed = panel.locator(".w-diff-file").filter(has_text="conf/new file.yaml")
     assert changed.locator(".w-diff-del").inner_text().split()[-1] == "0.1"
     assert changed.locator(".w-diff-add").inner_text().split()[-1] == "0.2"
@@ -328,11 +331,12 @@ def test_pictures_follow_the_slider_and_stand_beside_another_runs(site: Site, pa
     cats.get_by_role("button").click()
     dialog = page.get_by_role("dialog", name="samples/cats")
     dialog.locator("img").wait_for()
-    assert dialog.locator("img").evaluate("img => img.naturalWidth") == 96
+    width = "() => document.querySelector('[role=dialog] img, dialog img').naturalWidth === 96"
+    page.wait_for_function(width)
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
     # The drawing's script is in a picture, where nothing runs.
-    assert panel.get_by_role("img", name="drawing").is_visible()
+    panel.get_by_role("img", name="drawing").wait_for()
     assert page.evaluate("window.wasRun") is None
     picker = panel.get_by_role("combobox", name="Compare with another run")
     picker.fill("adamw-lr0.1-s2")
@@ -345,7 +349,7 @@ def test_pictures_follow_the_slider_and_stand_beside_another_runs(site: Site, pa
     panel.get_by_role("option", name="resnet50 before").click()
     page.wait_for_url(f"**with={site.rich.other_id}")
     panel.get_by_text("none").first.wait_for()
-    assert panel.get_by_role("link", name="resnet50 before").count() == 1
+    panel.get_by_role("link", name="resnet50 before").wait_for()
 
 
 def test_norms_and_distributions_are_what_was_watched(site: Site, page: Any) -> None:
@@ -374,7 +378,7 @@ def test_norms_and_distributions_are_what_was_watched(site: Site, page: Any) -> 
     names.nth(3).click()
     panel.get_by_role("img", name="Distribution over").wait_for()
     assert "layer=" in page.url
-    assert panel.get_by_role("heading", name=LAYERS[2]).is_visible()
+    panel.get_by_role("heading", name=LAYERS[2]).wait_for()
     page.reload()
     panel.get_by_role("heading", name=LAYERS[2]).wait_for()
     panel.get_by_role("button", name="Parameters").click()

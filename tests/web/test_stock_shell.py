@@ -137,12 +137,12 @@ def test_a_collapsed_side_bar_keeps_the_icon_and_the_frame_grows(stock: Any, sit
     page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
     frame_of(page).get_by_role("heading", name="About").wait_for()
     label = page.locator("[data-weir-label]")
-    assert label.is_visible()
+    label.wait_for()
     before = page.locator("iframe[data-weir-frame]").bounding_box()["width"]
     page.locator("aside button").first.click()
     label.wait_for(state="hidden")
     entry = page.locator("[data-weir-nav=workspace] a")
-    assert entry.is_visible()
+    entry.wait_for()
     assert entry.get_attribute("title") == "Workspace"
     page.wait_for_function(
         "before => document.querySelector('iframe[data-weir-frame]').clientWidth > before + 50",
