@@ -55,6 +55,7 @@ class Place:
                 "WEIR_SPOOL": str(self.spool),
                 "WEIR_CAPTURE_GIT": "off",
                 "WEIR_CAPTURE_ENVIRONMENT": "off",
+                "WEIR_CAPTURE_HARDWARE": "off",  # a slow training would have samples too
                 **variables,
             },
             stdout=subprocess.PIPE,

@@ -298,7 +298,8 @@ class _Rows:
                 if "chunk_id" in row:
                     new["chunk_id"] = new_ids[row["chunk_id"]]
                 changed.append(new)
-            session.execute(sa.insert(table), changed)
+            if changed:  # few points have no rollup
+                session.execute(sa.insert(table), changed)
 
 
 LONG_NAME = "an-experiment-name-that-somebody-built-from-every-parameter-" + "lr0.001-" * 24
