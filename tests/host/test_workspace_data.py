@@ -24,7 +24,7 @@ def test_seeded_runs_are_as_if_they_were_logged(
     store = WeirStore(url, str(tmp_path))
     sweep = seed_sweep(store, n_points=600)
     grid, grid_runs = seed_grid(store, 5, long_metrics=2, points=3_000, short_metrics=3)
-    copied, copies = seed_grid(store, 22, long_metrics=2, points=3_000, own_metrics=1)
+    copied, copies = seed_grid(store, 22, long_metrics=2, points=10_000, own_metrics=1)
     client = MlflowClient(url.replace("sqlite:", "sqlite+weir:"))
 
     runs = client.search_runs([sweep.experiment_id], max_results=100)
@@ -61,5 +61,5 @@ def test_seeded_runs_are_as_if_they_were_logged(
             [m.value for m in client.get_metric_history(copies[at], key)] for at in (1, 21)
         )
         assert (of_first == of_last) == are_equal
-        assert len(of_last) == 3_000
+        assert len(of_last) == 10_000
     assert check(store.engine, Silent()).problems == []

@@ -253,7 +253,7 @@ def seed_grid(
 
 @dataclass(frozen=True)
 class _Rows:
-    """Chunks of one metric each (thousands of points), with all that belongs to them, as they lie in the tables."""
+    """Chunks of one metric each, with all that belongs to them, as they lie in the tables."""
 
     latest: list[dict[str, Any]]
     chunks: list[dict[str, Any]]
