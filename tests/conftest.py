@@ -8,7 +8,6 @@ skip with its reason still.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -25,10 +24,6 @@ settings.load_profile("here")
 
 # MLflow sends usage data from a thread in the background, and a test has no business with that.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-
-# What a shell starts in the background ignores Ctrl-C, and so would the trainings of tests.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MLFLOW_ADDRESSES = (
     "MLFLOW_TRACKING_URI",
