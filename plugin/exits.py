@@ -320,11 +320,19 @@ def _say_lost(n_records: int, why: str) -> None:
         _print(f"weir: {n_records} records are lost: {why}")
 
 
+def _exit_wait_s() -> float | None:
+    try:
+        return settings.EXIT_WAIT_SECONDS.get()
+    except ConfigError as exc:
+        _print(f"weir: {exc}")
+        return None
+
+
 class _ExitWait:
     """How long the exit waits, and the line that says so."""
 
     def __init__(self, timeout_s: float | None) -> None:
-        override_s = settings.EXIT_WAIT_SECONDS.get() if timeout_s is None else timeout_s
+        override_s = _exit_wait_s() if timeout_s is None else timeout_s
         is_patient = dies_with_container()
         self.longest_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S
         self._away_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_AWAY_S

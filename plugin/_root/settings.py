@@ -82,7 +82,7 @@ def seconds(text: str) -> float:
     """Parse a duration between 0 (exclusive) and a day."""
     value = float(text)
     if not 0 < value < 86_400:
-        raise ValueError("expected seconds between 0 and 86400")
+        raise ValueError("expected seconds, more than 0 and less than 86400")
     return value
 
 

@@ -140,3 +140,14 @@ mlflow.end_run()
         _, rest = process.communicate(timeout=120)
         assert "goes on with it" in rest
         assert "Traceback" not in rest
+
+
+def test_a_wait_that_cannot_be_read_is_said_and_the_usual_one_made(training: Training) -> None:
+    code, _, err = training.outcome(
+        "with mlflow.start_run(): mlflow.log_metric('loss', 1)", WEIR_EXIT_WAIT_SECONDS="soon"
+    )
+    assert code == 0
+    assert "WEIR_EXIT_WAIT_SECONDS='soon'" in err
+    assert "Traceback" not in err
+    (run,) = training.client().search_runs(["0"])
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})

@@ -143,7 +143,7 @@ assert client.get_experiment(experiment.experiment_id).lifecycle_stage == "activ
 
 
 def test_a_store_that_stays_away_is_told_of_in_words(tmp_path: Path) -> None:
-    place = Place(f"http://127.0.0.1:{free_port()}", {"WEIR_EXIT_WAIT_SECONDS": "0"})
+    place = Place(f"http://127.0.0.1:{free_port()}", {"WEIR_EXIT_WAIT_SECONDS": "0.1"})
     for training in begin(tmp_path, place):
         out = training.run("""
 from mlflow.exceptions import MlflowException
