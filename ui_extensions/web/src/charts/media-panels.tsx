@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "react"
 import { call, isAbort } from "../api/client"
 import { Button } from "../controls/button"
 import { Empty, Failed, Skeleton } from "../controls/state"
+import { useStepSlider } from "../controls/step-slider"
 import { PlaceLink } from "../layout/link"
 import { useObjectAddress } from "../run/artifact"
 import { count } from "../text/format"
@@ -129,31 +130,16 @@ function MediaPanel({
   images: ReadonlyMap<string, Images>
   width: number
 }) {
-  const having = runs.filter((run) => images.get(run.id)?.has(name))
+  const having = useMemo(() => runs.filter((run) => images.get(run.id)?.has(name)), [runs, images, name])
   const steps = useMemo(() => stepsOf(having.flatMap((run) => images.get(run.id) ?? []), name), [having, images, name])
-  const [at, setAt] = useState(Number.POSITIVE_INFINITY)
-  const index = Math.min(at, steps.length - 1)
-  const step = steps[index] ?? null
+  const [step, slider] = useStepSlider(steps, "w-media-steps")
   const title = visible(name, NAME_LENGTH)
   const side = Math.max(120, Math.min(260, Math.floor((width - 24) / Math.min(6, Math.max(1, having.length))) - 8))
   return (
     <section className="w-card w-media-panel" aria-label={`Images: ${title}`}>
       <header className="w-card-head">
         <h3 title={title}>{title}</h3>
-        {steps.length > 1 && (
-          <label className="w-media-steps">
-            Step
-            <input
-              type="range"
-              min={0}
-              max={steps.length - 1}
-              value={index}
-              aria-valuetext={`step ${step}`}
-              onChange={(event) => setAt(Number(event.target.value))}
-            />
-            <output>{step === null ? "–" : count(step)}</output>
-          </label>
-        )}
+        {slider}
       </header>
       <div className="w-media-runs">
         {having.map((run) => {

@@ -6,6 +6,7 @@ import { useAnswer } from "../api/use-answer"
 import { Dialog } from "../controls/dialog"
 import { SearchBox } from "../controls/input"
 import { Empty, Failed, Loading, Skeleton, StateOf } from "../controls/state"
+import { useStepSlider } from "../controls/step-slider"
 import { PlaceLink, StockLink } from "../layout/link"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -87,9 +88,7 @@ function Wall({
 }) {
   const [search, setSearch] = useState("")
   const steps = useMemo(() => allSteps([answer, ...(other ? [other.answer] : [])]), [answer, other])
-  const [at, setAt] = useState(Number.POSITIVE_INFINITY)
-  const index = Math.min(at, steps.length - 1)
-  const step = steps[index] ?? null
+  const [step, slider] = useStepSlider(steps, "w-media-slider")
   const [open, setOpen] = useState<{ run: RunFacts; item: MediaItem; title: string } | null>(null)
   const shown = answer.series
     .filter((one) => one.key.toLowerCase().includes(search.toLowerCase()))
@@ -97,20 +96,7 @@ function Wall({
   return (
     <div className="w-media">
       <div className="w-toolbar w-media-bar">
-        {steps.length > 1 && (
-          <label className="w-media-slider">
-            Step
-            <input
-              type="range"
-              min={0}
-              max={steps.length - 1}
-              value={index}
-              aria-valuetext={`step ${step}`}
-              onChange={(event) => setAt(Number(event.target.value))}
-            />
-            <output>{step === null ? "–" : count(step)}</output>
-          </label>
-        )}
+        {slider}
         <SearchBox label="Search pictures" value={search} onChange={setSearch} />
         <RunPicker
           run={run}
