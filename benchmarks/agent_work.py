@@ -283,10 +283,9 @@ def _loop(folder: Path, sizes: Sizes) -> list[Row]:
     spent: dict[str, list[float]] = {one.name: [] for one in contenders}
     with _spool(home):
         workers = [one.start(home / f"worker-{i}") for i, one in enumerate(contenders)]
-        amounts = [worker.ask("calibrate", step_s=_STEP_S)["amount"] for worker in workers]
-        turns = list(zip(workers, amounts, strict=True))
+        amount = workers[0].ask("calibrate", step_s=_STEP_S)["amount"]
         for i in range(sizes.loop_blocks):
-            for worker, amount in turns if i % 2 == 0 else reversed(turns):
+            for worker in workers if i % 2 == 0 else reversed(workers):
                 times = worker.ask("train", n_steps=sizes.loop_steps, amount=amount)["times"]
                 spent[worker.contender.name] += times
         for worker in workers:

@@ -25,8 +25,8 @@ ABOUT = """\
 A training loop of 50 ms a step that logs 20 metrics and prints two lines each step, with a small
 PyTorch model in it where PyTorch is there (watched by `mlflow_weir.watch` every 100 steps, where
 that is there), and every capture on; beside it the same loop with a null store.
-Blocks of both in turn, each in a process of its own whose work takes 50 ms when nothing disturbs
-it. *100 MB of text*: a process that prints as fast as it can into a pipe, whose other end writes
+Blocks of both in turn, each in a process of its own; the work is the same and takes 50 ms when
+nothing disturbs it. *100 MB of text*: a process that prints as fast as it can into a pipe, whose other end writes
 it into a file, as it is or redacted; the time is that of the process which prints.
 """
 
@@ -65,12 +65,9 @@ def _loop(folder: Path, sizes: Sizes) -> Row:
     watches = importlib.util.find_spec("torch") is not None and hasattr(mlflow_weir, "watch")
     try:
         workers = [one.start(folder / f"worker-{i}") for i, one in enumerate(contenders)]
-        # Each process by itself: where its matrices lie in memory makes it as much as 3 % quicker
-        # or slower than another that does the same.
-        amounts = [worker.ask("calibrate", step_s=_STEP_S)["amount"] for worker in workers]
-        turns = list(zip(workers, amounts, strict=True))
+        amount = workers[0].ask("calibrate", step_s=_STEP_S)["amount"]
         for i in range(sizes.loop_blocks):
-            for worker, amount in turns if i % 2 == 0 else reversed(turns):
+            for worker in workers if i % 2 == 0 else reversed(workers):
                 found = worker.ask(
                     "train_with_all",
                     n_steps=sizes.loop_steps,
