@@ -68,7 +68,7 @@ class Sizes:
     fresh_points: int = 600
     loop_blocks: int = 16
     loop_steps: int = 50
-    watched_steps: int = 300
+    watched_steps: int = 100
     sweep_runs: int = 1_000
     page_runs: int = 1_000
     page_metrics: int = 50
