@@ -9,13 +9,14 @@ how many different values there are.
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 from mlflow.store.tracking.dbmodels.models import SqlRun
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError
@@ -73,23 +74,22 @@ def group(
         raise ConfigError(f"{len(columns)} columns of groups: at most {MAX_SUMMARIES}")
     reader = ColumnReader(session, scope, dialect)
     by_key = [_labels(key, reader.read(key, run_ids)) for key in keys]
-    members: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    of_runs = zip(*(map(labels.get, run_ids) for labels in by_key), strict=True)
-    for run_id, values in zip(run_ids, of_runs, strict=True):
-        members[values].append(run_id)
+    members: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # places in run_ids
+    for place, values in enumerate(zip(*(map(of.get, run_ids) for of in by_key), strict=True)):
+        members[values].append(place)
     shown = sorted(members, key=lambda values: tuple(map(_rank, values)))[:max_groups]
-    cells = [reader.read(column, run_ids) for column in columns]
+    summaries = [
+        _summaries(column, reader.read(column, run_ids), run_ids, [members[v] for v in shown])
+        for column in columns
+    ]
     return Grouped(
         [
             RunGroup(
                 tuple(shortened(v) if isinstance(v, str) else v for v in values),
-                members[values],
-                [
-                    _summary(column, found, members[values])
-                    for column, found in zip(columns, cells, strict=True)
-                ],
+                [run_ids[place] for place in members[values]],
+                [of_groups[n] for of_groups in summaries],
             )
-            for values in shown
+            for n, values in enumerate(shown)
         ],
         len(members),
     )
@@ -127,28 +127,29 @@ def _rank(value: Any) -> tuple[int, float, str]:
     return (1, 0.0, str(value)) if number is None else (0, number, str(value))
 
 
-def _summary(
-    column: Column, values: Mapping[str, Cell], run_ids: Sequence[str]
-) -> dict[str, Any] | None:
-    found = [value for value in map(values.get, run_ids) if value is not None]
-    if not found:
-        return None
-    numbers = [
-        number
-        for value in found
-        for number in [try_number(value) if isinstance(value, str) else value]
-        if number is not None and math.isfinite(number)
+def _summaries(
+    column: Column,
+    values: Mapping[str, Cell],
+    run_ids: Sequence[str],
+    groups: Sequence[list[int]],
+) -> list[dict[str, Any] | None]:
+    """Return what each group, given by places in ``run_ids``, has in one column."""
+    cells = [*map(values.get, run_ids)]
+    if not column.is_numeric:
+        return [_text_summary([cells[place] for place in places]) for places in groups]
+    numbers = np.array([math.nan if cell is None else cell for cell in cells], np.float64)
+    return [
+        _number_summary(numbers[places])
+        or ({"n": 0} if any(cells[place] is not None for place in places) else None)
+        for places in groups
     ]
-    if column.is_numeric or len(numbers) == len(found):
-        if not numbers:
-            return {"n": 0}
-        return {
-            "n": len(numbers),
-            "mean": _mean(numbers),
-            "sd": _deviation(numbers),
-            "min": min(numbers),
-            "max": max(numbers),
-        }
+
+
+def _text_summary(cells: Sequence[Cell]) -> dict[str, Any] | None:
+    found = [cell for cell in cells if cell is not None]
+    numbers = [try_number(cell) if isinstance(cell, str) else cell for cell in found]
+    if all(number is not None and math.isfinite(number) for number in numbers):
+        return _number_summary(np.array(numbers, np.float64))
     counts = Counter(map(str, found))
     summary: dict[str, Any] = {"n": len(found), "distinct": len(counts)}
     if len(counts) == 1:
@@ -156,27 +157,21 @@ def _summary(
     return summary
 
 
-def _mean(numbers: Sequence[float]) -> float | None:
-    """Return the mean; None where the sum of such large numbers is no float."""
-    try:
-        return statistics.fmean(numbers)
-    except OverflowError:
+def _number_summary(numbers: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Say what the finite of some numbers have in common; None where there is none."""
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
         return None
-
-
-def _deviation(numbers: Sequence[float]) -> float | None:
-    """Return the sample's standard deviation; None of one number, or where it is no float."""
-    if len(numbers) < 2:
-        return None
-    mean = _mean(numbers)
-    if mean is None:
-        return None
-    try:
-        squares = math.fsum((number - mean) ** 2 for number in numbers)
-        found = math.sqrt(squares / (len(numbers) - 1))
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of large numbers that are no float
+        mean = float(numbers.mean())
+        deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan
+    return {
+        "n": len(numbers),
+        "mean": mean if math.isfinite(mean) else None,
+        "sd": deviation if math.isfinite(deviation) else None,
+        "min": float(numbers.min()),
+        "max": float(numbers.max()),
+    }
 
 
 class KnownKey(NamedTuple):

@@ -179,7 +179,10 @@ class ColumnReader:
             return {run_id: nan if is_nan else value for run_id, value, is_nan in rows}
         if column.key == "duration" and column.kind == "attributes":
             return {run_id: end - start for run_id, start, end in rows if start and end}
-        return {run_id: value for run_id, value in rows if value is not None}
+        values = dict(rows)
+        if None in values.values():
+            values = {run_id: value for run_id, value in values.items() if value is not None}
+        return values
 
     def _extremes(self, column: Column, run_ids: Sequence[str] | None) -> dict[str, Cell]:
         if run_ids is not None and len(run_ids) <= FEW_RUNS:
