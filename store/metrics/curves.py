@@ -118,13 +118,21 @@ class _Piece(NamedTuple):
 class CurveReader:
     """Reads metrics of some runs, one after the other, with what they share read once."""
 
-    def __init__(self, session: Session, run_ids: Sequence[str], keys: Sequence[str]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        run_ids: Sequence[str],
+        keys: Sequence[str],
+        until_ms: Sequence[int] | None = None,
+    ) -> None:
         """Read where the points are, and those outside chunks.
 
         Args:
             session: Reads only.
             run_ids: Runs, each once; unknown ones have no points.
             keys: The metrics that will be read, matched exactly.
+            until_ms: The last timestamp of each run: later points are as if they were not there.
+                None for all points. See ``runs.moment.last_ms``.
 
         Raises:
             ChunkCorrupt: A batch fails its checksum; the message names it.
@@ -133,6 +141,7 @@ class CurveReader:
         self._run_ids = run_ids
         self._owner = {run_id: at for at, run_id in enumerate(run_ids)}
         self._keys = list(dict.fromkeys(keys))
+        self._until_ms = until_ms
         self._kept: dict[tuple[int, int], Series] = {}
         self._load()
 
@@ -175,13 +184,15 @@ class CurveReader:
             TooMuchAsked: More than ``MAX_RAW_POINTS`` would have to be read.
         """
         for attempt in range(_MAX_ATTEMPTS):
-            pieces = self._pieces[key]
+            pieces = self._pieces[key] + self._astride[key]
             try:
+                self._read_astride(key)
                 return self._read(key, window, n_buckets)
             except ChunkCorrupt:
                 # Index and chunk are two queries: compaction may have replaced both in between.
                 self._load()
-                if attempt == _MAX_ATTEMPTS - 1 or pieces == self._pieces[key]:
+                now = self._pieces[key] + self._astride[key]
+                if attempt == _MAX_ATTEMPTS - 1 or pieces == now:
                     raise
         raise AssertionError("unreachable")
 
@@ -193,13 +204,15 @@ class CurveReader:
             TooMuchAsked: They are more than ``MAX_RAW_POINTS``.
         """
         for attempt in range(_MAX_ATTEMPTS):
-            pieces = self._pieces[key]
+            pieces = self._pieces[key] + self._astride[key]
             try:
+                self._read_astride(key)
                 owners = {piece.owner for piece in pieces} | set(self._loose[key])
                 return self._whole(key, sorted(owners))
             except ChunkCorrupt:
                 self._load()
-                if attempt == _MAX_ATTEMPTS - 1 or pieces == self._pieces[key]:
+                now = self._pieces[key] + self._astride[key]
+                if attempt == _MAX_ATTEMPTS - 1 or pieces == now:
                     raise
         raise AssertionError("unreachable")
 
@@ -209,6 +222,7 @@ class CurveReader:
         self._loose: dict[str, dict[int, list[Series]]] = {key: {} for key in self._keys}
         self._first_in_batches: dict[int, int] = {}
         self._pieces: dict[str, list[_Piece]] = {key: [] for key in self._keys}
+        self._astride: dict[str, list[_Piece]] = {key: [] for key in self._keys}
         self._kept.clear()
         for ids in _slices(self._run_ids):
             self._load_old_rows(ids)
@@ -238,7 +252,7 @@ class CurveReader:
                 np.array(steps, dtype=np.int64),
                 np.array(values, dtype=np.float64),
             )
-            self._loose[key].setdefault(self._owner[run_id], []).append(series)
+            self._add_loose(key, self._owner[run_id], series)
 
     def _load_batches(self, ids: Sequence[str]) -> None:
         columns = schema.batch.c
@@ -253,7 +267,13 @@ class CurveReader:
                 known = self._first_in_batches.get(owner, first)
                 self._first_in_batches[owner] = min(known, first)
                 if key in self._loose:
-                    self._loose[key].setdefault(owner, []).append(series)
+                    self._add_loose(key, owner, series)
+
+    def _add_loose(self, key: str, owner: int, series: Series) -> None:
+        if self._until_ms is not None:
+            series = series.take(series.timestamp <= self._until_ms[owner])
+        if len(series):
+            self._loose[key].setdefault(owner, []).append(series)
 
     def _load_index(self, ids: Sequence[str]) -> None:
         index = schema.series.c
@@ -271,9 +291,22 @@ class CurveReader:
                 index.max_timestamp,
             ).where(index.run_uuid.in_(ids), index.key_hash.in_(hashes))
         ):
-            pieces = self._pieces.get(key_text(row[0]))
-            if pieces is not None:
-                pieces.append(_Piece(self._owner[row[1]], *row[2:]))
+            key, piece = key_text(row[0]), _Piece(self._owner[row[1]], *row[2:])
+            if key not in self._pieces:
+                continue
+            last_ms = _MAX if self._until_ms is None else self._until_ms[piece.owner]
+            if piece.max_timestamp <= last_ms:
+                self._pieces[key].append(piece)
+            elif piece.min_timestamp <= last_ms:
+                self._astride[key].append(piece)
+
+    def _read_astride(self, key: str) -> None:
+        """Take from pieces that go beyond the last moment the points that do not."""
+        astride = self._astride[key]
+        for owner, found in self._read_raw(key, astride).items():
+            for series in found:
+                self._add_loose(key, owner, series)
+        self._astride[key] = []
 
     # One metric
 
@@ -412,7 +445,7 @@ class CurveReader:
     def _read_chunks(self, chunk_ids: set[int], needed: set[tuple[int, int]]) -> None:
         """Decode chunks; keep what this metric needs of them, and the others that were named."""
         in_chunk: dict[int, list[_Piece]] = defaultdict(list)
-        for pieces in self._pieces.values():
+        for pieces in itertools.chain(self._pieces.values(), self._astride.values()):
             for piece in pieces:
                 if piece.chunk_id in chunk_ids:
                     in_chunk[piece.chunk_id].append(piece)

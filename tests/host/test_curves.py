@@ -29,7 +29,7 @@ from mlflow_weir.store.metrics.atom_cache import AtomCache
 from mlflow_weir.store.metrics.curves import CurveReader, Window, everything
 from mlflow_weir.store.metrics.lines import Lines, choose_level, make_lines
 from mlflow_weir.store.metrics.rollup_atoms import atoms_of_points
-from mlflow_weir.store.runs import changes, metric_keys
+from mlflow_weir.store.runs import changes, extremes, metric_keys, moment
 from mlflow_weir.store.tracking_store import WeirStore
 from mlflow_weir.ui_extensions.series_parts import encode_part, line_columns
 from series_answers import Line, check_line, in_drawn_order, read_parts
@@ -65,10 +65,12 @@ def drawn(
     n_buckets: int = 8,
     window: Window | None = None,
     key: str = KEY,
+    at_ms: int | None = None,
 ) -> tuple[dict[int, Line], Lines]:
     """Read lines as the server does, over the wire and back."""
     with Session(store.engine) as session:
-        reader = CurveReader(session, run_ids, [key])
+        until_ms = None if at_ms is None else moment.last_ms(session, run_ids, at_ms)
+        reader = CurveReader(session, run_ids, [key], until_ms)
         is_by_time = axis != "step"
         curve = reader.read(
             key, window or everything(len(run_ids), is_by_time=is_by_time), n_buckets
@@ -248,6 +250,51 @@ def test_a_resumed_run_is_two_pieces_and_a_tangle_is_sorted(store: WeirStore) ->
     assert lines[1].columns["piece"].max() == 0
     check(store, tangled, lines[1])
     assert len(made.owner) == 2
+
+
+AT_MS = 1_700_000_000_000 + 40 * 300
+
+
+@pytest.mark.parametrize("shape", ["plain", "resumed", "late", "shuffled"])
+def test_at_a_moment_runs_that_went_on_are_what_they_were(store: WeirStore, shape: str) -> None:
+    """As a run to which nothing was logged after it; one that had ended is whole."""
+    logged = Logged(700, shape, 1, 7, (math.nan, math.inf)).metrics()
+    by_then = [m for m in logged if m.timestamp <= AT_MS]
+    runs = [new_run(store, logged, batch=90, is_ended=ended) for ended in (False, True, False)]
+    store.update_run_info(runs[0], RunStatus.FINISHED, AT_MS + 1, None)
+    store.update_run_info(runs[2], RunStatus.FINISHED, AT_MS - 1, None)
+    store.update_run_info(runs[2], RunStatus.RUNNING, None, None)  # resumed
+    expected = new_run(store, by_then, batch=90, is_ended=True)
+    later = new_run(store, [Metric(KEY, 1.0, AT_MS + 1, 1)], batch=1, is_ended=False)
+    for n_buckets in (8, 2_000):
+        for axis in AXES:
+            lines, _ = drawn(store, [*runs, later], axis, n_buckets, at_ms=AT_MS)
+            assert sorted(lines) == [0, 1, 2]
+            check(store, expected, lines[0], axis)
+            check(store, runs[1], lines[1], axis)
+            check(store, expected, lines[2], axis)
+    ranged = Window(is_by_time=False, first=np.array([250]), last=10_000)
+    lines, _ = drawn(store, runs[:1], window=ranged, at_ms=AT_MS)
+    inside = sum(m.step >= 250 for m in by_then)
+    assert (lines[0].total, int(lines[0].columns["count"].sum())) == (len(by_then), inside)
+
+
+def test_values_at_a_moment_are_those_that_mlflow_had_then(store: WeirStore) -> None:
+    for shape in ("plain", "equal", "resumed", "shuffled"):
+        logged = Logged(400, shape, 1, 11, (math.nan, math.inf)).metrics()
+        by_then = [m for m in logged if m.timestamp <= AT_MS]
+        run_id = new_run(store, logged, batch=70, is_ended=False)
+        expected = new_run(store, by_then, batch=70, is_ended=True)
+        with Session(store.engine) as session:
+            values = moment.values_at(session, [run_id], [KEY, "none"], AT_MS)
+            extremes_then = extremes.read(session, [expected], KEY)[expected]
+        latest = store.get_run(expected).data._metric_objs[0]
+        found = values[KEY][run_id]
+        assert found[:3] == pytest.approx(
+            (latest.value, latest.step, latest.timestamp), nan_ok=True
+        )
+        assert found[3:] == tuple(extremes_then)
+        assert values["none"] == {}
 
 
 def test_points_that_move_while_they_are_read_are_found(store: WeirStore) -> None:
