@@ -123,6 +123,35 @@ def test_x_by_another_metric(served: Served) -> None:
     assert part.lines()[0].columns["x"].tolist() == [lr[m.step] for m in points]
 
 
+def test_at_a_moment_charts_and_list_have_what_there_was(served: Served) -> None:
+    key, running, ended = "val/loss", served.sweep.running, served.sweep.run_ids[3]
+    history = list(served.client.get_metric_history(running, key))
+    at_ms = history[len(history) // 2].timestamp
+    by_then = [m for m in history if m.timestamp <= at_ms]
+    (part,) = ask(served.server, question([running, ended], key, at=at_ms))
+    line = part.lines()[0]
+    assert line.total == len(by_then) < len(history)
+    check_line(line, by_then, x=[m.step for m in by_then])
+    check(served, ended, key, part.lines()[1])
+    columns = [f"metrics.{key}", f"metrics.{key}:min", "attributes.end_time", "params.lr"]
+
+    def rows(**asked: Any) -> list[dict[str, Any]]:
+        body = {"experiments": [served.sweep.experiment_id], "columns": columns}
+        body |= {"run_ids": [running, ended], **asked}
+        found: list[dict[str, Any]] = call(served.server, "POST", f"{ROUTES}/runs", body).body[
+            "rows"
+        ]
+        return found
+
+    now, then = rows(), rows(at=at_ms)
+    smallest = min(m.value for m in by_then)
+    assert then[0]["cells"] == [by_then[-1].value, smallest, None, now[0]["cells"][3]]
+    assert then[1] == now[1]
+    # One that ended since was running then.
+    was = rows(at=now[1]["end"] - 1)[1]
+    assert (was["status"], was["end"], was["cells"][2]) == ("RUNNING", None, None)
+
+
 def test_a_growing_run_is_continued_without_what_is_there(served: Served) -> None:
     run_id, key = served.sweep.running, "train/loss"
     (part,) = ask(served.server, question([run_id], key, buckets=32))

@@ -2,8 +2,9 @@
 
     request  {"experiments": [id, …], "deleted": false,
               "filter": text, "search": text, "regex": false, "order": ["-metrics.loss:min", …],
-              "columns": ["params.lr", …], "offset": 0, "limit": 200, "ids": true, "known": digest}
-    or       {"experiments", "deleted", "columns", "run_ids": [id, …]}   rows of runs by id
+              "columns": ["params.lr", …], "offset": 0, "limit": 200, "ids": true, "known": digest,
+              "at"?: ms, of which the rows tell, and neither filter nor order}
+    or       {"experiments", "deleted", "columns", "run_ids": [id, …], "at"?}   rows of runs by id
 
     200  {"rows": [{"id", "name", "experiment", "ordinal", "user", "status", "start", "end",
                     "stage", "colour"?, "cause"?, "note"?, "parent"?, "cells": [one a column]}],
@@ -29,7 +30,7 @@ from typing import Any
 
 import flask
 
-from mlflow_weir.errors import ConfigError
+from mlflow_weir.errors import ConfigError, TooMuchAsked
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.metrics.points import INFINITY
 from mlflow_weir.store.runs import (
@@ -41,6 +42,7 @@ from mlflow_weir.store.runs import (
     run_columns,
 )
 from mlflow_weir.store.runs.conditions import Scope
+from mlflow_weir.store.runs.rows_at import rows_at
 from mlflow_weir.store.runs.run_columns import Cell, Column
 from mlflow_weir.ui_extensions import access, deliveries, readable
 from mlflow_weir.ui_extensions.questions import read_question
@@ -84,10 +86,10 @@ def answered(view: Any) -> flask.Response:
 def _runs(fields: Fields) -> dict[str, Any]:
     scope = scope_of(fields)
     columns = _columns_of(fields)
-    run_ids = fields.texts("run_ids")
+    run_ids, at_ms = fields.texts("run_ids"), fields.whole_or_none("at")
     if run_ids:
         require_ids(run_ids)
-        return {"rows": rows_of(scope, run_ids, columns), "now": _now_ms()}
+        return {"rows": rows_of(scope, run_ids, columns, at_ms), "now": _now_ms()}
     now_ms = _now_ms()
     with deliveries.require_store().ManagedSessionMaker() as session:
         # Before the list: what comes in between is then told as a change, rather than never.
@@ -100,7 +102,7 @@ def _runs(fields: Fields) -> dict[str, Any]:
     digest = found.digest()
     wants_ids = fields.flag("ids") and fields.text_or_none("known") != digest
     return {
-        "rows": rows_of(scope, found.run_ids[offset : offset + limit], columns),
+        "rows": rows_of(scope, found.run_ids[offset : offset + limit], columns, at_ms),
         "total": found.total,
         "matching": len(found.run_ids),
         "digest": digest,
@@ -191,11 +193,27 @@ def _find(
     return tree, found
 
 
-def rows_of(scope: Scope, run_ids: list[str], columns: list[Column]) -> list[dict[str, Any]]:
-    """Return runs of a scope as the list shows them; what is not there is left out."""
-    store = deliveries.require_store()
+def rows_of(
+    scope: Scope, run_ids: list[str], columns: list[Column], at_ms: int | None = None
+) -> list[dict[str, Any]]:
+    """Return runs of a scope as the list shows them; what is not there is left out.
+
+    Args:
+        scope: What the caller may read.
+        run_ids: In the order wanted.
+        columns: Of the cells.
+        at_ms: As of then; None for now.
+    """
+    store, fault = deliveries.require_store(), None
     with store.ManagedSessionMaker() as session:
         rows = listing.read_rows(session, scope, store.engine.dialect.name, run_ids, columns)
+        try:
+            rows = rows if at_ms is None else rows_at(session, rows, columns, at_ms)
+        except TooMuchAsked as exc:
+            # Not through the session's end, where MLflow makes an error of its own of all others.
+            fault = str(exc)
+    if fault is not None:
+        raise Refused(fault)
     numbers = ordinals.read(store.engine, {row.run_id: row.experiment_id for row in rows})
     return [
         {

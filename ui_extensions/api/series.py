@@ -3,7 +3,7 @@
     request   {"runs": [run id, …], "parts": [{"key", "level"?, "from"?: [x or null, …],
                "have"?: [points, …]}, …], "x": "step"|"wall"|"relative"|"process"|"m:KEY",
                "buckets": n, "range"?: [from, to], "want"?: ["mean", "count", "exact"],
-               "groups"?: [[index of a run, …], …], "centre"?, "band"?}
+               "groups"?: [[index of a run, …], …], "centre"?, "band"?, "at"?: ms}
     200       ``series_parts``: a part a key, in the order asked
     400, 413  the request is none, or asks too much, in words
     503       the database is away
@@ -17,6 +17,8 @@ With ``from`` a line holds what is at or after that x, to take the place of what
 from there on; ``have`` says how many points the caller has before it. Where these are not the
 run's points before it any more (late points, a rewind, a resumed run), the line is whole, and
 says so.
+
+With ``at``, points of runs that had not ended at that moment are left out where they are later.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from mlflow_weir.store.metrics.bands import Band, Centre, make_bands
 from mlflow_weir.store.metrics.curves import CurveReader, Window, everything
 from mlflow_weir.store.metrics.lines import MAX_LEVEL, Lines, choose_level, make_lines
 from mlflow_weir.store.metrics.points import Int64Column
+from mlflow_weir.store.runs import moment
 from mlflow_weir.ui_extensions import access, deliveries, series_parts
 from mlflow_weir.ui_extensions.questions import read_question
 from mlflow_weir.ui_extensions.readable import readable_runs
@@ -77,6 +80,7 @@ class _Question(NamedTuple):
     group_of_run: Int64Column | None
     centre: Centre
     band: Band
+    at_ms: int | None
 
     @property
     def is_by_time(self) -> bool:
@@ -139,7 +143,10 @@ def _read_parts(session: Session, question: _Question) -> Iterator[bytes]:
     keys = [part.key for part in question.parts]
     if question.other_key is not None:
         keys.append(question.other_key)
-    reader = CurveReader(session, question.run_ids, keys)
+    until_ms = None
+    if question.at_ms is not None:
+        until_ms = moment.last_ms(session, question.run_ids, question.at_ms)
+    reader = CurveReader(session, question.run_ids, keys, until_ms)
     first_ms = np.zeros(len(question.run_ids), dtype=np.int64)
     if question.axis in {"relative", "process"}:
         first_ms = reader.first_ms()
@@ -290,6 +297,7 @@ def _understood(fields: Fields) -> _Question:
         group_of_run,
         cast("Centre", centre),
         cast("Band", band),
+        fields.whole_or_none("at"),
     )
 
 

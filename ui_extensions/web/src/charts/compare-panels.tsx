@@ -4,6 +4,7 @@ import { useMemo, useState } from "react"
 
 import { call } from "../api/client"
 import { useAnswer, useAsked } from "../api/use-answer"
+import { useAsOf } from "../data/as-of"
 import { Empty, Failed, Loading } from "../controls/state"
 import { count, number } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -55,9 +56,10 @@ export function ComparePanels({
   const shown = useMemo(() => runs.filter((run) => run.isVisible).slice(0, MAX_ROWS), [runs])
   const ids = useMemo(() => shown.map((run) => run.id), [shown])
   const columns = metric === null ? [] : [`metrics.${metric}`, ...params.map((key) => `params.${key}`)]
-  const question = metric === null || ids.length === 0 ? null : JSON.stringify([experimentIds, ids, columns])
+  const at = useAsOf()
+  const question = metric === null || ids.length === 0 ? null : JSON.stringify([experimentIds, ids, columns, at])
   const rows = useAsked<{ rows: Row[] }>(question, (options) =>
-    call("runs", { experiments: experimentIds, run_ids: ids, columns }, options),
+    call("runs", { experiments: experimentIds, run_ids: ids, columns, at }, options),
   )
   const table = useMemo(() => {
     const byId = new Map((rows.data?.rows ?? []).map((row) => [row.id, row.cells]))

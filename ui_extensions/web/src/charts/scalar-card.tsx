@@ -5,6 +5,7 @@ import { useMemo, useRef, useState } from "react"
 
 import { call } from "../api/client"
 import { useAsked } from "../api/use-answer"
+import { useAsOf } from "../data/as-of"
 import { IconButton } from "../controls/button"
 import type { MenuItem } from "../controls/menu"
 import { Menu } from "../controls/menu"
@@ -99,9 +100,10 @@ export function ScalarCard({
   // All runs, so that an eye asks for nothing.
   const ids = useMemo(() => runs.map((run) => run.id).slice(0, MAX_ROWS), [runs])
   const column = `metrics.${metric}:${aggregate}`
-  const question = ids.length === 0 ? null : JSON.stringify([experimentIds, ids, column, newsAt])
+  const at = useAsOf()
+  const question = ids.length === 0 ? null : JSON.stringify([experimentIds, ids, column, newsAt, at])
   const answer = useAsked<{ rows: { id: string; cells: Cell[] }[] }>(question, (options) =>
-    call("runs", { experiments: experimentIds, run_ids: ids, columns: [column] }, options),
+    call("runs", { experiments: experimentIds, run_ids: ids, columns: [column], at }, options),
   )
   // What was there stays while it is asked again.
   const last = useRef(answer.data)

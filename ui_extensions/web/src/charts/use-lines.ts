@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
+import { useAsOf } from "../data/as-of"
 import type { BandCurve, Curve } from "../data/curve"
 import type { Grouping, Query, Series } from "../data/series-store"
 import { seriesStore } from "../data/series-store"
@@ -55,7 +56,8 @@ function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]
   }, [settings.groups, settings.centre, settings.band])
   const { x, zoom } = settings
   const withMean = settings.smoothing.kind !== "none"
-  const name = JSON.stringify([keys, x, zoom, buckets, withMean, grouping, ids])
+  const asOf = useAsOf()
+  const name = JSON.stringify([keys, x, zoom, buckets, withMean, grouping, ids, asOf])
   const [asked, setAsked] = useState<{ name: string; series: Series[] }>({ name: "", series: [] })
   // By what the question is, not by which objects it is made of.
   // biome-ignore lint: `name` stands for all of them
@@ -74,6 +76,7 @@ function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]
           withMean,
           runIds: ids,
           grouping,
+          asOf,
         }
         const watched = seriesStore.watch(query, () => setVersion((n) => n + 1))
         found.push(watched.series)

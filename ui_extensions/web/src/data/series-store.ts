@@ -34,6 +34,8 @@ export interface Query {
   withMean: boolean
   runIds: readonly string[]
   grouping: Grouping | null
+  /** Points that came later to runs that had not ended then are left out; null leaves none out. */
+  asOf: number | null
 }
 
 /** What there is of a query now. */
@@ -54,6 +56,8 @@ interface CurveSet extends Series {
   pending: Set<string>
   /** Runs whose curve is to be asked for again, and is shown until then. */
   stale: Set<string>
+  /** Runs of which news came while they were asked for: the answer may be from before. */
+  overtaken: Set<string>
   bytes: number
   usedAt: number
 }
@@ -75,8 +79,8 @@ const AXES: Record<string, string> = { rel: "relative", relp: "process" }
 const axisName = (x: XAxis): string => AXES[x] ?? x
 
 function nameOf(query: Omit<Query, "runIds">): string {
-  const { key, x, buckets, range, withMean, grouping } = query
-  return JSON.stringify([key, x, buckets, range, withMean, grouping])
+  const { key, x, buckets, range, withMean, grouping, asOf } = query
+  return JSON.stringify([key, x, buckets, range, withMean, grouping, asOf])
 }
 
 export class SeriesStore {
@@ -104,24 +108,25 @@ export class SeriesStore {
     }
   }
 
-  /** Points of these runs may have come: ask for what is new of those that are shown. */
+  /**
+   * Points of these runs may have come: ask for what is new of those that are shown, and for these
+   * runs alone of what is shown again later.
+   */
   refresh(runIds: readonly string[]): void {
     const watched = new Set([...this.#watchers].map((watcher) => watcher.set))
     const growing = new Map<string, { sets: CurveSet[]; ids: string[] }>()
-    for (const [name, set] of this.#sets) {
-      if (!watched.has(set)) {
-        this.#sets.delete(name)
-        continue
-      }
+    for (const set of this.#sets.values()) {
+      // What is frozen does not grow.
+      if (set.query.asOf !== null) continue
       if (set.query.grouping !== null) {
         set.stale.add("")
         continue
       }
       const ids: string[] = []
       for (const id of runIds) {
-        if (!set.curves.has(id) || set.pending.has(id)) continue
-        const curve = set.curves.get(id) ?? null
-        if (this.#canGrow(set, curve)) ids.push(id)
+        if (set.pending.has(id)) set.overtaken.add(id)
+        else if (!set.curves.has(id)) continue
+        else if (watched.has(set) && this.#canGrow(set, set.curves.get(id) ?? null)) ids.push(id)
         else set.stale.add(id)
       }
       if (ids.length === 0) continue
@@ -157,7 +162,8 @@ export class SeriesStore {
   #set(query: Query): CurveSet {
     const { runIds: _, ...rest } = query
     const name = nameOf(rest)
-    let set = this.#sets.get(name)
+    // What has the means too has all that is asked for.
+    let set = this.#sets.get(nameOf({ ...rest, withMean: true })) ?? this.#sets.get(name)
     if (!set) {
       set = {
         query: rest,
@@ -167,6 +173,7 @@ export class SeriesStore {
         level: null,
         pending: new Set(),
         stale: new Set(),
+        overtaken: new Set(),
         bytes: 0,
         usedAt: 0,
       }
@@ -201,8 +208,8 @@ export class SeriesStore {
     for (const watcher of this.#watchers) {
       const missing = this.#missing(watcher)
       if (missing.length === 0) continue
-      const { x, buckets, range, withMean, grouping } = watcher.query
-      const name = JSON.stringify([x, buckets, range, withMean, grouping, missing])
+      const { x, buckets, range, withMean, grouping, asOf } = watcher.set.query
+      const name = JSON.stringify([x, buckets, range, withMean, grouping, asOf, missing])
       const found = alike.get(name)
       if (found) found.sets.add(watcher.set)
       else alike.set(name, { sets: new Set([watcher.set]), runIds: missing })
@@ -225,7 +232,7 @@ export class SeriesStore {
     const request: Request = { sets, runIds, abort, growth }
     this.#requests.add(request)
     for (const set of sets) for (const id of runIds) set.pending.add(id)
-    const { x, buckets, range, withMean, grouping } = (sets[0] as CurveSet).query
+    const { x, buckets, range, withMean, grouping, asOf } = (sets[0] as CurveSet).query
     const place = new Map(runIds.map((id, at) => [id, at]))
     const body = {
       runs: runIds,
@@ -233,6 +240,7 @@ export class SeriesStore {
       buckets,
       range,
       want: withMean ? ["mean", "count"] : ["count"],
+      ...(asOf === null ? {} : { at: asOf }),
       parts: sets.map((set, at) => ({
         key: set.query.key,
         ...(set.level === null ? {} : { level: set.level }),
@@ -299,7 +307,10 @@ export class SeriesStore {
   }
 
   #settle(request: Request, set: CurveSet): void {
-    for (const id of request.runIds) set.pending.delete(id)
+    for (const id of request.runIds) {
+      set.pending.delete(id)
+      if (set.overtaken.delete(id)) set.stale.add(id)
+    }
     for (const watcher of [...this.#watchers]) if (watcher.set === set) watcher.onChange()
   }
 

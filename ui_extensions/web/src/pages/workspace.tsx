@@ -5,11 +5,12 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 import { useAnswer } from "../api/use-answer"
 import { Button, IconButton } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
+import { AsOf } from "../data/as-of"
 import { usePaletteSource } from "../palette/commands"
 import { workspaceCommands } from "../runs/workspace-commands"
 import { StockLink } from "../layout/link"
 import { Page } from "../layout/page"
-import type { GroupsAnswer, KnownKeys, RunAction, RunRow } from "../runs/api"
+import type { ActionDetails, GroupsAnswer, KnownKeys, RunAction, RunRow } from "../runs/api"
 import { actOnRuns } from "../runs/api"
 import { autoColumns } from "../runs/columns"
 import type { Frozen } from "../runs/data"
@@ -102,8 +103,9 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     const shown = columns.map((one) => one.name)
     return colourBy === "" || shown.includes(colourBy) ? shown : [...shown, colourBy]
   }, [columns, colourBy])
+  const drawnNames = useMemo(() => (colourBy === "" ? [] : [colourBy]), [colourBy])
   const frozen = useFrozen()
-  const list = useRunList(experimentIds, doc, names, frozen)
+  const list = useRunList(experimentIds, doc, names, drawnNames, frozen)
   useEffect(() => setHasRuns(list.total > 0), [list.total])
   const experiments = useAnswer<{ experiments: readonly ExperimentName[] }>("experiments/names", {
     experiments: experimentIds,
@@ -163,11 +165,13 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     [selected],
   )
   const { refresh } = list
+  const experimentsKey = experimentIds.join()
+  const ownExperiments = useMemo(() => experimentsKey.split(","), [experimentsKey])
   const act = useCallback(
     async (
       ids: readonly string[],
       action: RunAction,
-      more: { key?: string; value?: string } = {},
+      more: ActionDetails = {},
     ): Promise<void> => {
       const word = `${count(ids.length)} ${ids.length === 1 ? "run" : "runs"}`
       const said: Record<RunAction, string> = {
@@ -176,13 +180,19 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
         delete: "deleted",
         restore: "restored",
         rename: "renamed",
+        move: "moved",
       }
       try {
         if (ids.length > 100) tell({ text: `${word} are being ${said[action]}…` })
         const { done, failed } = await actOnRuns(ids, action, more)
         const [one] = failed
+        const [home, ...others] = ownExperiments
         const undone: Notice["undo"] =
-          action === "delete" ? () => void act(done, "restore") : undefined
+          action === "delete"
+            ? () => void act(done, "restore")
+            : action === "move" && home !== undefined && others.length === 0 && home !== more.experiment_id
+              ? () => void act(done, "move", { experiment_id: home })
+              : undefined
         const text = one
           ? `${count(done.length)} of ${word} ${said[action]}; ${visible(one.error || "not permitted", 120)}`
           : `${word} ${said[action]}`
@@ -192,7 +202,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
       }
       refresh()
     },
-    [refresh],
+    [refresh, ownExperiments],
   )
 
   const isPhone = useMedia("(max-width: 767px)")
@@ -233,6 +243,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
   const found = experiments.data?.experiments ?? []
   const [first = "0"] = experimentIds
   return (
+    <AsOf.Provider value={frozen.atMs}>
     <WorkspaceProvider value={state}>
       <Page
         id={`/e/${experimentIds.join(",")}`}
@@ -292,5 +303,6 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
         {areKeysShown && <ShortCuts onClose={() => showKeys(false)} />}
       </Page>
     </WorkspaceProvider>
+    </AsOf.Provider>
   )
 }

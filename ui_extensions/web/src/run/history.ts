@@ -74,6 +74,7 @@ export function useHistories(
         withMean: false,
         runIds: [run.id],
         grouping: null,
+      asOf: null,
       },
     }))
   }, [run.id, keysText, x, isNear])

@@ -51,6 +51,8 @@ export interface RunsQuestion {
   readonly limit: number
   readonly ids: boolean
   readonly known?: string | null
+  /** As of which moment the rows are; null for now. */
+  readonly at: number | null
 }
 
 export interface RunsAnswer {
@@ -74,9 +76,10 @@ export async function readRows(
   runIds: readonly string[],
   columns: readonly string[],
   deleted: boolean,
+  at: number | null,
   options: CallOptions,
 ): Promise<readonly RunRow[]> {
-  const body = { experiments, run_ids: runIds, columns, deleted }
+  const body = { experiments, run_ids: runIds, columns, deleted, at }
   const answer = await call<{ rows: readonly RunRow[] }>("runs", body, options)
   return answer.rows
 }
@@ -124,7 +127,14 @@ export interface Done {
   readonly failed: readonly { readonly id: string; readonly status: number; readonly error: string }[]
 }
 
-export type RunAction = "tag" | "untag" | "delete" | "restore" | "rename"
+export type RunAction = "tag" | "untag" | "delete" | "restore" | "rename" | "move"
+
+export interface ActionDetails {
+  key?: string
+  value?: string
+  /** Where runs are moved to. */
+  experiment_id?: string
+}
 
 const SLICE = 100
 
@@ -132,14 +142,15 @@ const SLICE = 100
 export async function actOnRuns(
   runIds: readonly string[],
   action: RunAction,
-  more: { key?: string; value?: string } = {},
+  more: ActionDetails = {},
   onProgress: (nDone: number) => void = () => undefined,
 ): Promise<Done> {
   const done: string[] = []
   const failed: Done["failed"][number][] = []
   for (let start = 0; start < runIds.length; start += SLICE) {
     const slice = runIds.slice(start, start + SLICE)
-    const answer = await call<Done>("runs/act", { run_ids: slice, action, ...more })
+    const [path, deed] = action === "move" ? ["runs/move", {}] : ["runs/act", { action }]
+    const answer = await call<Done>(path, { run_ids: slice, ...deed, ...more })
     done.push(...answer.done)
     failed.push(...answer.failed)
     onProgress(done.length + failed.length)

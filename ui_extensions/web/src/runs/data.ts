@@ -14,7 +14,6 @@ import { askChanges, NOTHING_KNOWN, runsWithNews, standingText } from "./changes
 import { MAX_DRAWN } from "./eye"
 
 const FIRST_ROWS = 200
-const BLOCK = 100
 const TYPING_MS = 150
 const SHORTEST_POLL_MS = 2_000
 const LONGEST_POLL_MS = 30_000
@@ -42,8 +41,7 @@ export interface RunList {
   readonly fault: FilterFault | null
   readonly row: (id: string) => RunRow | undefined
   readonly cell: (id: string, column: string) => Cell | undefined
-  /** Fetch the rows of a part of the list. */
-  readonly want: (start: number, end: number) => void
+  /** Fetch rows with all columns, as far as they are not there. */
   readonly wantIds: (ids: readonly string[]) => void
   /** The first up to 1,000, as far as their rows are known. */
   readonly first: readonly RunRow[]
@@ -69,6 +67,7 @@ export interface Frozen {
   readonly set: (atMs: number | null) => void
 }
 
+const NO_COLUMNS: readonly string[] = []
 const NOT_FROZEN: Frozen = { atMs: null, set: () => undefined }
 
 interface Listed {
@@ -108,16 +107,21 @@ export function effectiveFilter(
   return [...(doc.filter.trim() ? [`(${doc.filter})`] : []), ...more].join(" and ")
 }
 
+/**
+ * @param columns Of the rows that are looked at.
+ * @param drawnColumns Of all that are drawn, looked at or not.
+ */
 export function useRunList(
   experimentIds: readonly string[],
   doc: ViewDocument,
   columns: readonly string[],
+  drawnColumns: readonly string[] = NO_COLUMNS,
   frozen: Frozen = NOT_FROZEN,
 ): RunList {
   // Where a fault of the asked filter lies in the one that was written.
   const shift = doc.hidesCrashed || frozen.atMs !== null ? 1 : 0
   const experiments = experimentIds.join()
-  const columnsKey = JSON.stringify(columns)
+  const drawnKey = JSON.stringify(drawnColumns)
   const question = JSON.stringify([
     experiments,
     effectiveFilter(doc, frozen.atMs),
@@ -125,6 +129,7 @@ export function useRunList(
     doc.isRegex,
     doc.order,
     doc.showsDeleted,
+    frozen.atMs,
   ])
   const [listed, setListed] = useState<Listed>(NOTHING)
   const [isFirst, setFirst] = useState(true)
@@ -141,8 +146,8 @@ export function useRunList(
   const pending = useRef(new Set<string>())
   const latest = useRef(listed)
   latest.current = listed
-  const now = useRef({ columns, experiments, deleted: doc.showsDeleted })
-  now.current = { columns, experiments, deleted: doc.showsDeleted }
+  const now = useRef({ columns, experiments, deleted: doc.showsDeleted, at: frozen.atMs })
+  now.current = { columns, experiments, deleted: doc.showsDeleted, at: frozen.atMs }
   const isAsked = useRef(false)
   // What was heard last stays when the poller starts anew, or what came between would be lost.
   const known = useRef<{ of: string; known: Known } | null>(null)
@@ -161,10 +166,11 @@ export function useRunList(
   // The list itself.
   const ask = useCallback(
     async (signal: AbortSignal, isQuiet: boolean): Promise<boolean> => {
-      const [, filter, search, regex, order, deleted] = JSON.parse(question) as [
-        string, string, string, boolean, string[], boolean,
+      const [, filter, search, regex, order, deleted, at] = JSON.parse(question) as [
+        string, string, string, boolean, string[], boolean, number | null,
       ]
-      const names = JSON.parse(columnsKey) as string[]
+      // Other columns are no other list: the rows that are looked at ask for them.
+      const names = now.current.columns
       if (!isQuiet) setLoading(true)
       try {
         const answer = await askRuns(
@@ -177,6 +183,7 @@ export function useRunList(
             columns: names,
             deleted,
             limit: FIRST_ROWS,
+            at,
             ids: true,
             known: latest.current.digest || null,
           },
@@ -220,7 +227,7 @@ export function useRunList(
       }
     },
     // The document is in the question as far as it matters.
-    [question, columnsKey, experiments, keep, shift],
+    [question, experiments, keep, shift],
   )
 
   useEffect(() => {
@@ -236,20 +243,21 @@ export function useRunList(
 
   // Other experiments, other rows.
   useEffect(() => () => rows.current.clear(), [experiments])
-
   const fetchIds = useCallback(
-    (ids: readonly string[]): void => {
-      const { columns: names, experiments: of, deleted } = now.current
+    (ids: readonly string[], names: readonly string[] = now.current.columns): void => {
+      const { experiments: of, deleted, at } = now.current
       const isKnown = (id: string): boolean => {
         const held = rows.current.get(id)
         return held !== undefined && !held.isStale && names.every((name) => held.cells.has(name))
       }
-      const key = names.join("\n")
+      const key = `${at} ${names.join("\n")}`
       const wanted = ids.filter((id) => !isKnown(id) && !pending.current.has(`${id}${key}`))
       if (wanted.length === 0) return
       for (const id of wanted) pending.current.add(`${id}${key}`)
-      readRows(of.split(","), wanted, names, deleted, {})
-        .then((found) => keep(found, names))
+      readRows(of.split(","), wanted, names, deleted, at, {})
+        .then((found) => {
+          if (now.current.at === at) keep(found, names)
+        })
         .catch(() => setFailing(true))
         .finally(() => {
           for (const id of wanted) pending.current.delete(`${id}${key}`)
@@ -258,20 +266,22 @@ export function useRunList(
     [keep],
   )
 
-  const want = useCallback(
-    (start: number, end: number): void => {
-      const first = Math.floor(start / BLOCK) * BLOCK
-      fetchIds(latest.current.ids.slice(first, Math.ceil(end / BLOCK) * BLOCK))
-    },
-    [fetchIds],
-  )
+  // What was known is of another moment, and is shown until it is known of this one.
+  useEffect(() => {
+    const stale = [...rows.current].filter(([, held]) => held.isStale).map(([id]) => id)
+    fetchIds(stale.slice(0, MAX_DRAWN))
+    return () => {
+      for (const [id, held] of rows.current) rows.current.set(id, { ...held, isStale: true })
+    }
+  }, [frozen.atMs, fetchIds])
 
   // What is drawn has to have a name and a colour, looked at or not.
   useEffect(() => {
-    for (let start = 0; start < Math.min(listed.ids.count, MAX_DRAWN); start += 500) {
-      fetchIds(listed.ids.slice(start, Math.min(start + 500, MAX_DRAWN)))
-    }
-  }, [listed.ids, columnsKey, fetchIds])
+    const names = JSON.parse(drawnKey) as string[]
+    const drawn = listed.ids.slice(0, MAX_DRAWN)
+    // Stale ones are asked for with all their columns, by who found them to be.
+    fetchIds(drawn.filter((id) => rows.current.get(id)?.isStale !== true), names)
+  }, [listed.ids, drawnKey, fetchIds])
 
   const first = useMemo(() => {
     const found: RunRow[] = []
@@ -348,8 +358,7 @@ export function useRunList(
     fault,
     row: (id) => rows.current.get(id)?.row,
     cell: (id, column) => rows.current.get(id)?.cells.get(column),
-    want,
-    wantIds: fetchIds,
+    wantIds: useCallback((ids: readonly string[]) => fetchIds(ids), [fetchIds]),
     first,
     refresh: useCallback(() => setRefreshed((n) => n + 1), []),
     amend: useCallback((id: string, change: Partial<RunRow>) => {

@@ -6,6 +6,7 @@ import { SearchBox } from "../controls/input"
 import { Empty, Failed, Loading } from "../controls/state"
 import { CopyButton } from "../controls/copy"
 import { STOCK } from "../addresses"
+import { useAsOf } from "../data/as-of"
 import { count } from "../text/format"
 import { treeText } from "./filter-tree"
 import { visible } from "../text/visible"
@@ -189,6 +190,7 @@ const EXPORT_SLICE = 1_000
 function ExportButton() {
   const { experimentIds, view, list, tell, columns } = useWorkspace()
   const { doc } = view
+  const asOf = useAsOf()
   const save = async (): Promise<void> => {
     const names = columns.map((one) => one.name)
     const lines = [["run id", "name", "state", "started", "ended", ...names.map(columnTitle)].map(csvCell).join(",")]
@@ -196,7 +198,7 @@ function ExportButton() {
     try {
       for (let start = 0; start < Math.min(list.ids.count, MAX_EXPORTED); start += EXPORT_SLICE) {
         const ids = list.ids.slice(start, start + EXPORT_SLICE)
-        for (const row of await readRows(experimentIds, ids, names, doc.showsDeleted, {})) {
+        for (const row of await readRows(experimentIds, ids, names, doc.showsDeleted, asOf, {})) {
           const cells = [row.id, row.name, row.status, time(row.start), time(row.end), ...row.cells]
           lines.push(cells.map((cell) => csvCell(cell === null ? "" : String(cell))).join(","))
         }
