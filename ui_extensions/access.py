@@ -143,6 +143,10 @@ class Access:
         """Log to a run that exists, and end it."""
         return self._may("POST", "runs/update", {"run_id": run_id})
 
+    def may_delete_run(self, run_id: str) -> bool:
+        """Take away a run that exists."""
+        return self._may("POST", "runs/delete", {"run_id": run_id})
+
     def may_create_model(self, experiment_id: str, source_run_id: str | None) -> bool:
         """In an experiment that exists, as the work of a run that exists."""
         body = {"experiment_id": experiment_id}

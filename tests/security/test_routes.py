@@ -905,6 +905,9 @@ def test_readers_change_neither_runs_nor_named_views(servers: Servers, mine: Min
         assert (answer.status, answer.body["done"]) == (200, []), action
         (failed,) = answer.body["failed"]
         assert (failed["id"], failed["status"]) == (mine.run_id, 403), action
+    moved = {"run_ids": [mine.run_id], "experiment_id": "0"}
+    answer = ask_workspace(servers.auth, "runs/move", moved, BOB)
+    assert answer.status == 403 or answer.body["done"] == [], answer
     assert state(servers.auth, mine) == before
     # And a personal view is nobody else's, whoever names its id.
     own = {**of, "document": '{"own": 1}', "revision": 0}
@@ -1003,7 +1006,8 @@ def test_every_route_answers_each_kind_of_user_as_it_should(servers: Servers) ->
     server, owner = servers.auth, Sender(servers.auth, ALICE)
     things = with_everything(server, owner)
     assert grant(server, CAROL, things.experiment_id, "EDIT")
-    may = {ALICE: {"read", "edit", "own"}, ADMIN: {"read", "edit"}, CAROL: {"read", "edit"}}
+    may = {ALICE: {"read", "edit", "delete", "own"}, ADMIN: {"read", "edit", "delete"}}
+    may[CAROL] = {"read", "edit"}
     may[BOB] = {"read"}
     if any(grant(server, DAN, things.experiment_id, w) for w in ("DENY", "NO_PERMISSIONS")):
         may[DAN] = set()
@@ -1046,7 +1050,7 @@ def test_every_route_hides_what_is_in_another_workspace(servers: Servers) -> Non
     for endpoint, method, path in routes():
         sender = Sender(server, ADMIN)  # who may everything, in the workspace that is asked for
         asked = question(endpoint, things, sender)
-        if asked.needs not in {"read", "edit"}:
+        if asked.needs not in {"read", "edit", "delete"}:
             continue
         answer = ask(sender, method, path.replace("0" * 32, things.journal_id), asked)
         where = (endpoint, answer.status, str(answer.body)[:300])

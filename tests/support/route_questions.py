@@ -34,7 +34,7 @@ class Question(NamedTuple):
     """A request of a route, and whom it is for.
 
     Attributes:
-        needs: ``login`` (shows nothing of the run), ``read``, ``edit``, or ``own``.
+        needs: ``login`` (shows nothing of the run), ``read``, ``edit``, ``delete``, or ``own``.
         body: JSON, or the bytes and headers of a delivery.
         is_answered: Says of an answer of 200 that the caller got what was asked for.
     """
@@ -113,6 +113,11 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
         "weir.views_delete": lambda: Question("edit", {"id": things.view_id}),
         "weir.runs_act": lambda: Question(
             "edit", {"run_ids": [things.run_id], **tag}, names("done")
+        ),
+        "weir.runs_move": lambda: Question(
+            "delete",
+            {"run_ids": [things.run_id], "experiment_id": things.experiment_id},
+            names("done"),
         ),
         "weir.heartbeat": lambda: Question(
             "edit", {"journal": new_id(), "runs": [things.run_id]}, names("runs")

@@ -7,6 +7,7 @@ import { go } from "../router"
 import { count } from "../text/format"
 import { MAX_PINS } from "../view/document"
 import { setShown, solo } from "./eye"
+import { MoveDialog } from "./move-dialog"
 import { useWorkspace } from "./workspace-context"
 
 const MAX_COMPARED = 50
@@ -16,6 +17,7 @@ export function BulkBar() {
   const { experimentIds, view, list, selection, act, firstIds } = useWorkspace()
   const { doc, update } = view
   const [isDeleting, setDeleting] = useState(false)
+  const [isMoving, setMoving] = useState(false)
   const ids = [...selection.ids]
   if (ids.length === 0) return null
   const setEye = (shows: boolean): void => {
@@ -52,6 +54,7 @@ export function BulkBar() {
         onClick={() => update({ pins: [...new Set([...doc.pins, ...ids])].slice(-MAX_PINS) })}
       />
       <TagButton ids={ids} />
+      {!doc.showsDeleted && <IconButton icon="folder" label="Move them" isSmall onClick={() => setMoving(true)} />}
       {doc.showsDeleted ? (
         <Button
           isSmall
@@ -65,6 +68,16 @@ export function BulkBar() {
         <IconButton icon="trash" label="Delete them" isSmall onClick={() => setDeleting(true)} />
       )}
       <IconButton icon="close" label="Select none" isSmall onClick={() => selection.set([])} />
+      {isMoving && (
+        <MoveDialog
+          ids={ids}
+          onClose={() => setMoving(false)}
+          onMove={(experiment_id) => {
+            setMoving(false)
+            void act(ids, "move", { experiment_id }).then(() => selection.set([]))
+          }}
+        />
+      )}
       {isDeleting && (
         <Dialog
           title={`Delete ${count(ids.length)} ${ids.length === 1 ? "run" : "runs"}?`}

@@ -4,7 +4,7 @@ import { createContext, useContext } from "react"
 
 import type { ColumnChoice } from "../view/document"
 import type { View } from "../view/store"
-import type { GroupsAnswer, KnownKeys, RunAction, RunRow } from "./api"
+import type { ActionDetails, GroupsAnswer, KnownKeys, RunAction, RunRow } from "./api"
 import type { Colouring, RunLook } from "./colour-by"
 import type { RunList } from "./data"
 import type { ShownTest } from "./eye"
@@ -41,7 +41,7 @@ export interface WorkspaceState {
   readonly selection: Selection
   readonly raised: string | null
   readonly raise: (id: string | null) => void
-  readonly act: (ids: readonly string[], action: RunAction, more?: { key?: string; value?: string }) => Promise<void>
+  readonly act: (ids: readonly string[], action: RunAction, more?: ActionDetails) => Promise<void>
   readonly edit: (row: RunRow) => void
   readonly notice: Notice | null
   readonly tell: (notice: Notice | null) => void
