@@ -1,6 +1,6 @@
-"""Decoded rollups kept in memory: a page that is opened again, by whomever, decodes none of them.
+"""Decoded rollups and points kept in memory: a page that is opened again decodes none of them.
 
-What a chunk's rollups hold never changes, and ids of chunks are not given out twice, so nothing
+What a chunk holds never changes, and ids of chunks are not given out twice, so nothing
 here can be out of date: what is asked for is looked up in ``weir_series`` first.
 """
 
@@ -36,7 +36,8 @@ class AtomCache:
 
     def put(self, key: Hashable, atoms: Atoms) -> None:
         """Keep rows, which nobody changes from now on, and forget the ones used longest ago."""
-        size = sum(column.nbytes for column in atoms.columns())
+        # Of points, several columns are one array.
+        size = sum({id(column): column.nbytes for column in atoms.columns()}.values())
         if size > self._max_bytes // 4:
             return  # for one, all others would have to go
         with self._lock:
