@@ -26,8 +26,8 @@ A training loop of 50 ms a step that logs 20 metrics and prints two lines each s
 PyTorch model in it where PyTorch is there (watched by `mlflow_weir.watch` every 100 steps, where
 that is there), and every capture on; beside it the same loop with a null store.
 Blocks of both in turn, each in a process of its own; the work is the same and takes 50 ms when
-nothing disturbs it. *100 MB of text*: a process that prints as fast as it can into a pipe, whose other end writes
-it into a file, as it is or redacted; the time is that of the process which prints.
+nothing disturbs it. *100 MB of text*: a process that prints as fast as it can into a pipe, whose
+other end writes it into a file, as it is or redacted; the time is that of the process that prints.
 """
 
 _STEP_S = 0.05
