@@ -17,6 +17,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent / "static"
 _MARK = "sources.sha256"
 _PAGE = "index.html"
+_PUBLIC = "public"
+_PUBLIC_PAGE = "public.html"
+_GONE_PAGE = "gone.html"
 _STOCK_SOURCE = "src/stock/main.ts"
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -43,6 +46,21 @@ class Asset:
 
 
 @dataclass(frozen=True)
+class PublicBundle:
+    """What visitors of shared links get, built apart: no part of it writes, or knows MLflow.
+
+    Attributes:
+        page: The HTML of a shared link; its assets' addresses begin with ``./assets/``.
+        gone: The one HTML for every link that does not work; no script in it.
+        assets: By name; none of the other bundle's.
+    """
+
+    page: str
+    gone: str
+    assets: dict[str, Asset]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """What one build left.
 
@@ -50,11 +68,13 @@ class Bundle:
         page: The HTML of every page; its assets' addresses begin with ``./assets/``.
         assets: By name.
         stock_script: Name of the asset that MLflow's own page gets.
+        public: For visitors of shared links.
     """
 
     page: str
     assets: dict[str, Asset]
     stock_script: str
+    public: PublicBundle
 
     def page_at_depth(self, depth: int) -> bytes:
         """Return the page for an address ``depth`` folders below the pages' root.
@@ -92,8 +112,23 @@ def etag(content: bytes) -> str:
 
 def _load() -> Bundle:
     manifest = json.loads((FOLDER / "manifest.json").read_bytes())
+    public = FOLDER / _PUBLIC
+    return Bundle(
+        (FOLDER / _PAGE).read_text(encoding="utf-8"),
+        _assets(FOLDER / "assets"),
+        Path(manifest[_STOCK_SOURCE]["file"]).name,
+        PublicBundle(
+            (public / _PUBLIC_PAGE).read_text(encoding="utf-8"),
+            (public / _GONE_PAGE).read_text(encoding="utf-8"),
+            _assets(public / "assets"),
+        ),
+    )
+
+
+def _assets(folder: Path) -> dict[str, Asset]:
+    """Read a build's files, by name."""
     assets = {}
-    for path in sorted((FOLDER / "assets").iterdir()):
+    for path in sorted(folder.iterdir()):
         content_type = _TYPES.get(path.suffix)
         if content_type is None or not path.is_file():
             continue
@@ -101,8 +136,4 @@ def _load() -> Bundle:
         # Packed once: the addresses name the content, so each browser asks once.
         packed = gzip.compress(content, 9, mtime=0) if len(content) >= _COMPRESSED_FROM else None
         assets[path.name] = Asset(content, packed, content_type)
-    return Bundle(
-        (FOLDER / _PAGE).read_text(encoding="utf-8"),
-        assets,
-        Path(manifest[_STOCK_SOURCE]["file"]).name,
-    )
+    return assets

@@ -75,7 +75,7 @@ def test_a_changed_source_makes_a_build_due(
 ) -> None:
     hook = build_hook()
     monkeypatch.delenv("WEIR_WEB_BUILD", raising=False)
-    for name in ("WEB_DIR", "BUNDLE", "DIGEST"):
+    for name in ("WEB_DIR", "BUNDLE", "PUBLIC_BUNDLE", "DIGEST"):
         monkeypatch.setattr(hook, name, tmp_path / name)
     (tmp_path / "WEB_DIR" / "node_modules").mkdir(parents=True)
     source = tmp_path / "WEB_DIR" / "main.tsx"
@@ -83,6 +83,8 @@ def test_a_changed_source_makes_a_build_due(
     assert hook.build_is_due()
     hook.BUNDLE.write_text("built")
     hook.DIGEST.write_text(hook.source_digest())
+    assert hook.build_is_due()
+    hook.PUBLIC_BUNDLE.write_text("built")
     (tmp_path / "WEB_DIR" / "node_modules" / "x.js").write_text("no source")
     assert not hook.build_is_due()
     source.write_text("2")

@@ -37,6 +37,7 @@ except ImportError:  # Windows: builds side by side are the builder's affair the
 WEB_DIR = Path(__file__).resolve().parent
 STATIC_DIR = WEB_DIR.parent / "static"
 BUNDLE = STATIC_DIR / "index.html"
+PUBLIC_BUNDLE = STATIC_DIR / "public" / "public.html"
 DIGEST = STATIC_DIR / "sources.sha256"
 MODULES = WEB_DIR / "node_modules"
 NODE_MINIMUM = (20, 19)
@@ -75,7 +76,7 @@ def build_is_due() -> bool:
         raise WebBuildError(f"WEIR_WEB_BUILD={mode!r}: use auto, always or never")
     if mode != "auto":
         return mode == "always"
-    is_built = BUNDLE.is_file() and DIGEST.is_file()
+    is_built = BUNDLE.is_file() and PUBLIC_BUNDLE.is_file() and DIGEST.is_file()
     return not is_built or DIGEST.read_text() != source_digest()
 
 
@@ -149,8 +150,9 @@ def build_bundle() -> None:
         digest = source_digest()
         install_modules()
         run_npm("run", "build", "--silent")
-        if not BUNDLE.is_file():
-            raise WebBuildError(f"the front-end build ended well but left no {BUNDLE}")
+        for page in (BUNDLE, PUBLIC_BUNDLE):
+            if not page.is_file():
+                raise WebBuildError(f"the front-end build ended well but left no {page}")
         DIGEST.write_text(digest)
 
 

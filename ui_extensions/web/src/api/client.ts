@@ -3,8 +3,8 @@
  * of URLs and logs. The mount point and the workspace are those of the page itself.
  */
 
-import { API, STOCK } from "../addresses"
-import { workspace } from "../router"
+import { API } from "../addresses"
+import { ownHeaders } from "./headers"
 
 export class ApiError extends Error {
   /** HTTP status; 0 where there was no answer. */
@@ -94,37 +94,33 @@ export async function* callStream(
   }
 }
 
-/** Call MLflow's own REST API, such as `runs/set-tag`: what it does well is not done again. */
-export async function callStock<T>(
-  path: string,
-  body: unknown,
-  options: CallOptions = {},
-): Promise<T> {
-  const answer = await post(new URL(`ajax-api/2.0/mlflow/${path}`, STOCK), body, options)
-  return (await answer.json()) as T
+const listeners = new Set<(error: ApiError) => void>()
+
+/** Be told of every refusal, whoever asked; returns how to stop. */
+export function onRefusal(listener: (error: ApiError) => void): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
 }
 
-/** Ask MLflow's own REST API by GET, such as `metrics/get-history?…`. */
-export async function callStockGet<T>(path: string, options: CallOptions = {}): Promise<T> {
-  const answer = await send(new URL(`ajax-api/2.0/mlflow/${path}`, STOCK), { method: "GET" }, options)
-  return (await answer.json()) as T
+function post(path: string, body: unknown, options: CallOptions): Promise<Response> {
+  return postJson(new URL(path.replace(/^\/+/, ""), API), body, options)
 }
 
-async function post(path: string | URL, body: unknown, options: CallOptions): Promise<Response> {
-  const address = typeof path === "string" ? new URL(path.replace(/^\/+/, ""), API) : path
+/** POST JSON to an address of this server. @throws ApiError where it refuses, fails or is away. */
+export function postJson(address: URL, body: unknown, options: CallOptions): Promise<Response> {
   const request = { method: "POST", body: JSON.stringify(body ?? {}) }
   return send(address, request, options, "application/json")
 }
 
-async function send(
+/** Send a request to an address of this server. @throws ApiError like `postJson`. */
+export async function send(
   address: URL,
   request: RequestInit,
   options: CallOptions,
   contentType: string | null = null,
 ): Promise<Response> {
   const headers = new Headers(contentType === null ? {} : { "Content-Type": contentType })
-  const named = workspace()
-  if (named !== null) headers.set("X-MLFLOW-WORKSPACE", named)
+  for (const [name, value] of ownHeaders()) headers.set(name, value)
   let answer: Response
   try {
     answer = await fetch(address, {
@@ -138,8 +134,10 @@ async function send(
     if (isAbort(error)) throw error
     throw new ApiError(0, "the server does not answer")
   }
-  if (!answer.ok) throw await refusal(answer)
-  return answer
+  if (answer.ok) return answer
+  const error = await refusal(answer)
+  for (const listener of [...listeners]) listener(error)
+  throw error
 }
 
 async function refusal(answer: Response): Promise<ApiError> {
@@ -160,6 +158,7 @@ async function refusal(answer: Response): Promise<ApiError> {
     403: "you may not see this",
     404: "there is no such thing, or you may not see it",
     413: "that is more than the server gives at once",
+    429: "that was asked too often; wait a little",
     502: "the server is away",
     503: "the server is busy",
     504: "the server took too long",

@@ -2,6 +2,7 @@
 
 import "./charts.css"
 
+import type { ReactNode } from "react"
 import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
 import type { Answer } from "../api/use-answer"
@@ -13,14 +14,12 @@ import { poll } from "../data/poller"
 import { visible } from "../text/visible"
 import { AxisDialog } from "./axis-dialog"
 import { ChartDialog } from "./chart-dialog"
-import { CompareSection } from "./compare-section"
 import { FullCard } from "./full"
 import type { CardAction } from "./grid-card"
 import { merged } from "./grid-card"
 import { Section } from "./grid-section"
 import { hoverState } from "./hover"
 import "./inspect"
-import { MediaSection } from "./media-section"
 import { setFull, useFull, usePin } from "./place"
 import { OWN, sectionsOf, withCard, withSection } from "./sections"
 import type { CardLayout, ChartSettings, DrawnRun, GridLayout, SectionLayout } from "./types"
@@ -47,6 +46,8 @@ export interface ChartGridProps {
   live: boolean
   /** The metrics, where the page has asked for them already. */
   metricKeys?: Answer<KeysAnswer>
+  /** Above the sections, given the width in px. */
+  above?: (width: number) => ReactNode
 }
 
 export interface KeysAnswer {
@@ -204,12 +205,7 @@ export function ChartGrid(props: ChartGridProps) {
       )}
       {width > 0 && keys.length > 0 && (
         <div className="w-grid-tools">
-          {only === undefined && (
-            <>
-              <CompareSection experimentIds={experimentIds} runs={runs} width={width} />
-              <MediaSection runs={runs} width={width} />
-            </>
-          )}
+          {props.above?.(width)}
           <Button icon="plus" isSmall onClick={() => open({ what: "edit", prefix: OWN, card: null })}>
             Add a chart
           </Button>

@@ -1,12 +1,13 @@
 import type { AnchorHTMLAttributes, MouseEvent, ReactNode } from "react"
 
 import type { Place } from "../grammar"
-import { go, goStock, isFramed, linkTo, stockLink } from "../router"
+import { go, isFramed, linkTo } from "../router"
 import { safeLink } from "../text/visible"
 
-type Rest = Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "href" | "onClick">
+export type LinkRest = Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "href" | "onClick">
 
-function isPlain(event: MouseEvent): boolean {
+/** Say whether a click is to be taken here, and opens nothing elsewhere. */
+export function isPlain(event: MouseEvent): boolean {
   return event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey
 }
 
@@ -16,7 +17,7 @@ export function PlaceLink({
   query,
   children,
   ...rest
-}: Rest & { to: Place; query?: URLSearchParams; children: ReactNode }) {
+}: LinkRest & { to: Place; query?: URLSearchParams; children: ReactNode }) {
   return (
     <a
       {...rest}
@@ -26,24 +27,6 @@ export function PlaceLink({
         if (!isPlain(event)) return
         event.preventDefault()
         go(to, query)
-      }}
-    >
-      {children}
-    </a>
-  )
-}
-
-/** A link to one of MLflow's own pages, such as `/experiments/1`. */
-export function StockLink({ to, children, ...rest }: Rest & { to: string; children: ReactNode }) {
-  return (
-    <a
-      {...rest}
-      href={stockLink(to)}
-      target={isFramed() ? "_top" : undefined}
-      onClick={(event) => {
-        if (!isFramed() || !isPlain(event)) return
-        event.preventDefault()
-        goStock(to)
       }}
     >
       {children}

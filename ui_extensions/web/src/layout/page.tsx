@@ -1,27 +1,12 @@
 import type { ReactNode } from "react"
 import { Fragment, useEffect, useRef } from "react"
 
-import { IconButton } from "../controls/button"
 import { Icon } from "../controls/icon"
 import { PaletteButton } from "../palette/host"
-import { isFramed, setTitle } from "../router"
+import { setTitle } from "../router"
 import { visible, NAME_LENGTH } from "../text/visible"
-import { chooseTheme, useTheme } from "../theme"
-import { StockLink } from "./link"
-
-/** Light or dark, where no shell decides. */
-export function ThemeSwitch() {
-  const theme = useTheme()
-  if (isFramed()) return null
-  const other = theme === "dark" ? "light" : "dark"
-  return (
-    <IconButton
-      icon={theme === "dark" ? "sun" : "moon"}
-      label={`Use the ${other} theme`}
-      onClick={() => chooseTheme(other)}
-    />
-  )
-}
+import { StockLink } from "./stock-link"
+import { ThemeSwitch } from "./theme-switch"
 
 /**
  * A page: breadcrumb with the one `h1`, actions on its right, what it is about below.

@@ -1,40 +1,38 @@
 import "../runs/runs.css"
 
-import { useCallback, useEffect, useMemo, useRef, useState } from "react"
+import { useMemo, useState } from "react"
 
 import { useAnswer } from "../api/use-answer"
-import { Button, IconButton } from "../controls/button"
+import { CompareSection } from "../charts/compare-section"
+import { MediaSection } from "../charts/media-section"
+import { IconButton } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
 import { AsOf } from "../data/as-of"
-import { usePaletteSource } from "../palette/commands"
-import { workspaceCommands } from "../runs/workspace-commands"
-import { StockLink } from "../layout/link"
+import { StockLink } from "../layout/stock-link"
 import { Page } from "../layout/page"
-import type { ActionDetails, GroupsAnswer, KnownKeys, RunAction, RunRow } from "../runs/api"
-import { actOnRuns } from "../runs/api"
-import { autoColumns } from "../runs/columns"
-import type { Frozen } from "../runs/data"
-import { effectiveFilter, useRunList } from "../runs/data"
+import { usePaletteSource } from "../palette/commands"
 import { route, setQuery, useRoute } from "../router"
-import { EditRun } from "../runs/edit-run"
-import { MAX_DRAWN, shownTest } from "../runs/eye"
-import { colouring as colouringOf } from "../runs/colour-by"
-import { runColour, runDash } from "../runs/colour"
+import type { RunRow } from "../runs/api"
+import { BulkBar } from "../runs/bulk-bar"
 import { Charts } from "../runs/charts"
+import type { Frozen } from "../runs/data"
+import { EditRun } from "../runs/edit-run"
 import { LiveMark } from "../runs/live-mark"
+import { useMedia } from "../runs/media"
+import { NoRuns } from "../runs/no-runs"
 import { RunsPanel } from "../runs/panel"
+import { RunActionsProvider, useAct } from "../runs/run-actions"
+import { RunMenu } from "../runs/run-menu"
 import { ShortCuts, useShortCuts } from "../runs/short-cuts"
-import type { Notice, Selection, WorkspaceState } from "../runs/workspace-context"
+import { Toast } from "../runs/toast"
+import { workspaceCommands } from "../runs/workspace-commands"
 import { WorkspaceProvider } from "../runs/workspace-context"
-import { useTheme } from "../theme"
+import { useWorkspaceState } from "../runs/workspace-state"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
-import { useMedia } from "../runs/media"
 import { SavingNote, UndoButtons, ViewMenu } from "../view/menu"
 import type { View } from "../view/store"
 import { useViewStore, ViewProvider } from "../view/store"
-
-const NOTICE_MS = 10_000
 
 /** The workspace of one experiment or several. */
 export function Workspace({ experimentIds }: { experimentIds: string[] }) {
@@ -85,149 +83,16 @@ function useFrozen(): Frozen {
 
 function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view: View }) {
   const { doc, update } = view
-  const [hasRuns, setHasRuns] = useState(false)
-  const known = useAnswer<KnownKeys>("columns", {
-    experiments: experimentIds,
-    deleted: doc.showsDeleted,
-    // Asked again when the first run has come.
-    has_runs: hasRuns,
-  })
-  const lastKnown = useRef<KnownKeys | null>(null)
-  if (known.data) lastKnown.current = known.data
-  const columns = useMemo(
-    () => (doc.columns.length > 0 ? doc.columns : autoColumns(known.data)),
-    [doc.columns, known.data],
-  )
-  const { colourBy } = doc
-  const names = useMemo(() => {
-    const shown = columns.map((one) => one.name)
-    return colourBy === "" || shown.includes(colourBy) ? shown : [...shown, colourBy]
-  }, [columns, colourBy])
-  const drawnNames = useMemo(() => (colourBy === "" ? [] : [colourBy]), [colourBy])
   const frozen = useFrozen()
-  const list = useRunList(experimentIds, doc, names, drawnNames, frozen)
-  useEffect(() => setHasRuns(list.total > 0), [list.total])
+  const state = useWorkspaceState(experimentIds, view, frozen)
+  const { list, isTable, tell } = state
   const experiments = useAnswer<{ experiments: readonly ExperimentName[] }>("experiments/names", {
     experiments: experimentIds,
   })
-  const groups = useAnswer<GroupsAnswer>(doc.groupBy.length > 0 ? "groups" : null, {
-    experiments: experimentIds,
-    filter: list.fault ? "" : effectiveFilter(doc, frozen.atMs),
-    search: doc.search,
-    regex: doc.isRegex,
-    by: doc.groupBy,
-    columns: names.slice(0, 50),
-    deleted: doc.showsDeleted,
-  })
-  // While groups are asked again, the ones before stay.
-  const lastGroups = useRef<GroupsAnswer | null>(null)
-  if (doc.groupBy.length === 0) lastGroups.current = null
-  else if (groups.data) lastGroups.current = groups.data
-
-  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
-  const [raised, raise] = useState<string | null>(null)
   const [edited, edit] = useState<RunRow | null>(null)
-  const [notice, tell] = useState<Notice | null>(null)
-  useEffect(() => {
-    if (notice === null) return
-    const timer = window.setTimeout(() => tell(null), NOTICE_MS)
-    return () => window.clearTimeout(timer)
-  }, [notice])
-
-  const firstIds = useMemo(() => list.ids.slice(0, MAX_DRAWN), [list.ids])
-  const isShown = useMemo(() => shownTest(doc.eye, firstIds), [doc.eye, firstIds])
-  const theme = useTheme()
-  const { first: firstRows } = list
-  const colouring = useMemo(() => {
-    if (colourBy === "") return null
-    const valued = firstRows.map(({ id }) => ({ id, cell: list.cell(id, colourBy) }))
-    return colouringOf(colourBy, valued, theme)
-    // Cells are looked up; they are new when the rows are.
-  }, [colourBy, firstRows, theme])
-  const lookOf = useCallback<WorkspaceState["lookOf"]>(
-    (row) =>
-      colouring === null || row.id === undefined
-        ? { colour: runColour(row, theme), dash: runDash(row) }
-        : colouring.of(list.cell(row.id, colouring.column)),
-    [colouring, theme],
-  )
-  const selection = useMemo<Selection>(
-    () => ({
-      ids: selected,
-      set: (ids) => setSelected(new Set(ids)),
-      toggle: (id) =>
-        setSelected((before) => {
-          const next = new Set(before)
-          if (!next.delete(id)) next.add(id)
-          return next
-        }),
-    }),
-    [selected],
-  )
-  const { refresh } = list
-  const experimentsKey = experimentIds.join()
-  const ownExperiments = useMemo(() => experimentsKey.split(","), [experimentsKey])
-  const act = useCallback(
-    async (
-      ids: readonly string[],
-      action: RunAction,
-      more: ActionDetails = {},
-    ): Promise<void> => {
-      const word = `${count(ids.length)} ${ids.length === 1 ? "run" : "runs"}`
-      const said: Record<RunAction, string> = {
-        tag: "tagged",
-        untag: "untagged",
-        delete: "deleted",
-        restore: "restored",
-        rename: "renamed",
-        move: "moved",
-      }
-      try {
-        if (ids.length > 100) tell({ text: `${word} are being ${said[action]}…` })
-        const { done, failed } = await actOnRuns(ids, action, more)
-        const [one] = failed
-        const [home, ...others] = ownExperiments
-        const undone: Notice["undo"] =
-          action === "delete"
-            ? () => void act(done, "restore")
-            : action === "move" && home !== undefined && others.length === 0 && home !== more.experiment_id
-              ? () => void act(done, "move", { experiment_id: home })
-              : undefined
-        const text = one
-          ? `${count(done.length)} of ${word} ${said[action]}; ${visible(one.error || "not permitted", 120)}`
-          : `${word} ${said[action]}`
-        tell(undone && done.length > 0 ? { text, undo: undone } : { text })
-      } catch (error) {
-        tell({ text: `Not ${said[action]}: ${error instanceof Error ? error.message : String(error)}` })
-      }
-      refresh()
-    },
-    [refresh, ownExperiments],
-  )
-
+  const act = useAct(experimentIds, tell, list.refresh)
+  const actions = useMemo(() => ({ act, edit }), [act])
   const isPhone = useMedia("(max-width: 767px)")
-  const isTable = doc.side.isTable
-  const state: WorkspaceState = {
-    experimentIds,
-    view,
-    list,
-    groups: lastGroups.current,
-    groupsError: groups.error,
-    known: lastKnown.current,
-    columns,
-    isTable,
-    isShown,
-    colouring,
-    lookOf,
-    firstIds,
-    selection,
-    raised,
-    raise,
-    act,
-    edit,
-    notice,
-    tell,
-  }
   const [areKeysShown, showKeys] = useState(false)
   useShortCuts({
     view,
@@ -238,71 +103,75 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
   usePaletteSource({
     experimentIds,
     showMetric: (key) => update({ chartSearch: key, side: { ...doc.side, isTable: false } }),
-    commands: workspaceCommands(state, () => showKeys(true)),
+    commands: workspaceCommands(state, view, () => showKeys(true)),
   })
   const found = experiments.data?.experiments ?? []
   const [first = "0"] = experimentIds
   return (
     <AsOf.Provider value={frozen.atMs}>
-    <WorkspaceProvider value={state}>
-      <Page
-        id={`/e/${experimentIds.join(",")}`}
-        title="Workspace"
-        isPadded={false}
-        crumbs={[
-          {
-            key: "experiment",
-            content:
-              experimentIds.length === 1 ? (
-                <StockLink to={`/experiments/${first}/runs`} title={visible(found[0]?.name ?? first)}>
-                  {visible(found[0]?.name ?? `Experiment ${first}`, 250)}
-                </StockLink>
-              ) : (
-                <span title={found.map((one) => visible(one.name, 80)).join(", ")}>
-                  {count(experimentIds.length)} experiments
-                </span>
-              ),
-          },
-        ]}
-        beside={<LiveMark live={list.live} />}
-        actions={
-          <>
-            <UndoButtons />
-            <ViewMenu experimentIds={experimentIds} onTell={(text) => tell({ text })} />
-            {!isPhone && (
-              <IconButton icon="info" label="Keys (?)" isSmall onClick={() => showKeys(true)} />
-            )}
-          </>
-        }
-      >
-        <SavingNote />
-        <div className={`w-workspace${isPhone ? " w-workspace-phone" : ""}`}>
-          <RunsPanel isPhone={isPhone} />
-          {!isTable && <Charts />}
-        </div>
-        <div className="w-toast-place" role="status">
-          {notice && (
-            <div className="w-toast">
-              <span>{notice.text}</span>
-              {notice.undo && (
-                <Button
-                  isSmall
-                  onClick={() => {
-                    notice.undo?.()
-                    tell(null)
-                  }}
-                >
-                  Undo
-                </Button>
+      <WorkspaceProvider value={state}>
+        <RunActionsProvider value={actions}>
+          <Page
+            id={`/e/${experimentIds.join(",")}`}
+            title="Workspace"
+            isPadded={false}
+            crumbs={[
+              {
+                key: "experiment",
+                content:
+                  experimentIds.length === 1 ? (
+                    <StockLink to={`/experiments/${first}/runs`} title={visible(found[0]?.name ?? first)}>
+                      {visible(found[0]?.name ?? `Experiment ${first}`, 250)}
+                    </StockLink>
+                  ) : (
+                    <span title={found.map((one) => visible(one.name, 80)).join(", ")}>
+                      {count(experimentIds.length)} experiments
+                    </span>
+                  ),
+              },
+            ]}
+            beside={<LiveMark live={list.live} />}
+            actions={
+              <>
+                <UndoButtons />
+                <ViewMenu experimentIds={experimentIds} onTell={(text) => tell({ text })} />
+                {!isPhone && (
+                  <IconButton icon="info" label="Keys (?)" isSmall onClick={() => showKeys(true)} />
+                )}
+              </>
+            }
+          >
+            <SavingNote />
+            <div className={`w-workspace${isPhone ? " w-workspace-phone" : ""}`}>
+              <RunsPanel
+                isPhone={isPhone}
+                bulk={<BulkBar />}
+                menu={RunMenu}
+                noRuns={<NoRuns />}
+                eyeItems={[
+                  {
+                    label: doc.showsDeleted ? "Back to the active runs" : "Deleted runs",
+                    onSelect: () => update({ showsDeleted: !doc.showsDeleted }),
+                  },
+                ]}
+              />
+              {!isTable && (
+                <Charts
+                  above={(runs, width) => (
+                    <>
+                      <CompareSection experimentIds={experimentIds} runs={runs} width={width} />
+                      <MediaSection runs={runs} width={width} />
+                    </>
+                  )}
+                />
               )}
-              <IconButton icon="close" label="Close" isSmall onClick={() => tell(null)} />
             </div>
-          )}
-        </div>
-        {edited && <EditRun row={edited} onClose={() => edit(null)} />}
-        {areKeysShown && <ShortCuts onClose={() => showKeys(false)} />}
-      </Page>
-    </WorkspaceProvider>
+            <Toast />
+            {edited && <EditRun row={edited} onClose={() => edit(null)} />}
+            {areKeysShown && <ShortCuts onClose={() => showKeys(false)} />}
+          </Page>
+        </RunActionsProvider>
+      </WorkspaceProvider>
     </AsOf.Provider>
   )
 }

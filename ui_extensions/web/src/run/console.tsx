@@ -16,7 +16,7 @@ import { ConsoleChart } from "./console-chart"
 import type { ConsoleAnswer, ConsoleSource } from "./console-lines"
 import { useLines } from "./console-lines"
 import { isLive } from "./facts"
-import { lineAt } from "./moment"
+import { lineAt } from "./line-at"
 import type { TabProps } from "./page"
 
 const ROW_PX = 18

@@ -43,6 +43,16 @@ export function tag(run: RunFacts, key: string): string | null {
   return Object.hasOwn(run.tags, key) ? (run.tags[key] ?? null) : null
 }
 
+/** The tag that holds MLflow's own description. */
+export const NOTE = "mlflow.note.content"
+/** Tags that are MLflow's or ours, which nobody edits by hand. */
+export const HIDDEN_TAGS = /^(mlflow|weir)\./
+
+/** The tags that somebody set. */
+export function ownTags(run: RunFacts): [string, string][] {
+  return Object.entries(run.tags).filter(([key]) => !HIDDEN_TAGS.test(key))
+}
+
 /** Say whether more may come of it. */
 export function isLive(run: RunFacts): boolean {
   return run.status === "RUNNING" || run.status === "SCHEDULED"

@@ -1,13 +1,12 @@
-import { lazy, Suspense, useState } from "react"
+import { useState } from "react"
 
-import { callStock } from "../api/client"
+import { callStock } from "../api/stock"
 import { Button } from "../controls/button"
-import { Failed, Loading } from "../controls/state"
+import { Failed } from "../controls/state"
 import type { RunFacts } from "./facts"
-import { tag } from "./facts"
+import { NOTE, tag } from "./facts"
+import { NotesText } from "./notes-text"
 
-const Markdown = lazy(async () => ({ default: (await import("../text/markdown")).Markdown }))
-const NOTE = "mlflow.note.content"
 const MAX_LENGTH = 5_000
 
 /** The run's notes, MLflow's own description: Markdown, edited in place. */
@@ -42,13 +41,7 @@ export function Notes({ run, onChanged }: { run: RunFacts; onChanged: () => void
         )}
       </div>
       {draft === null ? (
-        kept ? (
-          <Suspense fallback={<Loading rows={3} />}>
-            <Markdown text={kept} />
-          </Suspense>
-        ) : (
-          <p className="w-secondary">No notes.</p>
-        )
+        <NotesText text={kept} />
       ) : (
         <form
           className="w-notes-form"

@@ -3,16 +3,14 @@ import { useMemo, useState } from "react"
 import { Button } from "../controls/button"
 import { Failed } from "../controls/state"
 import type { Tag } from "../runs/tag-fields"
-import { HIDDEN_TAGS, saveTags, TagFields } from "../runs/tag-fields"
+import { saveTags, TagFields } from "../runs/tag-fields"
+import { ownTags } from "./facts"
 import { Pairs } from "./found-table"
 import type { TabProps } from "./page"
 
 /** The tags that somebody set, edited in place. */
 export function Tags({ run, onChanged }: TabProps) {
-  const tags = useMemo(
-    () => Object.entries(run.tags).filter(([key]) => !HIDDEN_TAGS.test(key)),
-    [run.tags],
-  )
+  const tags = useMemo(() => ownTags(run), [run])
   const [isEdited, setEdited] = useState(false)
   if (isEdited) {
     return (

@@ -5,56 +5,44 @@ import { Dialog } from "../controls/dialog"
 import { Popover } from "../controls/menu"
 import { go } from "../router"
 import { count } from "../text/format"
-import { MAX_PINS } from "../view/document"
-import { setShown, solo } from "./eye"
 import { MoveDialog } from "./move-dialog"
+import { useRunActions } from "./run-actions"
+import { SelectionBar } from "./selection-bar"
 import { useWorkspace } from "./workspace-context"
 
 const MAX_COMPARED = 50
 
 /** What can be done with the runs that are selected; shown while some are. */
 export function BulkBar() {
-  const { experimentIds, view, list, selection, act, firstIds } = useWorkspace()
-  const { doc, update } = view
+  const { experimentIds, view, selection } = useWorkspace()
+  const { act } = useRunActions()
+  const { doc } = view
   const [isDeleting, setDeleting] = useState(false)
   const [isMoving, setMoving] = useState(false)
   const ids = [...selection.ids]
   if (ids.length === 0) return null
-  const setEye = (shows: boolean): void => {
-    const runs = ids.map((id) => ({ id, status: list.row(id)?.status ?? "" }))
-    update({ eye: setShown(doc.eye, runs, shows, firstIds) })
-  }
   return (
-    <div className="w-bulk" role="toolbar" aria-label="Selected runs">
-      <span className="w-bulk-n" role="status">
-        {count(ids.length)} selected
-      </span>
-      <Button
-        isSmall
-        disabled={ids.length < 2 || ids.length > MAX_COMPARED}
-        title={`Compare 2 to ${MAX_COMPARED} runs`}
-        onClick={() =>
-          go(
-            { page: "compare", experimentIds: [...experimentIds] },
-            new URLSearchParams({ runs: ids.join(","), ...(doc.baseline ? { base: doc.baseline } : {}) }),
-          )
-        }
-      >
-        Compare
-      </Button>
-      <IconButton icon="eye" label="Draw them" isSmall onClick={() => setEye(true)} />
-      <IconButton icon="eyeOff" label="Hide them" isSmall onClick={() => setEye(false)} />
-      <Button isSmall onClick={() => update({ eye: solo(ids) })}>
-        Only these
-      </Button>
-      <IconButton
-        icon="pin"
-        label="Pin them"
-        isSmall
-        onClick={() => update({ pins: [...new Set([...doc.pins, ...ids])].slice(-MAX_PINS) })}
-      />
+    <SelectionBar
+      first={
+        <Button
+          isSmall
+          disabled={ids.length < 2 || ids.length > MAX_COMPARED}
+          title={`Compare 2 to ${MAX_COMPARED} runs`}
+          onClick={() =>
+            go(
+              { page: "compare", experimentIds: [...experimentIds] },
+              new URLSearchParams({ runs: ids.join(","), ...(doc.baseline ? { base: doc.baseline } : {}) }),
+            )
+          }
+        >
+          Compare
+        </Button>
+      }
+    >
       <TagButton ids={ids} />
-      {!doc.showsDeleted && <IconButton icon="folder" label="Move them" isSmall onClick={() => setMoving(true)} />}
+      {!doc.showsDeleted && (
+        <IconButton icon="folder" label="Move them" isSmall onClick={() => setMoving(true)} />
+      )}
       {doc.showsDeleted ? (
         <Button
           isSmall
@@ -67,7 +55,6 @@ export function BulkBar() {
       ) : (
         <IconButton icon="trash" label="Delete them" isSmall onClick={() => setDeleting(true)} />
       )}
-      <IconButton icon="close" label="Select none" isSmall onClick={() => selection.set([])} />
       {isMoving && (
         <MoveDialog
           ids={ids}
@@ -101,12 +88,13 @@ export function BulkBar() {
           the list’s eye menu.
         </Dialog>
       )}
-    </div>
+    </SelectionBar>
   )
 }
 
 function TagButton({ ids }: { ids: readonly string[] }) {
-  const { act, known } = useWorkspace()
+  const { known } = useWorkspace()
+  const { act } = useRunActions()
   const [key, setKey] = useState("")
   const [value, setValue] = useState("")
   return (

@@ -1,3 +1,4 @@
+import type { ReactNode } from "react"
 import { useCallback, useMemo, useRef } from "react"
 
 import { useAnswer } from "../api/use-answer"
@@ -17,7 +18,12 @@ import { groupLabel } from "./group-label"
 import { useWorkspace } from "./workspace-context"
 
 /** The charts beside the list: the same runs, eyes, groups and colours. */
-export function Charts() {
+export function Charts({
+  above,
+}: {
+  /** Above the sections, given the runs and the width in px. */
+  above: (runs: readonly DrawnRun[], width: number) => ReactNode
+}) {
   const { experimentIds, view, list, groups, isShown, lookOf, firstIds, raised, raise } = useWorkspace()
   const { doc, update } = view
   const theme = useTheme()
@@ -117,6 +123,7 @@ export function Charts() {
             onRaise={raise}
             live={list.live.isOn}
             metricKeys={keys}
+            above={(width) => above(runs, width)}
           />
         </ErrorBoundary>
       </div>

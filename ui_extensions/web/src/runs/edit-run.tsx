@@ -8,7 +8,8 @@ import { call } from "../api/client"
 import { visible } from "../text/visible"
 import type { RunRow } from "./api"
 import type { Tag } from "./tag-fields"
-import { actOnRun, HIDDEN_TAGS, saveTags, TagFields } from "./tag-fields"
+import { HIDDEN_TAGS } from "../run/facts"
+import { actOnRun, saveTags, TagFields } from "./tag-fields"
 import { useWorkspace } from "./workspace-context"
 
 /** Name, notes and tags of a run, in place. */

@@ -1,3 +1,4 @@
+import type { MenuItem } from "../controls/menu"
 import { Menu } from "../controls/menu"
 import { count } from "../text/format"
 import { EVERYTHING } from "../view/document"
@@ -7,7 +8,7 @@ import { useWorkspace } from "./workspace-context"
 const TOPS = [10, 20, 50]
 
 /** Which runs are drawn, as a rule; and the three counts. */
-export function EyeMenu({ nShown }: { nShown: number }) {
+export function EyeMenu({ nShown, more }: { nShown: number; more: readonly MenuItem[] }) {
   const { view, list, firstIds } = useWorkspace()
   const { doc, update } = view
   const { eye } = doc
@@ -53,10 +54,7 @@ export function EyeMenu({ nShown }: { nShown: number }) {
             isFirstOfGroup: true,
             onSelect: () => update({ hidesCrashed: !doc.hidesCrashed }),
           },
-          {
-            label: doc.showsDeleted ? "Back to the active runs" : "Deleted runs",
-            onSelect: () => update({ showsDeleted: !doc.showsDeleted }),
-          },
+          ...more,
         ]}
       />
       <span className="w-eye-counts">

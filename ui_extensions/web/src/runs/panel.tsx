@@ -1,16 +1,14 @@
-import type { PointerEvent } from "react"
+import type { ComponentType, PointerEvent, ReactNode } from "react"
 import { useMemo, useRef, useState } from "react"
 
 import { Button, IconButton } from "../controls/button"
 import { SearchBox } from "../controls/input"
+import type { MenuItem } from "../controls/menu"
 import { Empty, Failed, Loading } from "../controls/state"
-import { CopyButton } from "../controls/copy"
-import { STOCK } from "../addresses"
 import { useAsOf } from "../data/as-of"
 import { count } from "../text/format"
 import { treeText } from "./filter-tree"
 import { visible } from "../text/visible"
-import { BulkBar } from "./bulk-bar"
 import { ColourButton, ColourLegend } from "./colour-button"
 import { ColumnsButton } from "./column-picker"
 import { csvCell, columnTitle } from "./columns"
@@ -18,14 +16,32 @@ import { EyeMenu } from "./eye-menu"
 import { FilterButton } from "./filter"
 import { GroupButton, SortButton } from "./group-sort"
 import { readRows } from "./api"
+import type { RowMenuProps } from "./row-menu"
 import { RunsTable } from "./table"
 import { useWorkspace } from "./workspace-context"
 
 const NARROWEST = 180
 const WIDEST = 600
+const NO_ITEMS: readonly MenuItem[] = []
 
 /** The list of runs with its search, filter, groups, order and columns. */
-export function RunsPanel({ isPhone }: { isPhone: boolean }) {
+export function RunsPanel({
+  isPhone,
+  bulk,
+  menu,
+  noRuns,
+  eyeItems = NO_ITEMS,
+}: {
+  isPhone: boolean
+  /** Above the list while runs are selected. */
+  bulk: ReactNode
+  /** Beside a run's row. */
+  menu: ComponentType<RowMenuProps>
+  /** Where there are no runs at all. */
+  noRuns: ReactNode
+  /** More in the menu of what is drawn. */
+  eyeItems?: readonly MenuItem[]
+}) {
   const { view, list, isShown, isTable } = useWorkspace()
   const { doc, update } = view
   const nShown = useMemo(
@@ -94,7 +110,7 @@ export function RunsPanel({ isPhone }: { isPhone: boolean }) {
         </div>
       )}
       <div className="w-runs-bar">
-        <EyeMenu nShown={nShown} />
+        <EyeMenu nShown={nShown} more={eyeItems} />
             <IconButton
               icon="expand"
               label={isTable ? "Back to the charts" : "Show as a table"}
@@ -114,14 +130,14 @@ export function RunsPanel({ isPhone }: { isPhone: boolean }) {
             )}
       </div>
       <ColourLegend />
-      <BulkBar />
-      <ListBody />
+      {bulk}
+      <ListBody menu={menu} noRuns={noRuns} />
       {!isTable && !isPhone && <Edge />}
     </aside>
   )
 }
 
-function ListBody() {
+function ListBody({ menu, noRuns }: { menu: ComponentType<RowMenuProps>; noRuns: ReactNode }) {
   const { view, list, groupsError } = useWorkspace()
   const { doc, update } = view
   if (list.error && list.isFirst) {
@@ -130,7 +146,7 @@ function ListBody() {
   if (list.isFirst) return <Loading label="Loading the runs" rows={12} />
   const isNarrowed = doc.filter.trim() !== "" || doc.search !== "" || doc.hidesCrashed
   if (list.ids.count === 0) {
-    if (list.total === 0 && !doc.showsDeleted) return <NoRuns />
+    if (list.total === 0 && !doc.showsDeleted) return noRuns
     return (
       <Empty
         action={
@@ -158,28 +174,8 @@ function ListBody() {
     <>
       {list.error && <Failed what="The runs could not be read" error={list.error} onRetry={list.refresh} />}
       {groupsError && <Failed what="The groups could not be read" error={groupsError} />}
-      <RunsTable />
+      <RunsTable menu={menu} />
     </>
-  )
-}
-
-function NoRuns() {
-  const { experimentIds } = useWorkspace()
-  const [first = "0"] = experimentIds
-  const snippet = `import mlflow
-
-mlflow.set_tracking_uri("${STOCK.href.replace(/\/$/, "")}")
-mlflow.set_experiment(experiment_id="${first}")
-with mlflow.start_run():
-    for step in range(100):
-        mlflow.log_metric("loss", 1 / (1 + step), step=step)
-`
-  return (
-    <Empty>
-      <p>No runs yet. The first one appears here by itself:</p>
-      <pre className="w-snippet">{snippet}</pre>
-      <CopyButton text={snippet} label="Copy" isWorded />
-    </Empty>
   )
 }
 

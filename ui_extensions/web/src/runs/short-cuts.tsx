@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "react"
 
 import { Dialog } from "../controls/dialog"
-import type { View } from "../view/store"
+import type { Arrangement } from "../view/arrangement"
 import type { LiveState } from "./data"
 
 const STORED = "weir.letters"
@@ -15,7 +15,7 @@ function areLettersOn(): boolean {
 }
 
 interface Targets {
-  readonly view: View
+  readonly view: Arrangement
   readonly live: LiveState
   readonly onHelp: () => void
   readonly onAll: () => void

@@ -1,12 +1,12 @@
 import { useVirtualizer } from "@tanstack/react-virtual"
-import type { KeyboardEvent } from "react"
+import type { ComponentType, KeyboardEvent } from "react"
 import { useCallback, useEffect, useId, useMemo, useRef, useState } from "react"
 
 import { Button } from "../controls/button"
 import { go } from "../router"
 import { sharedPrefix } from "../text/names"
 import { count } from "../text/format"
-import { EVERYTHING, MAX_PINS } from "../view/document"
+import { EVERYTHING } from "../view/document"
 import type { Cell, RunGroup } from "./api"
 import { RunIds } from "./api"
 import { isSolo, setShown, solo } from "./eye"
@@ -16,7 +16,8 @@ import type { Lines } from "./lines"
 import { groupedLines, plainLines } from "./lines"
 import type { RowActions, ShownColumn } from "./row"
 import { RunRowView } from "./row"
-import { RunMenu } from "./run-menu"
+import type { RowMenuProps } from "./row-menu"
+import { togglePin } from "./row-menu"
 import { useSteadyIds } from "./steady"
 import { useWorkspace } from "./workspace-context"
 
@@ -27,7 +28,7 @@ const PINNED_WIDTH = 76
 const OVERSCAN = 12
 
 /** The list of runs: in the side bar with the pinned columns, as a table with all of them. */
-export function RunsTable() {
+export function RunsTable({ menu: RunMenu }: { menu: ComponentType<RowMenuProps> }) {
   const workspace = useWorkspace()
   const { view, list, groups, isShown, firstIds, selection, raised, raise, isTable } = workspace
   const { doc, update } = view
@@ -360,8 +361,4 @@ export function RunsTable() {
       )}
     </div>
   )
-}
-
-export function togglePin(pins: readonly string[], id: string): string[] {
-  return pins.includes(id) ? pins.filter((one) => one !== id) : [...pins, id].slice(-MAX_PINS)
 }

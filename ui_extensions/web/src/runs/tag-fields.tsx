@@ -2,10 +2,7 @@ import "./tag-fields.css"
 
 import { Button, IconButton } from "../controls/button"
 import { call } from "../api/client"
-import type { Done } from "./api"
-
-/** Tags that are MLflow's or ours, which nobody edits by hand. */
-export const HIDDEN_TAGS = /^(mlflow|weir)\./
+import type { Done } from "./act"
 
 export interface Tag {
   readonly key: string

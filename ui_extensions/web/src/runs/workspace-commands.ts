@@ -4,6 +4,7 @@ import type { Command } from "../palette/commands"
 import { go } from "../router"
 import { visible } from "../text/visible"
 import { EVERYTHING } from "../view/document"
+import type { View } from "../view/store"
 import type { WorkspaceState } from "./workspace-context"
 
 function press(id: string): void {
@@ -16,8 +17,12 @@ function press(id: string): void {
 }
 
 /** The workspace's own actions, and its named views. */
-export function workspaceCommands(state: WorkspaceState, onKeys: () => void): Command[] {
-  const { view, list, isTable, experimentIds, selection } = state
+export function workspaceCommands(
+  state: WorkspaceState,
+  view: View,
+  onKeys: () => void,
+): Command[] {
+  const { list, isTable, experimentIds, selection } = state
   const { doc, update } = view
   const place = { page: "workspace" as const, experimentIds: [...experimentIds] }
   const ids = [...selection.ids]

@@ -2,9 +2,9 @@
 
 import { createContext, useContext } from "react"
 
+import type { Arrangement } from "../view/arrangement"
 import type { ColumnChoice } from "../view/document"
-import type { View } from "../view/store"
-import type { ActionDetails, GroupsAnswer, KnownKeys, RunAction, RunRow } from "./api"
+import type { GroupsAnswer, KnownKeys, RunRow } from "./api"
 import type { Colouring, RunLook } from "./colour-by"
 import type { RunList } from "./data"
 import type { ShownTest } from "./eye"
@@ -22,7 +22,7 @@ export interface Notice {
 
 export interface WorkspaceState {
   readonly experimentIds: readonly string[]
-  readonly view: View
+  readonly view: Arrangement
   readonly list: RunList
   /** The groups, where the view groups; null while they are not known. */
   readonly groups: GroupsAnswer | null
@@ -41,8 +41,6 @@ export interface WorkspaceState {
   readonly selection: Selection
   readonly raised: string | null
   readonly raise: (id: string | null) => void
-  readonly act: (ids: readonly string[], action: RunAction, more?: ActionDetails) => Promise<void>
-  readonly edit: (row: RunRow) => void
   readonly notice: Notice | null
   readonly tell: (notice: Notice | null) => void
 }

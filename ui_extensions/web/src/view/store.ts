@@ -11,6 +11,7 @@ import { ApiError, isAbort } from "../api/client"
 import { setQuery, useRoute } from "../router"
 import type { SavedView, ViewName, Views } from "./api"
 import { listViews, readView, saveNamed, savePersonal } from "./api"
+import type { Arrangement } from "./arrangement"
 import type { Patch, ViewDocument } from "./document"
 import { DEFAULT_VIEW, isSame, readDocument } from "./document"
 import type { History } from "./history"
@@ -23,14 +24,7 @@ const RETRY_MS = 5_000
 
 export type Saving = "saved" | "waiting" | "saving" | "failed" | "conflict"
 
-export interface View {
-  readonly doc: ViewDocument
-  /** Change it; quick changes with the same word are one step of undo. */
-  readonly update: (patch: Patch, word?: string) => void
-  readonly undo: () => void
-  readonly redo: () => void
-  readonly canUndo: boolean
-  readonly canRedo: boolean
+export interface View extends Arrangement {
   readonly kind: "personal" | "named" | "state"
   readonly name: string
   readonly named: Named
