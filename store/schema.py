@@ -14,6 +14,9 @@
     weir_ordinal    each run's number in its experiment, which its colour follows from
     weir_view       saved arrangements of the workspace: personal ones, named ones, states of links
     weir_view_revision  what each view was at each of its revisions
+    weir_share      links that anyone may open: what they show, until when, and who made them
+    weir_share_run  runs that a link names; as they were, where it is frozen
+    weir_share_visit    who opened a link, or was turned away
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -37,6 +40,9 @@ _KeyBytes = sa.LargeBinary().with_variant(mysql.VARBINARY(1000), "mysql", "maria
 # Ids are hexadecimal: compared by bytes, whatever the database's collation is.
 _RunId = sa.String(32).with_variant(
     mysql.VARCHAR(32, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
+_Digest = sa.String(64).with_variant(
+    mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
 )
 
 batch = sa.Table(
@@ -215,7 +221,57 @@ view_revision = sa.Table(
     sa.Column("document", _LongText, nullable=False),
 )
 
-OF_A_RUN = (batch, chunk, series, histogram, heartbeat, owner, console, console_source, ordinal)
+share = sa.Table(
+    "weir_share",
+    metadata,
+    sa.Column("share_id", _RunId, primary_key=True),
+    sa.Column("token_sha256", _Digest, nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("title", sa.String(250), nullable=False),
+    sa.Column("scope", sa.String(500), nullable=False),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("is_live", sa.Boolean, nullable=False),
+    sa.Column("as_of_ms", sa.BigInteger, nullable=True),
+    sa.Column("n_runs", sa.Integer, nullable=True),
+    sa.Column("document", _LongText, nullable=False),
+    sa.Column("replaces_names", sa.Boolean, nullable=False),
+    sa.Column("is_preview", sa.Boolean, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("expires_ms", sa.BigInteger, nullable=True),
+    sa.Column("secret", sa.String(255), nullable=True),
+    sa.Column("is_paused", sa.Boolean, nullable=False),
+    sa.Column("revoked_ms", sa.BigInteger, nullable=True),
+    sa.Column("hits", sa.BigInteger, nullable=False),
+    sa.Column("last_seen_ms", sa.BigInteger, nullable=True),
+    sa.Index("weir_share_scope", "scope"),
+)
+
+share_run = sa.Table(
+    "weir_share_run",
+    metadata,
+    sa.Column("share_id", _RunId, primary_key=True),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("facts", _Blob, nullable=True),
+    sa.Index("weir_share_run_run", "run_uuid"),
+)
+
+share_visit = sa.Table(
+    "weir_share_visit",
+    metadata,
+    sa.Column("visit_id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("share_id", _RunId, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.String(20), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Index("weir_share_visit_share", "share_id", "visit_id"),
+)
+
+OF_A_RUN = (
+    *(batch, chunk, series, histogram, heartbeat, owner),
+    *(console, console_source, ordinal, share_run),
+)
 """The tables whose rows go with their run; ``weir_rollup`` goes with its chunk."""
 
 # MLflow's own, by the columns used here.

@@ -7,6 +7,9 @@ and workspaces of basic-auth hold here as they hold there, and so do those of an
 else's that works by ``before_request``; a plain server lets everybody do everything. Where an app
 of somebody else's is in force that decides in another place, nobody is let in.
 
+A link's visitor is asked nothing and shown what the link shows (``visitors.py``), by the routes
+that are declared public and by no others.
+
 A route is declared by ``route``; what is not, is forbidden. A request that changes something must
 come from no foreign page (MLflow's own rule) and carry the content type that its route declares,
 which no HTML form can send.
@@ -48,16 +51,24 @@ class Declared:
 
     Attributes:
         content_type: Of the request's body; None where there is none and nothing is changed.
+        is_public: It is for visitors of links: nobody is asked who they are, and what they may
+            see is the link's to say (``visitors.py``).
     """
 
     content_type: str | None
+    is_public: bool
 
 
 _declared: dict[str, Declared] = {}
 
 
 def route(
-    blueprint: flask.Blueprint, path: str, method: str, *, content_type: str | None = None
+    blueprint: flask.Blueprint,
+    path: str,
+    method: str,
+    *,
+    content_type: str | None = None,
+    public: bool = False,
 ) -> Callable[[_View], _View]:
     """Add a view to the blueprint, for whoever the server lets in.
 
@@ -66,12 +77,13 @@ def route(
         path: Below the blueprint's prefix, such as ``/info``.
         method: The one it answers to.
         content_type: That a body must have; not to be left out for POST.
+        public: For visitors of links, and for nobody else.
     """
 
     def decorate(view: _View) -> _View:
         if method != "GET" and content_type is None:
             raise ValueError(f"{method} {path} declares no content type")
-        _declared[f"{blueprint.name}.{view.__name__}"] = Declared(content_type)
+        _declared[f"{blueprint.name}.{view.__name__}"] = Declared(content_type, public)
         return blueprint.route(path, methods=[method])(view)
 
     return decorate
@@ -82,6 +94,10 @@ def guard() -> flask.Response | None:
     declared = _declared.get(flask.request.endpoint or "")
     if declared is None:
         return refusal(403, NOT_PERMITTED)
+    if declared.is_public:
+        from mlflow_weir.ui_extensions import visitors
+
+        return visitors.admit(declared.content_type)
     if flask.request.method == "OPTIONS":
         return None  # Flask's own answer: which methods there are
     if mlflow_private.is_auth_on() and mlflow_private.authenticated_user() is None:
@@ -89,12 +105,23 @@ def guard() -> flask.Response | None:
         return refusal(401, "not authenticated")
     if not _can_ask():
         return refusal(403, "the server's app decides where Weir cannot ask it")
-    if declared.content_type is None:
+    return refuse_form(declared.content_type)
+
+
+def is_public() -> bool:
+    """Say whether the present request is for one of the routes that visitors of links have."""
+    declared = _declared.get(flask.request.endpoint or "")
+    return declared is not None and declared.is_public
+
+
+def refuse_form(content_type: str | None) -> flask.Response | None:
+    """Answer a request that another site's page may have sent; None lets it pass."""
+    if content_type is None:
         return None
     if mlflow_private.is_cross_origin(flask.request.headers.get("Origin"), flask.request.method):
         return refusal(403, "a page of another site")
-    if flask.request.mimetype != declared.content_type:
-        return refusal(415, f"expected Content-Type {declared.content_type}")
+    if flask.request.mimetype != content_type:
+        return refusal(415, f"expected Content-Type {content_type}")
     return None
 
 
@@ -134,6 +161,10 @@ class Access:
         """Change its tags."""
         body = {"experiment_id": experiment_id, "key": "weir", "value": ""}
         return self._may("POST", "experiments/set-experiment-tag", body)
+
+    def may_delete_experiment(self, experiment_id: str) -> bool:
+        """Delete it, which its owner and administrators may."""
+        return self._may("POST", "experiments/delete", {"experiment_id": experiment_id})
 
     def may_create_run(self, experiment_id: str) -> bool:
         """In an experiment that exists."""
@@ -226,8 +257,62 @@ def fetch(method: str, path: str, body: Mapping[str, Any] | None = None) -> flas
     return cast(flask.Response, answer)
 
 
+def fetch_for_visitor(path: str, workspace: str | None) -> flask.Response:
+    """Have MLflow's own view answer a GET, without anybody being asked.
+
+    Only for what a link shows: the caller has decided that, and names no run that a request named
+    before it was looked up.
+
+    Args:
+        path: Below the static prefix, with the query; encoded.
+        workspace: Of the run; None where the server has none.
+
+    Returns:
+        MLflow's answer, errors too; the caller closes it.
+    """
+    app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    environ = _environ("GET", mlflow_private.static_prefixed(path), None)
+
+    def answer() -> flask.Response:
+        with app.request_context(environ), mlflow_private.in_workspace(workspace):
+            # The view alone, behind none of the app's functions that ask who it is.
+            found: flask.Response = app.make_response(app.dispatch_request())
+            return found
+
+    try:
+        return contextvars.Context().run(answer)
+    except HTTPException as exc:
+        return cast(flask.Response, app.make_response(exc.get_response()))
+    except MlflowException as exc:
+        return refusal(exc.get_http_status_code(), exc.message)
+
+
+def may_user_read(user: str, experiment_id: str, workspace: str | None) -> bool:
+    """Ask MLflow whether somebody who is not here may see an experiment; no to who is gone.
+
+    Raises:
+        StoreUnavailable: MLflow cannot answer.
+    """
+    path = f"experiments/get?{urlencode({'experiment_id': experiment_id})}"
+    more: dict[str, Any] = {}
+    mlflow_private.as_user(more, user)
+    if workspace is not None:
+        more["HTTP_X_MLFLOW_WORKSPACE"] = workspace
+    return _ask("GET", path, None, is_done=False, more=more) is None
+
+
+def can_ask_of_others() -> bool:
+    """Say whether MLflow can be asked what somebody who is not here may do."""
+    return not _foreign_apps()
+
+
 def _ask(
-    method: str, path: str, body: Mapping[str, Any] | None, *, is_done: bool
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None,
+    *,
+    is_done: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> flask.Response | None:
     """Put a request of MLflow's API to the app on behalf of the caller.
 
@@ -236,6 +321,7 @@ def _ask(
         path: Below MLflow's prefix, with the query.
         body: JSON, or None.
         is_done: Carry the request out, not only ask whether it may be.
+        more: Of the request's environment.
 
     Returns:
         The answer; None where the request was only asked about and nobody objects.
@@ -245,7 +331,7 @@ def _ask(
     """
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
     address = mlflow_private.static_prefixed(f"/api/2.0/mlflow/{path}")
-    environ = _environ(method, address, body)
+    environ = _environ(method, address, body) | dict(more or {})
 
     def ask() -> flask.Response | None:
         with app.request_context(environ):

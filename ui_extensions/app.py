@@ -13,8 +13,20 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mlflow_weir.settings import HEARTBEAT_TIMEOUT_SECONDS
-from mlflow_weir.ui_extensions import access, api, housekeeping, mlflow_private, pages
+from mlflow_weir.settings import (
+    HEARTBEAT_TIMEOUT_SECONDS,
+    PUBLIC_LINKS,
+    PUBLIC_LINKS_MAX_DAYS,
+)
+from mlflow_weir.ui_extensions import (
+    access,
+    api,
+    housekeeping,
+    mlflow_private,
+    pages,
+    public,
+    visitors,
+)
 
 if TYPE_CHECKING:
     import flask
@@ -24,7 +36,8 @@ def install(app: flask.Flask) -> None:
     """Add the extension's routes to the server's app, and its script to its page, once."""
     if access.BLUEPRINT in app.blueprints:
         return
-    HEARTBEAT_TIMEOUT_SECONDS.get()  # a value that cannot work is told now
+    for setting in (HEARTBEAT_TIMEOUT_SECONDS, PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS):
+        setting.get()  # a value that cannot work is told now
     for routes in blueprints():
         app.register_blueprint(routes)
     pages.join_index(app)
@@ -34,12 +47,14 @@ def install(app: flask.Flask) -> None:
 
 def blueprints() -> list[flask.Blueprint]:
     """Return all routes of the extension."""
-    return [api.blueprint(), pages.blueprint()]
+    return [api.blueprint(), pages.blueprint(), public.blueprint()]
 
 
 def join_auth(auth: ModuleType) -> None:
     """Let MLflow's basic-auth app authenticate the extension's routes."""
-    mlflow_private.join_auth(auth, {access.BLUEPRINT, pages.BLUEPRINT})
+    mlflow_private.join_auth(
+        auth, {access.BLUEPRINT, pages.BLUEPRINT, public.BLUEPRINT}, visitors.is_let_in_unasked
+    )
 
 
 def create_app() -> Any:

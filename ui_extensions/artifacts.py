@@ -9,7 +9,7 @@ checked all the same (``checked_path``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -17,6 +17,9 @@ import flask
 
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.ui_extensions import access
+
+Fetch = Callable[[str], flask.Response]
+"""Has MLflow answer a GET below its static prefix; the caller closes the answer."""
 
 MAX_PATH = 2_000
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -62,18 +65,24 @@ def checked_path(path: str, *, may_be_root: bool = False) -> str:
     return path
 
 
-def list_folder(run_id: str, path: str = "") -> list[Entry]:
+def for_caller(path: str) -> flask.Response:
+    """Have MLflow answer with the caller's own rights."""
+    return access.fetch("GET", path)
+
+
+def list_folder(run_id: str, path: str = "", fetch: Fetch = for_caller) -> list[Entry]:
     """Return what is in a folder, folders first, each by name; nothing where there is no folder.
 
     Args:
         run_id: A run that the caller may read.
         path: Checked; "" for the root.
+        fetch: On whose behalf.
 
     Raises:
         StoreUnavailable: The artifact store does not answer.
     """
     query = urlencode({"run_id": run_id} | ({"path": path} if path else {}))
-    answer = access.fetch("GET", f"/ajax-api/2.0/mlflow/artifacts/list?{query}")
+    answer = fetch(f"/ajax-api/2.0/mlflow/artifacts/list?{query}")
     try:
         if answer.status_code == 404:
             return []
@@ -92,18 +101,21 @@ def list_folder(run_id: str, path: str = "") -> list[Entry]:
     return sorted(found, key=lambda entry: (not entry.is_folder, entry.path))
 
 
-def read_file(run_id: str, path: str, most_bytes: int) -> Content | None:
+def read_file(
+    run_id: str, path: str, most_bytes: int, fetch: Fetch = for_caller
+) -> Content | None:
     """Return the beginning of a file; None where there is none.
 
     Args:
         run_id: A run that the caller may read.
         path: Checked, and best one that was listed: a store may fail over what is not there.
         most_bytes: Read no more than that.
+        fetch: On whose behalf.
 
     Raises:
         StoreUnavailable: The artifact store does not answer.
     """
-    answer = access.fetch("GET", f"/get-artifact?{urlencode({'run_id': run_id, 'path': path})}")
+    answer = fetch(f"/get-artifact?{urlencode({'run_id': run_id, 'path': path})}")
     try:
         if answer.status_code == 404:
             return None
@@ -119,7 +131,9 @@ def read_file(run_id: str, path: str, most_bytes: int) -> Content | None:
     return Content(b"".join(parts)[:most_bytes], n_bytes > most_bytes)
 
 
-def walk(run_id: str, *, max_folders: int) -> Iterator[tuple[str, list[Entry]]]:
+def walk(
+    run_id: str, *, max_folders: int, fetch: Fetch = for_caller
+) -> Iterator[tuple[str, list[Entry]]]:
     """Return folder after folder with what is in it, the root first; at most ``max_folders``.
 
     A logged model's folder is left out with all below it: its files are not the run's to show.
@@ -128,7 +142,7 @@ def walk(run_id: str, *, max_folders: int) -> Iterator[tuple[str, list[Entry]]]:
     while waiting and n_folders < max_folders:
         folder = waiting.pop(0)
         n_folders += 1
-        entries = list_folder(run_id, folder)
+        entries = list_folder(run_id, folder, fetch)
         if any(entry.path.rpartition("/")[2] == "MLmodel" for entry in entries):
             continue
         yield folder, entries

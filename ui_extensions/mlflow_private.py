@@ -8,8 +8,9 @@ before it is used: its hooks run while its modules are half imported.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ INDEX_ENDPOINT = "serve"
 _AUTHORIZATION = "weir.authorization"
 _AUTHENTICATE = "authenticate_request"
 _FIND_VALIDATOR = "_find_validator"
+_IS_UNPROTECTED = "is_unprotected_route"
 # A metric that MLflow's rules find nothing wrong with, but for its name.
 _ANY_VALUE, _ANY_TIMESTAMP, _ANY_STEP = 0.0, 0, 0
 
@@ -70,7 +72,7 @@ def authenticated_user() -> str | None:
     return user
 
 
-def join_auth(auth: ModuleType, blueprints: Collection[str]) -> None:
+def join_auth(auth: ModuleType, blueprints: Collection[str], is_open: Callable[[], bool]) -> None:
     """Let MLflow's basic-auth app authenticate our blueprints' requests, and nothing more.
 
     A route without a validator is closed to everybody but administrators
@@ -81,7 +83,10 @@ def join_auth(auth: ModuleType, blueprints: Collection[str]) -> None:
     Args:
         auth: The module of the app, as it has just been imported.
         blueprints: Names of the Flask blueprints whose routes these are.
+        is_open: Says of the present request, of one of our routes or not, that it is let in
+            without being asked who it comes from.
     """
+    stock_is_unprotected: Callable[[str], bool] = vars(auth)[_IS_UNPROTECTED]
     stock_validator: Callable[[Any], Any] = vars(auth)[_FIND_VALIDATOR]
     stock_authenticate: Callable[[], Any] = vars(auth)[_AUTHENTICATE]
 
@@ -100,8 +105,36 @@ def join_auth(auth: ModuleType, blueprints: Collection[str]) -> None:
             environ[_AUTHORIZATION] = found
         return found
 
+    def is_unprotected(path: str) -> bool:
+        # FastAPI's part asks too, where there is no request of Flask's: it passes on what it does
+        # not know, and Flask's part asks again. Not by the path: a --static-prefix is a path too.
+        return stock_is_unprotected(path) or (
+            flask.has_request_context() and flask.request.path == path and is_open()
+        )
+
+    setattr(auth, _IS_UNPROTECTED, is_unprotected)
     setattr(auth, _FIND_VALIDATOR, find_validator)
     setattr(auth, _AUTHENTICATE, authenticate)
+
+
+def as_user(environ: dict[str, Any], user: str) -> None:
+    """Make a request of ours to the app one of somebody whom the basic-auth app knows."""
+    from werkzeug.datastructures import Authorization
+
+    environ[_AUTHORIZATION] = Authorization("basic", {"username": user, "password": ""})
+
+
+@contextlib.contextmanager
+def in_workspace(workspace: str | None) -> Iterator[None]:
+    """Have MLflow's store and handlers look at a workspace for as long as the block lasts."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+    from mlflow.utils.workspace_context import ServerWorkspaceContext
+
+    if workspace is None or not MLFLOW_ENABLE_WORKSPACES.get():
+        yield
+        return
+    with ServerWorkspaceContext(workspace):
+        yield
 
 
 def request_workspace() -> str | None:

@@ -30,6 +30,11 @@ def read_question(limit: int = MAX_BYTES) -> Fields:
     body = deliveries.read_body(limit)
     if body is None:
         flask.abort(access.refusal(413, f"more than {limit} bytes"))
+    return parse_question(body)
+
+
+def parse_question(body: bytes) -> Fields:
+    """Return the fields of a body that was read; end the request where it is no JSON object."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

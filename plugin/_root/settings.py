@@ -94,6 +94,14 @@ def sampling_seconds(text: str) -> float:
     return value
 
 
+def days(text: str) -> float:
+    """Parse a number of days, more than 0 and at most ten years."""
+    value = float(text)
+    if not 0 < value <= 3_653:
+        raise ValueError("expected days, more than 0 and at most 3653")
+    return value
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """Return a parser of one of a few words."""
 
@@ -274,6 +282,18 @@ JOURNAL_SYNC_SECONDS = Setting(
     seconds,
     "Longest time a record waits in the page cache before it is synced to disk.",
 )
+PUBLIC_LINKS = Setting(
+    "WEIR_PUBLIC_LINKS",
+    "on",
+    one_of("off", "authenticated", "on"),
+    "On a server: off lets no shared link open, authenticated only for whoever MLflow lets in.",
+)
+PUBLIC_LINKS_MAX_DAYS = Setting[float | None](
+    "WEIR_PUBLIC_LINKS_MAX_DAYS",
+    None,
+    days,
+    "On a server: days after which every shared link ends, whatever it was made with.",
+)
 REDACT = Setting[tuple[str, ...]](
     "WEIR_REDACT",
     (),
@@ -354,6 +374,8 @@ ALL: tuple[Setting[Any], ...] = (
     HOME,
     JOURNAL_SYNC_SECONDS,
     NODE,
+    PUBLIC_LINKS,
+    PUBLIC_LINKS_MAX_DAYS,
     REDACT,
     SERVER_CAPTURE,
     SPOOL,

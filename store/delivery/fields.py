@@ -26,6 +26,10 @@ class Fields:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
+    def raw(self, name: str) -> Any:
+        """Return a field as it is, None where there is none, for who checks it."""
+        return self._values.get(name)
+
     def text(self, name: str) -> str:
         """Return a string."""
         value = self._values.get(name)

@@ -61,7 +61,10 @@ class Norms:
 
     def until(self, step: int) -> Norms:
         """Return those of steps that are not greater, and of the series that are left."""
-        columns = self.step <= step
+        return self.at(self.step <= step)
+
+    def at(self, columns: npt.NDArray[np.bool_]) -> Norms:
+        """Return those of some of the steps, and of the series that are left."""
         norm, bad = self.norm[:, columns], self.n_bad[:, columns]
         left = np.flatnonzero((~np.isnan(norm) | (bad > 0)).any(axis=1))
         keys = tuple(self.keys[i] for i in left.tolist())

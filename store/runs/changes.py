@@ -102,6 +102,18 @@ def statuses(session: Session, run_ids: Sequence[str]) -> dict[str, tuple[str, i
     return found
 
 
+def running(session: Session, run_ids: Sequence[str]) -> list[str]:
+    """Return those of some runs that have not ended."""
+    columns = tables.runs.c
+    found: list[str] = []
+    for start in range(0, len(run_ids), _IN_LIST):
+        query = sa.select(columns.run_uuid).where(
+            columns.run_uuid.in_(run_ids[start : start + _IN_LIST]), columns.status == "RUNNING"
+        )
+        found += session.execute(query).scalars()
+    return found
+
+
 def standing(session: Session, experiment_ids: Sequence[int]) -> Standing:
     """Return how the active runs of some experiments stand."""
     columns = tables.runs.c
@@ -116,3 +128,20 @@ def standing(session: Session, experiment_ids: Sequence[int]) -> Standing:
         )
     ).one()
     return Standing(*(int(number or 0) for number in row))
+
+
+def standing_of(session: Session, run_ids: Sequence[str]) -> Standing:
+    """Return the same of runs that are named, all of them active."""
+    columns = tables.runs.c
+    found: list[tuple[str, int | None, int | None]] = []
+    for start in range(0, len(run_ids), _IN_LIST):
+        query = sa.select(columns.status, columns.start_time, columns.end_time).where(
+            columns.run_uuid.in_(run_ids[start : start + _IN_LIST])
+        )
+        found += session.execute(query).tuples()
+    return Standing(
+        len(found),
+        sum(status == "RUNNING" for status, _, _ in found),
+        max((start or 0 for _, start, _ in found), default=0),
+        max((end or 0 for _, _, end in found), default=0),
+    )

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.runs.conditions import Scope
-from mlflow_weir.store.runs.run_columns import Cell, Column, ColumnReader, shortened
+from mlflow_weir.store.runs.run_columns import Cell, Column, ColumnReader, Reader, shortened
 from mlflow_weir.store.runs.selection import try_number
 
 MAX_KEYS = 4
@@ -63,6 +63,17 @@ def group(
     columns: Sequence[Column],
     max_groups: int = MAX_GROUPS,
 ) -> Grouped:
+    """Group runs that have been found, as ``group_by`` does, by what the database has."""
+    return group_by(ColumnReader(session, scope, dialect), run_ids, keys, columns, max_groups)
+
+
+def group_by(
+    reader: Reader,
+    run_ids: Sequence[str],
+    keys: Sequence[Column],
+    columns: Sequence[Column],
+    max_groups: int = MAX_GROUPS,
+) -> Grouped:
     """Group runs that have been found.
 
     Raises:
@@ -72,7 +83,6 @@ def group(
         raise ConfigError(f"{len(keys)} keys to group by: expected 1 to {MAX_KEYS}")
     if len(columns) > MAX_SUMMARIES:
         raise ConfigError(f"{len(columns)} columns of groups: at most {MAX_SUMMARIES}")
-    reader = ColumnReader(session, scope, dialect)
     by_key = [_labels(key, reader.read(key, run_ids)) for key in keys]
     members: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # places in run_ids
     for place, values in enumerate(zip(*(map(of.get, run_ids) for of in by_key), strict=True)):
@@ -207,11 +217,33 @@ def known_keys(session: Session, scope: Scope) -> dict[str, list[KnownKey]]:
         .order_by(_runs.c.start_time.desc())
         .limit(_SAMPLED_RUNS)
     )
-    run_ids = list(newest.scalars())
+    return keys_of(session, list(newest.scalars()))
+
+
+def keys_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[KnownKey]]:
+    """Say of runs, the newest first, what ``known_keys`` says of a scope; of the first of many."""
+    run_ids = run_ids[:_SAMPLED_RUNS]
+    pairs = {
+        kind: [(key, value) for key, value in _rows(session, kind, ("key", "value"), run_ids)]
+        for kind in ("params", "tags")
+    }
+    of_metrics = _rows(session, "latest_metrics", ("key",), run_ids[:_SAMPLED_FOR_METRICS])
+    return count_keys(pairs, [key for (key,) in of_metrics])
+
+
+def count_keys(
+    pairs: Mapping[str, Sequence[tuple[str, str]]], metrics: Sequence[str]
+) -> dict[str, list[KnownKey]]:
+    """Count what runs have.
+
+    Args:
+        pairs: ``params`` and ``tags``: keys and values of all runs.
+        metrics: Keys of all runs.
+    """
     found: dict[str, list[KnownKey]] = {}
     for kind in ("params", "tags"):
         counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for key, value in _rows(session, kind, ("key", "value"), run_ids):
+        for key, value in pairs[kind]:
             counts[key][value[:100]] += 1
         found[kind] = [
             KnownKey(
@@ -222,12 +254,8 @@ def known_keys(session: Session, scope: Scope) -> dict[str, list[KnownKey]]:
             )
             for key, values in sorted(counts.items())[:_MAX_KEYS_SHOWN]
         ]
-    of_metrics = Counter(
-        key
-        for (key,) in _rows(session, "latest_metrics", ("key",), run_ids[:_SAMPLED_FOR_METRICS])
-    )
     found["metrics"] = [
-        KnownKey(key, n, True, []) for key, n in sorted(of_metrics.items())[:_MAX_KEYS_SHOWN]
+        KnownKey(key, n, True, []) for key, n in sorted(Counter(metrics).items())[:_MAX_KEYS_SHOWN]
     ]
     return found
 

@@ -20,7 +20,13 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.store.runs.conditions import Scope
 from mlflow_weir.store.runs.filter_language import Tree
-from mlflow_weir.store.runs.run_columns import Cell, Column, ColumnReader, read_cells
+from mlflow_weir.store.runs.run_columns import (
+    Cell,
+    Column,
+    ColumnReader,
+    Reader,
+    read_cells,
+)
 from mlflow_weir.store.runs.selection import Selector, try_number
 
 INFO_TAGS = {
@@ -113,11 +119,16 @@ def find(
     clauses = [*selected.clauses, *searched.clauses]
     run_ids = selector.newest_first(clauses) if clauses else selector.all_newest_first()
     run_ids = searched.keeps(selected.keeps(run_ids))
-    reader = ColumnReader(session, scope, dialect)
+    run_ids = in_order(run_ids, ColumnReader(session, scope, dialect), order)
+    return Found(run_ids, selector.n_runs)
+
+
+def in_order(run_ids: list[str], reader: Reader, order: Sequence[OrderTerm]) -> list[str]:
+    """Sort runs that are newest first; what leaves a tie keeps its order."""
     # Sorting keeps ties as they are, so the last term goes first.
     for term in reversed(order):
         run_ids = _sorted(run_ids, reader.read(term.column, run_ids), term)
-    return Found(run_ids, selector.n_runs)
+    return run_ids
 
 
 def read_rows(

@@ -11,7 +11,7 @@ A metric's key that itself ends in one of these suffixes is written with one mor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlParam, SqlRun, SqlTag
@@ -95,6 +95,14 @@ def parse(name: str) -> Column:
     if mark and stem and suffix in AGGREGATES:
         return Column(kind, stem, suffix)
     return Column(kind, key, "latest")
+
+
+class Reader(Protocol):
+    """What reads columns of runs."""
+
+    def read(self, column: Column, run_ids: Sequence[str]) -> Mapping[str, Cell]:
+        """Return the value of each of these runs that has one; others may be in the answer."""
+        ...
 
 
 class ColumnReader:
@@ -217,7 +225,7 @@ def is_key(model: Any, key: str, dialect: str) -> sa.ColumnElement[bool]:
 
 
 def read_cells(
-    reader: ColumnReader, columns: Sequence[Column], run_ids: Sequence[str]
+    reader: Reader, columns: Sequence[Column], run_ids: Sequence[str]
 ) -> Mapping[str, list[Cell]]:
     """Return the cells of each run, in the order of the columns; None where it has no value."""
     cells: dict[str, list[Cell]] = {run_id: [None] * len(columns) for run_id in run_ids}

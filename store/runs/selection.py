@@ -144,7 +144,7 @@ class Selector:
 
     def _is_one_clause(self, tree: Tree) -> bool:
         """Say whether the database is asked for this, run by run."""
-        if not _is_sql(tree):
+        if not is_sql(tree):
             return False
         return self.n_runs <= run_columns.FEW_RUNS or not any(map(_has_key, _conditions(tree)))
 
@@ -177,14 +177,14 @@ class Selector:
         return functools.reduce(operator.and_ if tree.joined == "and" else operator.or_, sets)
 
     def _ids_of(self, condition: Condition) -> Iterable[str]:
-        is_sql = _is_sql(condition)
-        if condition.comparator == "is missing" and is_sql:
+        by_sql = is_sql(condition)
+        if condition.comparator == "is missing" and by_sql:
             return self.all_ids() - self._ids(replace(condition, comparator="is not missing"))
         if condition.kind == "metrics":
-            return self._along_key(condition) if is_sql else self._by_extreme(condition)
-        if is_sql and condition.comparator not in {"=", "!=", "in", "not in"}:
+            return self._along_key(condition) if by_sql else self._by_extreme(condition)
+        if by_sql and condition.comparator not in {"=", "!=", "in", "not in"}:
             return self._along_key(condition)
-        if is_sql and condition.key == "run_name":
+        if by_sql and condition.key == "run_name":
             # MLflow compares the tag: the column is empty in runs of its first versions.
             condition = replace(condition, kind="tags", key=MLFLOW_RUN_NAME)
         reader = ColumnReader(self._session, self._scope, self._dialect)
@@ -192,7 +192,7 @@ class Selector:
         found = reader.read_scope(column, self.n_runs)
         # Many runs, few different values: each is tested once.
         different = set(found.values())
-        texts = _passing(condition, set(map(str, different)), is_exact=is_sql)
+        texts = passing(condition, set(map(str, different)), is_exact=by_sql)
         passed = {value for value in different if str(value) in texts}
         return (run_id for run_id, value in found.items() if value in passed)
 
@@ -224,7 +224,7 @@ class Selector:
         if condition.comparator == "is not missing":
             return found.keys()
         at = 0 if condition.aggregate == "min" else 1
-        test = _number_test(condition)
+        test = number_test(condition)
         return (run_id for run_id, pair in found.items() if test(pair[at]))
 
     def _clause(self, tree: Tree) -> sa.ColumnElement[bool]:
@@ -250,7 +250,7 @@ class Selector:
             return self._one_of(condition)
         value: Any = condition.values[0] if condition.values else None
         if kind == "attributes" and key in NUMERIC_ATTRIBUTES:
-            value = _time_ms(value)
+            value = time_ms(value)
         if kind == "datasets" and comparator in {"in", "not in"}:
             value = tuple(map(str, condition.values))
         comparator = {"is missing": "IS NULL", "is not missing": "IS NOT NULL"}.get(
@@ -317,7 +317,7 @@ def try_number(text: str) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _passing(condition: Condition, texts: set[str], *, is_exact: bool) -> Set[str]:
+def passing(condition: Condition, texts: set[str], *, is_exact: bool) -> Set[str]:
     """Return the texts that meet a condition.
 
     Args:
@@ -334,7 +334,7 @@ def _passing(condition: Condition, texts: set[str], *, is_exact: bool) -> Set[st
     if is_exact:
         named = texts.intersection(map(str, condition.values))
         return named if comparator in {"=", "in"} else texts - named
-    return set(filter(_number_test(condition), texts))
+    return set(filter(number_test(condition), texts))
 
 
 def _conditions(tree: Tree) -> Iterator[Condition]:
@@ -352,9 +352,10 @@ def _has_key(condition: Condition) -> bool:
     return condition.key == "run_name" and "missing" not in condition.comparator
 
 
-def _is_sql(tree: Tree) -> bool:
+def is_sql(tree: Tree) -> bool:
+    """Say whether a database decides all of it as MLflow's search does, text by text."""
     if isinstance(tree, Group):
-        return all(map(_is_sql, tree.parts))
+        return all(map(is_sql, tree.parts))
     if tree.kind == "metrics":
         return tree.aggregate == "latest" or not tree.aggregate
     if tree.comparator in {"~", "!~"}:
@@ -367,7 +368,7 @@ def _is_sql(tree: Tree) -> bool:
     return True
 
 
-def _number_test(condition: Condition) -> Callable[[Any], bool]:
+def number_test(condition: Condition) -> Callable[[Any], bool]:
     """Return a test of a value by number where both sides are one; text is compared as text."""
     comparator = condition.comparator
     if comparator in {"in", "not in"}:
@@ -394,7 +395,7 @@ def _one_test(comparator: str, value: float | int | str) -> Callable[[Any], bool
     return test
 
 
-def _time_ms(value: float | int | str) -> float | int:
+def time_ms(value: float | int | str) -> float | int:
     """Return a time given as milliseconds, or as a date of ISO 8601, UTC unless it says else."""
     if not isinstance(value, str):
         return value

@@ -21,6 +21,7 @@ class Things(NamedTuple):
         secret: Text in a param, a metric's name, a line on the console and a file of the run.
         view_id: Of a named view of the experiment.
         journal_id: The journal that the run was delivered by.
+        share_id: Of a link to the experiment, whose title holds the secret.
     """
 
     experiment_id: str
@@ -28,6 +29,7 @@ class Things(NamedTuple):
     secret: str
     view_id: str
     journal_id: str
+    share_id: str
 
 
 class Question(NamedTuple):
@@ -59,6 +61,8 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
     runs = {**of, "run_ids": [things.run_id]}
     tag = {"action": "tag", "key": "by", "value": "somebody"}
     view = {**of, "name": "n", "document": "{}"}
+    experiment = {"experiment_ids": [things.experiment_id], "filter": {}}
+    link = {"kind": "experiment", "title": "t", "is_live": True}
 
     def shows(text: str) -> Callable[[Answer], bool]:
         return lambda answer: text in json.dumps(answer.body)
@@ -109,6 +113,13 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
         ),
         "weir.media": lambda: Question("read", run),
         "weir.code": lambda: Question("read", run),
+        "weir.shares_candidates": lambda: Question("edit", experiment, shows(things.secret)),
+        "weir.shares_create": lambda: Question("edit", {**experiment, **link}, shows("token")),
+        "weir.shares_list": lambda: Question("edit", {}, shows(things.secret)),
+        "weir.shares_change": lambda: Question(
+            "delete", {"id": things.share_id, "action": "pause"}, shows("paused")
+        ),
+        "weir.shares_log": lambda: Question("delete", {"id": things.share_id}, shows("entries")),
         "weir.views_save": lambda: Question("edit", view, shows("id")),
         "weir.views_delete": lambda: Question("edit", {"id": things.view_id}),
         "weir.runs_act": lambda: Question(

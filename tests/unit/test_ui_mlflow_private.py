@@ -49,6 +49,7 @@ def test_mlflows_before_request_calls_what_we_wrap_by_its_name() -> None:
     for name in (
         "authenticate_request()",
         "_find_validator(request)",
+        "is_unprotected_route(request.path)",
         "mlflow_authenticated_user",
     ):
         assert name in called
@@ -81,6 +82,7 @@ class FakeAuth(ModuleType):
         self.answer: object = object()
         self.authenticate_request: Callable[[], object] = self._authenticate
         self._find_validator: Any = lambda request: None
+        self.is_unprotected_route: Callable[[str], bool] = lambda path: path == "/health"
 
     def _authenticate(self) -> object:
         self.n_authenticated += 1
@@ -88,8 +90,8 @@ class FakeAuth(ModuleType):
 
 
 def test_our_requests_are_authenticated_once_and_others_as_before() -> None:
-    auth = FakeAuth()
-    mlflow_private.join_auth(auth, {access.BLUEPRINT})
+    auth, is_open = FakeAuth(), list[str]()
+    mlflow_private.join_auth(auth, {access.BLUEPRINT}, lambda: bool(is_open))
     app = flask.Flask("joined")
     routes = flask.Blueprint(access.BLUEPRINT, "joined")
 
@@ -108,6 +110,14 @@ def test_our_requests_are_authenticated_once_and_others_as_before() -> None:
         auth.authenticate_request()
         assert auth.n_authenticated == 3
         assert auth._find_validator(flask.request) is None
+    # A route is open where it is declared so, whatever its path; so are MLflow's own.
+    with app.test_request_context("/ours"):
+        assert not auth.is_unprotected_route("/ours")
+        assert auth.is_unprotected_route("/health")
+        is_open.append("/ours")
+        assert auth.is_unprotected_route("/ours")
+        assert not auth.is_unprotected_route("/stock")
+    assert not auth.is_unprotected_route("/ours")
     # A refusal is no authorization, and is asked for again.
     auth.answer = flask.Response(status=401)
     with app.test_request_context("/ours"):

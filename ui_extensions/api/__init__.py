@@ -32,6 +32,7 @@ def blueprint() -> flask.Blueprint:
         run_actions,
         runs,
         series,
+        shares,
         views,
     )
 
@@ -39,13 +40,7 @@ def blueprint() -> flask.Blueprint:
     routes = flask.Blueprint(access.BLUEPRINT, __name__, url_prefix=prefix)
     routes.before_request(access.guard)
     routes.after_request(info.introduce)
-    routes.register_error_handler(NotPermitted, _not_permitted)
-    routes.register_error_handler(StoreUnavailable, _unavailable)
-    routes.register_error_handler(Refused, _refused)
-    routes.register_error_handler(ChunkCorrupt, _damaged)
-    # What opens the store, or asks it in MLflow's ways, fails in theirs.
-    routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
-    routes.register_error_handler(MlflowException, _mlflow_failed)
+    handle_errors(routes)
     for resource in (
         changes,
         comparisons,
@@ -64,9 +59,21 @@ def blueprint() -> flask.Blueprint:
         files,
         code,
         dock,
+        shares,
     ):
         resource.add_to(routes)
     return routes
+
+
+def handle_errors(routes: flask.Blueprint) -> None:
+    """Have what goes wrong below a blueprint's views answered in JSON."""
+    routes.register_error_handler(NotPermitted, _not_permitted)
+    routes.register_error_handler(StoreUnavailable, _unavailable)
+    routes.register_error_handler(Refused, _refused)
+    routes.register_error_handler(ChunkCorrupt, _damaged)
+    # What opens the store, or asks it in MLflow's ways, fails in theirs.
+    routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
+    routes.register_error_handler(MlflowException, _mlflow_failed)
 
 
 def _not_permitted(error: NotPermitted) -> flask.Response:

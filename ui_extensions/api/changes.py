@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import flask
 
@@ -22,6 +23,7 @@ from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.runs import changes as store_changes
 from mlflow_weir.store.runs.changes import Watermark
 from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.link_sight import LinkSight
 from mlflow_weir.ui_extensions.questions import read_question
 from mlflow_weir.ui_extensions.readable import readable_runs, require_readable_experiments
 
@@ -34,9 +36,7 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/changes", "POST", content_type="application/json")
     def changes() -> flask.Response:
         question = read_question()
-        experiments, named = question.texts("experiments"), question.texts("runs")
-        if not experiments and not named:
-            raise Refused("no experiments and no runs are asked about")
+        experiments, named = _asked(question)
         since = _watermark(question)
         store = deliveries.require_store()
         caller = access.Access()
@@ -58,6 +58,42 @@ def add_to(routes: flask.Blueprint) -> None:
             if ids:
                 answer |= store_changes.standing(session, ids)._asdict()
         return flask.jsonify(answer)
+
+
+def answer_visitor(question: Fields, sight: LinkSight) -> dict[str, Any]:
+    """Answer the same for a link: its runs alone, and nothing of how much the server takes in.
+
+    The watermark never moves: every answer holds the versions of the runs that go on, and of
+    those that are named.
+    """
+    experiments, named = _asked(question)
+    sight.require_experiments(experiments)
+    _watermark(question)
+    at_ms = time.time_ns() // 1_000_000
+    named = sight.readable_runs(named)
+    answer: dict[str, Any] = {"watermark": "0.0", "at_ms": at_ms}
+    all_runs = sight.named_runs(sight.run_ids) if experiments else None
+    if not sight.share.is_live:
+        facts = {run_id: sight.facts(run_id) or {} for run_id in named}
+        answer["runs"] = dict.fromkeys(named, "frozen")
+        answer["statuses"] = {
+            run_id: [one["status"], one["end_ms"]] for run_id, one in facts.items()
+        }
+    else:
+        with deliveries.require_store().ManagedSessionMaker() as session:
+            going_on = store_changes.running(session, sight.run_ids) if experiments else []
+            answer["runs"] = store_changes.versions(session, sorted({*named, *going_on}))
+            answer["statuses"] = store_changes.statuses(session, named)
+    if all_runs is not None:
+        answer |= all_runs.standing()._asdict()
+    return answer
+
+
+def _asked(question: Fields) -> tuple[list[str], list[str]]:
+    experiments, named = question.texts("experiments"), question.texts("runs")
+    if not experiments and not named:
+        raise Refused("no experiments and no runs are asked about")
+    return experiments, named
 
 
 def _watermark(question: Fields) -> Watermark | None:

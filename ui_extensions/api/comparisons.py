@@ -23,8 +23,10 @@ from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.runs import comparison
 from mlflow_weir.store.runs.run_columns import shortened
+from mlflow_weir.store.sharing.shown import Shown
 from mlflow_weir.ui_extensions import access, deliveries, readable
 from mlflow_weir.ui_extensions.api import runs
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 _MAX_VALUE_CHARACTERS = 8_000
 
@@ -34,29 +36,29 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/runs/compare", "POST", content_type="application/json")
     def runs_compare() -> flask.Response:
-        return runs.answered(_compare)
+        return runs.answered(answer_compare, Member())
 
     @access.route(routes, "/experiments/names", "POST", content_type="application/json")
     def experiments_names() -> flask.Response:
         return runs.answered(_names)
 
 
-def _compare(fields: Fields) -> dict[str, Any]:
-    scope = runs.scope_of(fields)
+def answer_compare(fields: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST runs/compare``."""
+    among = sight.runs_of(fields)
     run_ids = fields.texts("run_ids")
     if len(run_ids) > comparison.MAX_RUNS:
         raise ConfigError(f"{len(run_ids)} runs, at most {comparison.MAX_RUNS} side by side")
     runs.require_ids(run_ids)
-    rows = runs.rows_of(scope, run_ids, [])
-    with deliveries.require_store().ManagedSessionMaker() as session:
-        found = comparison.read_contents(session, [row["id"] for row in rows])
-    return {"runs": [{**row, **_as_json(found[row["id"]])} for row in rows]}
+    rows = runs.rows_of(among, run_ids, [], sight)
+    found = among.contents([row["id"] for row in rows])
+    return {"runs": [{**row, **_as_json(found[row["id"]], sight.shown)} for row in rows]}
 
 
-def _as_json(contents: comparison.Contents) -> dict[str, Any]:
+def _as_json(contents: comparison.Contents, shown: Shown) -> dict[str, Any]:
     return {
-        "params": [_pair(key, value) for key, value in contents.params],
-        "tags": [_pair(key, value) for key, value in contents.tags],
+        "params": [_pair(key, value) for key, value in contents.params if shown.has_param(key)],
+        "tags": [_pair(key, value) for key, value in contents.tags if shown.has_tag(key)],
         "metrics": [
             {
                 "key": one.key,
@@ -66,8 +68,9 @@ def _as_json(contents: comparison.Contents) -> dict[str, Any]:
                 "max": comparison.as_json_number(one.high),
             }
             for one in contents.metrics
+            if shown.has_metric(one.key)
         ],
-        "left_out": contents.n_left_out,
+        "left_out": contents.n_left_out if shown.is_everything else 0,
     }
 
 

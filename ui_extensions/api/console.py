@@ -23,9 +23,10 @@ from mlflow_weir.store.console import reading
 from mlflow_weir.store.console.lines import STREAMS, Line
 from mlflow_weir.store.delivery.connection import reading as connected
 from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.store.sharing.shown import NOT_SHOWN
 from mlflow_weir.ui_extensions import access, deliveries
 from mlflow_weir.ui_extensions.questions import read_question
-from mlflow_weir.ui_extensions.readable import require_readable_runs
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 _MAX_BYTES = 64 << 10
 _MAX_LINES = 10_000
@@ -38,17 +39,23 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/console", "POST", content_type="application/json")
     def console() -> flask.Response:
-        question = read_question(_MAX_BYTES)
-        try:
-            asked = _Asked(question)
-        except Refused as exc:
-            return access.refusal(400, str(exc))
-        if not 0 < asked.n <= _MAX_LINES:
-            return access.refusal(413, f"{asked.n} lines, at most {_MAX_LINES} at once")
-        if asked.search is not None and not 0 < len(asked.search) <= _MAX_SEARCH:
-            return access.refusal(400, f"a search for 1 to {_MAX_SEARCH} characters")
-        require_readable_runs([asked.run_id])
-        return _answer(asked)
+        return answer_console(read_question(_MAX_BYTES), Member())
+
+
+def answer_console(question: Fields, sight: Sight) -> flask.Response:
+    """Answer ``POST console``."""
+    try:
+        asked = _Asked(question)
+    except Refused as exc:
+        return access.refusal(400, str(exc))
+    if not 0 < asked.n <= _MAX_LINES:
+        return access.refusal(413, f"{asked.n} lines, at most {_MAX_LINES} at once")
+    if asked.search is not None and not 0 < len(asked.search) <= _MAX_SEARCH:
+        return access.refusal(400, f"a search for 1 to {_MAX_SEARCH} characters")
+    sight.require_run(asked.run_id)
+    if not sight.shown.is_everything and not sight.shown.console:
+        return access.refusal(404, NOT_SHOWN)
+    return _answer(asked, sight)
 
 
 class _Asked:
@@ -66,13 +73,18 @@ class _Asked:
             self.first = 0 if self.search is not None else -self.n
 
 
-def _answer(asked: _Asked) -> flask.Response:
+def _answer(asked: _Asked, sight: Sight) -> flask.Response:
+    facts = sight.facts(asked.run_id)
+    # Of a run that went on after it was frozen: a line that was there may have changed since.
+    last_ms = None if facts is None or facts["has_ended"] else facts["until_ms"]
     with connected(deliveries.engine()) as connection:
-        sources = reading.list_sources(connection, asked.run_id)
+        found = reading.list_sources(connection, asked.run_id)
+        sources = sight.console_sources(found, asked.run_id)
         chosen = _chosen(sources, asked.source)
         lines: list[Line] = []
         if chosen is not None:
             lines = _lines(connection, chosen, asked)
+            lines = [one for one in lines if last_ms is None or one.at_ms <= last_ms]
     if chosen is None and asked.source is not None:
         return access.refusal(404, "the run has no such source")
     return flask.jsonify(

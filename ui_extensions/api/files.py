@@ -18,9 +18,10 @@ from typing import Any
 import flask
 
 from mlflow_weir.media_names import MediaName, read_media_name
+from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.ui_extensions import access, artifacts
 from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
-from mlflow_weir.ui_extensions.readable import require_readable_runs
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 MAX_ENTRIES = 10_000
 MAX_MEDIA = 20_000
@@ -57,40 +58,51 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/files", "POST", content_type="application/json")
     def files() -> flask.Response:
-        fields = read_question(SMALL_BYTES)
-        run_id = fields.text("run_id")
-        path = artifacts.checked_path(fields.text_or_none("path") or "", may_be_root=True)
-        require_readable_runs([run_id])
-        entries = artifacts.list_folder(run_id, path)
-        return flask.jsonify(
-            {
-                "entries": [entry._asdict() for entry in entries[:MAX_ENTRIES]],
-                "is_cut": len(entries) > MAX_ENTRIES,
-            }
-        )
+        return flask.jsonify(answer_files(read_question(SMALL_BYTES), Member()))
 
     @access.route(routes, "/file", "POST", content_type="application/json")
     def file() -> flask.Response:
-        fields = read_question(SMALL_BYTES)
-        run_id, path = fields.text("run_id"), artifacts.checked_path(fields.text("path"))
-        most = fields.whole_or_none("most")
-        most = _DEFAULT_FILE_BYTES if most is None else most
-        if not 0 < most <= MAX_FILE_BYTES:
-            return access.refusal(413, f"{most} bytes, at most {MAX_FILE_BYTES} at once")
-        require_readable_runs([run_id])
-        folder, _, _ = path.rpartition("/")
-        if not any(e.path == path for e in artifacts.list_folder(run_id, folder)):
-            return access.refusal(404, "the run has no such file")
-        content = artifacts.read_file(run_id, path, most)
-        if content is None:
-            return access.refusal(404, "the run has no such file")
-        return _sent(path, content)
+        return answer_file(read_question(SMALL_BYTES), Member())
 
     @access.route(routes, "/media", "POST", content_type="application/json")
     def media() -> flask.Response:
-        run_id = read_question(SMALL_BYTES).text("run_id")
-        require_readable_runs([run_id])
-        return flask.jsonify(_media(run_id))
+        return flask.jsonify(answer_media(read_question(SMALL_BYTES), Member()))
+
+
+def answer_files(fields: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST files``."""
+    run_id = fields.text("run_id")
+    path = artifacts.checked_path(fields.text_or_none("path") or "", may_be_root=True)
+    sight.require_run(run_id)
+    entries = sight.list_folder(run_id, path)
+    return {
+        "entries": [entry._asdict() for entry in entries[:MAX_ENTRIES]],
+        "is_cut": len(entries) > MAX_ENTRIES,
+    }
+
+
+def answer_file(fields: Fields, sight: Sight) -> flask.Response:
+    """Answer ``POST file``."""
+    run_id, path = fields.text("run_id"), artifacts.checked_path(fields.text("path"))
+    most = fields.whole_or_none("most")
+    most = _DEFAULT_FILE_BYTES if most is None else most
+    limit = MAX_FILE_BYTES // sight.share_of_limits
+    if not 0 < most <= limit:
+        return access.refusal(413, f"{most} bytes, at most {limit} at once")
+    sight.require_run(run_id)
+    content = sight.read_file(run_id, path, most)
+    if content is None:
+        return access.refusal(404, "the run has no such file")
+    return _sent(path, content)
+
+
+def answer_media(fields: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST media``."""
+    run_id = fields.text("run_id")
+    sight.require_run(run_id)
+    if not (sight.shown.is_everything or sight.shown.media):
+        return {"series": [], "is_cut": False}
+    return _media(run_id, sight)
 
 
 def _sent(path: str, content: artifacts.Content) -> flask.Response:
@@ -106,10 +118,10 @@ def _sent(path: str, content: artifacts.Content) -> flask.Response:
     return answer
 
 
-def _media(run_id: str) -> dict[str, Any]:
+def _media(run_id: str, sight: Sight) -> dict[str, Any]:
     found: list[tuple[MediaName, artifacts.Entry]] = []
     is_cut = False
-    for _, entries in artifacts.walk(run_id, max_folders=MAX_FOLDERS):
+    for _, entries in sight.walk(run_id, max_folders=MAX_FOLDERS):
         is_cut = is_cut or any(entry.path == "" for entry in entries)
         for entry in entries:
             name = None if entry.is_folder else read_media_name(entry.path)

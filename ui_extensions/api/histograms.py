@@ -29,12 +29,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mlflow_weir.store.delivery.connection import reading
-from mlflow_weir.store.delivery.fields import Refused
+from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.histograms.encoding import KINDS
 from mlflow_weir.store.histograms.reading import read_norms, read_series
+from mlflow_weir.store.sharing.shown import NOT_SHOWN
 from mlflow_weir.ui_extensions import access, deliveries
 from mlflow_weir.ui_extensions.questions import read_question
-from mlflow_weir.ui_extensions.readable import require_readable_runs
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 MAX_STEPS = 4_000
 _DEFAULT_STEPS = 500
@@ -46,30 +47,41 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/histograms", "POST", content_type="application/json")
     def histograms() -> flask.Response:
-        engine = deliveries.engine()
-        question = read_question(_MAX_BYTES)
-        try:
-            fields = question
-            run_id, kind = fields.text("run_id"), fields.text("kind")
-            key, steps = fields.text_or_none("key"), fields.whole_or_none("max_steps")
-        except Refused as exc:
-            return access.refusal(400, str(exc))
-        max_steps = _DEFAULT_STEPS if steps is None else steps
-        if kind not in KINDS:
-            return access.refusal(400, f"kind: expected {' or '.join(KINDS)}")
-        if max_steps < 2:
-            return access.refusal(400, "max_steps: expected 2 or more")
-        if max_steps > MAX_STEPS:
-            return access.refusal(413, f"{max_steps} steps, at most {MAX_STEPS} at once")
-        require_readable_runs([run_id])
-        with reading(engine) as connection:
-            if key is None:
-                return flask.jsonify(_norms(connection, run_id, kind, max_steps))
-            return flask.jsonify(_series(connection, run_id, kind, key, max_steps))
+        return answer_histograms(read_question(_MAX_BYTES), Member())
 
 
-def _norms(connection: Any, run_id: str, kind: str, max_steps: int) -> dict[str, Any]:
+def answer_histograms(fields: Fields, sight: Sight) -> flask.Response:
+    """Answer ``POST histograms``."""
+    engine = deliveries.engine()
+    try:
+        run_id, kind = fields.text("run_id"), fields.text("kind")
+        key, steps = fields.text_or_none("key"), fields.whole_or_none("max_steps")
+    except Refused as exc:
+        return access.refusal(400, str(exc))
+    max_steps = _DEFAULT_STEPS if steps is None else steps
+    if kind not in KINDS:
+        return access.refusal(400, f"kind: expected {' or '.join(KINDS)}")
+    if max_steps < 2:
+        return access.refusal(400, "max_steps: expected 2 or more")
+    if max_steps > MAX_STEPS:
+        return access.refusal(413, f"{max_steps} steps, at most {MAX_STEPS} at once")
+    sight.require_run(run_id)
+    if not sight.shown.is_everything and not sight.shown.histograms:
+        return access.refusal(404, NOT_SHOWN)
+    until = sight.until_ms([run_id])
+    last_ms = None if until is None else until[0]
+    with reading(engine) as connection:
+        if key is None:
+            return flask.jsonify(_norms(connection, run_id, kind, max_steps, last_ms))
+        return flask.jsonify(_series(connection, run_id, kind, key, max_steps, last_ms))
+
+
+def _norms(
+    connection: Any, run_id: str, kind: str, max_steps: int, last_ms: int | None
+) -> dict[str, Any]:
     found = read_norms(connection, run_id, kind, max_steps)
+    if found is not None and last_ms is not None:
+        found = found.at(found.timestamp <= last_ms)
     if found is None:
         nothing = {"keys": [], "steps": [], "timestamps": [], "norms": "", "bad": ""}
         return {"kind": kind, **nothing}
@@ -83,8 +95,12 @@ def _norms(connection: Any, run_id: str, kind: str, max_steps: int) -> dict[str,
     }
 
 
-def _series(connection: Any, run_id: str, kind: str, key: str, max_steps: int) -> dict[str, Any]:
+def _series(
+    connection: Any, run_id: str, kind: str, key: str, max_steps: int, last_ms: int | None
+) -> dict[str, Any]:
     found = read_series(connection, run_id, kind, key, max_steps)
+    if found is not None and last_ms is not None:
+        found = found.take(found.timestamp <= last_ms)
     names = ("norms", "first", "last", "nan", "inf", "counts")
     if found is None:
         nothing = {"steps": [], "timestamps": [], **dict.fromkeys(names, "")}

@@ -6,13 +6,14 @@ request   {"experiments": [id, …]} or {"runs": [run id, …]}
 
 from __future__ import annotations
 
+from typing import Any
+
 import flask
 
-from mlflow_weir.store.delivery.fields import Refused
-from mlflow_weir.store.runs import metric_keys
-from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.store.delivery.fields import Fields, Refused
+from mlflow_weir.ui_extensions import access
 from mlflow_weir.ui_extensions.questions import read_question
-from mlflow_weir.ui_extensions.readable import readable_runs, require_readable_experiments
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -20,24 +21,21 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/keys", "POST", content_type="application/json")
     def keys() -> flask.Response:
-        question = read_question()
-        experiments, runs = question.texts("experiments"), question.texts("runs")
-        if bool(experiments) == bool(runs):
-            raise Refused("expected either experiments or runs")
-        store = deliveries.require_store()
-        if experiments:
-            ids = [int(one) for one in require_readable_experiments(experiments)]
-        else:
-            runs = list(readable_runs(runs))
-        with store.ManagedSessionMaker() as session:
-            if experiments:
-                found = metric_keys.of_experiments(session, ids)
-            else:
-                found = metric_keys.of_runs(session, runs)
-        return flask.jsonify(
-            {
-                "keys": [{"key": key, "n_runs": n} for key, n in found.counts.items()],
-                "n_runs": found.n_runs,
-                "is_partial": found.is_partial,
-            }
-        )
+        return flask.jsonify(answer_keys(read_question(), Member()))
+
+
+def answer_keys(question: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST keys``."""
+    experiments, runs = question.texts("experiments"), question.texts("runs")
+    if bool(experiments) == bool(runs):
+        raise Refused("expected either experiments or runs")
+    found = (sight.runs_of(question) if experiments else sight.named_runs(runs)).metric_keys()
+    return {
+        "keys": [
+            {"key": key, "n_runs": n}
+            for key, n in found.counts.items()
+            if sight.shown.has_metric(key)
+        ],
+        "n_runs": found.n_runs,
+        "is_partial": found.is_partial,
+    }

@@ -23,11 +23,14 @@ import sqlalchemy as sa
 
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import mlflow_tables as tables
+from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.metrics.points import INFINITY
 from mlflow_weir.store.runs import extremes
+from mlflow_weir.store.sharing.shown import PARENT_TAG
 from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.link_sight import LinkSight
 from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
-from mlflow_weir.ui_extensions.readable import require_readable_runs
+from mlflow_weir.ui_extensions.sights import Member
 
 MAX_KEYS = 5_000
 MAX_EXPERIMENTS = 1_000
@@ -39,15 +42,73 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/run", "POST", content_type="application/json")
     def run() -> flask.Response:
         run_id = read_question(SMALL_BYTES).text("run_id")
-        caller = access.Access()
-        require_readable_runs([run_id], caller)
-        may_edit = caller.may_edit_run(run_id)
+        sight = Member()
+        sight.require_run(run_id)
+        may_edit = sight.caller.may_edit_run(run_id)
         return flask.jsonify(_run(run_id) | {"may_edit": may_edit})
 
     @access.route(routes, "/experiments", "POST", content_type="application/json")
     def experiments() -> flask.Response:
         read_question(SMALL_BYTES)
         return flask.jsonify(_experiments())
+
+
+def answer_visitor(fields: Fields, sight: LinkSight) -> dict[str, Any]:
+    """Answer ``POST run`` for a link: what it shows of the run, as it is or as it was."""
+    run_id, shown = fields.text("run_id"), sight.shown
+    sight.require_run(run_id)
+    facts = sight.facts(run_id)
+    found = _run(run_id) if facts is None else _frozen(facts)
+    runs = sight.named_runs([run_id])
+    (row,) = runs.rows([run_id], [])
+    number = runs.numbers([row]).get(run_id, 0)
+    tags = {key: value for key, value in found["tags"].items() if shown.has_tag(key)}
+    if "parent" in sight.shown_row(row, number):
+        tags[PARENT_TAG] = row.info["parent"]
+    params = [[key, value] for key, value in found["params"] if shown.has_param(key)]
+    metrics = [one for one in found["metrics"] if shown.has_metric(one["key"])]
+    return {
+        "id": run_id,
+        "name": sight.name_of(row.experiment_id, number, row.name),
+        "experiment_id": sight.alias_of(row.experiment_id),
+        "experiment_name": sight.share.title,
+        "status": found["status"],
+        "stage": found["stage"],
+        "user": found["user"] if shown.host else "",
+        "start_ms": found["start_ms"],
+        "end_ms": found["end_ms"],
+        "tags": tags,
+        "params": params,
+        "metrics": metrics,
+        "n_metrics": len(metrics),
+        "n_params": len(params),
+        "now_ms": time.time_ns() // 1_000_000 if facts is None else sight.share.as_of_ms,
+        "may_edit": False,
+    }
+
+
+def _frozen(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return a run as ``_run`` does, from what was written down of it."""
+    return {
+        "status": facts["status"],
+        "stage": tables.ACTIVE,
+        "user": facts["user"],
+        "start_ms": facts["start_ms"],
+        "end_ms": facts["end_ms"],
+        "tags": facts["tags"],
+        "params": sorted(map(list, facts["params"].items())),
+        "metrics": [
+            {
+                "key": key,
+                "last": number(last),
+                "step": step,
+                "at_ms": at_ms,
+                "min": None if low is None else number(low),
+                "max": None if high is None else number(high),
+            }
+            for key, (last, step, at_ms, low, high) in sorted(facts["metrics"].items())
+        ],
+    }
 
 
 def _run(run_id: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import base64
 import math
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import flask
@@ -33,19 +34,12 @@ import flask
 from mlflow_weir.errors import ConfigError, TooMuchAsked
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.metrics.points import INFINITY
-from mlflow_weir.store.runs import (
-    changes,
-    filter_language,
-    grouping,
-    listing,
-    ordinals,
-    run_columns,
-)
-from mlflow_weir.store.runs.conditions import Scope
-from mlflow_weir.store.runs.rows_at import rows_at
+from mlflow_weir.store.runs import filter_language, listing, run_columns
+from mlflow_weir.store.runs.reading_runs import ReadableRuns
 from mlflow_weir.store.runs.run_columns import Cell, Column
-from mlflow_weir.ui_extensions import access, deliveries, readable
+from mlflow_weir.ui_extensions import access
 from mlflow_weir.ui_extensions.questions import read_question
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 MAX_ROWS = 2_000
 MAX_COLUMNS = 200
@@ -61,40 +55,44 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/runs", "POST", content_type="application/json")
     def runs() -> flask.Response:
-        return answered(_runs)
+        return answered(answer_runs, Member())
 
     @access.route(routes, "/groups", "POST", content_type="application/json")
     def groups() -> flask.Response:
-        return answered(_groups)
+        return answered(answer_groups, Member())
 
     @access.route(routes, "/columns", "POST", content_type="application/json")
     def columns() -> flask.Response:
-        return answered(_columns)
+        return answered(answer_columns, Member())
 
 
-def answered(view: Any) -> flask.Response:
+def answered(view: Callable[..., dict[str, Any]], *sight: Sight) -> flask.Response:
     """Read the request's JSON object, and answer what ``view`` makes of it or what is wrong."""
-    question = read_question(_MAX_BYTES)
+    return answer(view, read_question(_MAX_BYTES), *sight)
+
+
+def answer(view: Callable[..., dict[str, Any]], question: Fields, *sight: Sight) -> flask.Response:
+    """Answer what ``view`` makes of a question, or what is wrong with it."""
     try:
-        return flask.jsonify(view(question))
+        return flask.jsonify(view(question, *sight))
     except filter_language.FilterError as exc:
         return access.refusal(400, str(exc), position=exc.position, length=exc.length)
     except (ConfigError, Refused) as exc:
         return access.refusal(400, str(exc))
 
 
-def _runs(fields: Fields) -> dict[str, Any]:
-    scope = scope_of(fields)
-    columns = _columns_of(fields)
+def answer_runs(fields: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST runs``."""
+    runs = sight.runs_of(fields)
+    columns = _columns_of(fields, sight)
     run_ids, at_ms = fields.texts("run_ids"), fields.whole_or_none("at")
     if run_ids:
         require_ids(run_ids)
-        return {"rows": rows_of(scope, run_ids, columns, at_ms), "now": _now_ms()}
+        return {"rows": rows_of(runs, run_ids, columns, sight, at_ms), "now": _now_ms()}
     now_ms = _now_ms()
-    with deliveries.require_store().ManagedSessionMaker() as session:
-        # Before the list: what comes in between is then told as a change, rather than never.
-        standing = changes.standing(session, scope.experiment_ids)
-    tree, found = _find(fields, scope, now_ms)
+    # Before the list: what comes in between is then told as a change, rather than never.
+    standing = runs.standing()
+    tree, found = _find(fields, runs, now_ms, sight)
     offset, limit = fields.whole_or_none("offset") or 0, fields.whole_or_none("limit")
     limit = 200 if limit is None else limit
     if not (0 <= offset and 0 <= limit <= MAX_ROWS):
@@ -102,7 +100,7 @@ def _runs(fields: Fields) -> dict[str, Any]:
     digest = found.digest()
     wants_ids = fields.flag("ids") and fields.text_or_none("known") != digest
     return {
-        "rows": rows_of(scope, found.run_ids[offset : offset + limit], columns, at_ms),
+        "rows": rows_of(runs, found.run_ids[offset : offset + limit], columns, sight, at_ms),
         "total": found.total,
         "matching": len(found.run_ids),
         "digest": digest,
@@ -116,16 +114,14 @@ def _runs(fields: Fields) -> dict[str, Any]:
     }
 
 
-def _groups(fields: Fields) -> dict[str, Any]:
-    scope = scope_of(fields)
+def answer_groups(fields: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST groups``."""
+    runs = sight.runs_of(fields)
     keys = [run_columns.parse(name) for name in fields.texts("by")]
-    columns = _columns_of(fields)
-    _, found = _find(fields, scope, _now_ms())
-    store = deliveries.require_store()
-    with store.ManagedSessionMaker() as session:
-        grouped = grouping.group(
-            session, scope, store.engine.dialect.name, found.run_ids, keys, columns
-        )
+    sight.shown.require_columns(keys)
+    columns = _columns_of(fields, sight)
+    _, found = _find(fields, runs, _now_ms(), sight)
+    grouped = runs.group(found.run_ids, keys, columns)
     return {
         "groups": [
             {
@@ -142,33 +138,26 @@ def _groups(fields: Fields) -> dict[str, Any]:
     }
 
 
-def _columns(fields: Fields) -> dict[str, Any]:
-    scope = scope_of(fields)
-    store = deliveries.require_store()
-    with store.ManagedSessionMaker() as session:
-        found = grouping.known_keys(session, scope)
-    return {kind: [key._asdict() for key in keys] for kind, keys in found.items()}
+def answer_columns(fields: Fields, sight: Sight) -> dict[str, Any]:
+    """Answer ``POST columns``."""
+    found = sight.runs_of(fields).known_keys()
+    return {
+        kind: [key._asdict() for key in keys if sight.shown.has_field(kind, key.key)]
+        for kind, keys in found.items()
+    }
 
 
-def scope_of(fields: Fields) -> Scope:
-    """Return what the request looks at, all of which the caller may read."""
-    experiments = fields.texts("experiments")
-    if not experiments:
-        raise Refused("it names no experiment")
-    readable_ids = readable.require_readable_experiments(experiments)
-    stages = ["deleted"] if fields.flag("deleted") else ["active"]
-    return Scope([int(one) for one in readable_ids], stages)
-
-
-def _columns_of(fields: Fields) -> list[Column]:
+def _columns_of(fields: Fields, sight: Sight) -> list[Column]:
     names = fields.texts("columns")
     if len(names) > MAX_COLUMNS:
         raise ConfigError(f"{len(names)} columns, at most {MAX_COLUMNS} at once")
-    return [run_columns.parse(name) for name in names]
+    columns = [run_columns.parse(name) for name in names]
+    sight.shown.require_columns(columns)
+    return columns
 
 
 def _find(
-    fields: Fields, scope: Scope, now_ms: int
+    fields: Fields, runs: ReadableRuns, now_ms: int, sight: Sight
 ) -> tuple[filter_language.Tree | None, listing.Found]:
     terms = fields.texts("order")
     if len(terms) > MAX_ORDER_TERMS:
@@ -178,55 +167,42 @@ def _find(
         for term in terms
     ]
     tree = filter_language.parse(fields.text_or_none("filter") or "")
-    store = deliveries.require_store()
-    with store.ManagedSessionMaker() as session:
-        found = listing.find(
-            session,
-            scope,
-            store.engine.dialect.name,
-            now_ms=now_ms,
-            tree=tree,
-            search=fields.text_or_none("search") or "",
-            is_regex=fields.flag("regex"),
-            order=order,
-        )
+    sight.shown.require_columns(term.column for term in order)
+    sight.shown.require_tree(tree)
+    found = runs.find(
+        now_ms=now_ms,
+        tree=tree,
+        search=fields.text_or_none("search") or "",
+        is_regex=fields.flag("regex"),
+        order=order,
+    )
     return tree, found
 
 
 def rows_of(
-    scope: Scope, run_ids: list[str], columns: list[Column], at_ms: int | None = None
+    runs: ReadableRuns,
+    run_ids: list[str],
+    columns: list[Column],
+    sight: Sight,
+    at_ms: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return runs of a scope as the list shows them; what is not there is left out.
+    """Return runs as the list shows them; what is not there is left out.
 
     Args:
-        scope: What the caller may read.
+        runs: That may be seen.
         run_ids: In the order wanted.
         columns: Of the cells.
+        sight: What is shown of them.
         at_ms: As of then; None for now.
     """
-    store, fault = deliveries.require_store(), None
-    with store.ManagedSessionMaker() as session:
-        rows = listing.read_rows(session, scope, store.engine.dialect.name, run_ids, columns)
-        try:
-            rows = rows if at_ms is None else rows_at(session, rows, columns, at_ms)
-        except TooMuchAsked as exc:
-            # Not through the session's end, where MLflow makes an error of its own of all others.
-            fault = str(exc)
-    if fault is not None:
-        raise Refused(fault)
-    numbers = ordinals.read(store.engine, {row.run_id: row.experiment_id for row in rows})
+    try:
+        rows = runs.rows(run_ids, columns, at_ms)
+    except TooMuchAsked as exc:
+        raise Refused(str(exc)) from exc
+    numbers = runs.numbers(rows)
     return [
         {
-            "id": row.run_id,
-            "name": row.name,
-            "experiment": str(row.experiment_id),
-            "ordinal": numbers.get(row.run_id, 0),
-            "user": row.user,
-            "status": row.status,
-            "start": row.start_ms,
-            "end": row.end_ms,
-            "stage": row.stage,
-            **row.info,
+            **sight.shown_row(row, numbers.get(row.run_id, 0)),
             "cells": [json_cell(cell) for cell in row.cells],
         }
         for row in rows

@@ -42,9 +42,10 @@ from mlflow_weir.store.metrics.curves import CurveReader, Window, everything
 from mlflow_weir.store.metrics.lines import MAX_LEVEL, Lines, choose_level, make_lines
 from mlflow_weir.store.metrics.points import Int64Column
 from mlflow_weir.store.runs import moment
+from mlflow_weir.store.sharing.shown import EVERYTHING, Shown
 from mlflow_weir.ui_extensions import access, deliveries, series_parts
 from mlflow_weir.ui_extensions.questions import read_question
-from mlflow_weir.ui_extensions.readable import readable_runs
+from mlflow_weir.ui_extensions.sights import Member, Sight
 
 MAX_PARTS = 60
 MAX_RUNS = 5_000
@@ -58,6 +59,7 @@ _AXES = ("step", "wall", "relative", "process")
 _CENTRES = ("mean", "median", "min", "max")
 _BANDS = ("minmax", "sd", "se", "p10p90", "none")
 _MIN, _MAX = -(2**63), 2**63 - 1
+_NOBODYS = "\0"
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +83,12 @@ class _Question(NamedTuple):
     centre: Centre
     band: Band
     at_ms: int | None
+    shown: Shown = EVERYTHING
+    until_ms: list[int] | None = None
+
+    def source(self, key: str) -> str:
+        """Return the name of the metric that is read; of one that is not shown, nobody's."""
+        return key if self.shown.has_metric(key) else _NOBODYS
 
     @property
     def is_by_time(self) -> bool:
@@ -96,26 +104,33 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/series", "POST", content_type="application/json")
     def series() -> flask.Response:
-        question = _understood(read_question())
-        store = deliveries.require_store()
-        readable = readable_runs(question.run_ids)
-        # Places stay as asked, so that what comes back is numbered as the caller's runs are.
-        question = question._replace(
-            run_ids=[one if one in readable else "" for one in question.run_ids]
-        )
-        parts = _parts(store.ManagedSessionMaker, question)
-        # The first one before the answer begins, so that a fault still is a status.
-        first = next(parts)
-        if isinstance(first, TooMuchAsked):
-            return access.refusal(413, str(first))
-        if isinstance(first, WeirError):
-            raise first
-        answer = flask.Response(
-            _body(first, parts), content_type="application/octet-stream", direct_passthrough=True
-        )
-        answer.headers["Cache-Control"] = "no-store"
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        return answer
+        return answer_series(read_question(), Member())
+
+
+def answer_series(fields: Fields, sight: Sight) -> flask.Response:
+    """Answer ``POST series``; a metric that is not shown has no points, as one that is not."""
+    question = _understood(fields, sight.share_of_limits)
+    store = deliveries.require_store()
+    readable = set(sight.readable_runs(question.run_ids))
+    # Places stay as asked, so that what comes back is numbered as the caller's runs are.
+    question = question._replace(
+        run_ids=[one if one in readable else "" for one in question.run_ids],
+        shown=sight.shown,
+        until_ms=sight.until_ms(question.run_ids),
+    )
+    parts = _parts(store.ManagedSessionMaker, question)
+    # The first one before the answer begins, so that a fault still is a status.
+    first = next(parts)
+    if isinstance(first, TooMuchAsked):
+        return access.refusal(413, str(first))
+    if isinstance(first, WeirError):
+        raise first
+    answer = flask.Response(
+        _body(first, parts), content_type="application/octet-stream", direct_passthrough=True
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer
 
 
 def _body(first: bytes, others: Iterator[bytes | WeirError]) -> Iterator[bytes]:
@@ -140,17 +155,19 @@ def _parts(session_maker: Any, question: _Question) -> Iterator[bytes | WeirErro
 
 
 def _read_parts(session: Session, question: _Question) -> Iterator[bytes]:
-    keys = [part.key for part in question.parts]
+    keys = [question.source(part.key) for part in question.parts]
     if question.other_key is not None:
-        keys.append(question.other_key)
-    until_ms = None
+        keys.append(question.source(question.other_key))
+    until_ms = question.until_ms
     if question.at_ms is not None:
-        until_ms = moment.last_ms(session, question.run_ids, question.at_ms)
+        until_ms = _earlier(until_ms, moment.last_ms(session, question.run_ids, question.at_ms))
     reader = CurveReader(session, question.run_ids, keys, until_ms)
     first_ms = np.zeros(len(question.run_ids), dtype=np.int64)
     if question.axis in {"relative", "process"}:
         first_ms = reader.first_ms()
-    other = None if question.other_key is None else reader.read_points(question.other_key)
+    other = None
+    if question.other_key is not None:
+        other = reader.read_points(question.source(question.other_key))
     for part in question.parts:
         if other is not None:
             yield _over_other(reader, question, part, other)
@@ -158,18 +175,23 @@ def _read_parts(session: Session, question: _Question) -> Iterator[bytes]:
             yield _over_axis(reader, question, part, first_ms)
 
 
+def _earlier(one: list[int] | None, other: list[int]) -> list[int]:
+    return other if one is None else list(map(min, one, other))
+
+
 def _over_axis(
     reader: CurveReader, question: _Question, part: _Part, first_ms: Int64Column
 ) -> bytes:
     n_runs = len(question.run_ids)
-    curve = reader.read(part.key, _window(question, part, first_ms), question.n_buckets)
+    key = question.source(part.key)
+    curve = reader.read(key, _window(question, part, first_ms), question.n_buckets)
     is_whole = np.full(n_runs, part.since is None)
     if part.since is not None:
         is_whole = _moved(question, part, curve.atoms.owner, curve.atoms.count, curve.n_total)
         if is_whole.any():
             fresh = part._replace(since=np.where(is_whole, _MIN, part.since))
             window = _window(question, fresh, first_ms)
-            curve = reader.read(part.key, window, question.n_buckets)
+            curve = reader.read(key, window, question.n_buckets)
     first_x, last_x = axes.x_of(curve.atoms, question.axis, first_ms)
     level = part.level
     if level is None:
@@ -214,7 +236,7 @@ def _over_other(
     reader: CurveReader, question: _Question, part: _Part, other: dict[int, Any]
 ) -> bytes:
     n_runs = len(question.run_ids)
-    points = reader.read_points(part.key)
+    points = reader.read_points(question.source(part.key))
     joined = axes.join(points, other, n_runs, question.n_buckets)
     totals = np.zeros(n_runs, dtype=np.int64)
     for owner, series in points.items():
@@ -250,7 +272,7 @@ def _encode(
     )
 
 
-def _understood(fields: Fields) -> _Question:
+def _understood(fields: Fields, share_of_limits: int) -> _Question:
     """Check the request; raises ``Refused``, and ends it with 413 where it asks too much."""
     run_ids = fields.texts("runs")
     n_runs = len(run_ids)
@@ -267,8 +289,12 @@ def _understood(fields: Fields) -> _Question:
     for name, n, most in (
         ("runs", n_runs, MAX_RUNS),
         ("metrics", len(asked), MAX_PARTS),
-        ("runs times metrics", n_runs * len(asked), MAX_SERIES),
-        ("buckets in all", n_runs * len(asked) * n_buckets, MAX_TOTAL_BUCKETS),
+        ("runs times metrics", n_runs * len(asked), MAX_SERIES // share_of_limits),
+        (
+            "buckets in all",
+            n_runs * len(asked) * n_buckets,
+            MAX_TOTAL_BUCKETS // share_of_limits,
+        ),
     ):
         if n > most:
             flask.abort(access.refusal(413, f"{n:,} {name}, at most {most:,} in one request"))

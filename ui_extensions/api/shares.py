@@ -1,0 +1,292 @@
+"""Links that anyone may open, as their makers see them.
+
+    POST shares/candidates  {"experiment_ids", "run_ids"?, "filter"?}
+        → {"n_runs", "metrics": [{"key", "n_runs"}], "params", "tags", "has": {box: bool},
+           "warnings": [text]}: what there is to tick
+    POST shares/create      {"kind", "title", "experiment_ids", "run_ids"?, "filter"?, "view"?,
+                             "is_live", "shown", "replaces_names", "expires_ms"?, "password"?,
+                             "is_preview"?} → {"share", "token", "path"}; the token is said once
+    POST shares/list        {"experiment_id"?} → {"policy", "has_login", "max_days", "shares"}
+    POST shares/change      {"id", "action": "pause" | "resume" | "revoke" | "rotate"}
+        → {"share"}, with "token" and "path" after "rotate"
+    POST shares/log         {"id"} → {"entries": [{"at_ms", "outcome", "address"}]}
+
+``filter`` is ``{"filter", "search", "regex"}`` as ``POST runs`` has it. A link is made, and seen
+in the list, by who may edit its experiments; it is paused, revoked and its log read by who made it
+or may delete the experiments. A token opens none of these routes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import flask
+
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.settings import PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS
+from mlflow_weir.store.delivery.fields import Fields
+from mlflow_weir.store.runs import filter_language
+from mlflow_weir.store.sharing import frozen_runs, links, views
+from mlflow_weir.store.sharing.links import Share, Terms
+from mlflow_weir.store.sharing.shown import read_shown
+from mlflow_weir.store.sharing.shown_view import shown_view
+from mlflow_weir.ui_extensions import (
+    access,
+    deliveries,
+    link_sight,
+    mlflow_private,
+    readable,
+    share_candidates,
+    visitors,
+)
+from mlflow_weir.ui_extensions.api.runs import answered
+
+PUBLIC_PATH = "/weir/s"
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_MS_A_DAY = 86_400_000
+
+
+def add_to(routes: flask.Blueprint) -> None:
+    """Add the routes."""
+
+    @access.route(routes, "/shares/candidates", "POST", content_type="application/json")
+    def shares_candidates() -> flask.Response:
+        return answered(_candidates)
+
+    @access.route(routes, "/shares/create", "POST", content_type="application/json")
+    def shares_create() -> flask.Response:
+        return answered(_create)
+
+    @access.route(routes, "/shares/list", "POST", content_type="application/json")
+    def shares_list() -> flask.Response:
+        return answered(_list)
+
+    @access.route(routes, "/shares/change", "POST", content_type="application/json")
+    def shares_change() -> flask.Response:
+        return answered(_change)
+
+    @access.route(routes, "/shares/log", "POST", content_type="application/json")
+    def shares_log() -> flask.Response:
+        return answered(_log)
+
+
+def _candidates(fields: Fields) -> dict[str, Any]:
+    caller = access.Access()
+    experiments = _editable(fields, caller)
+    run_ids, run_filter = _scope(fields, experiments, caller)
+    if run_ids is None:
+        assert run_filter is not None
+        run_ids = link_sight.runs_of_filter(experiments, run_filter, links.now_ms())
+    return share_candidates.describe(run_ids, is_by_filter=run_filter is not None)
+
+
+def _create(fields: Fields) -> dict[str, Any]:
+    caller = access.Access()
+    if PUBLIC_LINKS.get() == "off":
+        flask.abort(access.refusal(403, "this server's policy lets no links open"))
+    if not access.can_ask_of_others():
+        flask.abort(
+            access.refusal(403, "links need a server app that Weir can ask who may see what")
+        )
+    experiments = _editable(fields, caller)
+    run_ids, run_filter = _scope(fields, experiments, caller)
+    is_live, is_preview = fields.flag("is_live"), fields.flag("is_preview")
+    replaces_names = fields.flag("replaces_names")
+    shown = read_shown(_object(fields, "shown") or {}, names=not replaces_names)
+    at_ms = links.now_ms()
+    if run_ids is None and not is_live:
+        assert run_filter is not None
+        run_ids = link_sight.runs_of_filter(experiments, run_filter, at_ms)
+        run_filter = None
+    if not is_live and len(run_ids or ()) > links.MAX_RUNS:
+        raise ConfigError(
+            f"{len(run_ids or ()):,} runs, at most {links.MAX_RUNS:,} can be frozen: filter them"
+        )
+    store = deliveries.require_store()
+    facts = None
+    if not is_live:
+        assert run_ids is not None
+        with store.ManagedSessionMaker() as session:
+            facts = frozen_runs.take(session, store.engine, run_ids, shown, at_ms)
+        run_ids = [run_id for run_id in run_ids if run_id in facts]
+        if shown.files or shown.media:
+            share_candidates.add_files(facts)
+    view = _object(fields, "view")
+    if view is not None:
+        among = run_ids
+        if among is None:
+            assert run_filter is not None
+            among = link_sight.runs_of_filter(experiments, run_filter, at_ms)
+        view = shown_view(view, shown, set(among), share_candidates.all_keys(among))
+    terms = Terms(
+        kind=fields.text("kind"),
+        title=fields.text("title"),
+        experiment_ids=experiments,
+        workspace=mlflow_private.request_workspace(),
+        is_live=is_live,
+        as_of_ms=None if is_live else at_ms,
+        shown=shown,
+        run_filter=run_filter,
+        view=view,
+        replaces_names=replaces_names,
+        expires_ms=_expiry(fields, at_ms, is_preview=is_preview),
+        password=fields.text_or_none("password") or None,
+        is_preview=is_preview,
+        created_by=access.principal() or "",
+    )
+    share, token = links.create(store.engine, terms, run_ids, facts)
+    return {"share": _as_json(share, caller), "token": token, "path": _path(token)}
+
+
+def _list(fields: Fields) -> dict[str, Any]:
+    caller = access.Access()
+    experiment_id = fields.text_or_none("experiment_id")
+    if experiment_id is not None:
+        (experiment_id,) = readable.require_readable_experiments([experiment_id], caller)
+    engine = deliveries.require_store().engine
+    found = links.list_links(engine, experiment_id, mlflow_private.request_workspace())
+    return {
+        "policy": PUBLIC_LINKS.get(),
+        "has_login": mlflow_private.is_auth_on(),
+        "max_days": PUBLIC_LINKS_MAX_DAYS.get(),
+        "shares": [_as_json(one, caller) for one in found if _may_see(one, caller)],
+    }
+
+
+def _change(fields: Fields) -> dict[str, Any]:
+    caller = access.Access()
+    share = _managed(fields, caller)
+    engine, action = deliveries.require_store().engine, fields.text("action")
+    more: dict[str, Any] = {}
+    if action == "rotate":
+        token = links.rotate(engine, share.share_id)
+        more = {"token": token, "path": _path(token)}
+    elif action in {"pause", "resume"}:
+        links.set_paused(engine, share.share_id, action == "pause")
+    elif action == "revoke":
+        links.revoke(engine, share.share_id)
+    else:
+        raise ConfigError("action: expected pause, resume, revoke or rotate")
+    changed = links.read(engine, share.share_id)
+    assert changed is not None
+    return {"share": _as_json(changed, caller), **more}
+
+
+def _log(fields: Fields) -> dict[str, Any]:
+    share = _managed(fields, access.Access())
+    found = links.read_visits(deliveries.require_store().engine, share.share_id)
+    return {"entries": [visit._asdict() for visit in found]}
+
+
+def _editable(fields: Fields, caller: access.Access) -> list[str]:
+    """Return the experiments of a request; end it unless the caller may edit each."""
+    experiments = fields.texts("experiment_ids")
+    if not experiments:
+        raise ConfigError("it names no experiment")
+    found = readable.require_readable_experiments(experiments, caller)
+    if not all(map(caller.may_edit_experiment, found)):
+        flask.abort(access.refusal(403, access.NOT_PERMITTED))
+    return found
+
+
+def _scope(
+    fields: Fields, experiments: list[str], caller: access.Access
+) -> tuple[list[str] | None, links.Filter | None]:
+    """Return the runs that a request names, or the filter that says which; one of them is None."""
+    run_ids = fields.texts("run_ids")
+    if run_ids:
+        of = readable.require_readable_runs(run_ids, caller)
+        if not set(of.values()) <= set(experiments):
+            raise ConfigError("a run of another experiment than those that are named")
+        return list(of), None
+    given = fields.mapping("filter")
+    found = links.Filter(
+        given.text_or_none("filter") or "",
+        given.text_or_none("search") or "",
+        given.flag("regex"),
+    )
+    filter_language.parse(found.text)
+    return None, found
+
+
+def _expiry(fields: Fields, at_ms: int, *, is_preview: bool) -> int | None:
+    expires_ms = fields.whole_or_none("expires_ms")
+    if expires_ms is not None and expires_ms <= at_ms:
+        raise ConfigError("expires_ms: expected a time to come")
+    most_days = PUBLIC_LINKS_MAX_DAYS.get()
+    if most_days is not None and not is_preview:
+        latest_ms = at_ms + round(most_days * _MS_A_DAY)
+        if expires_ms is None or expires_ms > latest_ms + _MS_A_DAY // 24:
+            raise ConfigError(f"this server lets links last {most_days:g} days at most")
+        return min(expires_ms, latest_ms)
+    return expires_ms
+
+
+def _object(fields: Fields, name: str) -> dict[str, Any] | None:
+    """Return a JSON object as it is, or None; as text, too, which is how views are kept."""
+    value = fields.raw(name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ConfigError(f"{name}: expected JSON") from None
+    if value is not None and not isinstance(value, dict):
+        raise ConfigError(f"{name}: expected a JSON object")
+    if value is not None and len(json.dumps(value)) > views.MAX_DOCUMENT_BYTES:
+        raise ConfigError(f"{name}: at most {views.MAX_DOCUMENT_BYTES:,} bytes")
+    return value
+
+
+def _managed(fields: Fields, caller: access.Access) -> Share:
+    """Return a link that the caller may manage; end the request where it is none."""
+    share_id = fields.text("id")
+    share = None
+    if _ID.match(share_id):
+        share = links.read(deliveries.require_store().engine, share_id)
+    workspace = mlflow_private.request_workspace()
+    if share is None or share.workspace != workspace or not _may_see(share, caller):
+        flask.abort(access.refusal(404, "there is no such link"))
+    if not _may_manage(share, caller):
+        flask.abort(access.refusal(403, access.NOT_PERMITTED))
+    return share
+
+
+def _may_see(share: Share, caller: access.Access) -> bool:
+    return _is_maker(share) or any(map(caller.may_edit_experiment, share.experiment_ids))
+
+
+def _may_manage(share: Share, caller: access.Access) -> bool:
+    return _is_maker(share) or all(map(caller.may_delete_experiment, share.experiment_ids))
+
+
+def _is_maker(share: Share) -> bool:
+    named = access.principal()
+    return bool(named) and share.created_by == named
+
+
+def _path(token: str) -> str:
+    return mlflow_private.static_prefixed(f"{PUBLIC_PATH}/{token}")
+
+
+def _as_json(share: Share, caller: access.Access) -> dict[str, Any]:
+    return {
+        "id": share.share_id,
+        "kind": share.kind,
+        "title": share.title,
+        "experiment_ids": list(share.experiment_ids),
+        "n_runs": share.n_runs,
+        "is_live": share.is_live,
+        "as_of_ms": share.as_of_ms,
+        "shown": share.shown.as_json(),
+        "replaces_names": share.replaces_names,
+        "created_ms": share.created_ms,
+        "created_by": share.created_by or None,
+        "expires_ms": visitors.expiry_of(share),
+        "has_password": share.secret is not None,
+        "state": visitors.state_of(deliveries.require_store().engine, share),
+        "hits": share.hits,
+        "last_seen_ms": share.last_seen_ms,
+        "may_manage": _may_manage(share, caller),
+    }
