@@ -82,10 +82,39 @@ export interface RowActions {
   readonly menu: (id: string, anchor: HTMLElement) => void
 }
 
-/** One run. */
-export const RunRowView = memo(function RunRowView(props: RowProps) {
+/** One run; drawn again only when something of it is another than before. */
+export const RunRowView = memo(
+  (props: RowProps) =>
+    props.row === undefined ? <LoadingRow {...props} /> : <KnownRow {...props} row={props.row} />,
+  (before, after) =>
+    (Object.keys(after) as (keyof RowProps)[]).every((name) =>
+      name === "cells"
+        ? after.cells.every((cell, at) => cell === before.cells[at])
+        : after[name] === before[name],
+    ),
+)
+
+/** A run that is not known yet: as little as can be, since a fast scroll passes thousands. */
+function LoadingRow({ elementId, rowIndex, top }: RowProps) {
+  return (
+    <div
+      id={elementId}
+      role="row"
+      aria-rowindex={rowIndex}
+      aria-busy="true"
+      className="w-run-row"
+      style={{ transform: `translateY(${top}px)` }}
+    >
+      <div role="gridcell" className="w-run-lead" aria-label="Loading">
+        <span className="w-skeleton w-run-loading" />
+      </div>
+    </div>
+  )
+}
+
+function KnownRow(props: RowProps & { readonly row: RunRow }) {
   const { id, row, columns, cells, on, isShown, isTable } = props
-  const name = shownName(row?.name ?? "", id, props.prefix)
+  const name = shownName(row.name, id, props.prefix)
   const flags = [
     props.isActive && "w-run-active",
     props.isRaised && "w-run-raised",
@@ -150,24 +179,18 @@ export const RunRowView = memo(function RunRowView(props: RowProps) {
             <span className="w-hidden-text">pinned</span>
           </span>
         )}
-        {row === undefined ? (
-          <span className="w-skeleton w-run-loading" />
-        ) : (
-          <>
-            <span className="w-run-name" title={name.full} dir="auto">
-              <PlaceLink to={{ page: "run", runId: id, tab: "overview" }} tabIndex={-1}>
-                <span className="w-run-head">{name.head}</span>
-                {name.tail && <span className="w-run-tail">{name.tail}</span>}
-              </PlaceLink>
-            </span>
-            {isTable && row.cause && row.status !== "FINISHED" && (
-              <span className="w-run-cause" title={visible(row.cause, 500)}>
-                {visible(row.cause, 120)}
-              </span>
-            )}
-            <StateGlyph status={row.status} cause={row.cause} />
-          </>
+        <span className="w-run-name" title={name.full} dir="auto">
+          <PlaceLink to={{ page: "run", runId: id, tab: "overview" }} tabIndex={-1}>
+            <span className="w-run-head">{name.head}</span>
+            {name.tail && <span className="w-run-tail">{name.tail}</span>}
+          </PlaceLink>
+        </span>
+        {isTable && row.cause && row.status !== "FINISHED" && (
+          <span className="w-run-cause" title={visible(row.cause, 500)}>
+            {visible(row.cause, 120)}
+          </span>
         )}
+        <StateGlyph status={row.status} cause={row.cause} />
         <IconButton
           icon="more"
           label={`Actions on ${name.full}`}
@@ -192,7 +215,7 @@ export const RunRowView = memo(function RunRowView(props: RowProps) {
       ))}
     </div>
   )
-})
+}
 
 function CellView({
   column,

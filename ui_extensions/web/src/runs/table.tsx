@@ -245,7 +245,8 @@ export function RunsTable({ menu: RunMenu }: { menu: ComponentType<RowMenuProps>
   const base = doc.baseline
     ? columns.map((column) => list.cell(doc.baseline ?? "", column.name))
     : null
-  const nowMs = Date.now() + list.clockMs
+  // By the second, so that rows stay as they are between two seconds.
+  const nowMs = Math.floor((Date.now() + list.clockMs) / 1000) * 1000
   const width = columns.reduce((sum, column) => sum + column.width, 0)
   return (
     <div className={`w-runs-list${isTable ? " w-runs-wide" : ""}`}>
