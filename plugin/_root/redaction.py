@@ -21,19 +21,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from mlflow_weir import secret_continuations, secret_manifests, secret_names
 from mlflow_weir.secret_forms import RULES, SAID, Rule
 from mlflow_weir.secret_names import MARK
+from mlflow_weir.secret_search import Runs, lines_with, runs_of, sub_at
 from mlflow_weir.secret_wrappings import WRAPPINGS, base64_texts, has_base64_text, plainer
 
 _KEY_BEGIN = re.compile(
-    rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+    rb"-----BEGIN (?:(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1)-----"
     rb"|PuTTY-User-Key-File-\d"
 )
 _KEY_END = re.compile(
-    rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|Private-MAC: ?[0-9a-f]*"
+    rb"-----END (?:(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1)-----"
+    rb"|Private-MAC: ?[0-9a-f]*"
 )
 _LEAD = re.compile(rb"[+-]?[ \t]{0,40}(?:(?:#|//|\*)[ \t]{1,4})?")
 # What ends a block that only looked like one, in code and in texts about keys.
@@ -49,7 +50,7 @@ _PUBLIC_BLOCK = re.compile(
 )
 _PUBLIC_BEFORE = re.compile(
     rb"(?:\bsha(?:1|256|384|512)[-:]|\bmd5[-:]|\bssh-[a-z0-9]{3,10} |\becdsa-sha2-[a-z0-9-]{3,20} "
-    rb"|;base64,|\bid\\?[\"']?\s?[:=]\s?[\"'])\Z",
+    rb"|;base64,|\bid\\?[\"']?\s?[:=]\s?[\"']|[?&]id=|google\.com/[\w/-]{1,30}/d/|\bh1:)\Z",
     re.IGNORECASE,
 )
 _PUBLIC = re.compile(
@@ -85,14 +86,8 @@ _SAID = {
     for word in sorted(_SAID_WORDS)
     if not any(other in word for other in _SAID_WORDS - {word})
 }
-# Every token has so many of its characters in a row.
-_RUN = b"a" * 20
 _DIGITS_AS_ONE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 _MAX_HARMLESS, _MAX_HARMLESS_BYTES = 20_000, 400
-_TOKEN_CHARACTERS = bytes(
-    97 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-+/=.~%") else 32
-    for byte in range(256)
-)
 _SHELL_LINE = re.compile(rb"[+\- ]?\s{0,40}(?:export\s+|set\s+|ENV\s+)?[A-Z][A-Z0-9_]{2,80}=")
 _LONG = re.compile(
     rb"(?<![A-Za-z0-9+/_.%-])[A-Za-z0-9+/_-]{32,400}={0,2}(?![A-Za-z0-9+/_=.-])"
@@ -110,6 +105,7 @@ _COOKIE_VALUE = re.compile(rb"(?<![A-Za-z0-9%_.-])[A-Za-z0-9%_.~+/-]{20,4000}={0
 # A name that must not be told from the password of a database: containers, and placeholders.
 _CONTAINERS = re.compile(rb"(?:abfss?|wasbs?)://\Z", re.IGNORECASE)
 _WORKING_FOLDER = re.compile(rb"(?<![A-Za-z0-9_])(?:OLD)?PWD\Z")
+_FOLDER = re.compile(rb"[/~.\\$]|[A-Za-z]:")
 
 
 class Redactor:
@@ -199,14 +195,14 @@ class Redactor:
         """Take out what stands there as it is."""
         return self._looked_at(block, is_source)[0]
 
-    def _looked_at(self, block: bytes, is_source: bool) -> tuple[bytes, _Runs]:
+    def _looked_at(self, block: bytes, is_source: bool) -> tuple[bytes, Runs]:
         """Do so, and return the runs of what is left as well."""
         lower = block.lower()
-        block = _sub_at(
+        block = sub_at(
             secret_names.PAIR, secret_names.pair_starts(lower), self._replace_judged, block
         )
         if b"default" in lower:
-            block = _sub_at(
+            block = sub_at(
                 secret_names.DEFAULT,
                 secret_names.option_starts(block),
                 self._replace_judged,
@@ -217,16 +213,16 @@ class Redactor:
         if b"Secret" in block and _MANIFEST.search(block):
             block = secret_manifests.redact(block, self.counts)
             lower = block.lower()
-        runs = _runs(block)
+        runs = runs_of(block)
         replacements = self._tokens_of(block, is_source, runs)
-        addresses = _lines_with(lower, (b"://",), block)
+        addresses = lines_with(lower, (b"://",), block)
         said: dict[int, set[int]] = {}
         for word, numbers in _SAID.items():
-            for start in _lines_with(lower, (word,), block):
+            for start in lines_with(lower, (word,), block):
                 said.setdefault(start, set()).update(numbers)
-        cookies = _lines_with(lower, _COOKIES, block)
-        named = _lines_with(lower, secret_names.NAME_STEMS, block, secret_names.ASSIGNED)
-        named |= _lines_with(lower, (b"--",), block, secret_names.OPTION_NAME)
+        cookies = lines_with(lower, _COOKIES, block)
+        named = lines_with(lower, secret_names.NAME_STEMS, block, secret_names.ASSIGNED)
+        named |= lines_with(lower, (b"--",), block, secret_names.OPTION_NAME)
         starts = sorted({*replacements, *addresses, *said, *cookies, *named})
         if not starts:
             return block, runs
@@ -251,7 +247,7 @@ class Redactor:
             at = end
         clean = b"".join([*parts, block[at:]])
         clean = self._continued(block, clean, sorted(named | replacements.keys()))
-        return clean, runs if clean == block else _runs(clean)
+        return clean, runs if clean == block else runs_of(clean)
 
     def _continued(self, block: bytes, clean: bytes, starts: Sequence[int]) -> bytes:
         """Take out what goes on beside or after the values of lines, given by their old starts."""
@@ -267,11 +263,11 @@ class Redactor:
         return clean if lines is None else b"\n".join(lines)
 
     def _is_token(self, value: bytes) -> bool:
-        return bool(self._tokens_of(value, False, _runs(value)))
+        return bool(self._tokens_of(value, False, runs_of(value)))
 
-    def _unwrapped(self, block: bytes, runs: _Runs, is_source: bool) -> bytes:
+    def _unwrapped(self, block: bytes, runs: Runs, is_source: bool) -> bytes:
         """Take out what a plainer writing of a line shows, or what stands there in base64."""
-        wrapped = _lines_with(block, WRAPPINGS, block)
+        wrapped = lines_with(block, WRAPPINGS, block)
         if has_base64_text(b"\n".join(runs.texts)):
             wrapped.update(runs.lines)
         elif b"%" in block:
@@ -310,10 +306,12 @@ class Redactor:
         if _BASIC.fullmatch(text) and _AUTH.search(line):
             self.counts["user and password in base64"] += 1
             return True
-        return self._plainly(text, True) != text
+        if self._plainly(text, True) != text:
+            return True
+        return any(self._plainly(inner, True) != inner for _, inner in base64_texts(text))
 
     def _tokens_of(
-        self, block: bytes, is_source: bool, found_runs: _Runs
+        self, block: bytes, is_source: bool, found_runs: Runs
     ) -> dict[int, list[Callable[[bytes], bytes]]]:
         """Return what is to be done to which lines, by their starts."""
         runs, lines = found_runs.texts, dict(found_runs.lines)
@@ -398,6 +396,21 @@ class Redactor:
             return match[0]
         return self._replace("named value")(match)
 
+    def _replace_told(self, match: re.Match[bytes]) -> bytes:
+        if not secret_names.is_told(match["secret"], match["certain"] is not None):
+            return match[0]
+        return self._replace("named value")(match)
+
+    def _replace_listed(self, match: re.Match[bytes]) -> bytes:
+        def replace(literal: re.Match[bytes]) -> bytes:
+            value = literal["secret"]
+            if not (secret_names.is_drawn(value) or secret_names.is_random(value)):
+                return literal[0]
+            self.counts["named value"] += 1
+            return MARK
+
+        return secret_names.LITERAL.sub(replace, match[0])
+
     def _replace_cookie(self, match: re.Match[bytes]) -> bytes:
         if not (secret_names.is_drawn(match[0]) or secret_names.is_random(match[0])):
             return match[0]
@@ -435,7 +448,9 @@ class Redactor:
             if not secret_names.is_value(value, certain is not None, group == "quoted", is_shell):
                 return match[0]
             before = match.string[: match.start("end")]
-            if secret_names.is_vocabulary(before) or _WORKING_FOLDER.search(before):
+            if secret_names.is_vocabulary(before):
+                return match[0]
+            if _WORKING_FOLDER.search(before) and _FOLDER.match(value):
                 return match[0]
             if certain in (b"pass", b"Pass", b"PASS") and value.isalpha():
                 return match[0]  # «forward pass: then …»
@@ -450,7 +465,13 @@ class Redactor:
                 return match[0]
             return self._replace("option")(match)
 
-        line = _sub_at(secret_names.NAMED, secret_names.name_starts(line), replace, line)
+        starts, before = list(secret_names.name_starts(line)), line
+        line = sub_at(secret_names.NAMED, starts, replace, line)
+        if line != before:
+            starts = list(secret_names.name_starts(line))
+        line = sub_at(secret_names.SPACED, starts, self._replace_told, line)
+        if b"[" in line or b"(" in line or b"{" in line:
+            line = secret_names.LIST.sub(self._replace_listed, line)
         return secret_names.OPTION.sub(replace_option, line) if b"-" in line else line
 
     def _without_keys(self, block: bytes) -> bytes:
@@ -506,19 +527,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _has_key(block: bytes) -> bool:
-    return b"PRIVATE KEY" in block or b"PuTTY-User-Key" in block
-
-
-class _Runs(NamedTuple):
-    """The long runs of a token's characters in a block.
-
-    Attributes:
-        texts: Each once.
-        lines: Start and end of the lines they are in.
-    """
-
-    texts: set[bytes]
-    lines: dict[int, int]
+    return any(
+        word in block for word in (b"PRIVATE KEY", b"PuTTY-User-Key", b"OpenVPN Static key")
+    )
 
 
 def _headed(joined: bytes) -> Iterable[Rule]:
@@ -529,68 +540,3 @@ def _headed(joined: bytes) -> Iterable[Rule]:
             if rule.name not in found and head.startswith(_HEADS[rule.name]):
                 found.add(rule.name)
     return [rule for rule in RULES if rule.name in found] if found else []
-
-
-def _sub_at(
-    pattern: re.Pattern[bytes],
-    starts: Iterable[int],
-    replace: Callable[[re.Match[bytes]], bytes],
-    block: bytes,
-) -> bytes:
-    """Do what ``pattern.sub`` does, for a pattern that matches nowhere but at ``starts``."""
-    parts, at = [], 0
-    for start in starts:
-        match = pattern.match(block, start) if start >= at else None
-        if match is not None:
-            parts += [block[at:start], replace(match)]
-            at = match.end()
-    return b"".join([*parts, block[at:]]) if parts else block
-
-
-def _runs(block: bytes) -> _Runs:
-    """Return them."""
-    like = block.translate(_TOKEN_CHARACTERS)
-    runs, lines = set(), {}
-    at, line_end = like.find(_RUN), -1
-    while at >= 0:
-        end = like.find(b" ", at)
-        if end < 0:
-            end = len(block)
-        runs.add(block[at:end])
-        if at > line_end:
-            line_end = block.find(b"\n", end)
-            if line_end < 0:
-                line_end = len(block)
-            lines[block.rfind(b"\n", 0, at) + 1] = line_end
-        at = like.find(_RUN, end)
-    return _Runs(runs, lines)
-
-
-def _lines_with(
-    text: bytes,
-    needles: Iterable[bytes],
-    block: bytes,
-    follows: re.Pattern[bytes] | None = None,
-) -> set[int]:
-    """Return where lines of ``block`` start in which ``text``, as long, has one of the needles.
-
-    Args:
-        text: The block in another writing.
-        needles: What to look for.
-        block: Lines.
-        follows: What the needle has to begin.
-    """
-    found: set[int] = set()
-    for needle in needles:
-        at = text.find(needle)
-        while at >= 0:
-            if follows is not None and not follows.match(text, at):
-                at = text.find(needle, at + len(needle))
-                continue
-            start = block.rfind(b"\n", 0, at) + 1
-            end = block.find(b"\n", at)
-            if end < 0:
-                end = len(block)
-            found.add(start)
-            at = text.find(needle, end)
-    return found

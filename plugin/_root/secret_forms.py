@@ -78,6 +78,13 @@ RULES: tuple[Rule, ...] = (
         is_run=False,
     ),
     _rule(
+        "webhook address, shorter",
+        "/open-apis/bot/v2/hook/ /webhook/send?key= hooks.zapier.com/ maker.ifttt.com/ /hooks/",
+        r"(?:/open-apis/bot/v2/hook/|/webhook/send\?key=(?=[\w-]{20})|hooks\.zapier\.com/hooks/catch/\d{1,12}/"
+        r"|maker\.ifttt\.com/[\w/-]{1,100}/key/|/hooks/(?=[a-z0-9]{26}\b))(?P<secret>[\w-]{6,100})",
+        is_run=False,
+    ),
+    _rule(
         "Stripe key",
         "sk_ rk_ pk_ whsec_",
         rf"{_B}(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{{16,255}}|whsec_[A-Za-z0-9+/=]{{24,80}})",
@@ -92,6 +99,20 @@ RULES: tuple[Rule, ...] = (
         "JSON web token",
         "eyJ",
         rf"{_B}eyJ[\w-]{{10,4000}}\.(?:eyJ)?[\w-]{{6,8000}}\.[\w-]{{0,2000}}(?:\.[\w-]{{10,2000}}){{0,2}}",
+    ),
+    _rule("Mapbox token", "sk.eyJ", rf"{_B}sk\.eyJ[\w-]{{20,400}}\.[\w-]{{20,60}}"),
+    _rule("GitLab runner's token", "GR1348941", rf"{_B}GR1348941[\w-]{{20}}(?![\w-])"),
+    _rule(
+        "Modal token",
+        "ak- as-",
+        rf"{_B}a[ks]-[A-Za-z0-9]{{22}}(?![\w-])",
+    ),
+    _rule("Google OAuth code", "4/0A", rf"{_B}4/0A[\w-]{{40,120}}"),
+    _rule(
+        "password's hash",
+        "$",
+        r"(?<![\w$])\$(?:[156y]|2[aby]|apr1|argon2(?:id|i|d)|scrypt)\$(?:[\w./=,-]{1,80}\$){0,3}(?=[\w./]{0,80}\d)[\w./]{22,100}",
+        is_run=False,
     ),
     _rule("npm token", "npm_", rf"{_B}npm_[A-Za-z0-9]{{30,60}}{_E}"),
     _rule("PyPI token", "pypi-", rf"{_B}pypi-[\w-]{{30,400}}"),
@@ -302,8 +323,8 @@ SAID: tuple[Rule, ...] = (
     _rule(
         "authorization header",
         "bearer authorization",
-        r"(?i)(?:(?:proxy-)?authorization\\?[\"']?\s{0,4}(?:[:=]|(?<=[\"']),(?=\s{0,4}[b\[(]?[\"']))"
-        r"\s{0,4}[\[(]?b?\\?[\"']?(?:[a-z]{2,12}\s{1,4})?(?![\w.]{1,100}\()(?=[\w.~+/=-]{0,400}\d|[\w.~+/=-]{20})"
+        r"(?i)(?:(?:proxy-)?authorization\\?[\"']?\s{0,4}(?:[:=]|(?<=[\"']),(?=\s{0,4}[bf\[(]?[\"']))"
+        r"\s{0,4}[\[(]?[bf]?\\?[\"']?(?:[a-z]{2,12}\s{1,4})?(?![\w.]{1,100}\()(?=[\w.~+/=-]{0,400}\d|[\w.~+/=-]{20})"
         r"|\bbearer\s{1,4})(?P<secret>[\w.~+/=-]{8,4000})",
         is_run=False,
     ),
@@ -355,27 +376,30 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "password given by a short option",
-        "sshpass mysql mariadb redis-cli zip 7z rar smbclient lftp psql mongosh",
+        "sshpass mysql mariadb redis-cli zip 7z rar smbclient lftp psql mongo ldap ossutil login",
         r"(?i)(?:\bsshpass\s+-p\s{0,4}|\b(?:mysql(?:dump|admin)?|mariadb)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
         r"|\bredis-cli\b[^|;&\r\n]{0,200}?\s-a\s+|\b(?:un)?zip\b[^|;&\r\n]{0,200}?\s-P\s{0,4}"
         r"|\b(?:7za?|rar)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
         r"|\bsmbclient\b[^|;&\r\n]{0,200}?\s-U\s{0,4}[\"']?[^\s%\"']{1,80}%"
         r"|\blftp\b[^|;&\r\n]{0,200}?\s-u\s{0,4}[\"']?[^\s,\"']{1,80},"
-        r"|\b(?:psql|mongosh)\b[^|;&\r\n]{0,200}?\s-[pW]\s+)"
+        r"|\b(?:psql|mongo(?:sh|dump|restore|export|import)?|az\s+login)\b[^|;&\r\n]{0,200}?\s-[pW]\s+"
+        r"|\bldap(?:search|modify|add|passwd|whoami)\b[^|;&\r\n]{0,200}?\s-w\s+"
+        r"|\bossutil\b[^|;&\r\n]{0,200}?\s-k\s+)"
         r"[\"']?(?P<secret>[^\s\"'$-][^\s\"']{3,400})",
         is_run=False,
     ),
     _rule(
         "password piped to a program",
-        "sudo",
-        r"(?i)\becho\s+[\"']?(?P<secret>[^\s\"'$|]{4,400})[\"']?\s{0,4}\|\s{0,4}sudo\s+-\w{0,4}S",
+        "sudo -stdin",
+        r"(?i)\becho\s+(?:-n\s+)?[\"']?(?P<secret>[^\s\"'$|]{4,400})[\"']?\s{0,4}\|\s{0,4}"
+        r"(?:sudo\s+-\w{0,4}S|[^|;&\r\n]{0,200}?--(?:password|token)-stdin)",
         is_run=False,
     ),
     _rule(
         "user and password in a call",
-        "auth ftp login(",
+        "auth ftp login( set_password(",
         r"(?i)(?:\bauth\s{0,2}=\s{0,2}\(|\bFTP(?:_TLS)?\([\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}|\blogin\("
-        r"|\b(?:HTTP)?BasicAuth\()\s{0,4}[\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}"
+        r"|\b(?:HTTP)?(?:Basic|Digest)Auth\(|\bset_password\(\s{0,4}[\"'][^\"'\r\n]{1,100}[\"'],)\s{0,4}[\"'][^\"'\r\n]{1,200}[\"'],\s{0,4}"
         r"[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']",
         is_run=False,
     ),
@@ -399,6 +423,55 @@ SAID: tuple[Rule, ...] = (
         "token given to a program that configures",
         "add-authtoken authtoken",
         r"(?i)\b(?:add-)?authtoken\s+(?P<secret>[\w.-]{20,400})",
+        is_run=False,
+    ),
+    _rule(
+        "secret given to a call",
+        "jwt. credential( securestring",
+        r"(?i)(?:\bjwt\.(?:en|de)code\(\s{0,4}[^,\r\n]{1,100},\s{0,4}|\b\w{0,40}(?:Key|Sas|Token)Credential\("
+        r"|\bConvertTo-SecureString\s+(?:-String\s+)?)b?[\"'](?P<secret>[^\"'$\r\n]{4,400})[\"']",
+        is_run=False,
+    ),
+    _rule(
+        "password in a statement of SQL",
+        "identified password secret",
+        r"(?i)(?:\bidentified\s+by|\bpassword|\bsecret)\s{1,4}'(?=[^'\r\n]{0,400}[\d!#$%&*@^])"
+        r"(?P<secret>[^'\s]{4,400})'",
+        is_run=False,
+    ),
+    _rule(
+        "password in a sentence",
+        "password passphrase key",
+        r"(?i)\b(?:password|passphrase|(?:api|access|secret)[ _-]?key)(?:\s+for\s+[\w@.-]{1,60})?"
+        r"(?:\s+(?:is|was)|(?<=\w)\s*:)\s+[\"'`]?(?P<secret>(?=\S{0,200}\d)(?=\S{0,200}[A-Za-z])"
+        r"[^\s\"'`<>(){}\[\]$,]{8,200}?)(?=[\"'`.,;)]{0,2}(?:\s|\Z))",
+        is_run=False,
+    ),
+    _rule(
+        "password of Redis",
+        "requirepass masterauth",
+        r"(?i)\b(?:requirepass|masterauth)\s+[\"']?(?P<secret>(?=\S{0,200}\d)[^\s\"']{4,400})",
+        is_run=False,
+    ),
+    _rule(
+        "user and password of a mail server",
+        "auth",
+        r"\bAUTH (?:PLAIN|LOGIN) (?P<secret>[A-Za-z0-9+/]{12,400}={0,2})(?![A-Za-z0-9+/-])",
+        is_run=False,
+    ),
+    _rule(
+        "secret given by its place",
+        "alias sqlplus vastai",
+        r"(?i)(?:\bmc\s+(?:alias|config\s+host)\s+(?:set|add)\s+\S{1,60}\s+http\S{1,200}\s+\S{1,200}\s+"
+        r"|\bsqlplus\s+(?:-\w+\s+)?[\w$]{1,60}/(?=[^\s@/]{1,100}@)"
+        r"|\bvastai\s+set\s+api[_-]?key\s+)[\"']?(?P<secret>[^\s\"'$@/][^\s\"'@/]{3,200})",
+        is_run=False,
+    ),
+    _rule(
+        "words that are a key",
+        "mnemonic phrase",
+        r"(?i)\b(?:mnemonic|(?:seed|recovery)[_ ]phrase)\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?"
+        r"(?P<secret>(?:[a-z]{3,8}[ ,]){11,23}[a-z]{3,8})",
         is_run=False,
     ),
 )

@@ -16,16 +16,20 @@ MARK = b"[redacted]"
 
 # Names that say that a secret follows, as the last part of a name (``DB_PASSWORD``, ``api-key``).
 CERTAIN = (
-    rb"pass(?:word|wd|phrase|code)?|pwd|(?<![a-z0-9])pw|"
-    rb"secret(?:[_-]?(?:key|access[_-]?key|token|value))?"
+    rb"pass(?:word|wort|wd|phrase|code)?|pwd|(?<![a-z0-9])(?:pw|psk)|"
+    rb"secret(?:[_.-]?(?:key(?:[_-]?base)?|access[_.-]?key|token|value))?|"
+    rb"kennwort|contrase(?:n|\xc3\xb1)a|senha|mot[_-]?de[_-]?passe|"
+    # 密码 and пароль, in UTF-8
+    rb"\xe5\xaf\x86\xe7\xa0\x81|\xd0[\x9f\xbf]\xd0\xb0\xd1\x80\xd0\xbe\xd0\xbb\xd1\x8c"
 )
 _SERVICES = (
     rb"wandb|kaggle|comet(?:ml)?|neptune|clearml|openai|anthropic|claude|gemini|google|hf|hub|gcp|"
     rb"azure|aws|stripe|twilio|sendgrid|slack|github|gitlab|datadog|dd|pinecone|cohere|mistral|groq|"
-    rb"replicate|together|tavily|serp|langsmith|langfuse|deploy|tls|ssh|ssl|gpg|pgp|rsa|hmac|storage"
+    rb"replicate|together|tavily|serp|langsmith|langfuse|deploy|tls|ssh|ssl|gpg|pgp|rsa|hmac|storage|"
+    rb"consumer|subscription|admin|app(?:lication)?|jwt|fernet|shared|functions"
 )
 _KEYS = (
-    rb"token|api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|auth[_-]?key|private[_-]?key|"
+    rb"token|api[_.-]?key(?:[_-]?private)?|access[_.-]?key(?:[_-]?id)?|auth[_-]?key|private[_-]?key|"
     rb"encryption[_-]?key|signing[_-]?key|master[_-]?key|license[_-]?key|account[_-]?key|"
     rb"service[_-]?key"
 )
@@ -34,12 +38,23 @@ _OTHERS = (
     rb"connection[_-]?string|conn[_-]?str|webhook(?:[_-]?url)?|pat|"
     rb"service[_-]?account[_-]?info"
 )
-LIKELY = _KEYS + rb"|(?:" + _SERVICES + rb")[_-]?key|" + _OTHERS
+LIKELY = _KEYS + rb"|(?:" + _SERVICES + rb")[_.-]?key|" + _OTHERS
 # What every telling name begins with, in small letters. Alternatives of letters, each case by
 # itself, are found several times as fast as the names, which may be in capitals.
-_BEGINNING = re.compile(b"|".join((rb"pass|pwd|pw|secret", _KEYS, _SERVICES, _OTHERS)))
-# What a value is said to be written in, and what it is put through.
-_WRITTEN = rb"(?:[_.-]?(?:b64|base64|enc(?:oded)?|hex))?"
+_BEGINNING = re.compile(
+    b"|".join(
+        (
+            rb"pass|pwd|pw|psk|secret|kennwort|contrase|senha|mot[_-]?de[_-]|\xe5\xaf\x86|\xd0[\x9f\xbf]",
+            *(_KEYS, _SERVICES, _OTHERS),
+        )
+    )
+)
+# What a value is said to be written in, and what for; and what it is put through.
+_WRITTEN = (
+    rb"(?:[_.-]?(?:b64|base64|enc(?:oded)?|hex))?"
+    rb"(?:[_.-]?(?:[0-9]{1,2}|prod(?:uction)?|staging|dev(?:elopment)?|test|live|local|primary|"
+    rb"secondary|backup|old|new|eu|us|admin|root))?"
+)
 _DECODERS = (
     rb"(?:(?:[\w]{1,20}\.)?(?:(?:urlsafe_|standard_)?b64decode|fromhex|unhexlify|a2b_base64|"
     rb"SecretStr|Secret|unquote(?:_plus)?|from|atob|str|bytes)\(\s{0,4}){0,3}"
@@ -49,9 +64,10 @@ NAMED = re.compile(
     rb"(?:(?P<certain>" + CERTAIN + rb")|" + LIKELY + rb")" + _WRITTEN + rb"(?P<end>"
     rb"""
     (?:\\?["'])?\]?  \s{0,20}                                # the name's end
-    (?: :\s{0,4}[\w.\[\]|\ ]{1,40}?\s{0,4}=(?!=)             # : str =
-      | => | := | \|\|= | \?\?= | \?= | =(?!=) | :(?!:)
-      | (?:(?<=["']),|===?)(?=\s{0,4}\\?["']) | (?<=\w)>(?=[^\s<>=@][^<\r\n]{0,4000}</)
+    (?: :\s{0,4}[&\w.\[\]|\ ]{1,40}?\s{0,4}=(?!=)            # : str =
+      | :\s{0,4}\{\s{0,4}\\?["']value\\?["']\s{0,4}:            # {"value": ...
+      | \xef\xbc\x9a | => | := | \|\|= | \?\?= | \?= | =(?!=) | :(?!:)
+      | (?:(?<=["']),|===?)(?=\s{0,4}\\?["']) | (?<=[\w"'])>(?=[^\s<>=@][^<\r\n]{0,4000}</)
       | \|(?=\s) | \xe2\x94\x82(?=\s) )
     \s{0,20} )(?:"""
     + _DECODERS
@@ -63,45 +79,57 @@ NAMED = re.compile(
 NAME_STEMS = (
     b"pass", b"pwd", b"pw", b"secret", b"token", b"key", b"cred", b"auth", b"cookie", b"session",
     b"sas", b"dsn", b"connection", b"conn_", b"connstr", b"webhook", b"bearer", b"_pat", b"-pat",
-    b"service_account", b"service-account",
+    b"service_account", b"service-account", b"psk", b"kennwort", b"contrase", b"senha",
+    b"\xe5\xaf\x86\xe7\xa0\x81", b"\xd0\xb0\xd1\x80\xd0\xbe\xd0\xbb\xd1\x8c",
 )  # fmt: skip
 ASSIGNED = re.compile(
-    rb"[a-z0-9_.-]{1,40}\\?[\"']?\]?[ \t]{0,20}"
-    rb"(?:[:=>|?]|\xe2\x94\x82|,[ \t]{0,4}\\?[\"'])"
+    rb"[a-z0-9_.\x80-\xff-]{1,40}\\?[\"']?\]?[ \t]{0,20}"
+    rb"(?:[:=>|?]|(?<=\xef\xbc\x9a)|\xe2\x94\x82|,[ \t]{0,4}\\?[\"'])"
+    rb"|(?:passw?|secret|token|key)[a-z0-9_.]{0,14}[ \t]{1,8}[\"']?"
+    rb"(?=[^\s\"']{8})(?=[^\s\"']{0,100}[0-9])"
 )
 OPTION_NAME = re.compile(rb"--[a-z0-9_.-]{3,60}[ \t]")
 OPTION = re.compile(
     rb"(?i)(?<![\w-])--?[\w.-]{0,40}(?:(?P<certain>"
     + CERTAIN
-    + rb")|token|api[_-]?key|access[_-]?key|credentials?)"
-    rb"\s{1,4}(?![-=:])(?P<quote>[\"']?)(?P<secret>[^\s\"']{4,400})"
+    + rb")|token|api[_-]?key|access[_-]?key|encryption[_-]?key|credentials?|(?:"
+    + _SERVICES
+    + rb")[_-]?key)"
+    + _WRITTEN
+    + rb"\s{1,4}(?![-=:])(?P<quote>[\"']?)(?P<secret>[^\s\"']{4,400})"
 )
 SECRET_FLAG = re.compile(
     rb"-{1,2}(?:[\w.-]*[_.-])?(?:(?P<certain>"
     + CERTAIN
     + rb"|[pP]ass[\w-]{0,6})|token|api[_-]?key|"
-    rb"access[_-]?key|auth|credentials?|private[_-]?key|bearer|cookie|dsn|webhook(?:[_-]?url)?)\Z"
-    rb"|-{1,2}[\w.-]*(?:password|passwd|secret|secretkey|token|apikey|accesskey|privatekey)\Z",
+    rb"access[_-]?key|auth|credentials?|private[_-]?key|encryption[_-]?key|bearer|cookie|dsn|"
+    rb"webhook(?:[_-]?url)?|(?:" + _SERVICES + rb")[_-]?key)" + _WRITTEN + rb"\Z"
+    rb"|-{1,2}[\w.-]*(?:password|passwd|secret|secretkey|token|apikey|accesskey|privatekey)"
+    + _WRITTEN
+    + rb"\Z",
     re.IGNORECASE,
 )
 # ``- name: DB_PASSWORD`` and, on this line or the next, ``value: …``.
 PAIR = re.compile(
-    rb"(?i)\bname\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?[\w.-]{0,60}?(?:(?P<certain>"
+    rb"(?i)\b(?:name|key(?==))\\?[\"']?\s{0,4}[:=>]\s{0,4}\\?[\"']?[\w.-]{0,60}?(?:(?P<certain>"
     + CERTAIN
     + rb")|"
     + LIKELY
     + rb")"
     + _WRITTEN
-    + rb"\\?[\"']?\s{0,4},?[ \t]{0,4}(?:\r?\n[+\- ]?[ \t]{0,40})?"
-    rb"\\?[\"']?value\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?P<secret>[^\s\"',}]{4,4000})"
+    + rb"(?:</name>)?\\?[\"']?\s{0,4},?[ \t]{0,4}(?:\r?\n[+\- ]?[ \t]{0,40})?"
+    rb"<?\\?[\"']?value\\?[\"']?\s{0,4}[:=>]\s{0,4}\\?[\"']?(?P<secret>[^\s\"',}<]{4,4000})"
 )
-# ``add_argument("--api-key", type=str, default="…")``
+# ``add_argument("--api-key", type=str, default="…")``, ``variable "password" {default = "…"}``
 DEFAULT = re.compile(
-    rb"(?i)[\"']-{1,2}[\w.-]{0,40}?(?:(?P<certain>"
+    rb"(?i)(?:[\"']-{1,2}|\bvariable\s{1,4}[\"'])[\w.-]{0,40}?(?:(?P<certain>"
     + CERTAIN
     + rb")|"
     + LIKELY
-    + rb")[\"'][^\r\n]{0,200}?\bdefault\s{0,4}=\s{0,4}[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']"
+    + rb")"
+    + _WRITTEN
+    + rb"[\"'](?:[^\r\n]{0,200}?|\s{0,4}\{[^{}]{0,400}?)\bdefault\s{0,4}=\s{0,4}"
+    rb"[\"'](?P<secret>[^\"'\r\n]{4,400})[\"']"
 )
 
 
@@ -119,7 +147,11 @@ _PAIR_BYTES = 256  # at most, from the name to the value's own name
 
 def pair_starts(lower: bytes) -> Iterator[int]:
     """Give where ``PAIR`` may match, in order; of a text in small letters."""
-    at, value = lower.find(b"name"), 0
+    yield from sorted([*_pair_starts(lower, b"name"), *_pair_starts(lower, b"key=")])
+
+
+def _pair_starts(lower: bytes, word: bytes) -> Iterator[int]:
+    at, value = lower.find(word), 0
     while at >= 0:
         if value < at:
             value = lower.find(b"value", at)
@@ -127,15 +159,34 @@ def pair_starts(lower: bytes) -> Iterator[int]:
                 return
         if value - at <= _PAIR_BYTES:
             yield at
-            at = lower.find(b"name", at + 4)
+            at = lower.find(word, at + 4)
         else:
-            at = lower.find(b"name", value - _PAIR_BYTES)
+            at = lower.find(word, value - _PAIR_BYTES)
 
 
 def option_starts(block: bytes) -> list[int]:
     """Return where ``DEFAULT`` may match, in order."""
-    return [match.start() for match in _OPTION_START.finditer(block)]
+    found = [match.start() for match in _OPTION_START.finditer(block)]
+    if b'variable "' in block:
+        found += [match.start() for match in _VARIABLE.finditer(block)]
+        found.sort()
+    return found
 
+
+# ``ENV DB_PASSWORD hunter22``, ``spark.hadoop.fs.s3a.secret.key …``, a table's row.
+SPACED = re.compile(
+    rb"(?i)(?:(?P<certain>"
+    + CERTAIN
+    + rb")|token|api[_.-]?key|access[_.-]?key)"
+    + _WRITTEN
+    + rb"[ \t]{1,8}(?P<quote>[\"']?)(?P<secret>[^\s\"'`,;:()\[\]{}<>=|]{8,400})(?P=quote)(?=\s|\Z)"
+)
+# ``API_KEYS = ["…", "…"]``
+LIST = re.compile(
+    rb"(?i)(?:passwords|secrets|tokens|(?:api|access|secret|auth)[_-]?(?:keys|tokens))"
+    rb"\\?[\"']?\]?\s{0,4}[:=]\s{0,4}[\[({]\s{0,4}(?=[rbfu]{0,2}\\?[\"'])([^\])}\r\n]{8,4000})"
+)
+LITERAL = re.compile(rb"(?<=[\"'])(?P<secret>[^\s\"'\\,]{12,400})(?=\\?[\"'])")
 
 _HARMLESS = re.compile(
     rb"""(?ix)
@@ -147,19 +198,22 @@ _HARMLESS = re.compile(
       | [a-z_-]*(?:secret|password|passwd|passphrase|pass|pwd)
       | (?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)
       | urn:.* | :.*
-      | \d{1,9}(?:\.\d*)?(?:e-?\d+)? | 0x[0-9a-f]{1,8}
+      | \d{1,9}(?:\.\d*)?(?:e-?\d+)?%? | 0x[0-9a-f]{1,8}
     )\Z"""
 )
 _CODE = re.compile(
     rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z_]\w*_\w*|.*[(\[{<].*|[a-z_]+(?:_[a-z]+)*|[A-Z][A-Z_]*[A-Z]|lambda.*"
     rb"|self\b.*"
 )
-_OPTION_START = re.compile(rb"[\"'](?=-)")
+_PATH = re.compile(rb"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.-]+(?:[/\\][\w .@-]+)+")
+_OPTION_START, _VARIABLE = re.compile(rb"[\"'](?=-)"), re.compile(rb"\bvariable(?= )")
 # ``--eos-token "</s>"``, ``--max-token 5``: what language models call a token.
 _VOCABULARY = re.compile(
     rb"(?i)(?<![a-z])(?:eos|bos|pad|unk|cls|sep|mask|max|min|num|n|per|special|image|begin|end|stop|start|"
     rb"new|page|prompt|padding|separator|by)[_-]token\Z"
 )
+# ``min-12-chars``, ``auth_v2``: words with a number among them.
+_HYPHENATED = re.compile(rb"[A-Za-z]*\d{0,3}(?:[_./-][A-Za-z]*\d{0,4})+|\d+[A-Za-z]{1,6}")
 _PLAIN_WORDS = re.compile(rb"[A-Za-z]+(?:[ _./:-]+[A-Za-z]+)*[.!?:]?")
 _KINDS = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))
 _SWITCH = re.compile(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])")
@@ -195,7 +249,7 @@ def is_value(value: bytes, is_certain: bool, is_quoted: bool, is_shell: bool) ->
                 is_quoted and b" " in value and _PLAIN_WORDS.fullmatch(value)
             )
         return len(value) >= 6 and not _is_code(value)
-    if len(value) < 12 or b" " in value:
+    if len(value) < 12 or b" " in value or (_PATH.fullmatch(value) and not is_random(value)):
         return False
     has_digit = any(48 <= byte <= 57 for byte in value)
     if is_shell or is_quoted:
@@ -206,6 +260,17 @@ def is_value(value: bytes, is_certain: bool, is_quoted: bool, is_shell: bool) ->
 
 def _is_code(value: bytes) -> bool:
     return _CODE.fullmatch(value) is not None and not is_drawn(value, 12)
+
+
+def is_told(value: bytes, is_certain: bool) -> bool:
+    """Say whether what stands behind a name and a space, as words do, is a secret."""
+    if is_harmless(value) or _PATH.fullmatch(value) or value.endswith((b".", b"?", b"%")):
+        return False
+    if is_drawn(value, 20) or is_random(value):
+        return True
+    has_letter = any(65 <= byte <= 90 or 97 <= byte <= 122 for byte in value)
+    has_digit = any(48 <= byte <= 57 for byte in value)
+    return is_certain and has_letter and has_digit and _HYPHENATED.fullmatch(value) is None
 
 
 def is_random(value: bytes) -> bool:

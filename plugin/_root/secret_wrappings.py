@@ -8,11 +8,12 @@ that lost its meaning there anyway.
 from __future__ import annotations
 
 import binascii
+import html
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-WRAPPINGS = (b"\x1b", b"%2", b"%3", b"%4", b"\\/", b"\\u00")
+WRAPPINGS = (b"\x1b", b"%2", b"%3", b"%4", b"\\/", b"\\u00", b"&quot;", b"&#")
 """One of these is in every line that has a plainer writing."""
 
 _ANSI = re.compile(
@@ -23,6 +24,7 @@ _ESCAPE = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|/)")
 _BASE64 = re.compile(
     rb"(?<![A-Za-z0-9+/_-])(?=(?:[A-Za-f][A-Za-z0-9+/_-]{3}){4})[A-Za-z0-9+/_-]{20,}={0,2}"
 )
+_HEX = re.compile(rb"(?<![0-9A-Za-z])(?:[2-7][0-9a-f]){16,}(?![0-9A-Za-z])")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e]+")
 _MAX_BASE64 = 65_536
@@ -37,6 +39,9 @@ def plainer(line: bytes) -> Iterator[bytes]:
         plain = _ESCAPE.sub(_unescaped, line)
         if plain != line:
             yield _one_line(plain)
+    if b"&" in line:
+        plain = html.unescape(line.decode("utf-8", "surrogateescape"))
+        yield _one_line(plain.encode("utf-8", "surrogateescape"))
     if b"%" in line:
         for _ in range(2):  # addresses within addresses
             plain = unquote_to_bytes(line)
@@ -52,14 +57,18 @@ def has_base64_text(text: bytes) -> bool:
 
 
 def base64_texts(line: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give what stands in a line in base64 and is text: as written, and the text."""
+    """Give what stands in a line in base64 or hexadecimal and is text: as written, and plain."""
+    for match in _HEX.finditer(line):
+        text = bytes.fromhex(match[0].decode())
+        if _is_text(text):
+            yield match[0], text
     for match in _BASE64.finditer(line):
         written = match[0]
         if len(written) > _MAX_BASE64 or not _is_text(_decoded(written[:16])):
             continue
-        text = _decoded(written)
-        if text is not None and _is_text(text[:-3]):
-            yield written, text
+        found = _decoded(written)
+        if found is not None and _is_text(found[:-3]):
+            yield written, found
 
 
 def _decoded(written: bytes) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 import string
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from corpora import everyday
 from mlflow_weir.redaction import Redactor, without_userinfo
 from mlflow_weir.secret_forms import RULES, SAID, Rule
 from mlflow_weir.secret_names import MARK
@@ -24,6 +26,10 @@ def drawn(alphabet: str, n: int, seed: int = 0) -> str:
     """Draw a string that has a letter and a digit, the same each time."""
     found = "".join(random.Random(f"{alphabet}{n}{seed}").choices(alphabet, k=n - 2))
     return f"{found}a7"
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 # What the line holds, the secret being between the two marks; nothing outside them may change.
@@ -313,3 +319,59 @@ def test_lines_that_repeat_are_redacted_each_time_and_stay_in_their_places() -> 
 def test_every_rule_has_a_name_and_its_literals_are_what_its_pattern_needs() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.literals for rule in RULES)
+
+
+@pytest.mark.parametrize("is_source", [False, True])
+def test_secrets_under_everyday_names_and_in_commands(is_source: bool) -> None:
+    survived = []
+    for text, secret in everyday.secrets():
+        lead = "+" if is_source else ""
+        block = "".join(f"{lead}{line}\n" for line in text.split("\n"))
+        found = Redactor().block(block.encode(), is_source=is_source).decode()
+        halves = (secret[: len(secret) // 2], secret[len(secret) // 2 :])
+        if any(one in found for one in (secret, *(half for half in halves if len(half) >= 12))):
+            survived.append(text)
+    assert not survived
+
+
+def test_lines_like_them_are_left_alone() -> None:
+    altered = [
+        line
+        for line in everyday.LOOK_ALIKES
+        for lead, is_source in (("", False), ("+", True))
+        if Redactor().block(f"{lead}{line}\n".encode(), is_source=is_source).decode()
+        != f"{lead}{line}\n"
+    ]
+    assert not altered
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "send: 'AUTH PLAIN ⟪{}⟫\\r\\n'".format(b64("\0jo@example.net\0" + "hunter2Hunter2")),
+        "bytes.fromhex('⟪" + f"ghp_{drawn(ALPHANUMERIC, 36)}".encode().hex() + "⟫')",
+        "blob: ⟪" + b64(b64(f"token=ghp_{drawn(ALPHANUMERIC, 36)}")) + "⟫",
+        f"-----BEGIN OpenVPN Static key V1-----\n⟪{drawn(HEX, 32)}⟫",
+        f"requirepass ⟪{drawn(ALPHANUMERIC, 14)}⟫",
+    ],
+)
+def test_secrets_that_are_packed_or_stand_alone(text: str) -> None:
+    secret = text.partition("⟪")[2].partition("⟫")[0]
+    found = Redactor().text(text.replace("⟪", "").replace("⟫", "") + "\n")
+    assert secret not in found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--openai_key", "⟪" + drawn(HEX, 32) + "⟫"],
+        ["--db_password_prod", "⟪hunter22⟫"],
+        ["+api.key=⟪" + drawn(HEX, 32) + "⟫"],
+        ["--encryption-key", "⟪" + drawn(ALPHANUMERIC, 43) + "=⟫"],
+        ["--apiKeyProd", "⟪" + drawn(HEX, 32) + "⟫"],
+    ],
+)
+def test_options_whose_names_go_on(words: list[str]) -> None:
+    plain = [word.replace("⟪", "").replace("⟫", "") for word in words]
+    secret = "".join(words).partition("⟪")[2].partition("⟫")[0]
+    assert secret not in " ".join(Redactor().argv(["train.py", *plain]))
