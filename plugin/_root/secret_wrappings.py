@@ -40,8 +40,8 @@ def plainer(line: bytes) -> Iterator[bytes]:
         if plain != line:
             yield _one_line(plain)
     if b"&" in line:
-        plain = html.unescape(line.decode("utf-8", "surrogateescape"))
-        yield _one_line(plain.encode("utf-8", "surrogateescape"))
+        text = html.unescape(line.decode("utf-8", "surrogateescape"))
+        yield _one_line(text.encode("utf-8", "surrogateescape"))
     if b"%" in line:
         for _ in range(2):  # addresses within addresses
             plain = unquote_to_bytes(line)

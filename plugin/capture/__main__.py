@@ -68,13 +68,16 @@ def add_git(
     state = git.capture(Path.cwd(), redactor, has_untracked=has_untracked)
     if state is None and script is not None and script.is_file():
         state = git.capture(script.parent, redactor, has_untracked=has_untracked)
-    if state is not None:
-        tags.update(git_tags(state))
-        files.update(git_files(state))
     folders = [Path(folder).expanduser().absolute() for folder in asked["repositories"]]
     others = git.capture_others(
         state, folders, redactor, script=script, has_untracked=has_untracked
     )
+    for one in [state, *others]:
+        if one is not None:
+            one.root = redactor.text(one.root)
+    if state is not None:
+        tags.update(git_tags(state))
+        files.update(git_files(state))
     for other in others:
         files.update(git_files(other, f"git/repositories/{other.name}"))
     tags["weir.git.repositories"] = ", ".join(

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlflow_weir.plugin.capture.git_command import Git, GitFault
-from mlflow_weir.plugin.capture.git_patch import make_patch, untracked_patch
+from mlflow_weir.plugin.capture.git_patch import MAX_UNTRACKED_BYTES, make_patch, untracked_patch
 from mlflow_weir.redaction import Redactor, without_userinfo
 
 MAX_UNTRACKED = 1_000
@@ -117,12 +117,16 @@ def capture(
         except GitFault as exc:
             state.faults.append(str(exc))
     if has_untracked and state.untracked:
-        try:
-            found = untracked_patch(git, _untracked_names(git), redactor)
-            state.untracked_patch = found.content
-            state.left_out.update(found.left_out)
-        except GitFault as exc:
-            state.faults.append(f"untracked files: {exc}")
+        for below in ("", *(f"{path}/" for path in state.submodules)):
+            there = Git(git.folder / below, git.deadline_s)
+            most = MAX_UNTRACKED_BYTES - len(state.untracked_patch)
+            try:
+                names = _untracked_names(there)
+                found = untracked_patch(there, names, redactor, below=below, most=most)
+                state.untracked_patch += found.content
+                state.left_out.update(found.left_out)
+            except GitFault as exc:
+                state.faults.append(f"untracked files: {exc}")
     _clean_names(state, redactor)
     state.n_redacted = redactor.n_redacted - n_before
     return state
@@ -209,6 +213,7 @@ def _brief(folder: Path, redactor: Redactor, time_limit_s: float) -> GitState | 
 
 def _clean_names(state: GitState, redactor: Redactor) -> None:
     """Take secrets out of what people call branches, tags and files, and of what git says."""
+    state.name = redactor.text(state.name)
     state.branch = redactor.text(state.branch)
     state.tags = list(map(redactor.text, state.tags))
     state.submodules = {redactor.text(path): at for path, at in state.submodules.items()}
@@ -291,11 +296,11 @@ def _changes(git: Git, state: GitState, redactor: Redactor) -> None:
 
 
 def _upstream(git: Git, state: GitState, redactor: Redactor) -> None:
-    if not state.commit or state.ahead == 0:
+    if not state.commit:
         return
     pushed = _newest_pushed(git)
     if pushed and pushed != state.commit:
-        found = make_patch(git, pushed, redactor)
+        found = make_patch(git, pushed, redactor, without=state.left_out)
         state.upstream = (pushed, found.content)
         if "*" in found.left_out:
             state.upstream = (pushed, b"")
@@ -315,17 +320,21 @@ def _newest_pushed(git: Git) -> str:
     return edges[0] if edges else ""
 
 
-def _submodules(git: Git, state: GitState, redactor: Redactor) -> None:
+def _submodules(git: Git, state: GitState, redactor: Redactor, below: str = "") -> None:
     if not (git.folder / ".gitmodules").exists():
         return
     links = [line for line in git.names("ls-files", "--stage", "-z") if line.startswith("160000 ")]
-    for line in links[:_MAX_SUBMODULES]:
-        path = line.partition("\t")[2]
-        inside = git.folder / path
+    for line in links:
+        name = line.partition("\t")[2]
+        inside = git.folder / name
         if inside.is_symlink() or not (inside / ".git").exists():
             continue  # not checked out
+        if len(state.submodules) >= _MAX_SUBMODULES:
+            return
+        there = Git(inside, git.deadline_s)
         try:
-            state.submodules[path] = Git(inside, git.deadline_s).text("rev-parse", "HEAD")
+            state.submodules[f"{below}{name}"] = there.text("rev-parse", "HEAD")
+            _submodules(there, state, redactor, f"{below}{name}/")
         except GitFault:
             continue
 
@@ -336,6 +345,9 @@ def _untracked_names(git: Git) -> list[str]:
 
 def _untracked(git: Git, state: GitState, redactor: Redactor) -> None:
     names = _untracked_names(git)
+    for path in state.submodules:
+        there = Git(git.folder / path, git.deadline_s)
+        names += [f"{path}/{name}" for name in _untracked_names(there)]
     state.untracked = [redactor.text(name) for name in names[:MAX_UNTRACKED]]
     if len(names) > MAX_UNTRACKED:
         state.faults.append(

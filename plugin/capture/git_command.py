@@ -141,6 +141,10 @@ class Git:
         """Return the seconds until the deadline."""
         return max(self.deadline_s - time.monotonic(), 0.0)
 
+    def with_half_the_time(self) -> Git:
+        """Return one that gives up half way to the deadline."""
+        return Git(self.folder, self.deadline_s - self.left_s() / 2, self._variables)
+
 
 def _read(pipe: IO[bytes], most: int, deadline_s: float) -> bytes | None:
     parts: list[bytes] = []

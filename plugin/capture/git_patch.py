@@ -7,23 +7,28 @@ large, the largest files. What remains passes the redactor (docs/capture.md).
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import fnmatch
+import hashlib
 import os
 import re
 import stat
 import tempfile
-import time
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+from mlflow_weir.plugin.capture import binary_patch
 from mlflow_weir.plugin.capture.git_command import Git, GitFault
 from mlflow_weir.redaction import Redactor
 
 MAX_PATCH_BYTES = 5 << 20
 MAX_UNTRACKED_FILE_BYTES = 1 << 20
+MAX_UNTRACKED_BYTES = MAX_PATCH_BYTES // 2
+"""Of all untracked files together."""
+MAX_FILE_BYTES = 64 << 20
+"""Of a changed file, before or after: git would hold it several times in memory to compare it."""
 _LARGEST_FILES_BYTES = (1 << 20, 1 << 16)  # left out first, where a patch is too large
 
 SECRET_FILES = (
@@ -34,12 +39,10 @@ SECRET_FILES = (
 )  # fmt: skip
 """Names of files whose contents are never captured; capitals do not matter."""
 
-_DIFF = (
-    *("diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"),
-    *("--src-prefix=a/", "--dst-prefix=b/"),
-)
+_DIFF = (*("diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"),)
 _MAX_ARGUMENT_CHARACTERS = 100_000
-_BASE85 = re.compile(rb"[A-Za-z][0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]+\Z")
+_POINTER = re.compile(rb"version \S+\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
+_MAX_POINTER_BYTES = 1024
 
 
 @dataclass
@@ -58,46 +61,71 @@ class Patch:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def make_patch(git: Git, base: str, redactor: Redactor) -> Patch:
+def make_patch(
+    git: Git, base: str, redactor: Redactor, *, without: Mapping[str, str] = MappingProxyType({})
+) -> Patch:
     """Return the patch from ``base`` to the files as they are.
 
     Args:
         git: In the repository's top folder.
         base: A commit, or the empty tree.
         redactor: Takes the secrets out.
+        without: Files to leave out, and why: those that another patch has left out.
 
     Raises:
         GitFault: Git fails, or has no time left.
     """
-    changed = git.names(
-        "diff", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", base
-    )
+    changed = _changed(git, base)
+    elsewhere = _filtered(git, changed)
+    same = _same_as_pointers(git, base, elsewhere)
+    changed = [name for name in changed if name not in same]
     patch = Patch(n_changed=len(changed))
-    patch.left_out = _left_out(git, changed)
+    patch.left_out = _left_out(git, changed, elsewhere)
+    patch.left_out.update({name: without[name] for name in changed if name in without})
     wanted = [name for name in changed if name not in patch.left_out]
     content = _within_limit(git, base, wanted, patch)
     if content is not None:
-        content += b"".join(_submodules(git, wanted, patch, MAX_PATCH_BYTES - len(content)))
-        patch.content = _redacted(content, patch, redactor)
-    else:
-        patch.left_out["*"] = f"the patch is larger than {MAX_PATCH_BYTES:,} bytes"
-        patch.content = git.raw("diff", "--stat=200", "--no-color", base, most=MAX_PATCH_BYTES)
+        content += _submodules(git, wanted, patch, MAX_PATCH_BYTES - len(content), "")
+        patch.content = _redacted(content, git.folder, patch, redactor)
+        return patch
+    patch.left_out["*"] = f"the patch is larger than {MAX_PATCH_BYTES:,} bytes"
+    if not git.left_s():
+        patch.left_out["*"] = "git took too long"
+    with contextlib.suppress(GitFault):
+        said = git.raw("diff", "--stat=200", "--no-color", base, most=MAX_PATCH_BYTES)
+        patch.content = redactor.block(said)
     return patch
 
 
-def untracked_patch(git: Git, names: Sequence[str], redactor: Redactor) -> Patch:
+def _changed(git: Git, base: str) -> list[str]:
+    """Return the files that differ, and the submodules in which something does."""
+    return git.names(
+        *("diff", "--name-only", "--no-renames", "--ignore-submodules=untracked", "-z", base)
+    )
+
+
+def untracked_patch(
+    git: Git,
+    names: Sequence[str],
+    redactor: Redactor,
+    *,
+    below: str = "",
+    most: int = MAX_UNTRACKED_BYTES,
+) -> Patch:
     """Return a patch that makes files which git does not know.
 
     Args:
         git: In the repository's top folder.
         names: Of the files, from there.
         redactor: Takes the secrets out.
+        below: Where that folder is, from the top of all; "" or with a slash at its end.
+        most: Bytes of all files together.
 
     Raises:
         GitFault: Git fails, or has no time left.
     """
     patch = Patch(n_changed=len(names))
-    patch.left_out = _left_out(git, names)
+    patch.left_out = _left_out(git, names, _filtered(git, names))
     total, wanted = 0, []
     for name in names:
         if name in patch.left_out:
@@ -110,11 +138,12 @@ def untracked_patch(git: Git, names: Sequence[str], redactor: Redactor) -> Patch
             patch.left_out[name] = "a repository of its own, or no file"
         elif status.st_size > MAX_UNTRACKED_FILE_BYTES:
             patch.left_out[name] = f"larger than {MAX_UNTRACKED_FILE_BYTES:,} bytes"
-        elif total + status.st_size > MAX_PATCH_BYTES // 2:
-            patch.left_out[name] = f"all together are larger than {MAX_PATCH_BYTES // 2:,} bytes"
+        elif total + status.st_size > most:
+            patch.left_out[name] = f"all together are larger than {MAX_UNTRACKED_BYTES:,} bytes"
         else:
             total += status.st_size
             wanted.append(name)
+    patch.left_out = {f"{below}{name}": why for name, why in patch.left_out.items()}
     if wanted:
         with tempfile.TemporaryDirectory(prefix="weir-index-") as folder:
             there = Git(git.folder, git.deadline_s, _index_of_its_own(git, Path(folder)))
@@ -124,8 +153,9 @@ def untracked_patch(git: Git, names: Sequence[str], redactor: Redactor) -> Patch
                 *("--pathspec-from-file=-", "--pathspec-file-nul"),
                 stdin=listed,
             )
-            content = there.raw(*_DIFF, most=2 * MAX_PATCH_BYTES)
-        patch.content = _redacted(content, patch, redactor)
+            prefixes = (f"--src-prefix=a/{below}", f"--dst-prefix=b/{below}")
+            content = there.raw(*_DIFF, *prefixes, most=2 * MAX_PATCH_BYTES)
+        patch.content = _redacted(content, git.folder, patch, redactor)
     return patch
 
 
@@ -140,45 +170,59 @@ def _index_of_its_own(git: Git, folder: Path) -> dict[str, str]:
     }
 
 
-def _left_out(git: Git, names: Sequence[str]) -> dict[str, str]:
+def _left_out(git: Git, names: Sequence[str], elsewhere: Collection[str]) -> dict[str, str]:
     found = {name: "its name says that it holds secrets" for name in names if is_secret(name)}
     notebooks = [name for name in names if name.lower().endswith(".ipynb")]
     found.update(dict.fromkeys(notebooks, "a notebook, whose outputs would be in it"))
-    found.update(dict.fromkeys(_filtered(git, names), "a large file kept elsewhere (LFS)"))
+    large = [name for name in names if name in elsewhere]
+    found.update(dict.fromkeys(large, "a large file kept elsewhere (LFS)"))
     return found
 
 
-def _within_limit(git: Git, base: str, wanted: Sequence[str], patch: Patch) -> bytes | None:
-    """Return the patch of files, without the largest if need be; None where it stays too large."""
-    content = _diff(git, base, wanted)
-    if content is not None:
-        return content
+def _within_limit(
+    git: Git,
+    base: str,
+    wanted: Sequence[str],
+    patch: Patch,
+    below: str = "",
+    limit: int | None = None,
+) -> bytes | None:
+    """Return the patch of files, without the largest if need be; None where it stays too large.
+
+    Large files that take longer than there is time must not take the code's time.
+    """
     sizes = _sizes(git, base, wanted)
-    for most in _LARGEST_FILES_BYTES:
+    for most in (MAX_FILE_BYTES, *_LARGEST_FILES_BYTES):
         large = [name for name in wanted if sizes.get(name, 0) > most]
+        why = f"larger than {most:,} bytes"
+        if most != MAX_FILE_BYTES:
+            why += f", and the patch larger than {MAX_PATCH_BYTES:,} or too slow to make"
         patch.left_out.update(
-            dict.fromkeys(large, f"a large file: the patch would exceed {MAX_PATCH_BYTES:,} bytes")
+            (name, f"a large file: {why}") for name in large if name not in patch.left_out
         )
-        content = _diff(git, base, [name for name in wanted if name not in patch.left_out])
-        if content is not None:
+        left = [name for name in wanted if name not in patch.left_out]
+        is_last = max((sizes.get(name, 0) for name in left), default=0) <= min(
+            _LARGEST_FILES_BYTES
+        )
+        in_time = git if is_last else git.with_half_the_time()
+        content = _diff(in_time, base, left, below, MAX_PATCH_BYTES if limit is None else limit)
+        if content is not None or is_last:
             return content
     return None
 
 
-def _diff(git: Git, base: str, wanted: Sequence[str]) -> bytes | None:
-    """Return the patch of these files; None where it is too large."""
+def _diff(git: Git, base: str, wanted: Sequence[str], below: str, limit: int) -> bytes | None:
+    """Return the patch of these files; None where it is too large, or takes too long."""
     content = b""
+    prefixes = (f"--src-prefix=a/{below}", f"--dst-prefix=b/{below}")
     for names in _batches(wanted):
-        most = MAX_PATCH_BYTES - len(content)
         try:
             content += git.raw(
-                *("--literal-pathspecs", *_DIFF, "--ignore-submodules=dirty"),
+                *("--literal-pathspecs", *_DIFF, *prefixes, "--ignore-submodules=dirty"),
                 *("--submodule=short", base, "--", *names),
-                most=most,
+                most=limit - len(content),
             )
         except GitFault:
-            if time.monotonic() >= git.deadline_s:
-                raise
             return None
     return content
 
@@ -200,10 +244,12 @@ def _batches(names: Sequence[str]) -> Iterator[list[str]]:
 def _sizes(git: Git, base: str, names: Sequence[str]) -> dict[str, int]:
     """Return how large files are, before or after, whichever is more."""
     found: dict[str, int] = {}
-    for line in git.names("ls-tree", "-r", "-l", "-z", base):
-        about, _, name = line.partition("\t")
-        size = about.split()[-1]
-        found[name] = int(size) if size.isdigit() else 0
+    for batch in _batches(names):
+        words = ("ls-tree", "-r", "-l", "-z", base, "--", *batch)
+        for line in git.names("--literal-pathspecs", *words):
+            about, _, name = line.partition("\t")
+            size = about.split()[-1]
+            found[name] = int(size) if size.isdigit() else 0
     for name in names:
         try:
             found[name] = max(found.get(name, 0), os.lstat(git.folder / name).st_size)
@@ -212,33 +258,64 @@ def _sizes(git: Git, base: str, names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _submodules(git: Git, changed: Iterable[str], patch: Patch, most: int) -> Iterator[bytes]:
-    """Give the patches of what is changed inside submodules, with paths from the top."""
+def _submodules(git: Git, changed: Iterable[str], patch: Patch, most: int, below: str) -> bytes:
+    """Return the patches of what is changed inside submodules, with paths from the top.
+
+    Args:
+        git: In the repository that has them.
+        changed: Its changed files, submodules among them.
+        patch: What is left out is noted there.
+        most: Bytes.
+        below: Where that repository is, from the top; "" or with a slash at its end.
+    """
+    content = b""
     for name in changed:
-        inside = git.folder / name
+        inside, path = git.folder / name, f"{below}{name}"
         if inside.is_symlink() or not (inside / ".git").exists():
             continue
         there = Git(inside, git.deadline_s)
-        names = there.names(
-            "diff", "--name-only", "--no-renames", "--ignore-submodules=dirty", "-z", "HEAD"
-        )
-        left_out = _left_out(there, names)
-        patch.left_out.update({f"{name}/{one}": why for one, why in left_out.items()})
-        prefixes = (f"--src-prefix=a/{name}/", f"--dst-prefix=b/{name}/")
-        for batch in _batches([one for one in names if one not in left_out]):
-            try:
-                content = there.raw(
-                    *("--literal-pathspecs", *_DIFF, *prefixes, "--ignore-submodules=dirty"),
-                    *("HEAD", "--", *batch),
-                    most=most,
-                )
-            except GitFault:
-                if time.monotonic() >= git.deadline_s:
-                    raise
-                patch.left_out[name] = "what is changed inside it is too large"
-                break
-            most -= len(content)
-            yield content
+        found = Patch()
+        try:
+            names = _changed(there, "HEAD")
+            found.left_out = _left_out(there, names, _filtered(there, names))
+            wanted = [one for one in names if one not in found.left_out]
+            part = _within_limit(there, "HEAD", wanted, found, f"{path}/", most - len(content))
+        except GitFault as exc:
+            patch.left_out[path] = str(exc)
+            continue
+        patch.left_out.update({f"{path}/{one}": why for one, why in found.left_out.items()})
+        if part is None:
+            patch.left_out[path] = "what is changed inside it is too large"
+            continue
+        content += part
+        content += _submodules(there, wanted, patch, most - len(content), f"{path}/")
+    return content
+
+
+def _same_as_pointers(git: Git, base: str, names: Iterable[str]) -> set[str]:
+    """Return those files of LFS that are what the commit points to.
+
+    With its filter off, git takes each for changed whose times are not those of its checkout, as
+    in a copied folder. What there is no time to look at stays changed.
+    """
+    found: set[str] = set()
+    git = git.with_half_the_time()
+    for name in names:
+        path = git.folder / name
+        try:
+            said = git.raw("cat-file", "blob", f"{base}:{name}", most=_MAX_POINTER_BYTES)
+            pointer = _POINTER.fullmatch(said)
+            if pointer is None or path.is_symlink() or path.stat().st_size != int(pointer[2]):
+                continue
+            digest = hashlib.sha256()
+            with open(path, "rb") as file:
+                while git.left_s() and (part := file.read(1 << 20)):
+                    digest.update(part)
+        except (GitFault, OSError):
+            continue
+        if digest.hexdigest() == pointer[1].decode():
+            found.add(name)
+    return found
 
 
 def _filtered(git: Git, names: Sequence[str]) -> list[str]:
@@ -257,7 +334,7 @@ def is_secret(name: str) -> bool:
     return any(fnmatch.fnmatchcase(last, pattern) for pattern in SECRET_FILES)
 
 
-def _redacted(patch: bytes, result: Patch, redactor: Redactor) -> bytes:
+def _redacted(patch: bytes, folder: Path, result: Patch, redactor: Redactor) -> bytes:
     """Take the secrets out of a patch, file by file.
 
     A binary file stays whole, or goes where there is a secret in it.
@@ -268,33 +345,13 @@ def _redacted(patch: bytes, result: Patch, redactor: Redactor) -> bytes:
         if not mark:
             kept.append(redactor.block(section, is_source=True))
             continue
+        name = os.fsdecode(head.partition(b"\n")[0].rpartition(b" b/")[2])
         scout = redactor.another()
-        for content in _binary_contents(body):
+        for content in binary_patch.contents(body, folder / name):
             scout.block(content)
         if scout.n_redacted:
-            name = head.partition(b"\n")[0].decode("utf-8", "replace").rpartition(" b/")[2]
             result.left_out[name] = "a binary file with a secret in it"
             redactor.counts["binary file"] += 1
         else:
             kept.append(section)
     return b"".join(kept)
-
-
-def _binary_contents(body: bytes) -> Iterable[bytes]:
-    """Give what the parts of a binary patch hold, which are deflated and in base 85."""
-    for part in re.split(rb"^(?:literal|delta) \d+\n", body, flags=re.MULTILINE)[1:]:
-        lines = [line for line in part.split(b"\n") if line]
-        try:
-            packed = b"".join(
-                base64.b85decode(line[1:])[: _length(line[0])]
-                for line in lines
-                if _BASE85.match(line)
-            )
-            yield zlib.decompress(packed)
-        except (ValueError, zlib.error):
-            yield part
-
-
-def _length(letter: int) -> int:
-    """Return how many bytes a line holds: A to Z are 1 to 26, a to z 27 to 52."""
-    return letter - 64 if letter <= 90 else letter - 70

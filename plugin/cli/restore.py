@@ -9,6 +9,7 @@ had been added. No hook runs, and git refuses a patch that leaves the tree or re
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -178,18 +179,43 @@ def _folder(repository: str | None) -> str:
 
 
 def _add_submodules(root: Path, target: Path, found: Captured) -> list[str]:
-    """Check out submodules from those that are here; return those that cannot be."""
-    missing = []
-    for path, at in found.submodules.items():
-        listed = _git(target, "--literal-pathspecs", "ls-tree", "-z", found.commit, "--", path)
-        if not listed.startswith("160000 "):
-            continue  # what a path leads to is the tree's to say, not the store's
+    """Check out submodules from those that are here; return those that cannot be.
+
+    What a path leads to is for the trees and the patch to say, not for the store: a path that
+    none of them has as a submodule is nothing.
+    """
+    missing: list[str] = []
+    commits = {"": found.commit}  # of the repositories that are there, by their paths
+    for path, at in sorted(found.submodules.items()):
+        of = max((one for one in commits if not one or path.startswith(f"{one}/")), key=len)
+        name = path[len(of) + 1 :] if of else path
+        if not _is_submodule(target / of, commits[of], name) and not _adds(found.patch, path):
+            continue
         here = root / path
-        is_here = (here / ".git").exists() and _has(here, at)
+        is_here = (here / ".git").exists() and _has(here, at) and _is_below(path, target)
         words = ("worktree", "add", "--quiet", "--force", "--detach", str(target / path), at)
         if not is_here or _run(here, *words).returncode:
             missing.append(path)
+        else:
+            commits[path] = at
     return missing
+
+
+def _is_submodule(folder: Path, commit: str, name: str) -> bool:
+    words = ("--literal-pathspecs", "ls-tree", "-z", commit, "--", name)
+    return bool(commit) and _git(folder, *words).startswith("160000 ")
+
+
+def _adds(patch: bytes, path: str) -> bool:
+    """Say whether a patch makes a submodule of this path."""
+    name = os.fsencode(path)
+    return b"diff --git a/%b b/%b\nnew file mode 160000\n" % (name, name) in patch
+
+
+def _is_below(path: str, folder: Path) -> bool:
+    """Say whether a path stays within a folder, whatever links there are, and out of ``.git``."""
+    above = (folder / path).parent.resolve()
+    return above.is_relative_to(folder.resolve()) and not {"..", ".git"} & set(path.split("/"))
 
 
 def _describe(found: Captured, target: Path) -> None:

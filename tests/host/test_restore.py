@@ -157,6 +157,38 @@ def test_submodules_untracked_files_and_other_repositories_come_back(
     assert (code, "no name of a repository" in output) == (1, True), output
 
 
+def test_submodules_within_submodules_and_new_ones_come_back(
+    project: Project, tmp_path: Path
+) -> None:
+    allowed = ("-c", "protocol.file.allow=always")
+    for name in ("inner", "library"):
+        folder = tmp_path / name
+        folder.mkdir()
+        project.git("init", "-q", folder=folder)
+        (folder / "code.py").write_bytes(b"one\n")
+        if name == "library":
+            project.git(
+                *allowed, "submodule", "-q", "add", str(tmp_path / "inner"), "in", folder=folder
+            )
+        project.git("add", "-A", folder=folder)
+        project.git("commit", "-q", "-m", "one", folder=folder)
+    project.git(*allowed, "submodule", "-q", "add", str(tmp_path / "library"), "lib")
+    project.git(*allowed, "submodule", "-q", "update", "--init", "--recursive")
+    project.commit()
+    project.git(*allowed, "submodule", "-q", "add", str(tmp_path / "inner"), "new")
+    project.write("lib/code.py", b"two\n")
+    project.write("lib/in/code.py", b"three\n")
+    project.write("lib/in/unknown.py", b"four\n")
+    project.write("new/code.py", b"five\n")
+    project.write("train.py", b"lr = 0.2\n")
+    trained = hashes(project.folder)
+    run_id = project.train(has_untracked=True)
+    code, output = project.restore(run_id, "--yes", "--to", str(tmp_path / "x" / ".." / "back"))
+    assert code == 0, output
+    assert "its commit is not in" not in output
+    assert hashes(tmp_path / "back") == trained
+
+
 def test_it_asks_first_and_names_a_folder_itself(project: Project, tmp_path: Path) -> None:
     run_id = project.train()
     code, output = project.restore(run_id)
@@ -234,6 +266,27 @@ def test_a_hostile_patch_writes_nothing_outside_the_tree(
     assert not (tmp_path / "outside.txt").exists()
     assert list((tmp_path / "there").iterdir()) == []
     assert not (project.folder / ".git/hooks/post-checkout").exists()
+
+
+@pytest.mark.parametrize("path", ["../deep/x", "link/x"])
+def test_a_hostile_submodule_is_checked_out_nowhere_else(
+    path: str, project: Project, tmp_path: Path
+) -> None:
+    (project.folder / "link").symlink_to("../linked")
+    commit = project.commit()
+    for place in (tmp_path / "deep/x", tmp_path / "linked/x"):
+        project.git("clone", "-q", str(project.folder), str(place), folder=tmp_path)
+    run_id = project.train()
+    state, patch = tmp_path / "state.json", tmp_path / "diff.patch"
+    state.write_text(json.dumps({"commit": commit, "submodules": {path: commit}}))
+    patch.write_text(f"diff --git a/{path} b/{path}\nnew file mode 160000\n")
+    for file in (state, patch):
+        MlflowClient(project.uri).log_artifact(run_id, str(file), "weir/git")
+    (tmp_path / "b/linked").mkdir(parents=True)
+    project.restore(run_id, "--yes", "--to", str(tmp_path / "b/back"))
+    assert (tmp_path / "b/back/train.py").exists()
+    assert list((tmp_path / "b/linked").iterdir()) == []
+    assert not (tmp_path / "b/deep").exists()
 
 
 def test_no_hook_runs(project: Project, tmp_path: Path) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import io
+import lzma
 import os
+import random
+import shutil
 import subprocess
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,6 +175,20 @@ def test_what_is_not_pushed_has_a_patch_from_what_is(
     assert other.hashes() == mine.hashes()
 
 
+def test_a_branch_that_tracks_a_local_one_is_not_pushed_by_that(
+    repository: Repository, tmp_path: Path
+) -> None:
+    pushed = repository.git("rev-parse", "HEAD")
+    mine = repository.clone(tmp_path / "mine", "main")
+    mine.commit(a__py=b"committed\n")
+    mine.git("checkout", "-q", "-b", "idea", "--track", "main")
+    state = mine.capture()
+    assert state.ahead == 0
+    assert state.upstream is not None
+    assert state.upstream[0] == pushed
+    assert b"+committed" in state.upstream[1]
+
+
 @pytest.mark.parametrize(
     ("remote", "wanted"),
     [
@@ -245,6 +267,77 @@ def test_a_binary_file_with_a_secret_in_it_is_left_out_whole(repository: Reposit
     assert state.left_out == {"c.bin": "a binary file with a secret in it"}
     assert b"b/c.bin" not in state.patch
     assert b"b/new.bin" in state.patch
+
+
+def as_zip(text: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("settings.txt", text)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda text: text.decode().encode("utf-16"),
+        lambda text: b"\0" + random.Random(1).randbytes(3000) + text + b"\0",
+        lambda text: gzip.compress(text * 9),
+        lambda text: bz2.compress(text * 9),
+        lambda text: lzma.compress(text * 9),
+        as_zip,
+    ],
+    ids=["UTF-16", "delta", "gzip", "bzip2", "xz", "zip"],
+)
+def test_a_secret_is_found_however_a_binary_file_holds_it(
+    pack: Callable[[bytes], bytes], repository: Repository
+) -> None:
+    # In a delta the new token lacks its beginning, which the old one had.
+    repository.commit(c__bin=pack(f"token hf_{'Zy' * 17} here\n".encode()))
+    repository.write("c.bin", pack(f"token {TOKEN} here\n".encode()))
+    repository.write("new.bin", pack(b"nothing to hide here\n"))
+    repository.git("add", "new.bin")
+    state = repository.capture()
+    assert state.left_out == {"c.bin": "a binary file with a secret in it"}
+    assert b"b/new.bin" in state.patch
+
+
+def test_files_of_lfs_that_are_what_was_committed_are_no_change(repository: Repository) -> None:
+    weights = random.Random(2).randbytes(3000)
+    digest = hashlib.sha256(weights).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 3000\n"
+    repository.commit(__gitattributes=b"*.ckpt filter=lfs diff=lfs -text\n")
+    for name in ("same.ckpt", "other.ckpt"):
+        repository.write(name, pointer.encode())
+    repository.git("-c", "filter.lfs.clean=cat", "add", "-A")
+    repository.git("-c", "filter.lfs.clean=cat", "commit", "-q", "-m", "pointers")
+    repository.write("same.ckpt", weights)
+    assert repository.write("other.ckpt", weights).stat().st_size == 3000
+    assert repository.capture().is_dirty is False
+    repository.write("other.ckpt", weights[::-1])
+    state = repository.capture()
+    assert state.is_dirty
+    assert list(state.left_out) == ["other.ckpt"]
+
+
+def test_a_file_that_takes_too_long_does_not_take_the_codes_time(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit(big__bin=random.Random(3).randbytes(70_000), huge__bin=b"1" * 300_000)
+    repository.write("big.bin", random.Random(4).randbytes(70_000))
+    repository.write("huge.bin", b"2" * 300_000)
+    repository.write("a.py", b"x = 2\n")
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    slow = 'case "$*" in *--binary*big.bin*) sleep 600;; esac'
+    git.write_text(f'#!/bin/sh\n{slow}\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(git.parent), prepend=os.pathsep)
+    monkeypatch.setattr(git_patch, "MAX_FILE_BYTES", 200_000)
+    state = repository.capture(time_limit_s=8.0)
+    assert state.left_out.keys() == {"big.bin", "huge.bin"}
+    assert "larger than 200,000 bytes" in state.left_out["huge.bin"]
+    assert b"+x = 2" in state.patch
+    assert state.is_dirty
 
 
 def test_large_files_kept_elsewhere_are_left_out(repository: Repository) -> None:
