@@ -24,13 +24,16 @@ import json
 import logging
 import os
 import posixpath
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from mlflow_weir import settings
@@ -467,7 +470,25 @@ class _Uploader:
             repository.log_artifact(str(one.data / upload.name), folder)
         else:
             repository.log_artifacts(str(one.data), folder)
+        for name, size in found.items():
+            if posixpath.basename(name) == _DESCRIPTION and size <= _MAX_DESCRIPTION_BYTES:
+                text = (one.data / name).read_text("utf-8", "surrogateescape")
+                real = self._with_real_names(text, aliases)
+                if real != text:
+                    path = posixpath.join(upload.artifact_path, name)
+                    sizes[root, path] = _log_text(repository, real, path)
         return sizes
+
+    def _with_real_names(self, text: str, aliases: dict[str, str]) -> str:
+        """Put the store's names where a process wrote what it used before it knew them."""
+        return _NAME.sub(
+            lambda found: (
+                self._root(found[0], aliases)
+                if found[0].startswith(_PENDING)
+                else aliases.get(found[0], found[0])
+            ),
+            text,
+        )
 
     def _root(self, uri: str, aliases: dict[str, str]) -> str:
         """Return where the artifacts of a URI are, which may stand for a run's own root."""
@@ -514,6 +535,18 @@ class _Uploader:
 
 _PENDING = "weir-pending:"
 _RUN_ID_LENGTH = 32
+_NAME = re.compile(rf"{_PENDING}[0-9A-Za-z-]+|(?:m-|pending-)?\b[0-9a-f]{{32}}\b")
+_MAX_DESCRIPTION_BYTES = 1 << 20
+_DESCRIPTION = "MLmodel"  # of a model: names its run, itself, and where it lies
+
+
+def _log_text(repository: Any, text: str, path: str) -> int:
+    """Write a file of an artifact store anew; return its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / posixpath.basename(path)
+        file.write_text(text, "utf-8", "surrogateescape")
+        repository.log_artifact(str(file), posixpath.dirname(path) or None)
+        return file.stat().st_size
 
 
 def _is_away(error: BaseException) -> bool:

@@ -309,6 +309,11 @@ print(run.info.run_id, info.model_uri)
         table = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/t.json")
         assert table["data"] == [[1], [2]]
         assert mlflow.sklearn.load_model(model_uri).predict([[2.0]])[0] == pytest.approx(5)
+        # The model's own description was written before its place was known.
+        root = MlflowClient(place.uri).get_logged_model(model_uri.split("/")[-1]).artifact_location
+        described = mlflow.artifacts.load_text(f"{root}/MLmodel")
+        assert "pending" not in described
+        assert f"artifact_path: {root}\n" in described
 
 
 def test_what_was_logged_survives_the_kill_of_trainer_and_agent(place: Place) -> None:
