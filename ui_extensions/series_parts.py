@@ -6,6 +6,7 @@
     column   little-endian numbers, padded with zeros to a multiple of 8 bytes
 
 The header's ``columns`` lists name, type (``u8 u32 f32 f64``) and length of each column in order.
+``shared`` names those that are the same in every line, and are there once.
 A header with ``error`` alone says that this part, and what would have followed, could not be read.
 """
 
@@ -29,7 +30,34 @@ _TYPES = {"u8": "<u1", "u32": "<u4", "f32": "<f4", "f64": "<f8"}
 # Beyond these a single-precision number is infinite, or has lost digits.
 _F32_LARGEST, _F32_SMALLEST = 3e38, 2e-38
 
+# Columns of buckets that may be the same in every line; values never are.
+_OF_BUCKETS = {"x", "count"}
+
 Column = tuple[str, str, npt.NDArray[Any]]
+
+
+def shared_once(columns: Sequence[Column], start: Int64Column) -> tuple[list[Column], list[str]]:
+    """Keep columns that are the same in every line once: the steps of a sweep are half of it.
+
+    Args:
+        columns: Of lines or of their buckets.
+        start: (L + 1,) where each line's buckets begin.
+
+    Returns:
+        The columns, and the names of those that are shared now.
+    """
+    sizes = np.diff(start)
+    if len(sizes) < 2 or sizes[0] == 0 or bool((sizes != sizes[0]).any()):
+        return list(columns), []
+    size, kept, shared = int(sizes[0]), [], []
+    for name, kind, data in columns:
+        rows = data.reshape(-1, size) if name in _OF_BUCKETS else data
+        if name in _OF_BUCKETS and bool((rows == rows[0]).all()):
+            shared.append(name)
+            kept.append((name, kind, rows[0]))
+        else:
+            kept.append((name, kind, data))
+    return kept, shared
 
 
 def encode_part(header: Mapping[str, Any], columns: Sequence[Column]) -> bytes:

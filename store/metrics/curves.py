@@ -319,7 +319,10 @@ class CurveReader:
         parts += self._read_settled(key, [p for p in raw if p.owner not in loose], window)
         points = self._read_raw(key, [piece for piece in raw if piece.owner in loose])
         for owner, waiting in loose.items():
-            points.setdefault(owner, []).extend(waiting)
+            found = [*points.get(owner, ()), *waiting]
+            points[owner] = [history_order(concatenate(found))]
+            # What was logged twice is one point, and compaction has not dropped the other yet.
+            n_total[owner] -= sum(map(len, found)) - len(points[owner][0])
         parts += _series_to_atoms(points, window)
         atoms = _in_time_order(concatenate_atoms(parts)) if parts else _no_atoms()
         unclear = _unclear_owners(atoms, window)
@@ -416,6 +419,7 @@ class CurveReader:
                 raise ChunkCorrupt(f"weir_rollup of {key!r:.100}", "a row is missing")
             found = decode_rollups(payloads, owners, names)
             if found is not None:
+                found = _in_time_order(found)
                 _decoded.put(known, found)
                 parts.append(found)
         return parts

@@ -31,7 +31,7 @@ from mlflow_weir.store.metrics.lines import Lines, choose_level, make_lines
 from mlflow_weir.store.metrics.rollup_atoms import atoms_of_points
 from mlflow_weir.store.runs import changes, extremes, metric_keys, moment
 from mlflow_weir.store.tracking_store import WeirStore
-from mlflow_weir.ui_extensions.series_parts import encode_part, line_columns
+from mlflow_weir.ui_extensions.series_parts import encode_part, line_columns, shared_once
 from series_answers import Line, check_line, in_drawn_order, read_parts
 
 KEY = "train/loss"
@@ -87,7 +87,8 @@ def drawn(
         is_whole=np.full(len(run_ids), True),
         want=frozenset({"mean"}),
     )
-    (part,) = read_parts(b"WS01" + encode_part({}, columns))
+    columns, shared = shared_once(columns, lines.start)
+    (part,) = read_parts(b"WS01" + encode_part({"shared": shared}, columns))
     return part.lines(), lines
 
 
@@ -379,18 +380,19 @@ def test_queries_do_not_grow_with_the_runs(store: WeirStore) -> None:
     assert counts[0] == counts[1] <= 6
 
 
-def test_what_was_decoded_once_is_not_read_again(store: WeirStore) -> None:
-    run_ids = [new_run(store, plain(600), batch=600, is_ended=True) for _ in range(3)]
+@pytest.mark.parametrize(("n", "table"), [(600, "weir_rollup"), (6, "weir_chunk.payload")])
+def test_what_was_decoded_once_is_not_read_again(store: WeirStore, n: int, table: str) -> None:
+    run_ids = [new_run(store, plain(n), batch=n, is_ended=True) for _ in range(3)]
     statements: list[str] = []
     listener: Any = lambda *arguments: statements.append(arguments[2])  # noqa: E731
     sa.event.listen(store.engine, "before_cursor_execute", listener)
     first, _ = drawn(store, run_ids)
-    n_first = sum("weir_rollup" in one for one in statements)
+    n_first = sum(table in one for one in statements)
     statements.clear()
     again, _ = drawn(store, run_ids)
     sa.event.remove(store.engine, "before_cursor_execute", listener)
     assert n_first >= 1
-    assert not any("weir_rollup" in one for one in statements)
+    assert not any(table in one for one in statements)
     for at, run_id in enumerate(run_ids):
         check(store, run_id, again[at])
         for name, column in first[at].columns.items():
@@ -406,7 +408,7 @@ def test_what_was_decoded_once_is_not_read_again(store: WeirStore) -> None:
 
 
 def test_the_cache_holds_what_it_may() -> None:
-    cache = AtomCache(max_bytes=40_000)
+    cache = AtomCache(max_bytes=25_000)
 
     def rows(n: int) -> Any:
         return atoms_of_points(np.zeros(n, dtype=np.int64), _series(plain(n)))

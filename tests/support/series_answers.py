@@ -45,7 +45,13 @@ class Part(NamedTuple):
         names = [name for name in self.columns if name not in _OF_LINES]
         for at, owner in enumerate(self.columns["run"].tolist()):
             rows = slice(int(start[at]), int(start[at + 1]))
-            columns = {name: self.columns[name][rows].astype(np.float64) for name in names}
+            shared = self.header.get("shared", ())
+            columns = {
+                name: self.columns[name][slice(None) if name in shared else rows].astype(
+                    np.float64
+                )
+                for name in names
+            }
             for name in ("low", "high", "last", "mean"):
                 if name in columns:
                     columns[name] = columns[name] + self.columns["offset"][at]

@@ -265,7 +265,8 @@ def _encode(
         columns = series_parts.line_columns(
             lines, x, totals=totals, is_whole=is_whole, want=question.want
         )
-        return series_parts.encode_part({**header, "kind": "lines"}, columns)
+        columns, shared = series_parts.shared_once(columns, lines.start)
+        return series_parts.encode_part({**header, "kind": "lines", "shared": shared}, columns)
     bands = make_bands(lines, question.group_of_run, question.centre, question.band)
     return series_parts.encode_part(
         {**header, "kind": "groups"}, series_parts.band_columns(bands, bands.x)

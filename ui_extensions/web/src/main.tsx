@@ -12,11 +12,11 @@ import { pathOf } from "./grammar"
 import { PaletteHost } from "./palette/host"
 import { Home } from "./pages/home"
 import { NotFound } from "./pages/not-found"
-import { startRouter, useRoute } from "./router"
+import { askWorkspaceAhead, Workspace } from "./pages/workspace"
+import { route, startRouter, useRoute } from "./router"
 import { startTheme } from "./theme"
 
-// A page's code is fetched with the page.
-const Workspace = lazy(async () => ({ default: (await import("./pages/workspace")).Workspace }))
+// A page's code is fetched with the page, but for the one that most go to.
 const Compare = lazy(async () => ({ default: (await import("./pages/compare")).Compare }))
 const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
 
@@ -51,6 +51,8 @@ function App() {
 
 startTheme()
 startRouter()
+const { place } = route()
+if (place.page === "workspace") askWorkspaceAhead(place.experimentIds)
 const root = document.getElementById("root")
 if (root === null) throw new Error("the page has no #root")
 createRoot(root).render(

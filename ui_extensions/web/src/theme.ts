@@ -12,8 +12,12 @@ const listeners = new Set<() => void>()
 
 /** The theme that is shown; `first-paint.js` has set it before anything was painted. */
 export function theme(): Theme {
-  return document.documentElement.dataset.theme === "dark" ? "dark" : "light"
+  shown ??= document.documentElement.dataset.theme === "dark" ? "dark" : "light"
+  return shown
 }
+
+/** What the page's element says, which every component asks for. */
+let shown: Theme | null = null
 
 /** The theme that is shown; renders again when it changes. */
 export function useTheme(): Theme {
@@ -25,7 +29,7 @@ export function useTheme(): Theme {
 
 function show(next: Theme): void {
   if (theme() === next) return
-  document.documentElement.dataset.theme = next
+  document.documentElement.dataset.theme = shown = next
   for (const listener of [...listeners]) listener()
 }
 

@@ -30,8 +30,26 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError"
 }
 
+const AHEAD_MS = 5_000
+const ahead = new Map<string, { answer: Promise<unknown>; atMs: number }>()
+
+/** Ask for what will be asked for in a moment: the call that does so gets this answer. */
+export function askAhead(path: string, body: unknown): void {
+  const question = JSON.stringify([path, body])
+  const known = ahead.get(question)
+  if (known && Date.now() - known.atMs < AHEAD_MS) return
+  ahead.delete(question)
+  const answer = call<unknown>(path, body)
+  answer.catch(() => undefined) // told to who asks
+  ahead.set(question, { answer, atMs: Date.now() })
+}
+
 /** Ask for JSON. @throws ApiError where the server refuses, fails or is away. */
 export async function call<T>(path: string, body: unknown, options: CallOptions = {}): Promise<T> {
+  const question = JSON.stringify([path, body])
+  const early = ahead.get(question)
+  ahead.delete(question)
+  if (early && Date.now() - early.atMs < AHEAD_MS) return early.answer as Promise<T>
   const answer = await post(path, body, options)
   try {
     return (await answer.json()) as T

@@ -77,17 +77,23 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   latest.current = state
   // biome-ignore lint: `kind` stands for what cannot be updated
   useEffect(() => {
-    if (!box.current) return
-    const made = new LineChart(box.current, name, latest.current, {
-      onZoom: (zoom) => zoomRef.current(zoom === null ? WHOLE : { zoom }),
-      onRectangle: (zoom, zoomY) => zoomRef.current({ zoom, zoomY }),
-      onHover: (nearby, at) => tips.set(at === null ? null : { nearby, ...at }),
-      onPaint: () => box.current?.setAttribute("data-painted", String(made.painter.drawn.size)),
-    })
-    chart.current = made
+    const make = (): void => {
+      if (!box.current) return
+      const made = new LineChart(box.current, name, latest.current, {
+        onZoom: (zoom) => zoomRef.current(zoom === null ? WHOLE : { zoom }),
+        onRectangle: (zoom, zoomY) => zoomRef.current({ zoom, zoomY }),
+        onHover: (nearby, at) => tips.set(at === null ? null : { nearby, ...at }),
+        onPaint: () => box.current?.setAttribute("data-painted", String(made.painter.drawn.size)),
+      })
+      chart.current = made
+    }
+    // What has nothing to draw yet is made after the series are asked for, card by card.
+    const timer = latest.current.lines.length === 0 ? setTimeout(make) : undefined
+    if (timer === undefined) make()
     return () => {
+      clearTimeout(timer)
+      chart.current?.destroy()
       chart.current = null
-      made.destroy()
     }
   }, [kind])
   useEffect(() => {

@@ -1,7 +1,7 @@
 /** A section of the grid: its cards, which can be moved and sized, mounted as they come near. */
 
 import type { KeyboardEvent, PointerEvent as ReactPointerEvent } from "react"
-import { memo, useCallback, useEffect, useRef, useState } from "react"
+import { memo, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react"
 
 import { IconButton } from "../controls/button"
 import { Icon } from "../controls/icon"
@@ -205,6 +205,12 @@ function Place({
 }) {
   const box = useRef<HTMLDivElement>(null)
   const [isNear, setNear] = useState(false)
+  // What is in sight at first need not wait for the browser to say so, a frame later.
+  useLayoutEffect(() => {
+    const shown = box.current?.getBoundingClientRect()
+    const around = box.current?.closest(".w-charts-scroll")?.getBoundingClientRect()
+    if (shown && shown.top < (around?.bottom ?? innerHeight) && shown.bottom > (around?.top ?? 0)) setNear(true)
+  }, [])
   useEffect(() => {
     const shown = box.current
     if (!shown) return

@@ -9,7 +9,7 @@ import { hoverState } from "./hover"
 import type { ChartLine } from "./line"
 import { nearestBucket } from "./line"
 import type { Mark, Pen } from "./paint"
-import { marksOf } from "./paint"
+import { drawMarks, marksOf } from "./paint"
 import { Painter } from "./painter"
 import { exactRange, padded, xExtent, yExtent } from "./range"
 import type { Scale } from "./scale"
@@ -108,12 +108,18 @@ export class LineChart {
     over.addEventListener("dblclick", this.#onDoubleClick)
     over.addEventListener("pointerdown", this.#onDown)
     over.addEventListener("pointerup", this.#onUp)
+    window.addEventListener("scroll", this.#onScroll, { capture: true, passive: true })
+    window.addEventListener("resize", this.#onScroll)
+    this.#observer.observe(over)
     const stops = [
       hoverState.subscribe(() => this.#follow()),
       hoverState.onPin(() => this.#showPin()),
     ]
     this.#unsubscribe = () => {
       for (const stop of stops) stop()
+      window.removeEventListener("scroll", this.#onScroll, { capture: true })
+      window.removeEventListener("resize", this.#onScroll)
+      this.#observer.disconnect()
     }
     registry.add(this)
     this.#repaint()
@@ -337,7 +343,19 @@ export class LineChart {
     }
   }
 
+  #hasMarks = false
+
   #paintMarks(): void {
+    const isLog = this.#state.settings.yScale === "log"
+    const range: [number, number] = [this.#y.min, this.#y.max]
+    const toX = toPixel(this.#x)
+    const marks: Mark[] = []
+    for (const line of this.#state.lines) {
+      if (!line.isVisible || marks.length > MAX_MARKS) continue
+      marks.push(...marksOf(toX, this.#x.size, line, isLog, range))
+    }
+    if (marks.length === 0 && !this.#hasMarks) return
+    this.#hasMarks = marks.length > 0
     const canvas = this.#marks
     const ratio = devicePixelRatio || 1
     canvas.width = Math.round(this.#x.size * ratio)
@@ -345,13 +363,6 @@ export class LineChart {
     const context = canvas.getContext("2d")
     if (!context) return
     context.setTransform(ratio, 0, 0, ratio, 0, 0)
-    const pen: Pen = { ...this.#pen(), context }
-    const isLog = this.#state.settings.yScale === "log"
-    const marks: Mark[] = []
-    for (const line of this.#state.lines) {
-      if (!line.isVisible || marks.length > MAX_MARKS) continue
-      marks.push(...marksOf(pen, line, isLog, [this.#y.min, this.#y.max]))
-    }
     drawMarks(context, marks, this.#y.size)
   }
 
@@ -405,9 +416,10 @@ export class LineChart {
   readonly #onMove = (event: PointerEvent): void => {
     if (hoverState.pin !== null) return
     this.#isPointerHere = true
-    const bounds = this.#plot.over.getBoundingClientRect()
-    const left = event.clientX - bounds.left
-    const top = event.clientY - bounds.top
+    // Once a visit and not each frame, which would have the browser lay out the page in between.
+    this.#bounds ??= this.#plot.over.getBoundingClientRect()
+    const left = event.clientX - this.#bounds.left
+    const top = event.clientY - this.#bounds.top
     const x = toValue(this.#x, left)
     hoverState.move({ axis: this.#state.settings.x, x })
     const nearby = this.nearby(left, top)
@@ -416,8 +428,16 @@ export class LineChart {
     this.#events.onHover(nearby, { x, left, top, isPinned: false })
   }
 
+  /** Where the plot is in the window, as long as the pointer is on it and nothing scrolls. */
+  #bounds: DOMRect | null = null
+
+  readonly #onScroll = (): void => {
+    this.#bounds = null
+  }
+
   readonly #onLeave = (): void => {
     this.#isPointerHere = false
+    this.#bounds = null
     if (hoverState.pin !== null) return
     hoverState.move({ axis: this.#state.settings.x, x: null })
     hoverState.raise(null)
@@ -472,8 +492,16 @@ export class LineChart {
     return found.sort((a, b) => a.distance - b.distance)
   }
 
-  /** Put cursor and raised line where the page's are. */
+  #isInView = true
+
+  readonly #observer = new IntersectionObserver((entries) => {
+    this.#isInView = entries[entries.length - 1]?.isIntersecting ?? true
+    this.#follow()
+  })
+
+  /** Put cursor and raised line where the page's are; what is out of sight follows when it comes. */
   #follow(): void {
+    if (!this.#isInView) return
     const { hover, raised } = hoverState
     if (!this.#isPointerHere || hoverState.pin !== null) {
       const isMine = hover.x !== null && hover.axis === this.#state.settings.x
@@ -545,33 +573,4 @@ function toggledLine(before: ChartState, next: ChartState): string | null {
     found = other.id
   }
   return found ?? "nothing"
-}
-
-function drawMarks(context: CanvasRenderingContext2D, marks: readonly Mark[], height: number): void {
-  context.clearRect(0, 0, context.canvas.width, context.canvas.height)
-  context.lineWidth = 1.5
-  for (const mark of marks) {
-    context.strokeStyle = context.fillStyle = mark.colour
-    const x = mark.x
-    context.beginPath()
-    if (mark.kind === "nan") {
-      const y = height - 6
-      context.moveTo(x - 3, y - 3)
-      context.lineTo(x + 3, y + 3)
-      context.moveTo(x + 3, y - 3)
-      context.lineTo(x - 3, y + 3)
-      context.stroke()
-      continue
-    }
-    const isUp = mark.kind === "up" || mark.kind === "above-cut"
-    const y = isUp ? 2 : height - 2
-    const tip = isUp ? 0 : height
-    const side = mark.kind.endsWith("cut") ? 3 : 4.5
-    context.moveTo(x - side, y + (isUp ? side : -side))
-    context.lineTo(x + side, y + (isUp ? side : -side))
-    context.lineTo(x, tip)
-    context.closePath()
-    if (mark.kind === "below") context.stroke()
-    else context.fill()
-  }
 }

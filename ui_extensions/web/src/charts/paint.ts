@@ -216,15 +216,21 @@ export interface Mark {
 }
 
 /** What has no place on the axes: NaN and infinities, values of 0 or less on a log axis, cut ones. */
-export function marksOf(pen: Pen, line: ChartLine, isLog: boolean, range: [number, number]): Mark[] {
+export function marksOf(
+  toX: (value: number) => number,
+  width: number,
+  line: ChartLine,
+  isLog: boolean,
+  range: [number, number],
+): Mark[] {
   const { x, nan, inf, low, high, offset } = line.curve
   const found: Mark[] = []
   const values = valuesOf(line.curve)
   const isInside = values.min >= range[0] && values.max <= range[1] && !(isLog && values.min <= 0)
   if (isInside && nan === null && inf === null) return found
   const add = (kind: Mark["kind"], at: number, count: number): void => {
-    const px = pen.x(x[at] as number)
-    if (px >= -1 && px <= pen.width + 1) found.push({ kind, x: px, count, colour: line.colour })
+    const px = toX(x[at] as number)
+    if (px >= -1 && px <= width + 1) found.push({ kind, x: px, count, colour: line.colour })
   }
   for (let at = 0; at < x.length; at += 1) {
     const nNan = nan?.[at] ?? 0
@@ -239,4 +245,34 @@ export function marksOf(pen: Pen, line: ChartLine, isLog: boolean, range: [numbe
     if (smallest < range[0] && !(isLog && smallest <= 0)) add("below-cut", at, 1)
   }
   return found
+}
+
+/** Put marks in the place of those that are there. */
+export function drawMarks(context: CanvasRenderingContext2D, marks: readonly Mark[], height: number): void {
+  context.clearRect(0, 0, context.canvas.width, context.canvas.height)
+  context.lineWidth = 1.5
+  for (const mark of marks) {
+    context.strokeStyle = context.fillStyle = mark.colour
+    const x = mark.x
+    context.beginPath()
+    if (mark.kind === "nan") {
+      const y = height - 6
+      context.moveTo(x - 3, y - 3)
+      context.lineTo(x + 3, y + 3)
+      context.moveTo(x + 3, y - 3)
+      context.lineTo(x - 3, y + 3)
+      context.stroke()
+      continue
+    }
+    const isUp = mark.kind === "up" || mark.kind === "above-cut"
+    const y = isUp ? 2 : height - 2
+    const tip = isUp ? 0 : height
+    const side = mark.kind.endsWith("cut") ? 3 : 4.5
+    context.moveTo(x - side, y + (isUp ? side : -side))
+    context.lineTo(x + side, y + (isUp ? side : -side))
+    context.lineTo(x, tip)
+    context.closePath()
+    if (mark.kind === "below") context.stroke()
+    else context.fill()
+  }
 }

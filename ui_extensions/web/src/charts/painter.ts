@@ -7,6 +7,8 @@
  */
 
 import type { ChartLine } from "./line"
+import type { Area } from "./area"
+import { areaOf } from "./area"
 import type { Pen } from "./paint"
 import { paintLine } from "./paint"
 
@@ -112,9 +114,11 @@ export class Painter {
     }
     this.#lines = lines
     const layer = at % this.#layers.length
-    this.#paintLayer(layer)
-    this.#composeGroup(Math.floor(layer / GROUP))
-    this.#compose()
+    // Nothing else changes than what the line may have touched.
+    const area = areaOf(lines[at] as ChartLine, this.#pen, this.#ratio)
+    this.#paintLayer(layer, area)
+    this.#composeGroup(Math.floor(layer / GROUP), area)
+    this.#compose(area)
     this.#onComplete()
   }
 
@@ -196,7 +200,7 @@ export class Painter {
       }
     }
     for (let group = 0; group < nGroups; group += 1) {
-      this.#composeGroup(group)
+      this.#composeGroup(group, null)
       yield
     }
     this.#hasLayers = true
@@ -217,31 +221,59 @@ export class Painter {
     else drawn.delete(line.id)
   }
 
-  #paintLayer(layer: number): void {
-    const context = this.#clear(this.#layers[layer])
-    if (!context || !this.#pen) return
+  #paintLayer(layer: number, area: Area): void {
+    const canvas = this.#layers[layer]
+    const context = canvas?.getContext("2d")
+    if (!canvas || !context || !this.#pen) return
     const pen: Pen = { ...this.#pen, context }
-    for (let at = layer; at < this.#lines.length; at += this.#layers.length) {
-      this.#paintOne(pen, this.#lines[at] as ChartLine, this.#drawn)
-    }
+    within(canvas, context, area, () => {
+      context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0)
+      for (let at = layer; at < this.#lines.length; at += this.#layers.length) {
+        this.#paintOne(pen, this.#lines[at] as ChartLine, this.#drawn)
+      }
+    })
   }
 
   /** Put some layers together; with a single group, that is all of them. */
-  #composeGroup(group: number): void {
+  #composeGroup(group: number, area: Area | null): void {
     const canvas = this.#groups[group]
-    const context = this.#clear(canvas)
-    context?.setTransform(1, 0, 0, 1, 0, 0)
-    for (const layer of this.#layers.slice(group * GROUP, (group + 1) * GROUP)) {
-      context?.drawImage(layer, 0, 0)
-    }
+    if (!canvas) return
+    this.#fit(canvas)
+    const context = canvas.getContext("2d")
+    if (!context) return
+    within(canvas, context, area, () => {
+      for (const layer of this.#layers.slice(group * GROUP, (group + 1) * GROUP)) {
+        context.drawImage(layer, 0, 0)
+      }
+    })
   }
 
-  #compose(): void {
+  #compose(area: Area): void {
     const context = this.#base.getContext("2d")
     if (!context) return
-    context.clearRect(0, 0, this.#base.width, this.#base.height)
-    for (const group of this.#groups) context.drawImage(group, 0, 0)
+    within(this.#base, context, area, () => {
+      for (const group of this.#groups) context.drawImage(group, 0, 0)
+    })
   }
+}
+
+/** Clear a part of a canvas, or all of it, and draw there alone, in its own pixels. */
+function within(
+  canvas: HTMLCanvasElement,
+  context: CanvasRenderingContext2D,
+  area: Area | null,
+  draw: () => void,
+): void {
+  context.save()
+  context.setTransform(1, 0, 0, 1, 0, 0)
+  if (area !== null) {
+    context.beginPath()
+    for (const [left, top, width, height] of area) context.rect(left, top, width, height)
+    context.clip()
+  }
+  context.clearRect(0, 0, canvas.width, canvas.height)
+  draw()
+  context.restore()
 }
 
 function copy(from: HTMLCanvasElement, to: HTMLCanvasElement): void {

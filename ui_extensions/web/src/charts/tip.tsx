@@ -75,11 +75,12 @@ export function tipRows(
 ): { rows: readonly Nearby[]; above: number; below: number } {
   const nearest = nearby[0]
   if (nearest === undefined) return { rows: [], above: 0, below: 0 }
-  const sorted = [...nearby].sort((a, b) => drawnValue(b) - drawnValue(a))
-  const at = sorted.indexOf(nearest)
-  const from = Math.max(0, Math.min(sorted.length - most, at - Math.floor(most / 2)))
-  const rows = sorted.slice(from, from + most)
-  return { rows, above: from, below: sorted.length - from - rows.length }
+  const values = Float64Array.from(nearby, drawnValue)
+  const order = Array.from(nearby.keys()).sort((a, b) => (values[b] as number) - (values[a] as number))
+  const at = order.indexOf(0)
+  const from = Math.max(0, Math.min(order.length - most, at - Math.floor(most / 2)))
+  const rows = order.slice(from, from + most).map((place) => nearby[place] as Nearby)
+  return { rows, above: from, below: order.length - from - rows.length }
 }
 
 export function Tip({

@@ -38,14 +38,39 @@ interface Asked {
   buckets: number
 }
 
+interface Ids {
+  visible: readonly string[]
+  all: readonly string[]
+}
+const idsOf = new WeakMap<readonly DrawnRun[], Ids>()
+const namesOf = new WeakMap<readonly string[], string>()
+
+/** The ids of runs, found once for all cards. */
+function runIds(runs: readonly DrawnRun[], withHidden: boolean): readonly string[] {
+  let ids = idsOf.get(runs)
+  if (ids === undefined) {
+    const all = runs.map((run) => run.id)
+    const visible = runs.filter((run) => run.isVisible).map((run) => run.id)
+    ids = { all, visible }
+    idsOf.set(runs, ids)
+  }
+  return withHidden ? ids.all : ids.visible
+}
+
+function nameOf(ids: readonly string[]): string {
+  let name = namesOf.get(ids)
+  if (name === undefined) {
+    name = ids.join()
+    namesOf.set(ids, name)
+  }
+  return name
+}
+
 /** Watch one query for each metric; hidden runs are asked for when the visible ones are there. */
 function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]; version: number } {
   const [version, setVersion] = useState(0)
   const [withHidden, setWithHidden] = useState(false)
-  const ids = useMemo(
-    () => runs.filter((run) => withHidden || run.isVisible).map((run) => run.id),
-    [runs, withHidden],
-  )
+  const ids = runIds(runs, withHidden)
   const grouping = useMemo<Grouping | null>(() => {
     if (settings.groups === null) return null
     return {
@@ -57,7 +82,7 @@ function useSeries({ keys, runs, settings, buckets }: Asked): { series: Series[]
   const { x, zoom } = settings
   const withMean = settings.smoothing.kind !== "none"
   const asOf = useAsOf()
-  const name = JSON.stringify([keys, x, zoom, buckets, withMean, grouping, ids, asOf])
+  const name = `${JSON.stringify([keys, x, zoom, buckets, withMean, grouping, asOf])} ${nameOf(ids)}`
   const [asked, setAsked] = useState<{ name: string; series: Series[] }>({ name: "", series: [] })
   // By what the question is, not by which objects it is made of.
   // biome-ignore lint: `name` stands for all of them
@@ -105,10 +130,27 @@ interface Held {
   smoothingKey: string
 }
 
+/** Lines by the run they were made of: one that is the same object has the same line. */
+class HeldByRun {
+  #keys: readonly string[] = []
+  #x = ""
+  #held: WeakMap<DrawnRun, Held>[] = []
+
+  of(keys: readonly string[], x: string): WeakMap<DrawnRun, Held>[] {
+    if (keys !== this.#keys || x !== this.#x) {
+      this.#keys = keys
+      this.#x = x
+      this.#held = keys.map(() => new WeakMap<DrawnRun, Held>())
+    }
+    return this.#held
+  }
+}
+
 export function useLines(asked: Asked): CardLines {
   const { keys, runs, settings } = asked
   const { series, version } = useSeries(asked)
   const held = useRef(new Map<string, Held>())
+  const heldByRun = useRef(new HeldByRun())
   const heldAxis = useRef(settings.x)
   const [smoothedAt, setSmoothedAt] = useState(0)
   const onSmoothed = useCallback(() => setSmoothedAt((n) => n + 1), [])
@@ -120,7 +162,7 @@ export function useLines(asked: Asked): CardLines {
     // Finer buckets, or other means, are waited for with what there is; another axis is not.
     const shown = heldAxis.current === settings.x ? before : NOTHING
     heldAxis.current = settings.x
-    const now = new Map<string, Held>()
+    const quick = heldByRun.current.of(keys, settings.x)
     const isTime = settings.x === "wall" || settings.x === "rel"
     const perKey = series.length / Math.max(1, keys.length)
     const found: CardLines = { lines: [], isLoading: false, error: null, most: null, without: 0 }
@@ -132,7 +174,7 @@ export function useLines(asked: Asked): CardLines {
       curve: Curve,
       band: BandCurve | null,
       rest: Pick<ChartLine, "runId" | "key" | "name" | "colour" | "dash" | "isVisible">,
-    ): void => {
+    ): Held => {
       const old = before.get(id)
       const known = old?.line.curve === curve ? old : undefined
       const isSmooth = settings.smoothing.kind !== "none" && settings.smoothing.amount > 0
@@ -164,8 +206,10 @@ export function useLines(asked: Asked): CardLines {
           ...rest,
         }
       }
-      now.set(id, { line, smoothingKey: key })
+      const kept = { line, smoothingKey: key }
+      before.set(id, kept)
       lines.push(line)
+      return kept
     }
     keys.forEach((key, keyAt) => {
       const coarse = series[keyAt * perKey] ?? UNKNOWN
@@ -207,7 +251,12 @@ export function useLines(asked: Asked): CardLines {
         if (run.isVisible && (found.most === null || curve.shown > found.most.points)) {
           found.most = { points: curve.shown, buckets: curve.x.length }
         }
-        put(`${run.id}\0${key}`, curve, null, {
+        const known = quick[keyAt]?.get(run)
+        if (known?.line.curve === curve && known.smoothingKey === smoothingKey) {
+          lines.push(known.line)
+          continue
+        }
+        const kept = put(`${run.id}\0${key}`, curve, null, {
           runId: run.id,
           key,
           name: run.name,
@@ -215,10 +264,14 @@ export function useLines(asked: Asked): CardLines {
           dash: keys.length > 1 ? ((keyAt % 3) as 0 | 1 | 2) : run.dash,
           isVisible: run.isVisible,
         })
+        quick[keyAt]?.set(run, kept)
       }
       if (nMissing > 0) found.isLoading = coarse.error === null
     })
-    held.current = now
+    if (before.size > 2 * lines.length + 100) {
+      const wanted = new Set(lines.map((line) => line.id))
+      for (const id of before.keys()) if (!wanted.has(id)) before.delete(id)
+    }
     // The same array as long as its lines are, so that nothing is painted for nothing.
     const last = lastLines.current
     const isSame = last.length === lines.length && lines.every((line, at) => line === last[at])

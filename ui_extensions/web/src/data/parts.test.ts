@@ -48,6 +48,24 @@ describe("the reader of parts", () => {
     expect(part?.lines.get(4)?.curve.piece).toBeNull()
   })
 
+  it("gives every line what all of them share", () => {
+    const reader = new PartReader()
+    reader.push(new TextEncoder().encode("WS01"))
+    const columns = LINES.map((column): Column => {
+      if (column[0] === "start") return ["start", "u32", [0, 2, 4]]
+      if (column[0] === "x") return ["x", "f64", [5, 6]]
+      if (column[0] === "count") return ["count", "u32", [1, 2]]
+      return ["low", "high", "last"].includes(column[0]) ? [column[0], "f32", [1, 2, 3, 4]] : column
+    })
+    const [part] = reader.push(encoded({ ...HEADER, shared: ["x", "count"] }, columns))
+    for (const [run, last] of [[0, [1, 2]], [4, [3, 4]]] as const) {
+      const curve = part?.lines.get(run)?.curve
+      expect([...(curve?.x ?? [])]).toEqual([5, 6])
+      expect(curve?.shown).toBe(3)
+      expect([...(curve?.last ?? [])]).toEqual(last)
+    }
+  })
+
   it("says what the server says, and when the answer is cut or something else", () => {
     const failing = new PartReader()
     failing.push(new TextEncoder().encode("WS01"))

@@ -74,6 +74,7 @@ function readPart(bytes: Uint8Array): Part {
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + headerSize))) as Header & {
     error?: string
     columns: [string, string, number][]
+    shared?: string[]
   }
   if (header.error !== undefined) throw new ApiError(503, header.error)
   const columns = new Map<string, Numbers>()
@@ -85,7 +86,7 @@ function readPart(bytes: Uint8Array): Part {
   }
   const part: Part = { header, lines: new Map(), groups: new Map() }
   if (header.kind === "groups") readGroups(columns, part)
-  else readLines(columns, part)
+  else readLines(columns, new Set(header.shared), part)
   return part
 }
 
@@ -112,7 +113,7 @@ function required(columns: Map<string, Numbers>, name: string): Numbers {
 
 type Real = Float64Array | Float32Array
 
-function readLines(columns: Map<string, Numbers>, part: Part): void {
+function readLines(columns: Map<string, Numbers>, shared: ReadonlySet<string>, part: Part): void {
   const run = required(columns, "run")
   const start = required(columns, "start")
   const total = required(columns, "total")
@@ -123,7 +124,8 @@ function readLines(columns: Map<string, Numbers>, part: Part): void {
     const to = start[line + 1] as number
     const rows = <T extends Numbers>(name: string): T | null => {
       const column = columns.get(name)
-      return column ? (column.subarray(from, to) as T) : null
+      if (column === undefined) return null
+      return (shared.has(name) ? column : column.subarray(from, to)) as T
     }
     const count = rows<Uint32Array>("count")
     // The column is there for all lines where one of them goes back.

@@ -184,10 +184,12 @@ export class SeriesStore {
   }
 
   #schedule(): void {
+    // The first cards of a page come all at once, and nothing is there to look at meanwhile.
+    const wait = this.counts.requests === 0 ? 0 : GATHER_MS
     this.#timer ??= setTimeout(() => {
       this.#timer = null
       this.#gather()
-    }, GATHER_MS)
+    }, wait)
   }
 
   #missing(watcher: Watcher): string[] {

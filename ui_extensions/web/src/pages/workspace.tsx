@@ -2,6 +2,7 @@ import "../runs/runs.css"
 
 import { useMemo, useState } from "react"
 
+import { askAhead } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { CompareSection } from "../charts/compare-section"
 import { MediaSection } from "../charts/media-section"
@@ -30,9 +31,18 @@ import { WorkspaceProvider } from "../runs/workspace-context"
 import { useWorkspaceState } from "../runs/workspace-state"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
+import { askViewsAhead } from "../view/api"
 import { SavingNote, UndoButtons, ViewMenu } from "../view/menu"
 import type { View } from "../view/store"
 import { useViewStore, ViewProvider } from "../view/store"
+
+/** Ask for what does not depend on the view, before the page is there. */
+export function askWorkspaceAhead(experimentIds: readonly string[]): void {
+  askViewsAhead(experimentIds)
+  askAhead("keys", { experiments: experimentIds })
+  askAhead("columns", { experiments: experimentIds, deleted: false })
+  askAhead("experiments/names", { experiments: experimentIds })
+}
 
 /** The workspace of one experiment or several. */
 export function Workspace({ experimentIds }: { experimentIds: string[] }) {

@@ -22,12 +22,9 @@ export function useWorkspaceState(
   frozen: Frozen,
 ): WorkspaceState {
   const { doc } = view
-  const [hasRuns, setHasRuns] = useState(false)
   const known = useAnswer<KnownKeys>("columns", {
     experiments: experimentIds,
     deleted: doc.showsDeleted,
-    // Asked again when the first run has come.
-    has_runs: hasRuns,
   })
   const lastKnown = useRef<KnownKeys | null>(null)
   if (known.data) lastKnown.current = known.data
@@ -42,7 +39,13 @@ export function useWorkspaceState(
   }, [columns, colourBy])
   const drawnNames = useMemo(() => (colourBy === "" ? [] : [colourBy]), [colourBy])
   const list = useRunList(experimentIds, doc, names, drawnNames, frozen)
-  useEffect(() => setHasRuns(list.total > 0), [list.total])
+  // Asked again when the first run has come.
+  const { data: knownKeys, retry: askKeys } = known
+  const knowsNone = knownKeys !== null && !Object.values(knownKeys).some((keys) => keys.length > 0)
+  const hasRuns = list.total > 0
+  useEffect(() => {
+    if (hasRuns && knowsNone) askKeys()
+  }, [hasRuns, knowsNone, askKeys])
   const groups = useAnswer<GroupsAnswer>(doc.groupBy.length > 0 ? "groups" : null, {
     experiments: experimentIds,
     filter: list.fault ? "" : effectiveFilter(doc, frozen.atMs),

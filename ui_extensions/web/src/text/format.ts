@@ -2,6 +2,8 @@
 
 // MLflow's SQL store keeps infinities as the largest double.
 const LARGEST = 1.7976931348623157e308
+// `toLocaleString` finds its rules anew each time.
+const COUNTS = new Intl.NumberFormat("en-US")
 
 /** A metric's value: at most `digits` significant ones, never rounded into another magnitude. */
 export function number(value: number | null | undefined, digits = 6): string {
@@ -10,7 +12,7 @@ export function number(value: number | null | undefined, digits = 6): string {
   if (value >= LARGEST) return "∞"
   if (value <= -LARGEST) return "−∞"
   const size = Math.abs(value)
-  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US")
+  if (Number.isInteger(value) && size < 1e15) return count(value)
   if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
     return value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e")
   }
@@ -19,7 +21,7 @@ export function number(value: number | null | undefined, digits = 6): string {
 
 /** A count: 1,234. */
 export function count(value: number): string {
-  return value.toLocaleString("en-US")
+  return COUNTS.format(value)
 }
 
 /** Bytes, in powers of 1,024. */

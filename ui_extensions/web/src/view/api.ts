@@ -1,7 +1,7 @@
 /** Saved views, as `POST views` and its neighbours have them. */
 
 import type { CallOptions } from "../api/client"
-import { call } from "../api/client"
+import { askAhead, call } from "../api/client"
 
 export interface SavedView {
   readonly id: string
@@ -45,6 +45,11 @@ export function browserId(): string {
 
 export function listViews(experiments: readonly string[], options: CallOptions): Promise<Views> {
   return call<Views>("views", { experiments, browser: browserId() }, options)
+}
+
+/** Have `listViews` answered sooner. */
+export function askViewsAhead(experiments: readonly string[]): void {
+  askAhead("views", { experiments, browser: browserId() })
 }
 
 export function readView(
