@@ -65,6 +65,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "restore",
         "Bring back the code that a run was trained with, in a new folder.",
     ),
+    "share": LazyCommand(
+        "mlflow_weir.plugin.cli.share",
+        "share",
+        "Make and manage links that anyone may open.",
+    ),
     "status": LazyCommand(
         "mlflow_weir.plugin.cli.status",
         "status",

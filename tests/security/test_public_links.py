@@ -1,7 +1,8 @@
 """Links that anyone may open: what a token opens, what it does not, and what ends it.
 
-Four servers, two databases: a plain one and one with a login, and beside each another on the same
-database whose policy lets no link open, or only to whoever is logged in.
+Three servers: a plain one, one with a login, and beside that another on the same database whose
+policy lets links open only to whoever is logged in. What the policies of a plain server do is
+asked of its app alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from browser import build_pages
 from databases import DatabaseServer
 from histogram_tables import record_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
+from mlflow_weir.plugin.cli import main
 from mlflow_weir.store.delivery import records
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
 from sharing import MANAGE, Link, make_link, manage
@@ -39,11 +42,10 @@ pytestmark = [
 
 
 class Servers(NamedTuple):
-    """By what they ask of whom; ``off`` is beside ``plain``, ``members`` beside ``auth``."""
+    """By what they ask of whom; ``members`` is beside ``auth``."""
 
     plain: ServerProcess
     auth: ServerProcess
-    off: ServerProcess
     members: ServerProcess
 
 
@@ -83,11 +85,9 @@ def servers(
             body = {"username": user.name, "password": user.password}
             answer = call(auth, "POST", "/api/2.0/mlflow/users/create", body, user=ADMIN)
             assert answer.status == 200, answer
-        with start_servers(
-            spec("off", databases[0], ("WEIR_PUBLIC_LINKS", "off")),
-            spec("members", databases[1], *login, ("WEIR_PUBLIC_LINKS", "authenticated")),
-        ) as (off, members):
-            yield Servers(plain, auth, off, members)
+        beside = spec("members", databases[1], *login, ("WEIR_PUBLIC_LINKS", "authenticated"))
+        with start_servers(beside) as (members,):
+            yield Servers(plain, auth, members)
 
 
 class Mine(NamedTuple):
@@ -184,11 +184,14 @@ def make_mine(server: ServerProcess, user: User | None) -> Mine:
     return mine
 
 
-@pytest.fixture(scope="module", params=["plain", "auth"])
+@pytest.fixture(scope="module")
 def mine(request: pytest.FixtureRequest, servers: Servers) -> Mine:
-    if request.param == "plain":
+    if getattr(request, "param", "auth") == "plain":
         return make_mine(servers.plain, None)
     return make_mine(servers.auth, ALICE)
+
+
+ON_BOTH = pytest.mark.parametrize("mine", ["plain", "auth"], indirect=True)
 
 
 def eventually(is_true: Callable[[], bool]) -> None:
@@ -199,10 +202,12 @@ def eventually(is_true: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-ALL_ROUTES = """
-import json
+# What is asked of the app of a plain server, in a process of its own.
+ASKED_OF_THE_APP = """
+import json, os, sys
 from mlflow.server import app, auth
 from mlflow.server.fastapi_app import create_fastapi_app
+from mlflow_weir.store.sharing import links
 from mlflow_weir.ui_extensions import app as extension
 
 extension.install(app)
@@ -214,51 +219,112 @@ for name in dir(auth.routes):
     value = getattr(auth.routes, name)
     if isinstance(value, str) and value.startswith("/"):
         rules |= {(method, value) for method in ("GET", "POST", "PATCH", "DELETE")}
-print(json.dumps(sorted(rules)))
+
+browser = app.test_client()
+made = browser.post("/ajax-api/3.0/weir/shares/create", json={
+    "kind": "experiment", "title": "t", "experiment_ids": ["0"], "is_live": True, "filter": {},
+}).get_json()
+
+def opened(path):
+    answers = [browser.get(path)]
+    answers += [browser.post(f"{path}/api/{name}", json={}) for name in ("share", "runs")]
+    return [(a.status_code, a.get_data(as_text=True), sorted(a.headers)) for a in answers]
+
+def listed():
+    found = browser.post("/ajax-api/3.0/weir/shares/list", json={}).get_json()
+    return [found["policy"], found["max_days"], found["shares"][0]["state"]]
+
+def under(**policy):
+    os.environ.update(policy)
+    found = {"known": opened(made["path"]), "unknown": opened("/weir/s/" + "A" * 43)}
+    found["listed"] = listed()
+    again = browser.post("/ajax-api/3.0/weir/shares/create", json={
+        "kind": "run", "title": "t", "experiment_ids": ["0"], "is_live": True, "filter": {},
+    })
+    found["created"] = again.status_code
+    for name in policy:
+        del os.environ[name]
+    return found
+
+found = {"on": under(), "off": under(WEIR_PUBLIC_LINKS="off")}
+day, now = 86_400_000, links.now_ms()
+links.now_ms = lambda: now + 2 * day
+found["old"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="1.5")
+found["young"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="2.5")
+print(json.dumps([sorted(rules), found]))
 """
 OPEN = ("/health", "/version", "/favicon.ico", "/static-files", "/static", "/weir/s")
 
 
-def test_a_token_opens_no_route_of_the_whole_server_but_those_of_links(
-    servers: Servers, mine: Mine
-) -> None:
-    if mine.user is None:
-        pytest.skip("everything of a server without a login is open")
+class OfTheApp(NamedTuple):
+    """What the app of a plain server has and says: rules by method, answers by policy."""
+
+    rules: list[tuple[str, str]]
+    under: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def of_the_app(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_folder: DatabaseServer
+) -> OfTheApp:
+    build_pages()
+    database = sqlite_folder.new_mlflow_database().replace("sqlite:", "sqlite+weir:")
+    store = dict.fromkeys(("MLFLOW_BACKEND_STORE_URI", "_MLFLOW_SERVER_FILE_STORE"), database)
+    store["_MLFLOW_SERVER_ARTIFACT_ROOT"] = str(tmp_path_factory.mktemp("artifacts"))
     done = subprocess.run(
-        [sys.executable, "-c", ALL_ROUTES],
-        env={**os.environ, "MLFLOW_BACKEND_STORE_URI": "sqlite://"},
+        [sys.executable, "-c", ASKED_OF_THE_APP],
+        env={**os.environ, **store},
         capture_output=True,
         text=True,
-        check=True,
     )
-    rules = json.loads(done.stdout.splitlines()[-1])
-    assert len(rules) > 400
+    assert done.returncode == 0, done.stderr[-4_000:]
+    return OfTheApp(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_policies_of_a_plain_server_end_what_was_made_before(of_the_app: OfTheApp) -> None:
+    under = of_the_app.under
+    assert [status for status, _, _ in under["on"]["known"]] == [200, 200, 200]
+    assert under["on"]["listed"] == ["on", None, "active"]
+    assert under["off"]["listed"] == ["off", None, "off"]
+    assert under["old"]["listed"] == ["on", 1.5, "expired"]
+    for policy in ("off", "old"):
+        assert under[policy]["known"] == under[policy]["unknown"] == under["on"]["unknown"]
+        assert [status for status, _, _ in under[policy]["known"]] == [404, 404, 404]
+    assert under["young"]["known"] == under["on"]["known"]
+    # A link for ever is made where the policy lets it be, and nowhere else.
+    assert [under[policy]["created"] for policy in ("on", "off", "old")] == [200, 403, 400]
+
+
+def test_a_token_opens_no_route_of_the_whole_server_but_those_of_links(
+    of_the_app: OfTheApp, mine: Mine
+) -> None:
+    assert len(of_the_app.rules) > 400
     link = mine.link(shown={"metrics": ["*"], "files": True, "console": True})
     server, token = mine.server, link.token
+    # Not in Authorization: stock MLflow fails over what is no password, and each takes it 90 ms.
     headers = {
-        "Authorization": f"Bearer {token}",
         "Cookie": f"token={token}; session={token}",
         "X-Weir-Key": token,
         "X-Weir-Token": token,
     }
-    opened = set()
-    for method, rule in rules:
+    n_closed = 0
+    for method, rule in of_the_app.rules:
         path = "/".join(
             part if not part.startswith(("<", "{")) else token for part in rule.split("/")
         )
-        for sent, query in (({}, ""), (headers, f"?token={token}&run_id={mine.runs[0]}")):
-            answer = call(server, method, path + query, None, sent)
-            where = (method, path, answer.status, str(answer.body)[:200])
-            # What a browser without any login gets, nobody gets more of.
-            if answer.status == 200:
-                opened.add(rule)
-            assert answer.status < 500 or (method, path) == ("DELETE", "/"), where
-            assert SECRET not in str(answer.body), where
-            if not rule.startswith(OPEN):
-                assert answer.status in {401, 403, 404, 405} or "server-info" in rule, where
-    assert {rule for rule in opened if not rule.startswith(OPEN)} <= {
-        rule for _, rule in rules if "server-info" in rule
-    }
+        query = f"?token={token}&run_id={mine.runs[0]}"
+        answer = call(server, method, path + query, None, headers)
+        where = (method, path, answer.status, str(answer.body)[:200])
+        assert answer.status < 500, where
+        assert SECRET not in str(answer.body), where
+        # What MLflow tells everybody stays as it is.
+        if not rule.startswith(OPEN) and "server-info" not in rule:
+            assert answer.status in {401, 403, 404, 405}, where
+            n_closed += 1
+    assert n_closed > 350
+    for path in ("/ajax-api/3.0/weir/experiments", f"{MANAGE}/list", "/weir/", "/graphql"):
+        for user in (User(token, token), User("", token), User(ALICE.name, token)):
+            assert call(server, "POST", path, {}, user=user).status in {401, 405}, path
     # Nor does it open by a path around.
     for odd in (
         f"/weir/s/{token}/../../e/{mine.experiment_id}",
@@ -320,6 +386,7 @@ def ask_all(mine: Mine, link: Link) -> dict[str, Answer]:
     return found
 
 
+@ON_BOTH
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "frozen"])
 def test_what_is_not_ticked_is_in_no_answer(mine: Mine, is_live: bool) -> None:
     shown = {"metrics": ["loss"], "params": ["lr"], "tags": ["team"]}
@@ -602,6 +669,7 @@ def all_of(link: Link) -> list[tuple[int, str, tuple[tuple[str, str], ...]]]:
     return [bytes_of(answer) for answer in asked]
 
 
+@ON_BOTH
 def test_whatever_does_not_open_is_the_same_to_the_byte(servers: Servers, mine: Mine) -> None:
     unknown = Link(mine.server, {}, "A" * 43, f"/weir/s/{'A' * 43}")
     nothing = all_of(unknown)
@@ -640,24 +708,7 @@ def test_whatever_does_not_open_is_the_same_to_the_byte(servers: Servers, mine: 
     assert call(mine.server, "GET", f"{link.path}/api/share").status in {404, 405}
 
 
-def test_policy_ends_what_was_made_before(servers: Servers) -> None:
-    plain = make_mine(servers.plain, None)
-    link = plain.link(shown={"metrics": ["loss"]})
-    assert link.ask("share").status == 200
-    off = link._replace(server=servers.off)
-    unknown = Link(servers.off, {}, "A" * 43, f"/weir/s/{'A' * 43}")
-    assert all_of(off) == all_of(unknown)
-    listed = manage(servers.off, "list", {}).body
-    assert listed["policy"] == "off"
-    assert {one["state"] for one in listed["shares"]} <= {"off", "revoked"}
-    body = {
-        "kind": "experiment",
-        "title": "t",
-        "experiment_ids": [plain.experiment_id],
-        "is_live": True,
-    }
-    assert manage(servers.off, "create", body).status == 403
-
+def test_policy_lets_links_open_to_members_only(servers: Servers) -> None:
     auth = make_mine(servers.auth, ALICE)
     link = auth.link(shown={"metrics": ["loss"]})
     members = link._replace(server=servers.members)
@@ -685,6 +736,7 @@ def permit(server: ServerProcess, user: User, experiment_id: str, permission: st
     )
 
 
+@ON_BOTH
 def test_a_link_ends_with_its_experiment_and_with_its_makers_access(
     servers: Servers, mine: Mine
 ) -> None:
@@ -836,6 +888,47 @@ def test_every_answer_keeps_itself_private(mine: Mine) -> None:
     assert link.ask("share", None, "", **odd).status == 200
 
 
+def test_weir_share_makes_and_manages_links(mine: Mine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mine.server.address)
+    if mine.user is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", mine.user.name)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", mine.user.password)
+
+    def weir(*words: str, status: int = 0, typed: str | None = None) -> str:
+        done = CliRunner().invoke(main, ["share", *words], input=typed)
+        assert done.exit_code == status, done.output
+        return done.stdout if status == 0 else done.output
+
+    run = ["--run", mine.runs[0], "--show", "metrics.loss"]
+    url = weir("create", *run, "--password", typed="open sesame\n").splitlines()[-1]
+    assert url.startswith(f"{mine.server.address}/weir/s/")
+    link = Link(mine.server, {}, "", url.removeprefix(mine.server.address))
+    assert link.ask("share").status == 401
+    link = Link(mine.server, {}, "", json.loads(weir("create", *run, "--json"))["path"])
+    share = link.ask("share").body
+    assert (share["kind"], share["shown"]["metrics"], share["is_live"]) == ("run", ["loss"], True)
+    how = ["--frozen", "--days", "never", "--title", "T", "--numbered", "--show", "metrics"]
+    made = json.loads(weir("create", "--experiment", mine.experiment_id, *how, "--json"))
+    assert (made["share"]["expires_ms"], made["share"]["is_live"]) == (None, False)
+    assert made["share"]["shown"]["metrics"] == ["*"]
+    frozen = Link(mine.server, {}, "", made["path"])
+    assert frozen.ask("share").body["n_runs"] >= 3
+    share_id = made["share"]["id"]
+    assert share_id in weir("list", "--experiment", mine.experiment_id)
+    for action, status in (("pause", 404), ("resume", 200), ("revoke", 404)):
+        weir(action, share_id)
+        assert frozen.ask("share").status == status, action
+    assert "stays so" in weir("rotate", share_id, status=1)
+    log = json.loads(weir("log", share_id, "--json"))["entries"]
+    assert {entry["outcome"] for entry in log} == {"opened", "paused", "revoked"}
+    assert "127.0.0.1" in weir("log", share_id)
+    assert "no such field" in weir("create", *run, "--show", "argv", status=1)
+    assert "--days" in weir("create", *run, "--days", "0", status=1)
+    assert "there is no experiment" in weir("create", "--experiment", "nobody's", status=1)
+    assert "tracking server" in weir("list", "--uri", "sqlite+weir:///x.db", status=1)
+    assert "no such link" in weir("log", "0" * 32, status=1)
+
+
 def test_too_many_and_too_large_questions_are_refused(mine: Mine) -> None:
     link = mine.link(shown={"metrics": ["loss"], "files": True})
     runs = mine.runs[:1]
@@ -855,13 +948,19 @@ def test_too_many_and_too_large_questions_are_refused(mine: Mine) -> None:
 def test_guesses_run_into_a_limit_and_cost_the_same(mine: Mine) -> None:
     """Last: afterwards this address waits a little."""
     link = mine.link()
-    statuses = [
-        Link(mine.server, {}, "", f"/weir/s/{n:043d}").ask("share").status for n in range(150)
-    ]
-    assert statuses[0] == 404
-    assert statuses[-1] == 429
-    assert statuses == sorted(statuses)
-    assert link.ask("share").status == 429  # so that what opens cannot be told while guessing
-    answer = link.ask("share")
-    assert answer.headers["retry-after"] == "10"
+
+    def guess(n: int) -> int:
+        return Link(mine.server, {}, "", f"/weir/s/{n:043d}").ask("share").status
+
+    n_guesses = 0
+    # One comes back each second: what opens is refused too as soon as none is left.
+    for _ in range(50):
+        while (status := guess(n_guesses)) == 404:
+            n_guesses += 1
+            assert n_guesses < 2_000
+        assert status == 429
+        answer = link.ask("share")
+        if answer.status == 429:
+            break
+    assert (answer.status, answer.headers["retry-after"]) == (429, "10")
     eventually(lambda: link.ask("share").status == 200)

@@ -206,6 +206,8 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
         return {**of, "run_ids": [new_id()]}
     if endpoint == "weir.runs_act":
         return {"run_ids": [], "action": "delete"}
+    if endpoint == "weir.runs_move":
+        return {"run_ids": [], "experiment_id": "0"}
     if endpoint in {"weir.views_state", "weir.views_save", "weir.views_personal"}:
         # Of a browser, and so of a revision, that nobody has saved before.
         return {**of, "name": "v", "document": "{}", "browser": new_id(), "revision": 0}

@@ -1,0 +1,304 @@
+"""``weir share``: links that anyone may open, made and managed on a tracking server."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from typing import Any
+
+import click
+
+from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.plugin.cli.stores import is_server
+from mlflow_weir.plugin.uri import without_secrets
+
+_ROUTES = "/ajax-api/3.0/weir/shares"
+_TIMEOUT_S = 60
+_MS_A_DAY = 86_400_000
+_LISTS = ("metrics", "params", "tags")
+_BOXES = (
+    *("notes", "code", "patch", "console", "command", "host", "git_url"),
+    *("files", "hardware", "histograms", "media"),
+)
+
+_uri = click.option(
+    "--uri",
+    default="",
+    envvar="MLFLOW_TRACKING_URI",
+    help="Tracking server; MLFLOW_TRACKING_URI when left out.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+_id = click.argument("link_id", metavar="ID")
+
+
+class Refused(WeirError):
+    """The server did not do it; the message says why."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def share() -> None:
+    """Make and manage links that anyone may open.
+
+    Over HTTP, with the credentials that MLflow uses for the server. ID is a link's, as `list`
+    shows it; the token of a link is shown once, when it is made or rotated.
+    """
+
+
+@share.command()
+@_uri
+@click.option("--experiment", help="Experiment, by name or id.")
+@click.option("--run", "run_ids", multiple=True, help="Run, by id; may be given several times.")
+@click.option("--filter", "filter_", default="", help="Of an experiment only runs that match.")
+@click.option("--title", help="What visitors read first.")
+@click.option(
+    "--show",
+    multiple=True,
+    metavar="FIELD",
+    help="A field to show, and nothing else: metrics.KEY, params.KEY, tags.KEY, `metrics` for all "
+    f"metrics, or one of {', '.join(_BOXES)}.",
+)
+@click.option("--frozen", is_flag=True, help="Show the runs as they are now, whatever comes.")
+@click.option("--numbered", is_flag=True, help="Number the runs instead of naming them.")
+@click.option("--days", default="30", help="Days until it ends, or `never`.")
+@click.option("--password", is_flag=True, help="Ask for a password that visitors need.")
+@_json
+def create(
+    uri: str,
+    experiment: str | None,
+    run_ids: tuple[str, ...],
+    filter_: str,
+    title: str | None,
+    show: tuple[str, ...],
+    frozen: bool,
+    numbered: bool,
+    days: str,
+    password: bool,
+    as_json: bool,
+) -> None:
+    """Make a link to runs or to an experiment, and print its address."""
+    server = _server(uri)
+    if bool(experiment) == bool(run_ids):
+        raise ConfigError("name an experiment or runs", hint="--experiment or --run")
+    experiment_ids, name = _experiments(server, experiment, run_ids)
+    body: dict[str, Any] = {
+        "kind": "experiment" if experiment else "run" if len(run_ids) == 1 else "runs",
+        "title": title or name,
+        "experiment_ids": experiment_ids,
+        "run_ids": list(run_ids) or None,
+        "filter": {"filter": filter_} if experiment else None,
+        "is_live": not frozen,
+        "shown": _shown(show),
+        "replaces_names": numbered,
+        "expires_ms": _expiry(days),
+    }
+    if password:
+        body["password"] = click.prompt("Password", hide_input=True, confirmation_prompt=False)
+    answer = _ask(server, "create", body)
+    _print_link(server, answer, as_json)
+
+
+@share.command("list")
+@_uri
+@click.option("--experiment", help="Only links to this experiment, by name or id.")
+@_json
+def list_(uri: str, experiment: str | None, as_json: bool) -> None:
+    """List links, the newest first."""
+    server = _server(uri)
+    body: dict[str, Any] = {}
+    if experiment:
+        (body["experiment_id"],), _ = _experiments(server, experiment, ())
+    found = _ask(server, "list", body)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if found["policy"] != "on":
+        click.echo(f"the server's policy is WEIR_PUBLIC_LINKS={found['policy']}")
+    if not found["shares"]:
+        click.echo("no links")
+    for one in found["shares"]:
+        how = "live" if one["is_live"] else f"frozen {_time(one['as_of_ms'])}"
+        until = f"until {_time(one['expires_ms'])}" if one["expires_ms"] else "for ever"
+        click.echo(f"{one['id']}  {one['state']:8}{_printable(one['title'])}")
+        by = f" by {_printable(one['created_by'])}" if one["created_by"] else ""
+        lock = ", with a password" if one["has_password"] else ""
+        seen = f", last {_time(one['last_seen_ms'])}" if one["last_seen_ms"] else ""
+        click.echo(
+            f"    {one['kind']}, {how}, {until}{lock}; made {_time(one['created_ms'])}{by}; "
+            f"opened {one['hits']} times{seen}"
+        )
+
+
+def _change(action: str, link_id: str, uri: str, as_json: bool) -> None:
+    server = _server(uri)
+    answer = _ask(server, "change", {"id": link_id, "action": action})
+    if action == "rotate":
+        _print_link(server, answer, as_json)
+    elif as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        click.echo(f"{answer['share']['id']}: {answer['share']['state']}")
+
+
+@share.command()
+@_id
+@_uri
+@_json
+def pause(link_id: str, uri: str, as_json: bool) -> None:
+    """Let a link not open until it is resumed."""
+    _change("pause", link_id, uri, as_json)
+
+
+@share.command()
+@_id
+@_uri
+@_json
+def resume(link_id: str, uri: str, as_json: bool) -> None:
+    """Let a paused link open again."""
+    _change("resume", link_id, uri, as_json)
+
+
+@share.command()
+@_id
+@_uri
+@_json
+def revoke(link_id: str, uri: str, as_json: bool) -> None:
+    """End a link for good."""
+    _change("revoke", link_id, uri, as_json)
+
+
+@share.command()
+@_id
+@_uri
+@_json
+def rotate(link_id: str, uri: str, as_json: bool) -> None:
+    """Give a link another address; the one before opens nothing."""
+    _change("rotate", link_id, uri, as_json)
+
+
+@share.command()
+@_id
+@_uri
+@_json
+def log(link_id: str, uri: str, as_json: bool) -> None:
+    """Show who opened a link, or was turned away, the newest first."""
+    found = _ask(_server(uri), "log", {"id": link_id})
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found["entries"]:
+        click.echo("nobody yet")
+    for one in found["entries"]:
+        click.echo(f"{_time(one['at_ms'])}  {one['address']:40}{one['outcome']}")
+
+
+def _server(uri: str) -> str:
+    if not is_server(uri):
+        shown = f"{without_secrets(uri)!r} is none" if uri else "none is named"
+        raise ConfigError(
+            f"links are made on a tracking server, and {shown}",
+            hint="start one with `weir ui`, and set MLFLOW_TRACKING_URI=http://…",
+        )
+    return uri.rstrip("/")
+
+
+def _experiments(
+    server: str, experiment: str | None, run_ids: tuple[str, ...]
+) -> tuple[list[str], str]:
+    """Return ids of the experiments that are meant, and what to call the link."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(server)
+    try:
+        if experiment is None:
+            infos = [client.get_run(run_id).info for run_id in run_ids]
+            name = infos[0].run_name if len(infos) == 1 else f"{len(infos)} runs"
+            return list(dict.fromkeys(info.experiment_id for info in infos)), str(name)
+        found = client.get_experiment_by_name(experiment)
+        if found is None and experiment.isdecimal():
+            found = client.get_experiment(experiment)
+    except MlflowException as exc:
+        raise Refused(str(exc.message)) from exc
+    if found is None:
+        raise Refused(f"there is no experiment {experiment!r:.100}")
+    return [found.experiment_id], found.name
+
+
+def _shown(fields: tuple[str, ...]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for field in fields:
+        kind, _, key = field.partition(".")
+        if kind in _LISTS and key:
+            shown.setdefault(kind, []).append(key)
+        elif field == "metrics":
+            shown.setdefault("metrics", []).append("*")
+        elif field in _BOXES:
+            shown[field] = True
+        else:
+            raise ConfigError(
+                f"--show {field!r:.100}: no such field",
+                hint=f"metrics.KEY, params.KEY, tags.KEY, metrics, {', '.join(_BOXES)}",
+            )
+    return shown
+
+
+def _expiry(days: str) -> int | None:
+    if days.strip().lower() == "never":
+        return None
+    try:
+        n_days = float(days)
+    except ValueError:
+        n_days = 0
+    if not 0 < n_days <= 36_500:
+        raise ConfigError(f"--days {days!r:.100}", hint="a number of days, or never")
+    return round(time.time() * 1_000 + n_days * _MS_A_DAY)
+
+
+def _ask(server: str, name: str, body: dict[str, Any]) -> Any:
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        answer = http_request(
+            get_default_host_creds(server),
+            f"{_ROUTES}/{name}",
+            "POST",
+            json=body,
+            timeout=_TIMEOUT_S,
+            max_retries=1,
+            raise_on_status=False,
+        )
+    except (MlflowException, OSError) as exc:
+        raise Refused(f"{without_secrets(server)} does not answer: {exc}") from exc
+    try:
+        found = answer.json()
+    except ValueError:
+        found = {}
+    if answer.status_code == 200:
+        return found
+    why = found.get("error") if isinstance(found, dict) else None
+    if answer.status_code == 404 and why is None:
+        raise Refused("this server is none of Weir's, or older than links")
+    raise Refused(str(why or f"the server answers {answer.status_code}"))
+
+
+def _print_link(server: str, answer: dict[str, Any], as_json: bool) -> None:
+    path = str(answer["path"])
+    # The server's own prefix is in the path; one that a proxy adds is in the address alone.
+    base = server.removesuffix(path.partition("/weir/s/")[0])
+    address = without_secrets(base) + path
+    if as_json:
+        click.echo(json.dumps({**answer, "url": address}, indent=2))
+    else:
+        click.echo(address)
+        click.echo("It is shown this once; whoever has it can open it.", err=True)
+
+
+def _time(at_ms: int) -> str:
+    return datetime.datetime.fromtimestamp(at_ms / 1_000).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
