@@ -460,6 +460,11 @@ class GpuSampler:
         }
         if device.is_slice:
             return {**facts, "slice_of": device.parent_uuid}
+
+        def ask(what: str) -> Any:
+            call = getattr(nvml, f"nvmlDeviceGet{what}", None)
+            return None if call is None else self._try("", partial(call, one.handle))
+
         limit = self._try("", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(one.handle))
         mode = self._try("", lambda: nvml.nvmlDeviceGetMigMode(one.handle))
         links = 0
@@ -470,10 +475,26 @@ class GpuSampler:
             links += bool(state)
         return {
             **facts,
+            "brand": _named(nvml, "NVML_BRAND_", ask("Brand")),
+            "architecture": _named(nvml, "NVML_DEVICE_ARCH_", ask("Architecture")),
+            "cuda_cores": ask("NumGpuCores"),
+            "pcie_generation_max": ask("MaxPcieLinkGeneration"),
+            "pcie_width_max": ask("MaxPcieLinkWidth"),
             "power_limit_watts": None if limit is None else limit / 1000,
             "is_mig_enabled": bool(mode and mode[0]),
             "nvlinks": links,
         }
+
+
+def _named(nvml: Any, lead: str, number: int | None) -> str | None:
+    """Return what pynvml calls one of NVML's numbers, in words; None for one that it has not."""
+    names = (
+        name
+        for name, value in vars(nvml).items()
+        if name.startswith(lead) and number is not None and value == number
+    )
+    found = next(names, None)
+    return None if found is None else found.removeprefix(lead).replace("_", " ").capitalize()
 
 
 def has_nvidia_gpu(root: Path = Path("/")) -> bool:

@@ -184,6 +184,11 @@ int nvmlDeviceGetEncoderUtilization(void *h, u *v, u *period) { ASK(h); *period 
 int nvmlDeviceGetDecoderUtilization(void *h, u *v, u *period) { ASK(h); *period = 0; return whole(h, "decoder", v); }
 int nvmlDeviceGetCurrPcieLinkGeneration(void *h, u *v) { ASK(h); return whole(h, "pcie_generation", v); }
 int nvmlDeviceGetCurrPcieLinkWidth(void *h, u *v) { ASK(h); return whole(h, "pcie_width", v); }
+int nvmlDeviceGetMaxPcieLinkGeneration(void *h, u *v) { ASK(h); return whole(h, "pcie_generation_max", v); }
+int nvmlDeviceGetMaxPcieLinkWidth(void *h, u *v) { ASK(h); return whole(h, "pcie_width_max", v); }
+int nvmlDeviceGetBrand(void *h, u *v) { ASK(h); return whole(h, "brand", v); }
+int nvmlDeviceGetArchitecture(void *h, u *v) { ASK(h); return whole(h, "architecture", v); }
+int nvmlDeviceGetNumGpuCores(void *h, u *v) { ASK(h); return whole(h, "cores", v); }
 int nvmlDeviceGetPcieThroughput(void *h, int counter, u *kb) { ASK(h); return whole(h, counter ? "pcie_rx_kib" : "pcie_tx_kib", kb); }
 int nvmlDeviceGetNvLinkState(void *h, u link, u *active) {
   u n;
