@@ -452,8 +452,10 @@ class Redactor:
                 return match[0]
             if _WORKING_FOLDER.search(before) and _FOLDER.match(value):
                 return match[0]
-            if certain in (b"pass", b"Pass", b"PASS") and value.isalpha():
+            if certain in (b"pass", b"Pass", b"PASS") and (value.isalpha() or b"`" in value):
                 return match[0]  # «forward pass: then …»
+            if b"," in match["end"] and value.isalpha():
+                return match[0]  # a list of names
             self.counts["named value"] += 1
             start, end = match.span(group)
             whole, at = match[0], match.start()

@@ -202,7 +202,7 @@ _HARMLESS = re.compile(
     )\Z"""
 )
 _CODE = re.compile(
-    rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z_]\w*_\w*|.*[(\[{<].*|[a-z_]+(?:_[a-z]+)*|[A-Z][A-Z_]*[A-Z]|lambda.*"
+    rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[a-z_]\w*_\w*|.*[(\[{<].*|[a-z_]+(?:_[a-z]+)*|[A-Z][A-Z_]*[A-Z]|lambda.*|[a-z_]\w*=\w+"
     rb"|self\b.*"
 )
 _PATH = re.compile(rb"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.-]+(?:[/\\][\w .@-]+)+")

@@ -329,6 +329,9 @@ token_2d = torch.zeros(3)
 key_2 = jax.random.fold_in(key, 2)
 api_key_env_var = "OPENAI_API_KEY"
 api_key_name: X-Api-Key-2024
+attribute_names = ["host", "username", "password", "port"]
+curve_secretkey: Bytes | None = Bytes(allow_none=True, default_value=None)
+an API that allows users to pass :class:`DTensor` s
 password_policy = "min-12-chars-1-digit"
 token_type = "bearer2"
 token_embedding_0: Embedding(32000, 4096)
