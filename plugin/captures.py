@@ -80,6 +80,7 @@ class _Capture:
         """
         asked = {
             "argv": [sys.executable, *sys.orig_argv[1:]],
+            "working_folder": os.getcwd(),
             "folder": self.folder,
             "git": settings.CAPTURE_GIT.get() and "git" in allowed,
             "environment": settings.CAPTURE_ENVIRONMENT.get() and "environment" in allowed,
@@ -95,15 +96,16 @@ class _Capture:
                 input=json.dumps(asked).encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                cwd="/",  # its modules are not to be those of the training's folder
                 start_new_session=True,
                 timeout=_TIME_LIMIT_S,
                 check=False,
             )
-            said: dict[str, Any] = json.loads(found.stdout or b"{}")
+            said: dict[str, Any] = json.loads(found.stdout)
             self.tags, self.files = said.get("tags", {}), said.get("files", {})
         except (OSError, subprocess.SubprocessError, ValueError):
             self.tags = {
-                "weir.capture": "failed: it took too long, or no process could be started"
+                "weir.capture": "failed: it took too long, or its process broke or did not start"
             }
 
     def close(self) -> None:

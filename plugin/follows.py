@@ -83,6 +83,7 @@ class _Followed:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
+                    cwd="/",  # its modules are not to be those of the training's folder
                     start_new_session=True,
                     bufsize=0,
                 )

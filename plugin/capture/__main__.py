@@ -1,12 +1,13 @@
 """The process that captures: told what by its standard input, it writes files and says the tags.
 
-    in      {"argv": […], "folder": where to put the files, "git": bool, "environment": bool,
-             "script": path or "", "repositories": [folders], "untracked": bool, "hardware": bool,
-             "patterns": […]}
+    in      {"argv": […], "working_folder": path, "folder": where to put the files, "git": bool,
+             "environment": bool, "script": path or "", "repositories": [folders],
+             "untracked": bool, "hardware": bool, "patterns": […]}
     out     {"tags": {name: value}, "files": {name below weir/: path}}
 
-It runs in the training's folder with the training's interpreter and variables, at a lower
-priority, and ends within a few seconds.
+It runs with the training's interpreter and variables, at a lower priority, and ends within a few
+seconds. It goes to the training's folder once it has its modules, so that none of that folder's
+(``platform.py``) is taken for one of Python's.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def main() -> None:
     """Capture, and say what."""
     os.nice(_NICE)
     asked: dict[str, Any] = json.load(sys.stdin)
+    os.chdir(asked["working_folder"])
     redactor = Redactor(asked["patterns"])
     folder = Path(asked["folder"])
     tags: dict[str, str] = {}

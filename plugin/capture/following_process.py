@@ -99,6 +99,7 @@ def main() -> None:
     parent = os.getppid()
     pipe = open(sys.stdin.fileno(), "rb", buffering=0)  # what is buffered is not seen by a poll
     asked: dict[str, Any] = json.loads(pipe.readline())
+    os.chdir(asked["folder"])
     local = local_folder(asked["root"])
     sink: _Folder | _Spool = _Folder(local) if local else _Spool(asked)
     follower = Follower(

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 
 from agents import wait_until
-from mlflow_weir.plugin import exits
+from mlflow_weir.plugin import captures, exits
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -170,6 +170,22 @@ def test_each_capture_has_a_switch(
     assert set(project.files(lines[-1])) == names
     if not names:
         assert project.tags(lines[-1]) == {}
+
+
+def test_modules_of_the_working_folder_are_not_taken_for_pythons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("platform", "bz2"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    found = captures._Capture(None)
+    found.run(frozenset({"environment"}))
+    try:
+        assert found.tags["weir.host"]
+        environment = json.loads(Path(found.files["environment.json"]).read_text())
+        assert environment["working_directory"] == str(tmp_path)
+    finally:
+        found.close()
 
 
 def test_runs_of_one_moment_share_a_capture_and_nested_ones_have_it_too(project: Project) -> None:
