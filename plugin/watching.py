@@ -36,7 +36,7 @@ _MAX_RUNS = 64  # that are remembered
 _log = logging.getLogger("mlflow_weir")
 
 
-def watch(model: Any, log: str, log_freq: int) -> None:
+def watch(model: Any, log: str, log_freq: int, alert: bool) -> None:
     """Do what ``mlflow_weir.watch`` says."""
     if not isinstance(model, torch.nn.Module):
         raise _invalid(f"'model' is not a torch.nn.Module but {type(model).__name__}")
@@ -51,7 +51,7 @@ def watch(model: Any, log: str, log_freq: int) -> None:
     if settings.CAPTURE.get() and settings.CAPTURE_GRADIENTS.get():
         active = mlflow.active_run()
         run_id = None if active is None else active.info.run_id
-        gradients.begin(model, log, every, _ActiveRun(run_id))
+        gradients.begin(model, log, every, _ActiveRun(run_id, has_alert=alert))
 
 
 def unwatch(model: Any) -> None:
@@ -72,8 +72,8 @@ def _invalid(what: str) -> MlflowException:
 class _ActiveRun:
     """Logs to the run that is active where the optimizer steps, or else was when it began."""
 
-    def __init__(self, run_id: str | None) -> None:
-        self._run_id = run_id
+    def __init__(self, run_id: str | None, *, has_alert: bool) -> None:
+        self._run_id, self._has_alert = run_id, has_alert
         self._first_steps: dict[str, int] = {}
         self._bad: dict[str, set[str]] = {}  # of each run, series that had NaN or infinities
         self._alerted: set[str] = set()
@@ -160,7 +160,7 @@ class _ActiveRun:
 
     def _alert(self, store: Any, view: Any, reading: Reading) -> None:
         """Say once a run that there are NaN or infinite values, in a tag and on stderr."""
-        if view.run_id in self._alerted:
+        if not self._has_alert or view.run_id in self._alerted:
             return
         found = reading.statistics
         n_bad = found.n_nan + (0 if reading.may_be_infinite else found.n_inf)

@@ -98,6 +98,7 @@ def watch(
     *,
     log: Literal["gradients", "parameters", "all"] = "gradients",
     log_freq: int = 100,
+    alert: bool = True,
 ) -> None:
     """Log a PyTorch model's gradients, its parameters, or both, to the active run.
 
@@ -112,11 +113,12 @@ def watch(
             gets the prefix ``graph_1.``; a model that is watched already is watched anew.
         log: What of it.
         log_freq: Optimizer steps from one that is logged to the next.
+        alert: Say once a run, in a tag and on stderr, where NaN or infinite values are first.
 
     Raises:
         MlflowException: An argument is none of these.
     """
-    importlib.import_module("mlflow_weir.plugin.watching").watch(model, log, log_freq)
+    importlib.import_module("mlflow_weir.plugin.watching").watch(model, log, log_freq, alert)
 
 
 def unwatch(model: Any = None) -> None:

@@ -152,12 +152,16 @@ with mlflow.start_run(run_id={run_id!r}):
 
 
 def test_not_a_number_is_said_once(place: Place) -> None:
-    (run_id,), err = place.train("""
+    (run_id, quiet_id), err = place.train("""
 with mlflow.start_run() as run:
     print(run.info.run_id)
     mlflow_weir.watch(model, log_freq=1)
     step()
     step(float("nan"))
+    step()
+with mlflow.start_run() as run:
+    print(run.info.run_id)
+    mlflow_weir.watch(model, log_freq=1, alert=False)
     step()
 """)
     tag = MlflowClient(place.uri).get_run(run_id).data.tags["weir.nan"]
@@ -169,6 +173,9 @@ with mlflow.start_run() as run:
     assert len(place.history(run_id, "gradients/0.bias/norm")) == 1
     assert place.history(run_id, "gradients/nan") == [(0, 0.0), (1, 49.0), (2, 49.0)]
     assert place.read(run_id).n_bad.sum(axis=0).tolist() == [0, 49, 49]
+    assert place.history(quiet_id, "gradients/nan") == [(0, 49.0)]
+    assert "weir.nan" not in MlflowClient(place.uri).get_run(quiet_id).data.tags
+    assert quiet_id not in "".join(line for line in err.splitlines() if "NaN" in line)
 
 
 def test_a_training_that_raises_keeps_what_it_had(place: Place) -> None:
