@@ -456,7 +456,7 @@ def own_experiment(client: MlflowClient) -> str:
     return experiment_id
 
 
-def test_many_runs_are_tagged_deleted_and_restored(
+def test_many_runs_are_tagged_deleted_restored_and_moved(
     site: Site, client: MlflowClient, shown: List, own_experiment: str
 ) -> None:
     page = shown.page
@@ -479,6 +479,20 @@ def test_many_runs_are_tagged_deleted_and_restored(
     page.get_by_role("status").get_by_role("button", name="Undo").click()
     shown.expect_counts(3)
     assert len(client.search_runs([own_experiment])) == 3
+    other = client.create_experiment(f"other of {own_experiment}")
+    page.get_by_role("checkbox", name="Select mine 2").click()
+    page.get_by_role("toolbar").get_by_role("button", name="Move", exact=True).click()
+    page.get_by_role("combobox", name="Experiment").fill(f"other of {own_experiment}")
+    page.get_by_role("option", name=f"other of {own_experiment}").click()
+    assert axe_violations(page) == []
+    page.get_by_role("dialog").get_by_role("button", name="Move", exact=True).click()
+    page.get_by_text("1 run moved").wait_for()
+    shown.expect_counts(2)
+    (moved,) = client.search_runs([other])
+    assert (moved.info.run_name, moved.data.metrics) == ("mine 2", {"loss": 2.0})
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    shown.expect_counts(3)
+    assert client.search_runs([other]) == []
 
 
 def test_name_notes_and_tags_are_edited_in_place(

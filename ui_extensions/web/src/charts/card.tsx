@@ -148,6 +148,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
     ...(props.items ?? []),
   ]
   const isEmpty = !isLoading && error === null && shown.length === 0
+  const hasNoNumber = shown.length > 0 && shown.every(({ curve }) => valuesOf(curve).min === Infinity)
   const nBelow = settings.yScale === "log" ? belowZero(shown) : 0
   return (
     <section className="w-card" aria-label={title} style={{ width, height }} data-keys={name}>
@@ -210,6 +211,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
           </button>
         )}
         {props.note && <span className="w-cut" title={props.note}>{props.note}</span>}
+        {hasNoNumber && <span>every value is NaN or infinite</span>}
         {nBelow > 0 && <span>▾ {count(nBelow)} at or under 0</span>}
       </footer>
       {isTable && <ValueTable title={title} lines={shown} axis={settings.x} onClose={() => showTable(false)} />}

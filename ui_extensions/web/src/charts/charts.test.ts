@@ -10,7 +10,7 @@ import { exactRange, padded, xExtent, yExtent } from "./range"
 import type { Scale } from "./scale"
 import { toPixel, toValue } from "./scale"
 import { moved, sectionsOf, withSection } from "./sections"
-import { tick } from "./ticks"
+import { tick, ticks } from "./ticks"
 import { EMPTY_LAYOUT, layoutOf, settingsOf } from "./types"
 
 function curve(x: number[], last: number[], more: Partial<Curve> = {}): Curve {
@@ -165,6 +165,14 @@ describe("files and ticks", () => {
     expect([0, 1e-7, 0.25, 1234, 12_000, 1.2e6, -3e9, 1e300].map(tick)).toEqual([
       "0", "1e−7", "0.25", "1.234k", "12k", "1.2M", "−3G", "1e300",
     ])
+  })
+
+  it("tell values apart that are far from zero", () => {
+    expect(ticks([1e9, 1e9 + 0.02, 1e9 + 0.04])).toEqual(["1G", "+0.02", "+0.04"])
+    expect(ticks([-2e6, -2e6 + 10, -2e6 + 20])).toEqual(["−2M", "+10", "+20"])
+    expect(ticks([0, 0.5, 1])).toEqual(["0", "0.5", "1"])
+    expect(ticks([1, null, 10])).toEqual(["1", "", "10"])
+    expect(ticks([])).toEqual([])
   })
 })
 

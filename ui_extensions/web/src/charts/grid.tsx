@@ -57,6 +57,7 @@ export interface KeysAnswer {
 }
 
 function defaultColumns(width: number): number {
+  if (width >= 1_900) return Math.min(6, Math.floor(width / 560))
   return width >= 900 ? 3 : width >= 560 ? 2 : 1
 }
 

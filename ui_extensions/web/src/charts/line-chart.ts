@@ -14,7 +14,7 @@ import { Painter } from "./painter"
 import { exactRange, padded, xExtent, yExtent } from "./range"
 import type { Scale } from "./scale"
 import { toPixel, toValue } from "./scale"
-import { tick, xTick } from "./ticks"
+import { ticks, WHOLE_STEPS, xTick } from "./ticks"
 import type { ChartSettings } from "./types"
 
 const SHADED_LINES = 20
@@ -230,7 +230,7 @@ export class LineChart {
     const variable = (name: string) => (): string => style.getPropertyValue(name).trim()
     const axis = { stroke: variable("--w-text-2"), font: AXIS_FONT }
     const grid = { stroke: variable("--w-line"), width: 1 }
-    const ticks = { show: false }
+    const noTicks = { show: false }
     const settings = (): ChartSettings => this.#state.settings
     return {
       width,
@@ -260,9 +260,10 @@ export class LineChart {
         {
           ...axis,
           grid,
-          ticks,
+          ticks: noTicks,
           size: 26,
           space: 60,
+          ...(this.#state.settings.x === "step" && !this.#state.settings.xLog ? { incrs: WHOLE_STEPS } : {}),
           ...(this.#state.settings.x === "wall"
             ? {}
             : { values: (_: uPlot, values: number[]) => values.map((v) => v === null ? "" : xTick(settings().x, v)) }),
@@ -270,10 +271,10 @@ export class LineChart {
         {
           ...axis,
           grid,
-          ticks,
+          ticks: noTicks,
           size: 46,
           space: 34,
-          values: (_: uPlot, values: (number | null)[]) => values.map((v) => (v === null ? "" : tick(v))),
+          values: (_: uPlot, values: (number | null)[]) => ticks(values),
         },
       ],
       hooks: {

@@ -17,6 +17,21 @@ export function tick(value: number): string {
   return `${sign}${Number(size.toPrecision(4))}`
 }
 
+/** Of a whole axis: where several would look alike, how far they are from the first. */
+export function ticks(values: readonly (number | null)[]): string[] {
+  const texts = values.map((value) => (value === null ? "" : tick(value)))
+  const [base] = values
+  const isClear = new Set(texts).size === texts.length
+  if (isClear || base === null || base === undefined || values.includes(null)) return texts
+  const distance = (value: number): string => tick(Number((value - base).toPrecision(3)))
+  return values.map((value, at) => (at === 0 ? tick(base) : `+${distance(value as number)}`))
+}
+
+/** Distances between steps that an axis may be divided by: whole ones. */
+export const WHOLE_STEPS: number[] = Array.from({ length: 16 }, (_, power) =>
+  [1, 2, 5].map((n) => n * 10 ** power),
+).flat()
+
 export function xTick(axis: XAxis, value: number): string {
   if (axis === "rel" || axis === "relp") return value === 0 ? "0" : duration(value)
   return tick(value)

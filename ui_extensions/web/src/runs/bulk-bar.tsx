@@ -41,7 +41,9 @@ export function BulkBar() {
     >
       <TagButton ids={ids} />
       {!doc.showsDeleted && (
-        <IconButton icon="folder" label="Move them" isSmall onClick={() => setMoving(true)} />
+        <Button isSmall onClick={() => setMoving(true)}>
+          Move
+        </Button>
       )}
       {doc.showsDeleted ? (
         <Button

@@ -68,7 +68,9 @@ export function MoveDialog({
           setText(next)
           choose(null)
         }}
-        choices={choices}
+        choices={chosen === null ? choices : [chosen]}
+        isAlwaysOpen
+        className="w-move-choices"
         onChoose={(choice) => {
           choose(choice)
           setText(choice.label)

@@ -97,7 +97,8 @@ export function ViewMenu({
           className: "w-view-button",
           children: (
             <span className="w-cut" title={title}>
-              View: {title}
+              <span className="w-not-on-phone">View: </span>
+              {title}
               {view.isChanged && (
                 <span className="w-view-changed" title="Changed since it was saved">
                   *<span className="w-hidden-text"> changed</span>
@@ -109,7 +110,7 @@ export function ViewMenu({
         items={items}
       />
       <Button icon="link" isSmall onClick={() => void copy()}>
-        Copy link
+        <span className="w-not-on-phone">Copy link</span>
       </Button>
       {isNaming && (
         <NameDialog
