@@ -3,7 +3,8 @@
 Git writes the file as it is now and as it was, each whole (*literal*) or as what differs from the
 other (*delta*), deflated and in base 85. A delta alone may hold all of a secret but its beginning,
 so that the file is put together again. Of a text in UTF-16 each second byte is zero; what is
-packed, as in an archive, is looked at unpacked.
+packed, as in an archive, is looked at unpacked. All of it as ``strings`` gives it: among random
+bytes anything stands somewhere, ``pw=…`` once in each two megabytes.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _BASE85 = re.compile(rb"[A-Za-z][0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]+\Z")
+_TEXT = re.compile(rb"[\t\x20-\x7e]{8,}")
 _MAX_UNPACKED_BYTES = 16 << 20  # of a file; text packs to a quarter, a patch has 5 MiB
-_MAX_FILE_BYTES = 64 << 20
+_MAX_FILE_BYTES = 16 << 20
+_MAX_XZ_BYTES = 128 << 20  # of memory
 
 
 def contents(body: bytes, path: Path) -> Iterator[bytes]:
-    """Give what can be read in a binary patch.
+    """Give what can be read in a binary patch, as lines.
 
     Args:
         body: What follows ``GIT binary patch``.
@@ -35,7 +38,7 @@ def contents(body: bytes, path: Path) -> Iterator[bytes]:
     parts = re.split(rb"^(literal|delta) \d+\n", body, flags=re.MULTILINE)
     for kind, part in zip(parts[1::2], parts[2::2], strict=True):
         try:
-            content = zlib.decompress(_base85(part))
+            content = zlib.decompressobj().decompress(_base85(part), _MAX_UNPACKED_BYTES)
             if kind == b"delta":
                 if now is None:
                     now = _read(path)
@@ -100,11 +103,16 @@ def _patched(source: bytes, delta: bytes) -> bytes:
 
 
 def _readable(content: bytes) -> Iterator[bytes]:
-    yield content
-    if b"\0" in content:
-        yield content.replace(b"\0", b"")
+    yield from _texts(content)
     with contextlib.suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
-        yield from _unpacked(content)
+        for unpacked in _unpacked(content):
+            yield from _texts(unpacked)
+
+
+def _texts(content: bytes) -> Iterator[bytes]:
+    yield b"\n".join(_TEXT.findall(content))
+    if b"\0" in content:
+        yield b"\n".join(_TEXT.findall(content.replace(b"\0", b"")))
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:
@@ -114,7 +122,8 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
     elif content.startswith(b"BZh"):
         yield bz2.BZ2Decompressor().decompress(content, _MAX_UNPACKED_BYTES)
     elif content.startswith(b"\xfd7zXZ\0"):
-        yield lzma.LZMADecompressor().decompress(content, _MAX_UNPACKED_BYTES)
+        unpack = lzma.LZMADecompressor(memlimit=_MAX_XZ_BYTES).decompress
+        yield unpack(content, _MAX_UNPACKED_BYTES)
     elif content.startswith(b"PK\3\4"):
         left = _MAX_UNPACKED_BYTES
         with contextlib.suppress(zipfile.BadZipFile, NotImplementedError, RuntimeError):

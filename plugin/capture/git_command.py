@@ -21,6 +21,7 @@ from mlflow_weir import settings
 from mlflow_weir.processes import is_readable
 
 _OPTIONS = (
+    "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.quotepath=off",
     "core.pager=cat",

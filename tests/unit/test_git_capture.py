@@ -301,6 +301,13 @@ def test_a_secret_is_found_however_a_binary_file_holds_it(
     assert b"b/new.bin" in state.patch
 
 
+def test_random_bytes_are_no_secret(repository: Repository) -> None:
+    repository.write("c.bin", random.Random(3).randbytes(3 << 20))
+    state = repository.capture()
+    assert state.left_out == {}
+    assert b"GIT binary patch" in state.patch
+
+
 def test_files_of_lfs_that_are_what_was_committed_are_no_change(repository: Repository) -> None:
     weights = random.Random(2).randbytes(3000)
     digest = hashlib.sha256(weights).hexdigest()
@@ -366,9 +373,12 @@ def test_nothing_of_the_repositorys_is_executed(repository: Repository) -> None:
     repository.git("-c", "core.fsmonitor=", "config", "diff.py.command", f"touch {ran} ; false")
     repository.write(".gitattributes", b"*.py diff=py\n")
     repository.write("a.py", b"x = 2\n")
+    repository.write("unknown.py", b"y = 2\n")
     ran.unlink(missing_ok=True)
-    state = repository.capture()
+    state = git_capture.capture(repository.folder, Redactor(), has_untracked=True)
+    assert state is not None
     assert b"+x = 2" in state.patch
+    assert b"+y = 2" in state.untracked_patch
     assert not ran.exists()
 
 
