@@ -320,6 +320,16 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     page.goto(site.pages(f"/e/{site.rich.experiment_id}"))
     page.get_by_role("button", name="Add a chart").click()
     dialog = page.get_by_role("dialog", name="Add a chart")
+    dialog.get_by_role("button", name="Text", exact=True).click()
+    dialog.get_by_label("Text, in Markdown").fill(
+        "# Why these\n<b>no</b> *markup* [x](javascript:1)"
+    )
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    text = page.get_by_role("region", name="Why these")
+    text.get_by_role("heading", name="Why these").wait_for()
+    assert text.locator("em").inner_text() == "markup"
+    assert text.locator("b, a[href^=javascript]").count() == 0
+    page.get_by_role("button", name="Add a chart").click()
     dialog.get_by_role("button", name="Lines by expression").click()
     # One that would never end is ended; one that cannot be read is told of.
     dialog.get_by_label("Regular expression").fill("(a")
@@ -329,6 +339,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     dialog.get_by_label("Title").fill("Both <b>losses</b>")
     dialog.get_by_role("button", name="Add", exact=True).click()
     name = "train/loss\nval/loss"
+    text.wait_for()
     own = page.get_by_role("region", name="Both <b>losses</b>")
     own.wait_for()
     found = poll(page, lambda: chart(page, name, True))

@@ -9,16 +9,16 @@ import { useMatches } from "../data/match"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Aggregate, CardLayout } from "./types"
-import { MAX_CARD_KEYS } from "./types"
+import { MAX_CARD_KEYS, MAX_CARD_TEXT } from "./types"
 
 const MAX_SHOWN = 200
 const MAX_TEXT = 500
 const TITLES: Record<Aggregate, string> = { latest: "latest", min: "smallest", max: "largest" }
 
-type Way = "names" | "pattern" | "scalar"
+type Way = "names" | "pattern" | "scalar" | "text"
 
 function wayOf(card: CardLayout | null): Way {
-  if (card?.kind === "scalar") return "scalar"
+  if (card?.kind === "scalar" || card?.kind === "text") return card.kind
   return card?.pattern ? "pattern" : "names"
 }
 
@@ -44,6 +44,7 @@ export function ChartDialog({
   const [chosen, choose] = useState<readonly string[]>(card?.keys ?? [])
   const [pattern, setPattern] = useState(card?.pattern ?? "")
   const [aggregate, setAggregate] = useState<Aggregate>(card?.aggregate ?? "latest")
+  const [text, setText] = useState(card?.text ?? "")
   const [search, setSearch] = useState("")
   const matches = useMatches(way === "pattern" ? pattern : "", keys)
   const found = useMemo(() => {
@@ -58,13 +59,16 @@ export function ChartDialog({
     else choose(chosen.includes(key) ? chosen.filter((one) => one !== key) : [...chosen, key])
   }
   const isGood =
-    way === "pattern"
+    way === "text"
+      ? text.trim() !== ""
+      : way === "pattern"
       ? (matches.keys?.length ?? 0) > 0 && matches.error === null
       : chosen.length > 0 && chosen.length <= MAX_CARD_KEYS
   const make = (): void => {
     const rest = { id: "", w: 1, h: 15, isOwn: true as const }
     const named = title.trim() ? { title: title.trim() } : {}
-    if (way === "pattern") onCard({ ...rest, ...named, kind: "line", keys: [], pattern })
+    if (way === "text") onCard({ ...rest, ...named, kind: "text", keys: [], text })
+    else if (way === "pattern") onCard({ ...rest, ...named, kind: "line", keys: [], pattern })
     else if (way === "names") onCard({ ...rest, ...named, kind: "line", keys: [...chosen] })
     else {
       const [metric = ""] = chosen
@@ -92,6 +96,7 @@ export function ChartDialog({
             { value: "names", label: "Lines of metrics" },
             { value: "pattern", label: "Lines by expression" },
             { value: "scalar", label: "One number a run" },
+            { value: "text", label: "Text" },
           ]}
           onChange={(next) => {
             setWay(next)
@@ -104,7 +109,7 @@ export function ChartDialog({
             className="w-input"
             value={title}
             maxLength={MAX_TEXT}
-            placeholder="as its metrics are called"
+            placeholder={way === "text" ? "none" : "as its metrics are called"}
             onChange={(event) => setTitle(event.target.value)}
           />
         </label>
@@ -116,7 +121,19 @@ export function ChartDialog({
             onChange={setAggregate}
           />
         )}
-        {way === "pattern" ? (
+        {way === "text" ? (
+          <label className="w-chart-field">
+            Text, in Markdown
+            <textarea
+              className="w-input w-text-field"
+              rows={12}
+              value={text}
+              maxLength={MAX_CARD_TEXT}
+              placeholder={"## What this shows\n\n- why these runs\n- what to look at"}
+              onChange={(event) => setText(event.target.value)}
+            />
+          </label>
+        ) : way === "pattern" ? (
           <>
             <label className="w-chart-field">
               Regular expression

@@ -9,6 +9,7 @@ import { visible } from "../text/visible"
 import { LineCard } from "./card"
 import { ScalarCard } from "./scalar-card"
 import { titleOf } from "./sections"
+import { TextCard } from "./text-card"
 import type { CardLayout, ChartSettings, DrawnRun } from "./types"
 import { MAX_CARD_KEYS } from "./types"
 
@@ -81,6 +82,20 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
           },
         ]),
   ]
+  if (card.kind === "text") {
+    return (
+      <TextCard
+        text={card.text ?? ""}
+        title={card.title}
+        name={titleOf(card)}
+        width={width}
+        height={height}
+        items={items}
+        grip={grip}
+        {...(isFull ? {} : { onExpand: act("expand") })}
+      />
+    )
+  }
   if (card.kind === "scalar") {
     return (
       <ScalarCard

@@ -169,6 +169,8 @@ describe("charts of one's own", () => {
             { ...own, id: "s", kind: "scalar", keys: ["a"], aggregate: "evil" },
             { ...own, id: "k", kind: "evil" },
             { ...own, id: "empty", keys: [] },
+            { ...own, id: "t", kind: "text", keys: [], text: "\n## Why\n- so" },
+            { ...own, id: "no text", kind: "text", keys: [], text: 7 },
           ],
         },
       ],
@@ -179,7 +181,8 @@ describe("charts of one's own", () => {
       { ...own, id: "p", keys: [], pattern: "loss$", title: "Losses" },
       { ...own, id: "s", kind: "scalar", keys: ["a"], aggregate: "latest" },
       { ...own, id: "k" },
+      { ...own, id: "t", kind: "text", keys: [], text: "\n## Why\n- so" },
     ])
-    expect(section?.cards.map(titleOf)).toEqual(["train/loss, val/loss", "Losses", "a", "train/loss, val/loss"])
+    expect(section?.cards.map(titleOf)).toEqual(["train/loss, val/loss", "Losses", "a", "train/loss, val/loss", "Why"])
   })
 })

@@ -18,7 +18,15 @@ export function prefixOf(key: string): string {
 
 /** What a card is called. */
 export function titleOf(card: CardLayout): string {
-  return card.title || (card.pattern ? `/${card.pattern}/` : card.keys.join(", "))
+  if (card.title) return card.title
+  if (card.kind === "text") return firstWords(card.text ?? "")
+  return card.pattern ? `/${card.pattern}/` : card.keys.join(", ")
+}
+
+/** The first line of Markdown, as far as it is words. */
+function firstWords(text: string): string {
+  const line = text.split("\n").find((one) => /[\p{L}\p{N}]/u.test(one)) ?? ""
+  return line.replace(/^[#>*\s-]+/, "").slice(0, 60).trim() || "Text"
 }
 
 function isClosed(prefix: string, nCards: number): boolean {
@@ -81,7 +89,7 @@ export function sectionsOf(
       ...section,
       isOpen: true,
       cards: section.cards.filter((one) =>
-        [...one.keys, one.title ?? "", one.pattern ?? ""].some(isFound),
+        [...one.keys, one.title ?? "", one.pattern ?? "", one.text ?? ""].some(isFound),
       ),
     }))
     .filter((section) => section.cards.length > 0)

@@ -65,8 +65,8 @@ export type Aggregate = "latest" | "min" | "max"
 
 export interface CardLayout {
   id: string
-  /** `scalar` is one number of a metric a run. */
-  kind: "line" | "scalar"
+  /** `scalar` is one number of a metric a run, `text` is Markdown of somebody's. */
+  kind: "line" | "scalar" | "text"
   keys: string[]
   /** Somebody made it; the others are there because their metric is. */
   isOwn?: true
@@ -76,6 +76,8 @@ export interface CardLayout {
   pattern?: string
   /** Of a scalar. */
   aggregate?: Aggregate
+  /** Markdown, where the card is text. */
+  text?: string
   /** Columns it spans, of the section's. */
   w: number
   /** Height, in rows of 20 px. */
@@ -98,10 +100,12 @@ export interface GridLayout {
 
 /** As many metrics as a card has at most. */
 export const MAX_CARD_KEYS = 40
+/** Characters of a text. */
+export const MAX_CARD_TEXT = 10_000
 const MAX_WORDS = 500
 
-function words(value: unknown): string {
-  return typeof value === "string" ? value.slice(0, MAX_WORDS) : ""
+function words(value: unknown, most = MAX_WORDS): string {
+  return typeof value === "string" ? value.slice(0, most) : ""
 }
 
 export const EMPTY_LAYOUT: GridLayout = { sections: [], favourites: [] }
@@ -176,15 +180,17 @@ export function layoutOf(value: unknown): GridLayout {
       if (!isJson(card) || typeof card.id !== "string" || !Array.isArray(card.keys)) continue
       const keys = card.keys.filter((key): key is string => typeof key === "string").slice(0, MAX_CARD_KEYS)
       const pattern = words(card.pattern)
-      if (keys.length === 0 && pattern === "") continue
+      const text = card.kind === "text" ? words(card.text, MAX_CARD_TEXT) : ""
+      if (keys.length === 0 && pattern === "" && text === "") continue
       const title = words(card.title)
       cards.push({
         id: card.id,
-        kind: oneOf(card.kind, ["line", "scalar"], "line"),
+        kind: oneOf(card.kind, ["line", "scalar", "text"], "line"),
         keys,
         ...(card.isOwn === true ? { isOwn: true as const } : {}),
         ...(title ? { title } : {}),
         ...(pattern ? { pattern } : {}),
+        ...(text ? { text } : {}),
         ...(card.aggregate === undefined
           ? {}
           : { aggregate: oneOf(card.aggregate, ["latest", "min", "max"], "latest") }),
