@@ -136,7 +136,7 @@ def test_a_collapsed_side_bar_keeps_the_icon_and_the_frame_grows(stock: Any, sit
     page = stock
     page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
     frame_of(page).get_by_role("heading", name="About").wait_for()
-    label = page.locator("[data-weir-label]")
+    label = page.locator("[data-weir-nav=workspace] [data-weir-label]")
     label.wait_for()
     before = page.locator("iframe[data-weir-frame]").bounding_box()["width"]
     page.locator("aside button").first.click()

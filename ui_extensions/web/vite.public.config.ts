@@ -14,6 +14,7 @@ const SURROUNDINGS: Record<string, string> = {
   "src/addresses.ts": "src/public/addresses.ts",
   "src/router.ts": "src/public/router.ts",
   "src/api/headers.ts": "src/public/headers.ts",
+  "src/api/limits.ts": "src/public/limits.ts",
   "src/layout/stock-link.tsx": "src/public/stock-link.tsx",
 }
 

@@ -18,6 +18,7 @@ import { startTheme } from "./theme"
 
 // A page's code is fetched with the page, but for the one that most go to.
 const Compare = lazy(async () => ({ default: (await import("./pages/compare")).Compare }))
+const SharedPage = lazy(async () => ({ default: (await import("./share/page")).SharedPage }))
 const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
 
 function Shown({ place }: { place: Place }) {
@@ -30,6 +31,8 @@ function Shown({ place }: { place: Place }) {
       return <Compare key={place.experimentIds.join()} experimentIds={place.experimentIds} />
     case "run":
       return <RunPage key={place.runId} runId={place.runId} tab={place.tab} />
+    case "shared":
+      return <SharedPage />
     default:
       return <NotFound />
   }

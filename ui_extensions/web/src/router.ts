@@ -155,6 +155,10 @@ function isShellMessage(data: unknown): data is ShellMessage {
 
 /** Follow Back and Forward, the parent's too. Called once, by `main.tsx`. */
 export function startRouter(): void {
+  // Named relative to the place that was loaded, which is not where the page will be.
+  for (const icon of document.querySelectorAll<HTMLLinkElement>("link[rel=icon]")) {
+    icon.setAttribute("href", icon.href)
+  }
   window.addEventListener("popstate", changed)
   window.addEventListener("message", (event) => {
     if (event.origin !== location.origin || event.source !== window.parent) return

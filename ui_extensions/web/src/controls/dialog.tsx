@@ -7,12 +7,14 @@ import { IconButton } from "./button"
 export function Dialog({
   title,
   isWide = false,
+  className = "",
   onClose,
   footer,
   children,
 }: {
   title: string
   isWide?: boolean
+  className?: string
   onClose: () => void
   footer?: ReactNode
   children: ReactNode
@@ -27,7 +29,7 @@ export function Dialog({
   return (
     <dialog
       ref={box}
-      className={`w-dialog${isWide ? " w-dialog-wide" : ""}`}
+      className={`w-dialog${isWide ? " w-dialog-wide" : ""} ${className}`.trim()}
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault()

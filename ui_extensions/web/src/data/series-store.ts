@@ -5,6 +5,7 @@
  */
 
 import { callStream, isAbort } from "../api/client"
+import { SERIES_BUCKETS, SERIES_LINES } from "../api/limits"
 import type { XAxis } from "../charts/types"
 import type { BandCurve, Curve } from "./curve"
 import { continued, growthPoint } from "./curve"
@@ -15,7 +16,6 @@ const GATHER_MS = 30
 const MAX_BYTES = 256 * 2 ** 20
 const BYTES_A_BUCKET = 36
 const MAX_RUNS = 5_000
-const MAX_BUCKETS = 6_000_000
 const MAX_PARTS = 60
 
 export interface Grouping {
@@ -220,7 +220,8 @@ export class SeriesStore {
       const all = [...sets]
       const { buckets, grouping } = (all[0] as CurveSet).query
       const nRuns = grouping === null ? Math.min(runIds.length, MAX_RUNS) : runIds.length
-      const nParts = Math.max(1, Math.min(MAX_PARTS, Math.floor(MAX_BUCKETS / (nRuns * buckets))))
+      const most = Math.min(SERIES_LINES / nRuns, SERIES_BUCKETS / (nRuns * buckets))
+      const nParts = Math.max(1, Math.min(MAX_PARTS, Math.floor(most)))
       for (let run = 0; run < runIds.length; run += nRuns) {
         for (let part = 0; part < all.length; part += nParts) {
           void this.#send(all.slice(part, part + nParts), runIds.slice(run, run + nRuns), null)

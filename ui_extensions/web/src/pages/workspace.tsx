@@ -29,6 +29,9 @@ import { Toast } from "../runs/toast"
 import { workspaceCommands } from "../runs/workspace-commands"
 import { WorkspaceProvider } from "../runs/workspace-context"
 import { useWorkspaceState } from "../runs/workspace-state"
+import { ShareBadge } from "../share/badge"
+import { ShareButton } from "../share/button"
+import { selectionScope, workspaceScopes } from "../share/scopes"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
 import { askViewsAhead } from "../view/api"
@@ -117,6 +120,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
   })
   const found = experiments.data?.experiments ?? []
   const [first = "0"] = experimentIds
+  const title = found.map((one) => one.name).join(", ") || `Experiment ${first}`
   return (
     <AsOf.Provider value={frozen.atMs}>
       <WorkspaceProvider value={state}>
@@ -140,11 +144,22 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                   ),
               },
             ]}
-            beside={<LiveMark live={list.live} />}
+            beside={
+              <>
+                <LiveMark live={list.live} />
+                {experimentIds.length === 1 && view.mayEdit && <ShareBadge experimentId={first} />}
+              </>
+            }
             actions={
               <>
                 <UndoButtons />
                 <ViewMenu experimentIds={experimentIds} onTell={(text) => tell({ text })} />
+                <ShareButton
+                  mayShare={view.mayEdit}
+                  isLed
+                  isReady={!list.isFirst && !experiments.isLoading}
+                  scopes={() => workspaceScopes(state, title)}
+                />
                 {!isPhone && (
                   <IconButton icon="info" label="Keys (?)" isSmall onClick={() => showKeys(true)} />
                 )}
@@ -155,7 +170,11 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
             <div className={`w-workspace${isPhone ? " w-workspace-phone" : ""}`}>
               <RunsPanel
                 isPhone={isPhone}
-                bulk={<BulkBar />}
+                bulk={
+                  <BulkBar>
+                    <ShareButton mayShare={view.mayEdit} scopes={() => [selectionScope(state, title)]} />
+                  </BulkBar>
+                }
                 menu={RunMenu}
                 noRuns={<NoRuns />}
                 eyeItems={[

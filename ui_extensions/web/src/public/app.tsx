@@ -49,12 +49,17 @@ export function App() {
   }, [attempt])
   useEffect(() => {
     if (!isShown) return
-    return onRefusal(({ status }) => {
-      if (status !== 401 && status !== 404) return
+    let timer = 0
+    const stop = onRefusal(({ status }) => {
+      if (timer !== 0 || (status !== 401 && status !== 404)) return
       if (status === 401) keepKey(null)
-      if (Date.now() - askedAt.current > ASK_AGAIN_MS) retry()
+      timer = window.setTimeout(retry, Math.max(0, askedAt.current + ASK_AGAIN_MS - Date.now()))
     })
-  }, [isShown, retry])
+    return () => {
+      stop()
+      window.clearTimeout(timer)
+    }
+  }, [isShown, attempt, retry])
   if (standing.kind === "gone") return <Gone />
   if (standing.kind === "locked") {
     return (

@@ -145,7 +145,7 @@ export function VisitorRun({
         {(facts) => (
           <div className="w-run">
             <div className="w-run-state">
-              <h2 className="w-visit-run" dir="auto">
+              <h2 className="w-visit-run" dir="auto" title={visible(name)}>
                 {visible(name, NAME_LENGTH)}
               </h2>
               <Status run={facts} hasCause={selected?.id !== "overview"} />

@@ -2,7 +2,9 @@
 
 import { useEffect, useState } from "react"
 
+import type { CallOptions } from "../api/client"
 import { callBlob, isAbort } from "../api/client"
+import { FILE_BYTES } from "../api/limits"
 
 export interface FileEntry {
   path: string
@@ -13,7 +15,6 @@ export interface FileEntry {
 export const PICTURE = /\.(png|jpe?g|gif|webp|bmp|avif|svg)$/i
 export const TEXT_BYTES = 256 * 1024
 const REVOKE_MS = 10_000
-export const MEDIA_BYTES = 48 * 1024 * 1024
 
 export interface ObjectAddress {
   address: string | null
@@ -32,7 +33,7 @@ export function useObjectAddress(runId: string, path: string | null): ObjectAddr
     if (path === null) return
     const abort = new AbortController()
     let address: string | null = null
-    callBlob("file", { run_id: runId, path, most: MEDIA_BYTES }, { signal: abort.signal }).then(
+    callBlob("file", { run_id: runId, path, most: FILE_BYTES }, { signal: abort.signal }).then(
       (blob) => {
         if (abort.signal.aborted) return
         address = URL.createObjectURL(blob)
@@ -50,6 +51,13 @@ export function useObjectAddress(runId: string, path: string | null): ObjectAddr
     }
   }, [runId, path, key])
   return held.key === key ? held : { address: null, error: null }
+}
+
+/** A file as a whole. @throws Error where it is larger than what is given at once. */
+export async function readFile(runId: string, path: string, options: CallOptions = {}): Promise<Blob> {
+  const blob = await callBlob("file", { run_id: runId, path, most: FILE_BYTES }, options)
+  if (blob.size >= FILE_BYTES) throw new Error("it is larger than what this page saves")
+  return blob
 }
 
 /** Text of a file's beginning; not text where it has zero bytes. */

@@ -18,6 +18,7 @@ import { useLines } from "./console-lines"
 import { isLive } from "./facts"
 import { lineAt } from "./line-at"
 import type { TabProps } from "./page"
+import { fileName, saveFile } from "./save"
 
 const ROW_PX = 18
 const MOST_FOUND = 1_000
@@ -360,7 +361,7 @@ function Download({
         })
         parts.push(...lines.map((line) => `${withoutAnsi(line.text)}\n`))
       }
-      save(new Blob(parts, { type: "text/plain" }), `${fileName(name)}.log`)
+      saveFile(new Blob(parts, { type: "text/plain" }), `${fileName(name)}.log`)
     } catch (failed) {
       setError(failed instanceof Error ? failed.message : String(failed))
     } finally {
@@ -379,19 +380,4 @@ function Download({
       )}
     </>
   )
-}
-
-/** A name that every file system takes, of a name from anybody. */
-export function fileName(name: string): string {
-  const clean = name.replace(/[^\p{L}\p{N}._-]+/gu, "_").replace(/^[._]+/, "")
-  return clean.slice(0, 80) || "run"
-}
-
-function save(blob: Blob, name: string): void {
-  const address = URL.createObjectURL(blob)
-  const link = document.createElement("a")
-  link.href = address
-  link.download = name
-  link.click()
-  window.setTimeout(() => URL.revokeObjectURL(address), 10_000)
 }

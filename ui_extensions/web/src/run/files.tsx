@@ -3,6 +3,7 @@ import "./files.css"
 import { lazy, Suspense, useState } from "react"
 
 import { useAnswer, useAsked } from "../api/use-answer"
+import { Button } from "../controls/button"
 import { Icon } from "../controls/icon"
 import { Empty, Failed, Loading, StateOf } from "../controls/state"
 import { StockLink } from "../layout/stock-link"
@@ -10,9 +11,10 @@ import { setQuery, useRoute } from "../router"
 import { bytes, count } from "../text/format"
 import { visible } from "../text/visible"
 import type { FileEntry } from "./artifact"
-import { parseCsv, PICTURE, readText, useObjectAddress } from "./artifact"
+import { parseCsv, PICTURE, readFile, readText, useObjectAddress } from "./artifact"
 import type { RunFacts } from "./facts"
 import type { TabProps } from "./page"
+import { fileName, saveFile } from "./save"
 
 const Markdown = lazy(async () => ({ default: (await import("../text/markdown")).Markdown }))
 const CSV_ROWS = 500
@@ -135,16 +137,47 @@ function Preview({ run, path }: { run: RunFacts; path: string }) {
     <>
       <div className="w-section-head">
         <h2 className="w-section-title w-files-path">{visible(path, 500)}</h2>
-        <StockLink
-          to={`/experiments/${run.experiment_id}/runs/${run.id}/artifacts/${path
-            .split("/")
-            .map(encodeURIComponent)
-            .join("/")}`}
-        >
-          In MLflow's artifacts
-        </StockLink>
+        <div className="w-row">
+          <Download run={run} path={path} />
+          <StockLink
+            to={`/experiments/${run.experiment_id}/runs/${run.id}/artifacts/${path
+              .split("/")
+              .map(encodeURIComponent)
+              .join("/")}`}
+          >
+            In MLflow's artifacts
+          </StockLink>
+        </div>
       </div>
       {isPicture ? <Picture run={run} path={path} /> : <Text run={run} path={path} />}
+    </>
+  )
+}
+
+function Download({ run, path }: { run: RunFacts; path: string }) {
+  const [fault, setFault] = useState("")
+  const [isBusy, setBusy] = useState(false)
+  const download = async (): Promise<void> => {
+    setBusy(true)
+    setFault("")
+    try {
+      saveFile(await readFile(run.id, path), fileName(nameOf(path)))
+    } catch (failure) {
+      setFault(failure instanceof Error ? failure.message : String(failure))
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <>
+      <Button isSmall icon="download" disabled={isBusy} onClick={() => void download()}>
+        Download
+      </Button>
+      {fault && (
+        <span role="alert" className="w-text-bad">
+          Not saved: {visible(fault, 200)}
+        </span>
+      )}
     </>
   )
 }
@@ -162,7 +195,7 @@ function Text({ run, path }: { run: RunFacts; path: string }) {
     <StateOf answer={answer} what="The file could not be read">
       {({ text, isBinary, isCut }) => {
         if (isBinary) {
-          return <Empty>This file is no text. MLflow's artifacts page can download it.</Empty>
+          return <Empty>This file is no text.</Empty>
         }
         return (
           <>

@@ -14,6 +14,8 @@ import { StockLink } from "../layout/stock-link"
 import { Page } from "../layout/page"
 import { usePaletteSource } from "../palette/commands"
 import { go, goStock, linkTo, shareableLink, useRoute } from "../router"
+import { ShareButton } from "../share/button"
+import { runScope } from "../share/scopes"
 import { duration } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { RunFacts } from "./facts"
@@ -121,6 +123,7 @@ export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
               label="Copy the link to this page"
               text={shareableLink({ page: "run", runId, tab }, query)}
             />
+            <ShareButton isLed mayShare={run.may_edit} scopes={() => [runScope(run)]} />
           </>
         )
       }

@@ -1,3 +1,4 @@
+import type { ReactNode } from "react"
 import { useState } from "react"
 
 import { Button, IconButton } from "../controls/button"
@@ -13,7 +14,7 @@ import { useWorkspace } from "./workspace-context"
 const MAX_COMPARED = 50
 
 /** What can be done with the runs that are selected; shown while some are. */
-export function BulkBar() {
+export function BulkBar({ children }: { children?: ReactNode }) {
   const { experimentIds, view, selection } = useWorkspace()
   const { act } = useRunActions()
   const { doc } = view
@@ -40,6 +41,7 @@ export function BulkBar() {
       }
     >
       <TagButton ids={ids} />
+      {children}
       {!doc.showsDeleted && (
         <Button isSmall onClick={() => setMoving(true)}>
           Move

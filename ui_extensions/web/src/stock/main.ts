@@ -15,6 +15,10 @@ import { onPlaceChange, readHash, shellHash } from "./place"
 
 const LAST_EXPERIMENT_KEY = "weir.lastExperiment"
 const WORKSPACE_ICON = "M2.5 2.5v11h11M4.5 10.5l3-4 2.5 2 3.5-5"
+const SHARED_ICON =
+  "M6.5 9.5l3-3M7 4.5l1.5-1.5a3 3 0 014.5 4.5L11.5 9M9 11.5L7.5 13A3 3 0 013 8.5L4.5 7"
+// The pages open their dialog where the query has it.
+const SHARE = "share=1"
 // MLflow's page changes all the time; what covers what is looked at this often at most.
 const SETTLE_MS = 250
 
@@ -46,7 +50,8 @@ function factOf(tab: string, { n_lines, is_changed, n_untracked }: DockFacts): s
 
 function update(): void {
   const place = readHash(location.hash)
-  const to = (path: string): string => shellHash(path, place.workspace)
+  const to = (path: string, query = ""): string => shellHash(path, place.workspace, query)
+  const isShared = place.weir?.path === "/shared"
   alone(() => updateFrame(place.weir))
   alone(() => {
     const experiment = lastExperiment(place.experimentId)
@@ -56,7 +61,14 @@ function update(): void {
         label: "Workspace",
         icon: WORKSPACE_ICON,
         hash: to(experiment === null ? "/" : `/e/${experiment}`),
-        isCurrent: place.weir !== null,
+        isCurrent: place.weir !== null && !isShared,
+      },
+      {
+        id: "shared",
+        label: "Shared",
+        icon: SHARED_ICON,
+        hash: to("/shared"),
+        isCurrent: isShared,
       },
     ])
   })
@@ -68,8 +80,10 @@ function update(): void {
         const fact = facts === null ? "" : factOf(tab, facts)
         links.push({ label: tab, fact, hash: to(`/r/${place.runId}/${tab.toLowerCase()}`) })
       }
+      links.push({ label: "Share", fact: "", hash: to(`/r/${place.runId}/overview`, SHARE) })
     } else if (place.weir === null && place.experimentId !== null) {
       links.push({ label: "Charts", fact: "", hash: to(`/e/${place.experimentId}`) })
+      links.push({ label: "Share", fact: "", hash: to(`/e/${place.experimentId}`, SHARE) })
     }
     updateDock(links)
   })

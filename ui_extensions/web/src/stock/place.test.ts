@@ -30,5 +30,6 @@ describe("MLflow's hash", () => {
   it("is written with the workspace", () => {
     expect(shellHash("/e/1", "team a")).toBe("#/weir/e/1?workspace=team%20a")
     expect(shellHash("/", null)).toBe("#/weir/")
+    expect(shellHash("/e/1", "a", "share=1")).toBe("#/weir/e/1?share=1&workspace=a")
   })
 })

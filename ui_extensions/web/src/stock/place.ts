@@ -40,10 +40,11 @@ export function readHash(hash: string): StockPlace {
   }
 }
 
-/** Write the hash of one of our pages. */
-export function shellHash(path: string, workspace: string | null): string {
-  const query = workspace === null ? "" : `?workspace=${encodeURIComponent(workspace)}`
-  return `#${SHELL_PREFIX}${path}${query}`
+/** Write the hash of one of our pages. @param query Its own part, such as `share=1`; MLflow's is added. */
+export function shellHash(path: string, workspace: string | null, query = ""): string {
+  const named = workspace === null ? "" : `workspace=${encodeURIComponent(workspace)}`
+  const all = [query, named].filter(Boolean).join("&")
+  return `#${SHELL_PREFIX}${path}${all ? `?${all}` : ""}`
 }
 
 function splitOnce(text: string, mark: string): [string, string] {

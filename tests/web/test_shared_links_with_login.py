@@ -1,0 +1,124 @@
+"""Links on a server with basic-auth: who may make them, and that visitors need no account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import NO_JOBS
+from databases import DatabaseServer
+from mlflow_server import ServerProcess, ServerSpec, start_servers
+from senders import User, call
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+ADMIN = User("admin", "an administrator's 1st password")
+OWNER = User("olga", "olga's own 1st password")
+READER = User("rita", "rita's own 1st password")
+ROUTES = "/api/2.0/mlflow"
+
+
+@pytest.fixture(scope="module")
+def server(
+    pages_are_built: None, sqlite_folder: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """Run a server that asks for a login."""
+    folder: Path = tmp_path_factory.mktemp("login")
+    config = folder / "auth.ini"
+    config.write_text(
+        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
+        f"database_uri = sqlite:///{folder}/auth.db\n"
+        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    database = sqlite_folder.new_mlflow_database().replace("sqlite:", "sqlite+weir:")
+    arguments = ["server", "--app-name", "basic-auth", "--backend-store-uri", database]
+    variables = (
+        NO_JOBS,
+        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
+        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+    )
+    with start_servers(ServerSpec(arguments, folder, variables)) as (started,):
+        for user in (OWNER, READER):
+            body = {"username": user.name, "password": user.password}
+            made = call(started, "POST", f"{ROUTES}/users/create", body, user=ADMIN)
+            assert made.status == 200, made
+        yield started
+
+
+def make_run(server: ServerProcess) -> tuple[str, str]:
+    """Make an experiment of the owner's with one run; return their ids."""
+
+    def ask(path: str, body: dict[str, Any]) -> Any:
+        answer = call(server, "POST", f"{ROUTES}/{path}", body, user=OWNER)
+        assert answer.status == 200, answer
+        return answer.body
+
+    experiment_id = ask("experiments/create", {"name": "Olga's sweep"})["experiment_id"]
+    body = {"experiment_id": experiment_id, "run_name": "first", "start_time": 1_760_000_000_000}
+    run_id = ask("runs/create", body)["run"]["info"]["run_id"]
+    metric = {"run_id": run_id, "key": "loss", "value": 0.5, "timestamp": 1, "step": 1}
+    ask("runs/log-metric", metric)
+    ask("runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": 1_760_000_009_000})
+    return experiment_id, run_id
+
+
+def test_the_owner_shares_a_reader_may_not_and_a_visitor_needs_no_account(
+    server: ServerProcess, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors("40[134]")  # of who may not, and of the link that ends
+    experiment_id, run_id = make_run(server)
+
+    def signed_in(user: User) -> Any:
+        credentials = {"username": user.name, "password": user.password}
+        return open_page(color_scheme="light", http_credentials=credentials)
+
+    owner, reader = signed_in(OWNER), signed_in(READER)
+    owner.goto(f"{server.address}/weir/e/{experiment_id}")
+    owner.get_by_role("button", name="Share", exact=True).click()
+    dialog = owner.get_by_role("dialog")
+    dialog.get_by_role("checkbox", name="loss", exact=True).check()
+    assert dialog.get_by_text("no login").count() == 0
+    dialog.get_by_role("button", name="Create link").click()
+    field = dialog.get_by_role("textbox", name="The link, shown this once")
+    field.wait_for()
+    address = field.input_value()
+    dialog.get_by_role("button", name="Done").click()
+
+    visitor = open_page(color_scheme="light")
+    answers: list[dict[str, str]] = []
+    visitor.on("response", lambda got: answers.append(got.all_headers()))
+    visitor.goto(address)
+    visitor.get_by_role("heading", name="Olga's sweep").wait_for()
+    visitor.locator("[data-keys=loss] canvas").first.wait_for()
+    assert answers
+    assert all("www-authenticate" not in one and "set-cookie" not in one for one in answers)
+    # Nor does it lead further: what the server has is as closed as before.
+    for path in (f"/weir/e/{experiment_id}", "/", "/ajax-api/2.0/mlflow/experiments/search"):
+        assert visitor.request.get(f"{server.address}{path}").status == 401, path
+
+    reader.goto(f"{server.address}/weir/r/{run_id}/overview")
+    reader.get_by_role("region", name="About").wait_for()
+    assert reader.get_by_role("button", name="Share", exact=True).count() == 0
+    # MLflow's dock leads a reader here all the same: the page says who may.
+    reader.goto(f"{server.address}/weir/shared")
+    reader.get_by_text("Nothing is shared").wait_for()
+
+    owner.goto(f"{server.address}/weir/shared")
+    row = owner.get_by_role("row").filter(has_text="Olga's sweep")
+    row.wait_for()
+    assert f"by {OWNER.name}" in row.inner_text()
+    # Without an owner a link has nobody who answers for it.
+    body = {"username": OWNER.name}
+    gone = call(server, "DELETE", f"{ROUTES}/users/delete", body, user=ADMIN)
+    assert gone.status == 200, gone
+    page_is_gone = "This link does not work (any more)"
+    for _ in range(120):  # the permission is asked again within half a minute
+        visitor.reload()
+        if visitor.get_by_role("heading", name=page_is_gone).count() > 0:
+            break
+        visitor.wait_for_timeout(1_000)
+    visitor.get_by_role("heading", name=page_is_gone).wait_for()
