@@ -40,6 +40,8 @@ _LEAD = re.compile(rb"[+-]?[ \t]{0,40}(?:(?:#|//|\*)[ \t]{1,4})?")
 # What ends a block that only looked like one, in code and in texts about keys.
 _PROSE = re.compile(rb"\w[.,;:)]?\s+\w+[.,;:)(]?\s+\w|[({]\s*$|=\s")
 _KEY_HEADER = re.compile(rb"[+\- ]?\s*[A-Z][\w-]{2,30}: ")
+_HUNK = re.compile(rb"@@ -\d|diff --git ")  # what follows is from elsewhere
+_KEY_LINE = re.compile(rb"[+\- ]?\s{0,40}[A-Za-z0-9+/=]{4,}\s*\Z")
 _MAX_KEY_LINES = 200  # a block that never ends does not swallow the rest
 
 # What looks drawn and is public: certificates, hashes of packages, keys of hosts, pictures.
@@ -483,6 +485,8 @@ class Redactor:
             if not self._n_key_lines:
                 begin = _KEY_BEGIN.search(line)
                 if begin is None:
+                    if _KEY_END.search(line):
+                        self._redact_before(lines, i)
                     continue
                 self.counts["private key"] += 1
                 end = _KEY_END.search(line, begin.end())
@@ -493,6 +497,9 @@ class Redactor:
                 self._n_key_lines = 1
                 continue
             end = _KEY_END.search(line)
+            if _HUNK.match(line):
+                self._n_key_lines = 0
+                continue
             if end is None and _PROSE.search(line) and not _KEY_HEADER.match(line):
                 self._n_key_lines = 0
                 continue
@@ -507,6 +514,14 @@ class Redactor:
             if self._n_key_lines > _MAX_KEY_LINES:
                 self._n_key_lines = 0
         return b"\n".join(lines)
+
+    def _redact_before(self, lines: list[bytes], end: int) -> None:
+        """Replace the lines of a private key that a hunk shows the end of alone."""
+        first = end
+        while first and _KEY_LINE.match(lines[first - 1]):
+            first -= 1
+            lines[first] = _lead(lines[first]) + MARK
+        self.counts["private key"] += first < end
 
 
 def without_userinfo(address: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import hashlib
@@ -663,3 +664,27 @@ def test_thirty_thousand_files_with_lfs_are_looked_at_in_time(tmp_path: Path) ->
     assert b"weights" not in state.patch
     assert len(state.left_out) == 30_000
     assert state.faults == []
+
+
+def test_a_private_key_that_a_hunk_cuts_takes_nothing_of_what_follows(
+    repository: Repository, tmp_path: Path
+) -> None:
+    draw = random.Random(5).randbytes
+    drawn = [base64.b64encode(draw(48)).decode() for _ in range(20)]
+    body = "\n".join(drawn)
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    key = key.replace("\n-----END", "\nab12CD==\n-----END")
+    text = f"# one\n{key}# three\n" + "".join(f"value {n}\n" for n in range(30))
+    commit = repository.commit(keys__txt=text.encode())
+    repository.write(
+        "keys.txt",
+        text.replace("# one", "# two").replace("29", "thirty").replace("three", "four").encode(),
+    )
+    repository.write("zeta.py", b"z = 2\n")
+    repository.git("add", "-A")
+    state = repository.capture()
+    assert not [line for line in [*drawn, "ab12CD"] if line.encode() in state.patch]
+    assert b"+value thirty" in state.patch
+    other = repository.clone(tmp_path / "other", commit)
+    other.git("apply", "--include=zeta.py", "-", stdin=state.patch)
+    assert (other.folder / "zeta.py").read_bytes() == b"z = 2\n"
