@@ -48,6 +48,7 @@ from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
+from mlflow_weir.store.alerts.alerts import Alert
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, REDACTED_TAG
 from mlflow_weir.store.metrics.points import Point
@@ -216,6 +217,20 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         view = self._writable(run_id)
         tag = mlflow_private.logged_models_tag(view.tags, mlflow_model)
         self._set_tags_of(view, [tag])
+
+    def log_alert(self, alert: Alert) -> None:
+        """Raise an alert of a run."""
+        view = self._writable(alert.run_id)
+        self._write(
+            "alert",
+            run_id=view.run_id,
+            alert_id=alert.alert_id,
+            at_ms=alert.at_ms,
+            level=alert.level,
+            title=alert.title,
+            text=alert.text,
+        )
+        self.recorder.hurry()
 
     def _require_models(self, metrics: Sequence[Metric]) -> None:
         """Refuse metrics of logged models that do not exist, as far as that can be known."""

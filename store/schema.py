@@ -17,6 +17,10 @@
     weir_share      links that anyone may open: what they show, until when, and who made them
     weir_share_run  runs that a link names; as they were, where it is frozen
     weir_share_visit    who opened a link, or was turned away
+    weir_alert      what trainings and rules had to say of a run
+    weir_alert_rule     what of an experiment's runs is to be said, and to whom
+    weir_alert_target   where alerts can be sent
+    weir_alert_delivery one row an alert and target: whether it was sent, and when it is tried next
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -268,9 +272,69 @@ share_visit = sa.Table(
     sa.Index("weir_share_visit_share", "share_id", "visit_id"),
 )
 
+alert = sa.Table(
+    "weir_alert",
+    metadata,
+    sa.Column("alert_id", _RunId, primary_key=True),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("title", sa.String(250), nullable=False),
+    sa.Column("text", _LongText, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("rule_id", _RunId, nullable=True),
+    sa.Column("is_routed", sa.Boolean, nullable=False),
+    sa.Index("weir_alert_run", "run_uuid", "at_ms"),
+    sa.Index("weir_alert_routed", "is_routed", "received_ms"),
+)
+
+alert_rule = sa.Table(
+    "weir_alert_rule",
+    metadata,
+    sa.Column("rule_id", _RunId, primary_key=True),
+    sa.Column("experiment_id", sa.BigInteger, nullable=True),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("document", _LongText, nullable=False),
+    sa.Column("is_paused", sa.Boolean, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Index("weir_alert_rule_experiment", "experiment_id"),
+)
+
+alert_target = sa.Table(
+    "weir_alert_target",
+    metadata,
+    sa.Column("target_id", _RunId, primary_key=True),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("document", _LongText, nullable=False),
+    sa.Column("is_paused", sa.Boolean, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+)
+
+alert_delivery = sa.Table(
+    "weir_alert_delivery",
+    metadata,
+    sa.Column("delivery_id", _RunId, primary_key=True),
+    sa.Column("alert_id", _RunId, nullable=False),
+    sa.Column("target_id", _RunId, nullable=False),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("n_tries", sa.Integer, nullable=False),
+    sa.Column("due_ms", sa.BigInteger, nullable=False),
+    sa.Column("tried_ms", sa.BigInteger, nullable=True),
+    sa.Column("told", sa.String(250), nullable=False),
+    sa.Index("weir_alert_delivery_due", "state", "due_ms"),
+    sa.Index("weir_alert_delivery_run", "run_uuid"),
+    sa.Index("weir_alert_delivery_target", "target_id", "tried_ms"),
+)
+
 OF_A_RUN = (
     *(batch, chunk, series, histogram, heartbeat, owner),
-    *(console, console_source, ordinal, share_run),
+    *(console, console_source, ordinal, share_run, alert, alert_delivery),
 )
 """The tables whose rows go with their run; ``weir_rollup`` goes with its chunk."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -35,6 +36,8 @@ from mlflow_weir.errors import ConfigError, KeyCollision, WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, mlflow_private
+from mlflow_weir.store.alerts import alerts
+from mlflow_weir.store.alerts.alerts import Alert
 from mlflow_weir.store.collector import paused_collector
 from mlflow_weir.store.delivery import rewinding
 from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
@@ -196,6 +199,24 @@ class _WeirMethods:
 
     def _retrying(self, transaction: Callable[[], T]) -> T:
         return engines.retrying(transaction, self._write_deadline_s)
+
+    # Alerts
+
+    def log_alert(self, alert: Alert) -> None:
+        """Keep an alert of a run.
+
+        Raises:
+            MlflowException: No such run, or it is deleted.
+        """
+
+        def add(session: Session) -> None:
+            self._check_run_is_active(self._get_run(session, alert.run_id))  # type: ignore[attr-defined]
+            connection = session.connection()
+            if alerts.count_raised(connection, alert.run_id) < alerts.MAX_OF_A_RUN:
+                now_ms = time.time_ns() // 1_000_000
+                alerts.add(connection, alert, now_ms, is_routed=False)
+
+        self._in_transaction(add)
 
     # Deleting
 

@@ -193,6 +193,16 @@ class Access:
         """Take a tag from a logged model that exists."""
         return self._may("DELETE", f"logged-models/{quote(model_id, safe='')}/tags/weir")
 
+    def may_administer(self) -> bool:
+        """Do what concerns all of the server: an administrator, or anybody where nobody logs in.
+
+        Nobody where an app of somebody else's decides, which has no word for it.
+        """
+        if not mlflow_private.is_auth_on():
+            return not _foreign_apps()
+        # What MLflow lets its administrators do alone, in all of its versions.
+        return self._may("PATCH", "users/update-admin", {"username": "weir", "is_admin": ""})
+
     def _may(self, method: str, path: str, body: Mapping[str, str] | None = None) -> bool:
         question = (method, path, json.dumps(body, sort_keys=True))
         if question not in self._answers:

@@ -14,9 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.settings import (
+    ALERT_HOSTS,
     HEARTBEAT_TIMEOUT_SECONDS,
     PUBLIC_LINKS,
     PUBLIC_LINKS_MAX_DAYS,
+    SMTP_TLS,
 )
 from mlflow_weir.ui_extensions import (
     access,
@@ -27,6 +29,7 @@ from mlflow_weir.ui_extensions import (
     public,
     visitors,
 )
+from mlflow_weir.ui_extensions.alerting import keeper
 
 if TYPE_CHECKING:
     import flask
@@ -36,13 +39,17 @@ def install(app: flask.Flask) -> None:
     """Add the extension's routes to the server's app, and its script to its page, once."""
     if access.BLUEPRINT in app.blueprints:
         return
-    for setting in (HEARTBEAT_TIMEOUT_SECONDS, PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS):
+    for setting in (
+        *(ALERT_HOSTS, HEARTBEAT_TIMEOUT_SECONDS, SMTP_TLS),
+        *(PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS),
+    ):
         setting.get()  # a value that cannot work is told now
     for routes in blueprints():
         app.register_blueprint(routes)
     pages.join_index(app)
     if mlflow_private.is_serving():
         housekeeping.start()
+        keeper.start()
 
 
 def blueprints() -> list[flask.Blueprint]:

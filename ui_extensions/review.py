@@ -84,6 +84,7 @@ class JournalReview:
             "rewind": self._edit_run,
             "redacted": self._add_to_count,
             "console": self._console,
+            "alert": self._edit_run,
         }
 
     def prepare(self, engine: sa.Engine, journal_id: str, gathered: Gathered) -> None:

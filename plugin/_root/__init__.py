@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 __all__ = [
     "__version__",
+    "alert",
     "finish",
     "follow",
     "mark_preempting",
@@ -20,6 +21,36 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def alert(
+    title: str,
+    text: str = "",
+    level: Literal["info", "warning", "error"] = "info",
+    *,
+    wait_s: float = 60.0,
+) -> bool:
+    """Tell somebody something of the active run, such as that its loss has become NaN.
+
+    It is written to the journal as a metric is, which takes microseconds, and never raises. It is
+    shown on the run's page, and the server sends it to the targets of the experiment's rules
+    (docs/alerts.md).
+
+    Args:
+        title: What happened, in a line of at most 250 characters.
+        text: More of it, at most 8,000 characters.
+        level: How bad it is.
+        wait_s: Seconds for which another alert of this run with this title is left out, so that
+            one may be raised at every step.
+
+    Returns:
+        Whether it was taken: not where one with this title came less than ``wait_s`` ago, where
+        no run is open, or where the tracking server does not run Weir (the last two are said
+        once in the log).
+    """
+    return bool(
+        importlib.import_module("mlflow_weir.plugin.alerting").alert(title, text, level, wait_s)
+    )
 
 
 def finish(timeout_s: float | None = None) -> bool:

@@ -7,6 +7,7 @@ places that touch ``os.environ``.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -22,12 +23,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Setting(Generic[T]):
-    """One environment variable: its name, default, parser and meaning."""
+    """One environment variable: its name, default, parser and meaning; a secret is not shown."""
 
     name: str
     default: T
     parse: Callable[[str], T]
     meaning: str
+    is_secret: bool = False
 
     def get(self) -> T:
         """Return the value now in the environment.
@@ -155,11 +157,32 @@ def state_home() -> Path | None:
     return Path(home, ".local", "state") if os.path.isabs(home) and home != "/" else None
 
 
+_HOST = re.compile(r"[a-z0-9_.:-]+(/\d{1,3})?\Z")
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Parse names, addresses and networks of hosts, separated by commas or white space."""
+    found = tuple(one for one in re.split(r"[\s,]+", text.lower()) if one)
+    for one in found:
+        if not _HOST.match(one):
+            raise ValueError(f"{one!r} is no host's name, address or network")
+        if "/" in one:
+            ipaddress.ip_network(one)
+    return found
+
+
 AGENT_IDLE_SECONDS = Setting(
     "WEIR_AGENT_IDLE_SECONDS",
     60.0,
     seconds,
     "Seconds without a living process or anything to deliver after which the agent ends.",
+)
+ALERT_HOSTS = Setting[tuple[str, ...]](
+    "WEIR_ALERT_HOSTS",
+    (),
+    hosts,
+    "On a server: hosts that alerts may be sent to though they are not public: names, addresses "
+    "and networks such as `10.1.0.0/16`, separated by commas.",
 )
 CAPTURE = Setting(
     "WEIR_CAPTURE",
@@ -314,6 +337,37 @@ SERVER_CAPTURE = Setting(
     "On a server: which captures its trainings may use: on, off, or some of console, environment, "
     "files, git, gradients, hardware, notebook.",
 )
+SMTP = Setting(
+    "WEIR_SMTP",
+    "",
+    str,
+    "On a server: the mail server that alerts go out by, as `host` or `host:port`.",
+)
+SMTP_FROM = Setting(
+    "WEIR_SMTP_FROM",
+    "",
+    str,
+    "On a server: the address that alerts by e-mail come from.",
+)
+SMTP_PASSWORD = Setting(
+    "WEIR_SMTP_PASSWORD",
+    "",
+    str,
+    "On a server: password of WEIR_SMTP_USER; it is shown nowhere.",
+    is_secret=True,
+)
+SMTP_TLS = Setting(
+    "WEIR_SMTP_TLS",
+    "starttls",
+    one_of("starttls", "tls", "off"),
+    "On a server: how the connection to the mail server is encrypted; off sends no password.",
+)
+SMTP_USER = Setting(
+    "WEIR_SMTP_USER",
+    "",
+    str,
+    "On a server: whom to log in as at the mail server; nobody when unset.",
+)
 SPOOL = Setting(
     "WEIR_SPOOL",
     "",
@@ -353,6 +407,7 @@ WRITE_DEADLINE_SECONDS = Setting(
 
 ALL: tuple[Setting[Any], ...] = (
     AGENT_IDLE_SECONDS,
+    ALERT_HOSTS,
     CAPTURE,
     CAPTURE_CONSOLE,
     CAPTURE_CONSOLE_MAX_BYTES,
@@ -378,6 +433,11 @@ ALL: tuple[Setting[Any], ...] = (
     PUBLIC_LINKS_MAX_DAYS,
     REDACT,
     SERVER_CAPTURE,
+    SMTP,
+    SMTP_FROM,
+    SMTP_PASSWORD,
+    SMTP_TLS,
+    SMTP_USER,
     SPOOL,
     SPOOL_MAX_BYTES,
     SPOOL_MEMORY_BYTES,

@@ -458,6 +458,15 @@ class RestDelivery:
         """Learn the server's id of the run; the lines are its artifact `console.log`."""
         self.require_run(fields)
 
+    def alert(self, fields: Fields) -> None:
+        """Refuse: MLflow has no place for an alert, and sends none.
+
+        Raises:
+            Refused: Always.
+        """
+        self.require_run(fields)
+        raise Refused("this server does not run Weir: it keeps no alert and sends none")
+
     def log_inputs(self, fields: Fields) -> None:
         """Link data sets and models to a run; MLflow leaves those that are linked."""
         _, real = self.require_run(fields)
@@ -502,6 +511,7 @@ _OPERATIONS: dict[str, Callable[[RestDelivery, Fields], None]] = {
     "traces_dropped": RestDelivery.traces_dropped,
     "redacted": RestDelivery.redacted,
     "console": RestDelivery.console,
+    "alert": RestDelivery.alert,
     "log_inputs": RestDelivery.log_inputs,
     "log_artifact": lambda delivery, fields: None,  # its files go another way
     **rest_models.OPERATIONS,

@@ -30,6 +30,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "agent",
         "Start or stop the background process by hand, or read its log.",
     ),
+    "alert": LazyCommand(
+        "mlflow_weir.plugin.cli.alert",
+        "alert",
+        "Show alerts; say what is one and to whom it is sent.",
+    ),
     "db": LazyCommand(
         "mlflow_weir.plugin.cli.db",
         "db",

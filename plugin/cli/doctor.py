@@ -102,7 +102,7 @@ def check_settings() -> Finding:
             faults.append(str(exc))
         else:
             if value != setting.default:
-                changed.append(f"{setting.name}={value}")
+                changed.append(f"{setting.name}={'(set)' if setting.is_secret else value}")
     if faults:
         return Finding("settings", False, "; ".join(faults), "See docs/configuration.md.")
     return Finding("settings", True, ", ".join(changed) or "all at their defaults")

@@ -30,6 +30,7 @@ import sqlalchemy as sa
 
 from mlflow_weir.errors import KeyCollision
 from mlflow_weir.store.delivery import (
+    alerts,
     console,
     experiments,
     inputs,
@@ -80,6 +81,7 @@ _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "rewind": runs.rewind_run,
     "redacted": runs.redacted,
     "console": console.add_lines,
+    "alert": alerts.add_alert,
 }
 
 

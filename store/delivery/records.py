@@ -76,6 +76,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
         "rewind": "run_id step",
         "redacted": "run_id n",
         "console": "run_id source node rank pid first at_ms lines cut",
+        "alert": "run_id alert_id at_ms level title text",
     }.items()
 }
 """The operations and the fields of each; ``[key, value]`` lists where a field is plural.
@@ -91,7 +92,7 @@ when this record is applied. ``redacted`` adds to the number of values that were
 was captured. ``console`` brings lines that the run printed, consecutive from number ``first`` in
 their ``source`` (32 hex digits): each ``[ms after at_ms, stream, text]``; a line whose number was
 there before is replaced, and those from ``cut[0]`` to before ``cut[1]`` are taken away (null:
-none).
+none). ``alert`` is what the training has to say to somebody; its id is 32 hex digits.
 """
 
 OPTIONAL_FIELDS = frozenset({"artifact_root", "workspace"})

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
-from mlflow_weir.store import schema
+from mlflow_weir.store import leases, schema
 from mlflow_weir.store.delivery import heartbeats
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.connection import clock_ms, transaction
@@ -25,7 +25,6 @@ from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, PREEMPTING_TAG, pree
 _LEASE = "node-lost"
 _MAX_AT_ONCE = 500
 _columns = schema.heartbeat.c
-_lease = schema.lease.c
 
 
 def mark_lost(
@@ -48,7 +47,7 @@ def mark_lost(
     """
     with transaction(engine) as connection:
         now_ms = clock_ms(connection) if now_ms is None else now_ms
-        since_ms = _take_lease(connection, holder, now_ms, lease_ms)
+        since_ms = leases.take(connection, _LEASE, holder, now_ms, lease_ms)
         if since_ms is None:
             return []
         # Signs of life from before the clock was set back would keep a dead run for as long.
@@ -79,33 +78,6 @@ def mark_lost(
             .with_for_update()
         )
         return [row.run_uuid for row in locked.all() if _mark(connection, row.run_uuid, row.at_ms)]
-
-
-def _take_lease(connection: sa.Connection, holder: str, now_ms: int, lease_ms: int) -> int | None:
-    """Take or renew the lease; return since when it was held by somebody, None if not by us."""
-    found = connection.execute(
-        sa.select(schema.lease).where(_lease.name == _LEASE).with_for_update()
-    ).one_or_none()
-    if found is None:
-        values = {"holder": holder, "since_ms": now_ms, "until_ms": now_ms + lease_ms}
-        try:
-            with connection.begin_nested():
-                connection.execute(sa.insert(schema.lease).values(name=_LEASE, **values))
-        except sa.exc.IntegrityError:
-            return None  # another one has made it in the same moment
-        return now_ms
-    # A term that ends later than one from now was given before the clock was set back.
-    if found.holder != holder and now_ms <= found.until_ms <= now_ms + lease_ms:
-        return None
-    # The next holder comes within one more term, if there is any.
-    is_unbroken = found.since_ms <= now_ms <= found.until_ms + lease_ms
-    since_ms: int = found.since_ms if is_unbroken else now_ms
-    connection.execute(
-        sa.update(schema.lease)
-        .where(_lease.name == _LEASE)
-        .values(holder=holder, since_ms=since_ms, until_ms=now_ms + lease_ms)
-    )
-    return since_ms
 
 
 def _mark(connection: sa.Connection, run_id: str, at_ms: int) -> bool:

@@ -56,6 +56,7 @@ def filled_run(store: Any) -> str:
         writing.append(connection, run_id, Source("b" * 32, "here", 0, 1), [Line(0, 1, 1, "x")])
         histograms.append(connection, run_id, table_of(1))
         fill_views(connection)
+        fill_links_and_alerts(connection, run_id)
     assert ordinals.read(store.engine, {run_id: 0}) == {run_id: 0}
     assert node_lost.mark_lost(store.engine, "a", now_ms=1, timeout_ms=1, lease_ms=1) == []
     return run_id
@@ -69,6 +70,20 @@ def fill_views(connection: sa.Connection) -> None:
             view_id="v", revision=1, author="", at_ms=1, document="{}"
         )
     )
+
+
+def fill_links_and_alerts(connection: sa.Connection, run_id: str) -> None:
+    """Put a row into each table, with something in each column that wants it."""
+    of = {"run_uuid": run_id, "share_id": "s", "alert_id": "a", "target_id": "t"}
+    for table in (
+        *(schema.share, schema.share_run, schema.share_visit),
+        *(schema.alert, schema.alert_rule, schema.alert_target, schema.alert_delivery),
+    ):
+        wanted = [one for one in table.columns if not (one.nullable or one.autoincrement is True)]
+        values = {one.name: "x" if one.type.python_type is str else 1 for one in wanted}
+        values |= {one.name: True for one in wanted if isinstance(one.type, sa.Boolean)}
+        values |= {one.name: of[one.name] for one in wanted if one.name in of}
+        connection.execute(sa.insert(table).values(**values))
 
 
 def our_rows(engine: sa.Engine) -> dict[str, list[Any]]:

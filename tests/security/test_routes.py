@@ -214,6 +214,11 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
     if endpoint in {"weir.shares_create", "weir.shares_candidates", "weir.shares_list"}:
         link = {"kind": "experiment", "title": "t", "is_live": True, "filter": {}}
         return {"experiment_ids": ["0"], **link}
+    if endpoint.startswith("weir.alerts"):
+        add = {"action": "add", "kind": "finished", "targets": []}
+        if endpoint == "weir.alerts_targets_change":
+            add = {**add, "name": new_id(), "kind": "email", "recipients": ["a@example.com"]}
+        return {**add, "experiment_id": "0"}
     if endpoint in {"weir.shares_change", "weir.shares_log"}:
         path = f"{access.PREFIX}/shares/create"
         body = workspace_request("weir.shares_create", server)
@@ -341,7 +346,10 @@ def test_an_app_that_decides_where_it_is_not_asked_keeps_everybody_out(
     assert call(servers.asking, method, path, body, headers).status == 401
     answer = call(servers.asking, method, path, body, {**headers, **who})
     # Of nobody but its caller can such an app be asked, as links would have it.
-    needs_makers = endpoint in {"weir.shares_create", "weir.shares_change", "weir.shares_log"}
+    needs_makers = endpoint in {
+        *("weir.shares_create", "weir.shares_change", "weir.shares_log"),
+        "weir.alerts_targets_change",  # nor who is an administrator
+    }
     assert answer.status in ({403, 404} if needs_makers else {200})
 
 
@@ -497,8 +505,15 @@ def attempts(mine: Mine) -> dict[str, bytes]:
         "rewind": operation("rewind", run_id=run, step=-1),
         "redacted": operation("redacted", run_id=run, n=5),
         "console": printed(run, "bob was here"),
+        "alert": raised(run, "bob was here"),
         "histograms": record_of(run, 7),
     }
+
+
+def raised(run_id: str, title: str) -> bytes:
+    """Return a record of an alert."""
+    of = {"run_id": run_id, "alert_id": new_id(), "at_ms": 1, "level": "info"}
+    return operation("alert", **of, title=title, text="")
 
 
 def printed(run_id: str, *texts: str) -> bytes:
@@ -1006,6 +1021,7 @@ def with_everything(server: ServerProcess, owner: Sender) -> Things:
         *points(run_id, "m", [1.0]),
         printed(run_id, secret),
         record_of(run_id, 7),
+        raised(run_id, secret),
     )
     assert answer["rejected"] == []
     experiment_id = answer["aliases"]["x"]
@@ -1019,7 +1035,19 @@ def with_everything(server: ServerProcess, owner: Sender) -> Things:
     made = call(server, "POST", path, link, owner.headers, owner.user)
     assert made.status == 200, made
     share_id = made.body["share"]["id"]
-    things = Things(experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id)
+    of_alerts = {"rules": {"experiment_id": experiment_id, "kind": "nan", "metric": secret}}
+    of_alerts["targets"] = {"name": new_id(), "kind": "email"}
+    of_alerts["targets"]["recipients"] = [f"{secret}@example.com"]
+    ids = []
+    for route, body in of_alerts.items():
+        path, user = f"{access.PREFIX}/alerts/{route}/change", owner.user
+        user = ADMIN if route == "targets" else user
+        made = call(server, "POST", path, {**body, "action": "add"}, owner.headers, user)
+        assert made.status == 200, made
+        ids.append(made.body[route.removesuffix("s")]["id"])
+    things = Things(
+        experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id, *ids
+    )
     if not owner.headers:
         with_file(server, run_id)
     return things
@@ -1030,7 +1058,8 @@ def test_every_route_answers_each_kind_of_user_as_it_should(servers: Servers) ->
     server, owner = servers.auth, Sender(servers.auth, ALICE)
     things = with_everything(server, owner)
     assert grant(server, CAROL, things.experiment_id, "EDIT")
-    may = {ALICE: {"read", "edit", "delete", "own"}, ADMIN: {"read", "edit", "delete"}}
+    may = {ALICE: {"read", "edit", "delete", "own"}}
+    may[ADMIN] = {"read", "edit", "delete", "administer"}
     may[CAROL] = {"read", "edit"}
     may[BOB] = {"read"}
     if any(grant(server, DAN, things.experiment_id, w) for w in ("DENY", "NO_PERMISSIONS")):
@@ -1074,7 +1103,7 @@ def test_every_route_hides_what_is_in_another_workspace(servers: Servers) -> Non
     for endpoint, method, path in routes():
         sender = Sender(server, ADMIN)  # who may everything, in the workspace that is asked for
         asked = question(endpoint, things, sender)
-        if asked.needs not in {"read", "edit", "delete"}:
+        if asked.needs not in {"read", "edit", "delete", "administer"}:
             continue
         answer = ask(sender, method, path.replace("0" * 32, things.journal_id), asked)
         where = (endpoint, answer.status, str(answer.body)[:300])

@@ -22,6 +22,8 @@ class Things(NamedTuple):
         view_id: Of a named view of the experiment.
         journal_id: The journal that the run was delivered by.
         share_id: Of a link to the experiment, whose title holds the secret.
+        rule_id: Of a rule of the experiment, whose metric is the secret.
+        target_id: Of a target, which is the server's, whose URL holds the secret.
     """
 
     experiment_id: str
@@ -30,13 +32,16 @@ class Things(NamedTuple):
     view_id: str
     journal_id: str
     share_id: str
+    rule_id: str
+    target_id: str
 
 
 class Question(NamedTuple):
     """A request of a route, and whom it is for.
 
     Attributes:
-        needs: ``login`` (shows nothing of the run), ``read``, ``edit``, ``delete``, or ``own``.
+        needs: ``login`` (shows nothing of the run), ``read``, ``edit``, ``delete``, ``own``, or
+            ``administer``.
         body: JSON, or the bytes and headers of a delivery.
         is_answered: Says of an answer of 200 that the caller got what was asked for.
     """
@@ -120,6 +125,20 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
             "delete", {"id": things.share_id, "action": "pause"}, shows("paused")
         ),
         "weir.shares_log": lambda: Question("delete", {"id": things.share_id}, shows("entries")),
+        "weir.alerts": lambda: Question("read", run, shows(things.secret)),
+        "weir.alerts_rules": lambda: Question(
+            "read", {"experiment_id": things.experiment_id}, shows(things.secret)
+        ),
+        "weir.alerts_rules_change": lambda: Question(
+            "edit", {"id": things.rule_id, "action": "pause"}, shows(things.secret)
+        ),
+        "weir.alerts_targets": lambda: Question("login", {}),
+        "weir.alerts_targets_change": lambda: Question(
+            "administer", {"id": things.target_id, "action": "pause"}, shows(things.target_id)
+        ),
+        "weir.alerts_log": lambda: Question(
+            "edit", {"experiment_id": things.experiment_id}, shows("deliveries")
+        ),
         "weir.views_save": lambda: Question("edit", view, shows("id")),
         "weir.views_delete": lambda: Question("edit", {"id": things.view_id}),
         "weir.runs_act": lambda: Question(

@@ -16,6 +16,7 @@ _RETRY_AFTER_S = 2
 def blueprint() -> flask.Blueprint:
     """Return all routes, each behind the guard."""
     from mlflow_weir.ui_extensions.api import (
+        alerts,
         changes,
         code,
         comparisons,
@@ -60,6 +61,7 @@ def blueprint() -> flask.Blueprint:
         code,
         dock,
         shares,
+        alerts,
     ):
         resource.add_to(routes)
     return routes

@@ -33,6 +33,7 @@ from mlflow_weir.frames import parse
 from mlflow_weir.store.delivery.apply import Outcome, apply
 from mlflow_weir.store.delivery.gathering import gather
 from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.alerting import keeper
 from mlflow_weir.ui_extensions.review import JournalReview
 
 MAX_BYTES = 8 << 20
@@ -70,7 +71,8 @@ def add_to(routes: flask.Blueprint) -> None:
         except _BadBody as exc:
             return access.refusal(exc.status, str(exc))
         review = JournalReview(access.Access())
-        review.prepare(engine, journal_id, gather(payloads))
+        gathered = gather(payloads)
+        review.prepare(engine, journal_id, gathered)
         try:
             outcome = apply(
                 engine,
@@ -90,6 +92,8 @@ def add_to(routes: flask.Blueprint) -> None:
         except RunNotThereYet as exc:
             return access.refusal(425, str(exc), run=exc.run_id)
         deliveries.keep_house(outcome)
+        if any(operation.name == "alert" for _, operation in gathered.operations):
+            keeper.hurry()
         return flask.jsonify(_answer(outcome))
 
 

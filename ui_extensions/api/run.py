@@ -4,7 +4,7 @@
     200          {"id", "name", "experiment_id", "experiment_name", "status", "stage", "user",
                   "start_ms", "end_ms", "tags": {key: value}, "params": [[key, value]],
                   "metrics": [{"key", "last", "step", "at_ms", "min", "max"}], "now_ms",
-                  "n_metrics", "n_params", "may_edit"}
+                  "n_metrics", "n_params", "may_edit", "alerts": [as of POST alerts, the newest]}
     experiments  {}
     200          {"experiments": [{"id", "name", "n_runs", "last_update_ms"}], "is_cut"}
 
@@ -22,18 +22,21 @@ import flask
 import sqlalchemy as sa
 
 from mlflow_weir.store import schema
+from mlflow_weir.store.alerts import alerts
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.metrics.points import INFINITY
 from mlflow_weir.store.runs import extremes
 from mlflow_weir.store.sharing.shown import PARENT_TAG
 from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions.api.alerts import as_json
 from mlflow_weir.ui_extensions.link_sight import LinkSight
 from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 from mlflow_weir.ui_extensions.sights import Member
 
 MAX_KEYS = 5_000
 MAX_EXPERIMENTS = 1_000
+MAX_ALERTS = 50
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -45,7 +48,8 @@ def add_to(routes: flask.Blueprint) -> None:
         sight = Member()
         sight.require_run(run_id)
         may_edit = sight.caller.may_edit_run(run_id)
-        return flask.jsonify(_run(run_id) | {"may_edit": may_edit})
+        found = _run(run_id) | {"may_edit": may_edit, "alerts": _alerts(run_id)}
+        return flask.jsonify(found)
 
     @access.route(routes, "/experiments", "POST", content_type="application/json")
     def experiments() -> flask.Response:
@@ -85,6 +89,12 @@ def answer_visitor(fields: Fields, sight: LinkSight) -> dict[str, Any]:
         "now_ms": time.time_ns() // 1_000_000 if facts is None else sight.share.as_of_ms,
         "may_edit": False,
     }
+
+
+def _alerts(run_id: str) -> list[dict[str, Any]]:
+    """Return the newest alerts of a run, for whoever may see it; visitors of links get none."""
+    with deliveries.require_store().ManagedSessionMaker() as session:
+        return [as_json(one) for one in alerts.read_run(session, run_id, MAX_ALERTS)]
 
 
 def _frozen(facts: dict[str, Any]) -> dict[str, Any]:

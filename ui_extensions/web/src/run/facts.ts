@@ -11,6 +11,15 @@ export interface RunMetric {
   max: MetricNumber
 }
 
+export interface RunAlert {
+  id: string
+  level: "info" | "warning" | "error"
+  title: string
+  text: string
+  at_ms: number
+  rule_id: string | null
+}
+
 export interface RunFacts {
   id: string
   name: string
@@ -28,6 +37,8 @@ export interface RunFacts {
   n_params: number
   may_edit: boolean
   now_ms: number
+  /** Not where a link shows the run. */
+  alerts?: RunAlert[]
 }
 
 /** A number as JavaScript has it. */

@@ -1,4 +1,5 @@
 import { PlaceLink } from "../layout/link"
+import { Alerts } from "./alerts"
 import { Notes } from "./notes"
 import { CauseBanner, Facts, LastLines, Metrics, Params } from "./overview-parts"
 import type { TabProps } from "./page"
@@ -11,6 +12,7 @@ export function Overview({ run, onChanged }: TabProps) {
       <CauseBanner run={run}>
         <PlaceLink to={{ page: "run", runId: run.id, tab: "console" }}>The console's end</PlaceLink>
       </CauseBanner>
+      <Alerts run={run} />
       <div className="w-overview-columns">
         <div className="w-overview-main">
           <Notes run={run} onChanged={onChanged} />

@@ -1,0 +1,1 @@
+"""How the server sends alerts: to where, in which words, and when."""
