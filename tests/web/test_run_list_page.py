@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import mlflow
 import pytest
@@ -541,15 +542,29 @@ def test_a_new_run_appears_by_itself(
     page.get_by_role("button", name="Actions on later").click()
     page.get_by_role("menuitem", name="Delete").click()
     shown.row("later").wait_for(state="detached")
+    going_on = client.create_run(own_experiment, run_name="going on").info.run_id
+    client.log_metric(going_on, "loss", 1.0, step=0)
+    page.get_by_role("button", name="1 new run").click(timeout=60_000)  # the focus is in the list
+    shown.row("going on").wait_for()
     # Frozen, it stays as it is for who opens the link, until it is to follow again.
     page.get_by_role("button", name=re.compile("up to date|live")).click()
     shown.wait("() => location.search.includes('at=')")
+    at_ms = int(parse_qs(urlsplit(page.url).query)["at"][0])
     client.set_terminated(client.create_run(own_experiment, run_name="too late").info.run_id)
+    client.log_metric(going_on, "loss", 7.0, timestamp=at_ms + 1, step=1)
+    client.set_terminated(going_on, "FAILED")
     page.reload()
-    shown.expect_counts(5)
-    shown.expect_names(["latest", "fresh", "mine 2"])
-    page.get_by_role("button", name="frozen, as of").click()
     shown.expect_counts(6)
+    shown.expect_names(["going on", "latest", "fresh", "mine 2"])
+    shown.row("going on").get_by_title("running").wait_for()
+    page.get_by_role("button", name="Back to the charts").click()
+    points = """([id, n]) => window.__weirCharts?.().charts.some((chart) =>
+        chart.lines.some((line) => line.runId === id && line.total === n))"""
+    shown.wait(points, [going_on, 1])
+    page.get_by_role("button", name="frozen, as of").click()
+    shown.expect_counts(7)
+    shown.wait(points, [going_on, 2])
+    shown.row("going on").get_by_title("failed").wait_for(timeout=60_000)
     assert "at=" not in page.url
 
 
