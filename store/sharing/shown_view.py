@@ -3,7 +3,8 @@
 A view is the page's own document, which the server otherwise keeps without looking into it. Here
 it is read field by field and written anew from what is known: a field that is not listed below is
 left out. Its filter and its search are left out always: the link itself says which runs there are.
-Titles and patterns that people wrote stay unless one names a field that is not shown.
+Titles and patterns that people wrote stay unless one names a field that is not shown; texts among
+the charts are notes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mlflow_weir.store.sharing.shown import Shown
 
 _MAX_LIST = 2_000
 _MAX_TEXT = 600
+_MAX_NOTE = 10_000
 _MIN_TELLING = 4
 _OWN_SECTIONS = frozenset({"", "\u2605", "\u2606"})
 _SMOOTHING = ("kind", "amount", "original")
@@ -116,6 +118,8 @@ class _Cutter:
     def _card(self, value: Any) -> list[dict[str, Any]]:
         """Return the card, or nothing where nothing of it is shown."""
         card = _object(value)
+        if card.get("kind") == "text":
+            return self._text_card(card)
         keys = self._metrics(card.get("keys"))
         pattern = card.get("pattern")
         has_pattern = isinstance(pattern, str) and bool(pattern) and self._tells_nothing(pattern)
@@ -134,6 +138,14 @@ class _Cutter:
             found["title"] = title[:_MAX_TEXT]
         settings = self._settings(card.get("settings"))
         return [found if settings is None else {**found, "settings": settings}]
+
+    def _text_card(self, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return a text among the charts, which is a note that somebody wrote."""
+        text, name = card.get("text"), card.get("id")
+        if not self._shown.notes or not isinstance(text, str) or not isinstance(name, str):
+            return []
+        found = _plain(card, ("kind", "isOwn", "w", "h", "title"))
+        return [{**found, "id": name[:_MAX_TEXT], "keys": [], "text": text[:_MAX_NOTE]}]
 
     def _is_column(self, name: Any) -> bool:
         if not isinstance(name, str):

@@ -212,3 +212,18 @@ def test_a_bucket_fills_by_time_and_each_name_has_its_own() -> None:
     assert [limit.take("a") for _ in range(2)] == [True, False]
     now[0] = 1_000.0
     assert [limit.take("a") for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_text_among_the_charts_is_a_note() -> None:
+    card = {"id": "t", "kind": "text", "isOwn": True, "keys": [], "w": 2, "h": 9}
+    card |= {"title": "Findings", "text": "warm-up helps", "more": "token"}
+    view = {"layout": {"sections": [{"prefix": "", "cards": [card]}], "favourites": []}}
+
+    def cards(shown: Shown) -> list[dict[str, Any]]:
+        found = shown_view(view, shown, {RUN}, KEYS)["layout"]["sections"]
+        return [one for section in found for one in section["cards"]]
+
+    assert cards(SHOWN) == []
+    (found,) = cards(replace(SHOWN, notes=True))
+    del card["more"]
+    assert found == card

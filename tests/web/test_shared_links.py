@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from browser import PHONE, Site, axe_violations
 from run_data import N_LINES, XSS
 from senders import call
+from workspace_data import FIRST_START_MS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -296,6 +297,50 @@ def test_a_password_is_asked_for_before_anything_is_told(
     page.reload()
     page.get_by_role("heading", name="a title to be kept").wait_for()
     assert is_untouched(page)
+
+
+def test_a_live_link_shows_runs_and_points_as_they_come(
+    site: Site, open_page: Callable[..., Any]
+) -> None:
+    def ask(path: str, body: dict[str, Any]) -> Any:
+        answer = call(site.server, "POST", f"/api/2.0/mlflow/{path}", body)
+        assert answer.status == 200, answer
+        return answer.body
+
+    def begin(name: str) -> str:
+        body = {"experiment_id": experiment_id, "run_name": name, "start_time": FIRST_START_MS}
+        run_id: str = ask("runs/create", body)["run"]["info"]["run_id"]
+        return run_id
+
+    def log(run_id: str, steps: range) -> None:
+        for step in steps:
+            point = {"key": "loss", "value": 1 / (1 + step), "step": step, "timestamp": step}
+            ask("runs/log-metric", {"run_id": run_id, **point})
+
+    experiment_id = ask("experiments/create", {"name": "shared while it runs"})["experiment_id"]
+    first = begin("first")
+    log(first, range(3))
+    made = make_link(
+        site,
+        kind="experiment",
+        experiment_ids=[experiment_id],
+        run_ids=None,
+        is_live=True,
+        shown=shown(metrics=["*"]),
+    )
+    page = open_page(color_scheme="light")
+    page.goto(address_of(site, made))
+    page.locator("[data-keys=loss] canvas").first.wait_for()
+    page.get_by_text("1 of 1", exact=True).wait_for()
+    second = begin("second")
+    log(second, range(5))
+    log(first, range(3, 5))
+    page.get_by_text("2 of 2", exact=True).wait_for()
+    page.wait_for_function(
+        """ids => ids.every((id) => window.__weirCharts(true).charts.some((chart) =>
+            chart.lines.some((line) => line.runId === id && line.x.length === 5)))""",
+        arg=[first, second],
+    )
 
 
 def test_the_dialog_and_the_list_work_on_a_phone_in_the_dark(

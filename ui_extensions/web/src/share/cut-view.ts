@@ -60,6 +60,12 @@ function cutSettings(kept: unknown, shown: Shown): unknown {
   return { ...settings, x: "step", zoom: null }
 }
 
+/** Say whether there is a text among the charts, which is a note too. */
+export function hasTexts(doc: ViewDocument | null): boolean {
+  if (doc === null) return false
+  return layoutOf(doc.layout).sections.some(({ cards }) => cards.some((card) => card.kind === "text"))
+}
+
 function cutLayout(kept: unknown, shown: Shown): GridLayout | null {
   if (kept === null) return null
   const { sections, favourites } = layoutOf(kept)
@@ -67,6 +73,7 @@ function cutLayout(kept: unknown, shown: Shown): GridLayout | null {
   return {
     sections: sections.flatMap((section) => {
       const cards = section.cards.flatMap(({ settings, ...card }) => {
+        if (card.kind === "text") return shown.notes ? [card] : []
         // A pattern is words about metrics, and what it matches is only known where all are shown.
         const isKept =
           card.pattern === undefined

@@ -12,6 +12,7 @@ import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Candidates, Made, Shares, Shown } from "./api"
 import { createShare, EVERY, findCandidates, KEYED, PARTS } from "./api"
+import { hasTexts } from "./cut-view"
 import type { Draft, Scope } from "./draft"
 import { daysOffered, isOpenScope, newDraft, shareOf } from "./draft"
 import { KeyPicker } from "./key-picker"
@@ -128,6 +129,7 @@ function Form({
         {candidates.data && (
           <Fields
             candidates={candidates.data}
+            hasTexts={hasTexts(scope.view)}
             shown={draft.shown}
             onShow={show}
             mayEvery={isOpenScope(scope) || draft.isLive}
@@ -271,18 +273,21 @@ function Data({
 
 function Fields({
   candidates,
+  hasTexts: areTexts,
   shown,
   onShow,
   mayEvery,
 }: {
   candidates: Candidates
+  /** There is text among the charts. */
+  hasTexts: boolean
   shown: Shown
   onShow: (patch: Partial<Shown>) => void
   /** Metrics may come that nobody can tick yet. */
   mayEvery: boolean
 }) {
   const isEvery = shown.metrics.includes(EVERY)
-  const parts = PARTS.filter((part) => candidates.has[part])
+  const parts = PARTS.filter((part) => candidates.has[part] || (part === "notes" && areTexts))
   return (
     <>
       <fieldset className="w-share-fields">
@@ -313,7 +318,7 @@ function Fields({
           {parts.map((part) => (
             <Checkbox
               key={part}
-              label={PART_WORDS[part]}
+              label={part === "notes" && areTexts ? "Notes, and texts among charts" : PART_WORDS[part]}
               isChecked={shown[part]}
               onChange={(isTicked) => onShow({ [part]: isTicked })}
             />

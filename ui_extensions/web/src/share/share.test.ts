@@ -5,7 +5,7 @@ import type { ViewDocument } from "../view/document"
 import { DEFAULT_VIEW, readDocument } from "../view/document"
 import type { Share, Shown } from "./api"
 import { EVERY } from "./api"
-import { cutView, isMetricShown } from "./cut-view"
+import { cutView, hasTexts, isMetricShown } from "./cut-view"
 import type { Scope } from "./draft"
 import { daysOffered, newDraft, NOTHING_SHOWN, shareOf } from "./draft"
 import { warningsOf } from "./warnings"
@@ -42,6 +42,7 @@ const DOC: ViewDocument = {
           card("a", ["loss", SECRET], { title: SECRET, isOwn: true }),
           card("b", [], { pattern: SECRET, isOwn: true }),
           card("c", ["loss"], { settings: { x: `m:${SECRET}` } }),
+          card("d", [], { kind: "text", text: SECRET, isOwn: true }),
         ],
       },
     ],
@@ -64,6 +65,13 @@ describe("a view that is shared", () => {
       sections: [{ prefix: "own", cards: [{ id: "c", keys: ["loss"] }] }],
       favourites: ["loss"],
     })
+  })
+
+  it("has the texts among its charts where notes are ticked", () => {
+    expect(hasTexts(DOC)).toBe(true)
+    expect(hasTexts(DEFAULT_VIEW)).toBe(false)
+    const { layout } = cutView(DOC, { ...SHOWN, notes: true })
+    expect(layout).toMatchObject({ sections: [{ cards: [{ id: "c" }, { kind: "text", text: SECRET }] }] })
   })
 
   it("has the hardware's and the gradients' only where these are ticked", () => {
