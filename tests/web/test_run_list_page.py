@@ -566,6 +566,12 @@ def test_a_new_run_appears_by_itself(
     shown.wait(points, [going_on, 2])
     shown.row("going on").get_by_title("failed").wait_for(timeout=60_000)
     assert "at=" not in page.url
+    # What came while it was frozen, and nobody listened, is there when it follows again.
+    page.get_by_role("button", name=re.compile("up to date|live")).click()
+    page.get_by_role("button", name="frozen, as of").wait_for()
+    client.log_metric(going_on, "loss", 8.0, step=2)
+    page.get_by_role("button", name="frozen, as of").click()
+    shown.wait(points, [going_on, 3])
 
 
 def test_runs_are_compared_by_what_differs(site: Site, client: MlflowClient, shown: List) -> None:

@@ -277,9 +277,11 @@ function useLive(
   const watched = useRef({ experimentIds, runs })
   watched.current = { experimentIds, runs }
   const name = experimentIds.join()
+  const sinceMs = useRef(0)
   useEffect(() => {
     if (!live) return
     let askedAt = Date.now()
+    sinceMs.current = askedAt
     return poll(
       () => ({
         experiments: watched.current.experimentIds,
@@ -297,6 +299,11 @@ function useLive(
       () => undefined,
     )
   }, [live, name, onKeys])
+  // What is kept from before may have grown while nobody listened, and be at its end by now.
+  const isKnown = runs.length > 0 && !runs.some((run) => run.isPending)
+  useEffect(() => {
+    if (live && isKnown) seriesStore.catchUp(watched.current.runs, sinceMs.current)
+  }, [live, name, isKnown])
   return newsAt
 }
 

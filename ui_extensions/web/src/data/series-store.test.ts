@@ -101,6 +101,20 @@ describe("series that are kept", () => {
     expect(server.asked[1]?.parts[0]?.from).toEqual([2])
   })
 
+  it("catch up where nobody listened for news, but for runs that had ended before", async () => {
+    store.watch(query(), () => undefined).stop()
+    store.watch(query(), () => undefined)
+    await pass()
+    const now = Date.now()
+    const runs = [{ id: "a", endMs: now - 3_600_000 }, { id: "b", endMs: now + 1 }]
+    store.catchUp(runs, now - 1_000_000)
+    await pass()
+    expect(asks()).toEqual([RUNS])
+    store.catchUp(runs, now + 1_000)
+    await pass()
+    expect(asks()).toEqual([RUNS, ["b"]])
+  })
+
   it("stay what they are where they are frozen, and are no others' then", async () => {
     store.watch(query({ asOf: 77 }), () => undefined)
     await pass()

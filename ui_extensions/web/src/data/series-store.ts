@@ -13,6 +13,8 @@ import type { Part } from "./parts"
 import { PartReader } from "./parts"
 
 const GATHER_MS = 30
+/** The browser's clock and the server's. */
+const MAX_CLOCKS_APART_MS = 60_000
 const MAX_BYTES = 256 * 2 ** 20
 const BYTES_A_BUCKET = 36
 const MAX_RUNS = 5_000
@@ -60,6 +62,8 @@ interface CurveSet extends Series {
   overtaken: Set<string>
   bytes: number
   usedAt: number
+  /** When its first answer was asked for, by the browser's clock; null before. */
+  loadedMs: number | null
 }
 
 interface Watcher {
@@ -146,6 +150,23 @@ export class SeriesStore {
     this.#schedule()
   }
 
+  /**
+   * Nobody has listened for news until a moment ago: ask for what may have come since, of runs that
+   * had not ended when their series were asked for.
+   *
+   * @param sinceMs What was asked for later is up to date.
+   */
+  catchUp(runs: readonly { id: string; endMs: number | null }[], sinceMs: number): void {
+    const grown = new Set<string>()
+    for (const { query, loadedMs } of this.#sets.values()) {
+      if (query.asOf !== null || loadedMs === null || loadedMs >= sinceMs) continue
+      for (const { id, endMs } of runs) {
+        if (endMs === null || endMs > loadedMs - MAX_CLOCKS_APART_MS) grown.add(id)
+      }
+    }
+    if (grown.size > 0) this.refresh([...grown])
+  }
+
   /** Ask again for what failed. */
   retry(): void {
     for (const set of this.#sets.values()) set.error = null
@@ -176,6 +197,7 @@ export class SeriesStore {
         overtaken: new Set(),
         bytes: 0,
         usedAt: 0,
+        loadedMs: null,
       }
       this.#sets.set(name, set)
     }
@@ -234,7 +256,10 @@ export class SeriesStore {
     const abort = new AbortController()
     const request: Request = { sets, runIds, abort, growth }
     this.#requests.add(request)
-    for (const set of sets) for (const id of runIds) set.pending.add(id)
+    for (const set of sets) {
+      set.loadedMs ??= Date.now()
+      for (const id of runIds) set.pending.add(id)
+    }
     const { x, buckets, range, withMean, grouping, asOf } = (sets[0] as CurveSet).query
     const place = new Map(runIds.map((id, at) => [id, at]))
     const body = {
