@@ -104,6 +104,11 @@ def test_the_owner_shares_a_reader_may_not_and_a_visitor_needs_no_account(
     reader.get_by_role("region", name="About").wait_for()
     assert reader.get_by_role("button", name="Share", exact=True).count() == 0
     # MLflow's dock leads a reader here all the same: the page says who may.
+    reader.goto(f"{server.address}/weir/r/{run_id}/overview?share=1")
+    refused = reader.get_by_role("dialog", name="Share")
+    refused.get_by_text("Who may edit an experiment may share it").wait_for()
+    refused.get_by_role("button", name="Close it").click()
+    reader.wait_for_function("() => !location.search.includes('share')")
     reader.goto(f"{server.address}/weir/shared")
     reader.get_by_text("Nothing is shared").wait_for()
 
