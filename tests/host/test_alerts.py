@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,13 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from agents import wait_until
 from alert_sinks import HttpSink, MailSink, ask, make_rule, make_target, sinks
 from databases import DatabaseServer
 from mlflow_server import ServerProcess
+from mlflow_weir.plugin.cli import main
 from senders import Sender, create_run, new_id, operation, points
-from trainings import Moving, Training, begin, with_weir
+from trainings import Moving, Place, Training, begin, with_weir
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -300,6 +303,75 @@ def test_mail_goes_out_encrypted_and_its_password_is_nowhere(scene: Scene) -> No
     assert f"password={PASSWORD}" not in scene.moving.output()
     tried = ask(scene.server, "/targets/change", {"action": "test", "id": target})
     assert (tried.body["is_sent"], tried.body["told"]) == (True, "accepted")
+
+
+def test_without_a_server_an_alert_is_kept_for_the_one_to_come(
+    tmp_path: Path, sqlite_folder: DatabaseServer
+) -> None:
+    url = sqlite_folder.new_mlflow_database()
+    script = """
+import mlflow_weir
+with mlflow.start_run() as run:
+    assert mlflow_weir.alert("kept", "text", "warning")
+    if len(sys.argv) > 1:
+        mlflow.MlflowClient().delete_run(run.info.run_id)
+        print("deleted", mlflow_weir.alert("too late"))
+        mlflow.MlflowClient().restore_run(run.info.run_id)
+"""
+    for made in begin(tmp_path, Place(with_weir(url), {"WEIR_CAPTURE": "off"})):
+        made.run(script)
+        made.settle()
+        code, out, err = made.outcome(script, "delete", WEIR_CLIENT="off")
+    assert (code, "deleted False" in out) == (0, True), err
+    assert err.count("mlflow_weir.alert: not raised") == 1
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        kept = connection.execute("SELECT title, text, level, is_routed FROM weir_alert")
+        assert kept.fetchall() == [("kept", "text", "warning", 0)] * 2
+    connection.close()
+
+
+def test_the_command_does_what_the_routes_do(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", scene.server.address)
+    sender, run_id = Sender(scene.server), new_id()
+    experiment_id = scene.experiment(sender)
+
+    def weir(*words: str, code: int = 0, typed: str | None = None) -> str:
+        done = CliRunner().invoke(main, ["alert", *words], input=typed)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    secret = f"{scene.http.address}/cli?token=of-the-url"
+    weir("target", "add", "cli", "--webhook", "-", typed=f"{secret}\n")
+    for words in (("list",), ("list", "--json"), ("test", "cli")):
+        assert "of-the-url" not in weir("target", *words)
+    assert scene.http.wait("/cli?token=of-the-url")[0].body["alert"]["title"] == "A test"
+    weir("rule", "add", "val/loss >= -1e-3", "-e", experiment_id, "--to", "cli")
+    rule = json.loads(weir("rule", "add", "alert", "-e", experiment_id, "--to", "cli", "--json"))
+    assert "val/loss >= -0.001" in weir("rule", "list", "-e", experiment_id)
+    sender.send(
+        create_run(run_id, "e", run_name="r"), raised(run_id, "by hand"),
+        *points(run_id, "val/loss", [0.0]),
+    )  # fmt: skip
+    scene.http.wait("/cli?token=of-the-url", 3)
+    wait_until(lambda: weir("log", "-e", experiment_id).count("sent") == 2, "both", DEADLINE_S)
+    assert "by hand" in weir("list", run_id)
+    assert "r: val/loss >= -0.001" in weir("list", "-e", experiment_id)
+    weir("rule", "set", rule["id"], "pause")
+    assert "paused" in weir("rule", "list", "-e", experiment_id)
+    weir("target", "set", "cli", "delete")
+    assert "(deleted)" in weir("rule", "list", "-e", experiment_id)
+    for wrong in (
+        ("target", "test", "cli"),
+        ("target", "add", "x", "--webhook", "https://10.0.0.1/"),
+        ("rule", "set", "0" * 32, "delete"),
+        ("rule", "add", "finished", "-e", "none such"),
+        ("list", "0" * 32),
+        ("target", "list", "--uri", "weir:"),
+    ):
+        assert "Error: " in weir(*wrong, code=1)
+    weir("rule", "add", "lost", "-e", experiment_id, code=2)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,16 @@ print(run.info.run_id); print(run.info.artifact_uri); print(name)
     assert notes == ["notes/a.txt", "notes/b.txt"]
 
 
+def test_a_stock_server_sends_no_alert_which_is_said_once(stock: Training) -> None:
+    code, out, err = stock.outcome("""
+import mlflow_weir
+with mlflow.start_run():
+    print([mlflow_weir.alert(f"title {n}", level="error") for n in range(3)])
+""")
+    assert (code, "[False, False, False]" in out) == (0, True), err
+    assert err.count("does not run Weir, and nobody delivers it") == 1
+
+
 def test_models_and_autolog_work_right_after_the_start(training: Training) -> None:
     run_id = training.run("""
 import numpy as np
