@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mlflow_weir.store.alerts.alerts import Alert
 from mlflow_weir.store.console import writing
 from mlflow_weir.store.console.lines import Line
 from mlflow_weir.store.histograms import writing as histograms
@@ -138,7 +139,21 @@ def seed_rich_runs(store: WeirStore, artifacts: Path) -> RichRuns:
     _write(root / other.run_id / "artifacts", {"weir/git/diff.patch": OTHER_PATCH})
     _write_console(store, rich.run_id)
     _write_histograms(store, rich.run_id)
+    _raise_alerts(store, rich.run_id)
     return RichRuns(experiment_id, rich.run_id, other.run_id, bare.run_id)
+
+
+def _raise_alerts(store: WeirStore, run_id: str) -> None:
+    for n, (level, title, text) in enumerate(
+        [
+            ("info", "halfway there", ""),
+            ("info", "checkpoint kept", ""),
+            ("warning", "loss is high", "3.2 at step 400"),
+            ("error", f"NaN {XSS}", f"line one\nline two {XSS} {'w' * 300}"),
+        ]
+    ):
+        at_ms = FIRST_START_MS + n * 60_000
+        store.log_alert(Alert(f"{n:032x}", run_id, level, title, text, at_ms))
 
 
 def _hardware(random: np.random.Generator) -> dict[str, Series]:

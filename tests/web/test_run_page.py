@@ -68,6 +68,13 @@ def test_the_overview_says_what_mlflow_says_and_why_it_ended(
         assert row.get_by_role("cell").inner_text() == run.data.params[key]
     lines = panel.get_by_role("region", name="Console")
     assert LAST_LINE in lines.inner_text()
+    alerts = panel.get_by_role("region", name="Alerts")
+    shown = [one.inner_text() for one in alerts.get_by_role("listitem").all()]
+    assert [one.split()[0] for one in shown] == ["error", "warning", "info"]
+    assert f"NaN {XSS}" in shown[0]
+    assert "line one\nline two" in shown[0]
+    alerts.get_by_text("1 more").click()
+    alerts.get_by_text("halfway there").wait_for()
     about = panel.get_by_role("region", name="About").inner_text()
     for words in ("gpu-node-7", "1 h 02 m", "warm-up", "changed", site.rich.run_id):
         assert words in about
