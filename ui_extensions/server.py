@@ -62,6 +62,8 @@ class ServerOptions:
             words += ["--default-artifact-root", self.artifact_root]
             words += ["--artifacts-destination", self.artifact_root]
         words += ["--host", self.host, "--port", str(self.port)]
+        # The address of a shared link is all that opening it takes: it is written to no log.
+        words += ["--uvicorn-opts", "--no-access-log"]
         return [*words, "--workers", str(self.workers)]
 
 

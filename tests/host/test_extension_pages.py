@@ -19,6 +19,7 @@ from browser import NO_JOBS, build_pages
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.ui_extensions import bundle, pages
+from sharing import make_link
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -110,6 +111,29 @@ def test_pages_are_hardened_and_set_no_cookie(kind: str, servers: Servers) -> No
         assert "def " not in got.text
     assert get(server, f"{root}assets/none.js").status == 404
     assert get(server, root.rstrip("/")).status in {301, 308}
+
+
+@KINDS
+def test_a_links_page_has_files_of_its_own_alone(kind: str, servers: Servers) -> None:
+    server, prefix = getattr(servers, kind), PREFIXES[kind]
+    link = make_link(server, "0", prefix=prefix, title="For you <all>", filter={})
+    assert link.path.startswith(f"{prefix}/weir/s/")
+    assert link.ask("share").body["title"] == "For you <all>"
+    page = get(server, link.path)
+    assert page.status == 200
+    assert "<title>For you &lt;all&gt;</title>" in page.text
+    built = bundle.read()
+    assert built is not None
+    for path, least in ((link.path, 3), (f"{prefix}/weir/s/x", 1), (f"{prefix}/weir/s/x/y/z", 1)):
+        named = re.findall(r'(?:src|href)="([^"]+)"', get(server, path).text)
+        assert len(named) >= least, path
+        for name in named:
+            asset = get(server, urllib.parse.urljoin(path, name))
+            assert asset.status == 200, (path, name)
+            assert "immutable" in asset.headers["cache-control"]
+            assert asset.headers["referrer-policy"] == "no-referrer"
+    for name in (built.stock_script, "index.html", "public.html", "..%2f..%2findex.html"):
+        assert get(server, f"{prefix}/weir/s/assets/{name}").status in {400, 404}, name
 
 
 def stock_page() -> Got:
@@ -210,6 +234,9 @@ def test_a_rebuild_is_served_without_a_restart(
         (tmp_path / "index.html").write_text(f'<script src="./assets/{name}">')
         manifest = f'{{"src/stock/main.ts": {{"file": "assets/{name}"}}}}'
         (tmp_path / "manifest.json").write_text(manifest)
+        (tmp_path / "public" / "assets").mkdir(parents=True, exist_ok=True)
+        for page in ("public.html", "gone.html"):
+            (tmp_path / "public" / page).write_text("<title>Weir</title>")
         (tmp_path / "mark").write_text(text)
         (tmp_path / "mark").replace(tmp_path / "sources.sha256")
         return name

@@ -17,8 +17,7 @@ from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.store.metrics import curves
 from mlflow_weir.store.runs.changes import Standing
 from mlflow_weir.store.tracking_store import WeirStore
-from mlflow_weir.ui_extensions import api, mlflow_private
-from mlflow_weir.ui_extensions.api import series
+from mlflow_weir.ui_extensions import api, mlflow_private, sights
 from senders import ROUTES, call, new_id
 from series_answers import Line, ask, ask_bytes, check_line, in_drawn_order, read_parts
 from workspace_data import Sweep, append_points, compact_run, curve, seed_sweep
@@ -325,7 +324,7 @@ def test_more_points_than_memory_allows_are_refused_in_words(
 ) -> None:
     monkeypatch.setattr(curves, "MAX_RAW_POINTS", 10)
     monkeypatch.setattr(mlflow_private, "tracking_store", lambda: served.store)
-    monkeypatch.setattr(series, "readable_runs", lambda ids: dict.fromkeys(ids, "1"))
+    monkeypatch.setattr(sights.Member, "readable_runs", lambda self, ids: ids)
     app = flask.Flask("in process")
     app.register_blueprint(api.blueprint())
     run_id = served.sweep.run_ids[0]

@@ -209,6 +209,8 @@ from mlflow.server import app, auth
 from mlflow.server.fastapi_app import create_fastapi_app
 from mlflow_weir.store.sharing import links
 from mlflow_weir.ui_extensions import app as extension
+from mlflow_weir.ui_extensions import visitors
+from mlflow_weir.ui_extensions.rate_limits import RateLimit
 
 extension.install(app)
 rules = {(m, str(r)) for r in app.url_map.iter_rules() for m in r.methods - {"OPTIONS", "HEAD"}}
@@ -247,6 +249,22 @@ def under(**policy):
     return found
 
 found = {"on": under(), "off": under(WEIR_PUBLIC_LINKS="off")}
+
+def stopped(burst):
+    return RateLimit(burst, 1.0, clock=lambda: 0.0)
+
+def share(path):
+    return browser.post(f"{path}/api/share", json={}).status_code
+
+limits = {name: getattr(visitors, name) for name in ("misses", "of_link", "of_address")}
+guessed = [f"/weir/s/{n:043d}" for n in range(6)]
+visitors.misses = stopped(4)
+found["guesses"] = [*map(share, guessed), share(made["path"]), browser.get(guessed[0]).status_code]
+visitors.misses, visitors.of_link = limits["misses"], stopped(2)
+found["many of a link"] = [share(made["path"]) for _ in range(4)] + [share(guessed[0])]
+visitors.of_link, visitors.of_address = limits["of_link"], stopped(2)
+found["many of an address"] = [share(made["path"]) for _ in range(4)]
+visitors.of_address = limits["of_address"]
 day, now = 86_400_000, links.now_ms()
 links.now_ms = lambda: now + 2 * day
 found["old"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="1.5")
@@ -293,6 +311,14 @@ def test_policies_of_a_plain_server_end_what_was_made_before(of_the_app: OfTheAp
     assert under["young"]["known"] == under["on"]["known"]
     # A link for ever is made where the policy lets it be, and nowhere else.
     assert [under[policy]["created"] for policy in ("on", "off", "old")] == [200, 403, 400]
+
+
+def test_who_asks_or_guesses_too_often_is_put_off(of_the_app: OfTheApp) -> None:
+    under = of_the_app.under
+    # Then what opens is answered as what does not: guessing tells nothing any more.
+    assert under["guesses"] == [404, 404, 404, 404, 429, 429, 429, 429]
+    assert under["many of a link"] == [200, 200, 429, 429, 404]
+    assert under["many of an address"] == [200, 200, 429, 429]
 
 
 def test_a_token_opens_no_route_of_the_whole_server_but_those_of_links(

@@ -29,6 +29,7 @@ from mlflow_weir.ui_extensions import access, api, bundle
 from mlflow_weir.ui_extensions import app as extension
 from route_questions import Things, ask, question
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
+from sharing import make_link, manage
 
 ADMIN = User("admin", "an administrator's 1st password")
 ALICE = User("alice", "alice's own 1st password")
@@ -1092,6 +1093,30 @@ def test_every_route_answers_each_kind_of_user_as_it_should(servers: Servers) ->
                 refused = answer.status in {403, 404}
                 assert refused or (answer.status == 200 and not asked.is_answered(answer)), where
                 assert things.secret not in str(answer.body), where
+
+
+def test_links_open_what_is_in_their_makers_workspace(servers: Servers) -> None:
+    server = servers.auth_workspaces
+    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-l"}, user=ADMIN)
+    assert created.status in {200, 201}, created
+    there = {"X-MLFLOW-WORKSPACE": "team-l"}
+    owner = Sender(server, ADMIN, headers=there)
+    things = with_everything(server, owner)
+    shown = {"metrics": ["m"], "console": True, "files": True}
+    link = make_link(server, things.experiment_id, ADMIN, headers=there, filter={}, shown=shown)
+    run = {"run_id": things.run_id}
+    # As nobody, and as a browser that names another workspace.
+    for headers in ({}, {"X-MLFLOW-WORKSPACE": "default"}):
+        assert link.ask("share", None, "", **headers).body["n_runs"] == 1
+        assert [one["key"] for one in link.ask("run", run, "", **headers).body["metrics"]] == ["m"]
+        assert things.secret in str(link.ask("console", run, "", **headers).body["lines"])
+        assert link.ask("files", run, "", **headers).status == 200
+    listed = manage(server, "list", {}, ADMIN).body["shares"]
+    assert link.share["id"] not in [one["id"] for one in listed]
+    change = {"id": link.share["id"], "action": "revoke"}
+    assert manage(server, "change", change, ADMIN).status == 404
+    assert manage(server, "change", change, ADMIN, there).status == 200
+    assert link.ask("share").status == 404
 
 
 def test_every_route_hides_what_is_in_another_workspace(servers: Servers) -> None:

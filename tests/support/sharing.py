@@ -36,14 +36,25 @@ class Link(NamedTuple):
 
 
 def manage(
-    server: ServerProcess, name: str, body: dict[str, Any], user: User | None = None
+    server: ServerProcess,
+    name: str,
+    body: dict[str, Any],
+    user: User | None = None,
+    headers: dict[str, str] | None = None,
+    prefix: str = "",
 ) -> Answer:
     """Ask one of the routes of links' makers."""
-    return call(server, "POST", f"{MANAGE}/{name}", body, user=user)
+    return call(server, "POST", f"{prefix}{MANAGE}/{name}", body, headers, user)
 
 
 def make_link(
-    server: ServerProcess, experiment_id: str, user: User | None = None, **terms: Any
+    server: ServerProcess,
+    experiment_id: str,
+    user: User | None = None,
+    *,
+    headers: dict[str, str] | None = None,
+    prefix: str = "",
+    **terms: Any,
 ) -> Link:
     """Make a link to an experiment, or to what the terms say."""
     body: dict[str, Any] = {
@@ -54,6 +65,6 @@ def make_link(
         "shown": {},
         **terms,
     }
-    answer = manage(server, "create", body, user)
+    answer = manage(server, "create", body, user, headers, prefix)
     assert answer.status == 200, answer
     return Link(server, answer.body["share"], answer.body["token"], answer.body["path"])

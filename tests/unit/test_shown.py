@@ -165,6 +165,8 @@ VIEW: dict[str, Any] = {
                         "w": 2,
                         "h": 15,
                     },
+                    {"id": "t", "kind": "text", "keys": [], "text": "# Seen", "w": 1, "h": 9},
+                    {"id": "u", "kind": "text", "keys": [], "text": "a token", "w": 1, "h": 9},
                     {"id": "p", "kind": "line", "keys": [], "pattern": "covert.*", "w": 1, "h": 9},
                 ],
             },
@@ -194,6 +196,9 @@ def test_the_arrangement_of_the_page_names_nothing_that_is_not_shown() -> None:
     assert section["cards"][1]["keys"] == ["loss"]
     assert section["cards"][1]["settings"] == {"yMin": 0, "x": "m:loss"}
     assert found["layout"]["favourites"] == ["val/acc"]
+    (section,) = shown_view(VIEW, replace(SHOWN, notes=True), {RUN}, KEYS)["layout"]["sections"]
+    assert [card["id"] for card in section["cards"]] == ["loss", "own", "t", "u"]
+    assert section["cards"][2]["text"] == "# Seen"
 
 
 def test_a_view_that_is_none_is_an_empty_one() -> None:
