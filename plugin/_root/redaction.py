@@ -449,7 +449,8 @@ class Redactor:
             value, certain = match[group], match["certain"]
             if not secret_names.is_value(value, certain is not None, group == "quoted", is_shell):
                 return match[0]
-            before = match.string[: match.start("end")]
+            end_of_name = match.start("end")
+            before = match.string[max(end_of_name - 40, 0) : end_of_name]
             if secret_names.is_vocabulary(before):
                 return match[0]
             if _WORKING_FOLDER.search(before) and _FOLDER.match(value):

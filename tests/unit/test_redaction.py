@@ -281,6 +281,10 @@ def test_what_is_redacted_twice_does_not_change(line: str) -> None:
 def test_a_very_long_line_takes_no_longer_than_its_length() -> None:
     for piece in ("a", "token=", "key: '", "https://", "--password ", "eyJ", "passpasspass_", '"'):
         Redactor().text(piece * (200_000 // len(piece)))  # quadratic, this takes minutes
+    for piece in ("DB_PASSWORD=hunter22 ", "ENV A_PASSWORD a1b2c3d4e5 ", "password is a1b2c3d4 "):
+        found = Redactor().text(piece * (400_000 // len(piece)))
+        assert "a1b2" not in found
+        assert "hunter22" not in found
 
 
 @pytest.mark.parametrize("rule", [*RULES, *SAID], ids=lambda rule: rule.name)
