@@ -146,6 +146,18 @@ def test_names_are_held_to_mlflows_rules() -> None:
             fault()
 
 
+def test_a_block_is_in_the_workspace_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    monkeypatch.delenv("MLFLOW_WORKSPACE", raising=False)
+    with mlflow_private.in_workspace("team-a"):
+        assert mlflow_private.request_workspace() == "team-a"
+    assert mlflow_private.request_workspace() == "default"
+    environ: dict[str, Any] = {}
+    mlflow_private.as_user(environ, "alice")
+    (sent,) = environ.values()
+    assert (sent.username, sent.type) == ("alice", "basic")
+
+
 def test_a_request_has_a_workspace_only_where_the_server_has_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
