@@ -192,6 +192,7 @@ def _within_limit(
     Large files that take longer than there is time must not take the code's time.
     """
     sizes = _sizes(git, base, wanted)
+    tried: list[str] | None = None
     for most in (MAX_FILE_BYTES, *_LARGEST_FILES_BYTES):
         large = [name for name in wanted if sizes.get(name, 0) > most]
         why = f"larger than {most:,} bytes"
@@ -201,6 +202,9 @@ def _within_limit(
             (name, f"a large file: {why}") for name in large if name not in patch.left_out
         )
         left = [name for name in wanted if name not in patch.left_out]
+        if left == tried:
+            continue
+        tried = left
         is_last = max((sizes.get(name, 0) for name in left), default=0) <= min(
             _LARGEST_FILES_BYTES
         )
