@@ -1,8 +1,8 @@
 """Secrets under names, in calls and in commands of everyday tools, and lines like them.
 
-Written by somebody who had not seen the redactor, of kinds that the other corpora lack: of the
-secrets half were missed then. A secret stands between the two marks; ``@hex32@`` and the like are
-drawn anew.
+Written by somebody who had read the redactor and looked for what it lacked; it was then changed to
+find them, so they say nothing of kinds that nobody thought of. A secret stands between the two
+marks; ``@hex32@`` and the like are drawn anew.
 """
 
 from __future__ import annotations
