@@ -30,8 +30,8 @@ _CREATOR_S = 10.0
 _MS_A_DAY = 86_400_000
 _log = logging.getLogger(__name__)
 
-of_address = RateLimit(burst=400, per_second=20)
-of_link = RateLimit(burst=1_500, per_second=100)
+of_address = RateLimit(burst=1_000, per_second=50)
+of_link = RateLimit(burst=2_000, per_second=100)
 misses = RateLimit(burst=100, per_second=1)
 """Of an address: tokens that open nothing."""
 passwords_of_address = RateLimit(burst=10, per_second=1 / 6)
