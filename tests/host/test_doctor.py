@@ -22,7 +22,7 @@ from mlflow_weir.plugin import servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.capture import gpu as capture_gpu
 from mlflow_weir.plugin.cli import doctor_spool, main
-from mlflow_weir.plugin.cli.doctor import examine
+from mlflow_weir.plugin.cli.doctor import check_settings, examine
 from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_hardware
 from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.journal.spool import Delivered, JournalFolder, Spool, Target
@@ -69,6 +69,15 @@ def test_a_setting_that_cannot_work_is_named(
     found = CliRunner().invoke(main, ["doctor", f"weir://{tmp_path}"])
     assert found.exit_code == 1
     assert "BAD  settings: WEIR_STOCK_SAMPLING='perhaps'" in found.output
+
+
+def test_the_password_of_the_mail_server_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_SMTP_PASSWORD", "of-the-mail-server")
+    found = check_settings()
+    assert "WEIR_SMTP_PASSWORD=(set)" in found.detail
+    assert "of-the-mail-server" not in str(found)
+    monkeypatch.setenv("WEIR_SMTP_TLS", "neither")
+    assert "of-the-mail-server" not in str(check_settings())
 
 
 def test_it_says_what_would_be_captured_here(
