@@ -191,7 +191,8 @@ def test_the_first_screen_of_code_is_small() -> None:
     built = bundle.read()
     assert built is not None
     entry = re.findall(r'src="\./assets/([^"]+)"', built.page)
-    assert sum(len(built.assets[name].packed or b"") for name in entry) < 130_000
+    # With the workspace in it, where most go to: 200 kB is what its first screen may load.
+    assert sum(len(built.assets[name].packed or b"") for name in entry) < 180_000
 
 
 @pytest.fixture
