@@ -99,7 +99,7 @@ _LONG_AT_LEAST = 24
 # Lines about cookies: what looks drawn in them is one.
 _COOKIES = (
     b"cookie", b"phpsessid", b"connect.sid", b"connect_sid", b"sessionid", b"_session", b"xsrf",
-    b"'session'", b'"session"',
+    b"'session'", b'"session"', b"'session=", b'"session=',
 )  # fmt: skip
 _BASIC = re.compile(rb"[\w.@+-]{1,64}:[^\s:]{6,200}")
 _AUTH = re.compile(rb"(?i)auth|basic|login|registry|docker|cred")

@@ -330,7 +330,7 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "key given to wandb login",
-        "login",
+        "ossutil login",
         r"(?i)\bwandb(?:\s+login\s+(?:--[\w-]{2,20}\s+){0,3}(?:--key[=\s])?|\.login\([^)\r\n]{0,100}?"
         r"\bkey\s{0,2}=\s{0,2}[\"'])(?P<secret>[^\s\"'$-][^\s\"']{15,200})",
         is_run=False,
@@ -351,13 +351,13 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "password given to docker login",
-        "login",
+        "ossutil login",
         r"(?i)\bdocker\s+login\b[^|;&\r\n]{0,200}?\s-p[\s=]+(?P<secret>[^\s\"'$]{4,400})",
         is_run=False,
     ),
     _rule(
         "password of a netrc file",
-        "login",
+        "ossutil login",
         r"(?i)\blogin\s+\S{1,200}\s+password\s+(?P<secret>\S{4,400})",
         is_run=False,
     ),
@@ -375,9 +375,16 @@ SAID: tuple[Rule, ...] = (
         is_run=False,
     ),
     _rule(
+        "key in an address",
+        "?key= &key=",
+        r"(?i)[?&]key=(?P<secret>(?=[\w.-]{0,200}\d)(?=[\w.-]{0,200}[A-Za-z])[\w-]{24,200})(?![\w-])",
+        is_run=False,
+    ),
+    _rule(
         "password given by a short option",
-        "sshpass mysql mariadb redis-cli zip 7z rar smbclient lftp psql mongo ldap ossutil login",
-        r"(?i)(?:\bsshpass\s+-p\s{0,4}|\b(?:mysql(?:dump|admin)?|mariadb)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
+        "sshpass htpasswd mysql mariadb redis-cli zip 7z rar smbclient lftp psql mongo ldap "
+        "ossutil login",
+        r"(?i)(?:\bsshpass\s+-p\s{0,4}|\bhtpasswd\s+-\w{0,4}b\w{0,4}\s+\S{1,200}\s+\S{1,100}\s+|\b(?:mysql(?:dump|admin)?|mariadb)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
         r"|\bredis-cli\b[^|;&\r\n]{0,200}?\s-a\s+|\b(?:un)?zip\b[^|;&\r\n]{0,200}?\s-P\s{0,4}"
         r"|\b(?:7za?|rar)\b[^|;&\r\n]{0,200}?\s-p(?=\S)"
         r"|\bsmbclient\b[^|;&\r\n]{0,200}?\s-U\s{0,4}[\"']?[^\s%\"']{1,80}%"
@@ -435,15 +442,16 @@ SAID: tuple[Rule, ...] = (
     _rule(
         "password in a statement of SQL",
         "identified password secret",
-        r"(?i)(?:\bidentified\s+by|\bpassword|\bsecret)\s{1,4}'(?=[^'\r\n]{0,400}[\d!#$%&*@^])"
+        r"(?i)(?:(?:\bidentified\s+by|\bpassword|\bsecret)\s{1,4}|\bset\s+password\s+for\s[^=\r\n]{1,200}=\s{0,4})'(?=[^'\r\n]{0,400}[\d!#$%&*@^])"
         r"(?P<secret>[^'\s]{4,400})'",
         is_run=False,
     ),
     _rule(
         "password in a sentence",
-        "password passphrase key",
-        r"(?i)\b(?:password|passphrase|(?:api|access|secret)[ _-]?key)(?:\s+for\s+[\w@.-]{1,60})?"
-        r"(?:\s+(?:is|was)|(?<=\w)\s*:)\s+[\"'`]?(?P<secret>(?=\S{0,200}\d)(?=\S{0,200}[A-Za-z])"
+        "password passphrase key token",
+        r"(?i)\b(?:password|passphrase|(?:api|access|secret|auth)[ _-]?(?:key|token))"
+        r"(?:\s+for\s+[\w@.-]{1,60})?"
+        r"(?:\s+(?:is|was):?|(?<=\w)\s*:)\s+[\"'`]?(?P<secret>(?=\S{0,200}\d)(?=\S{0,200}[A-Za-z])"
         r"[^\s\"'`<>(){}\[\]$,]{8,200}?)(?=[\"'`.,;)]{0,2}(?:\s|\Z))",
         is_run=False,
     ),
@@ -461,7 +469,7 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "secret given by its place",
-        "alias sqlplus vastai",
+        "alias config sqlplus vastai",
         r"(?i)(?:\bmc\s+(?:alias|config\s+host)\s+(?:set|add)\s+\S{1,60}\s+http\S{1,200}\s+\S{1,200}\s+"
         r"|\bsqlplus\s+(?:-\w+\s+)?[\w$]{1,60}/(?=[^\s@/]{1,100}@)"
         r"|\bvastai\s+set\s+api[_-]?key\s+)[\"']?(?P<secret>[^\s\"'$@/][^\s\"'@/]{3,200})",

@@ -67,7 +67,7 @@ NAMED = re.compile(
     (?: :\s{0,4}[&\w.\[\]|\ ]{1,40}?\s{0,4}=(?!=)            # : str =
       | :\s{0,4}\{\s{0,4}\\?["']value\\?["']\s{0,4}:            # {"value": ...
       | \xef\xbc\x9a | => | := | \|\|= | \?\?= | \?= | =(?!=) | :(?!:)
-      | (?:(?<=["']),|===?)(?=\s{0,4}\\?["']) | (?<=[\w"'])>(?=[^\s<>=@][^<\r\n]{0,4000}</)
+      | (?:(?<=["']),|[=!]==?)(?=\s{0,4}\\?["']) | (?<=[\w"'])>(?=[^\s<>=@][^<\r\n]{0,4000}</)
       | \|(?=\s) | \xe2\x94\x82(?=\s) )
     \s{0,20} )(?:"""
     + _DECODERS
@@ -84,7 +84,7 @@ NAME_STEMS = (
 )  # fmt: skip
 ASSIGNED = re.compile(
     rb"[a-z0-9_.\x80-\xff-]{1,40}\\?[\"']?\]?[ \t]{0,20}"
-    rb"(?:[:=>|?]|(?<=\xef\xbc\x9a)|\xe2\x94\x82|,[ \t]{0,4}\\?[\"'])"
+    rb"(?:[:=>|?!]|(?<=\xef\xbc\x9a)|\xe2\x94\x82|,[ \t]{0,4}\\?[\"'])"
     rb"|(?:passw?|secret|token|key)[a-z0-9_.]{0,14}[ \t]{1,8}[\"']?"
     rb"(?=[^\s\"']{8})(?=[^\s\"']{0,100}[0-9])"
 )
@@ -92,7 +92,7 @@ OPTION_NAME = re.compile(rb"--[a-z0-9_.-]{3,60}[ \t]")
 OPTION = re.compile(
     rb"(?i)(?<![\w-])--?[\w.-]{0,40}(?:(?P<certain>"
     + CERTAIN
-    + rb")|token|api[_-]?key|access[_-]?key|encryption[_-]?key|credentials?|(?:"
+    + rb")|token|api[_-]?key|access[_-]?key|account[_-]?key|encryption[_-]?key|credentials?|(?:"
     + _SERVICES
     + rb")[_-]?key)"
     + _WRITTEN
@@ -102,7 +102,7 @@ SECRET_FLAG = re.compile(
     rb"-{1,2}(?:[\w.-]*[_.-])?(?:(?P<certain>"
     + CERTAIN
     + rb"|[pP]ass[\w-]{0,6})|token|api[_-]?key|"
-    rb"access[_-]?key|auth|credentials?|private[_-]?key|encryption[_-]?key|bearer|cookie|dsn|"
+    rb"access[_-]?key|account[_-]?key|auth|credentials?|private[_-]?key|encryption[_-]?key|bearer|cookie|dsn|"
     rb"webhook(?:[_-]?url)?|(?:" + _SERVICES + rb")[_-]?key)" + _WRITTEN + rb"\Z"
     rb"|-{1,2}[\w.-]*(?:password|passwd|secret|secretkey|token|apikey|accesskey|privatekey)"
     + _WRITTEN

@@ -21,6 +21,16 @@ _PASSWORDS = ("Otter-maple-481!", "hunter2Hunter2", "Falcon#2231xy", "s3cr3tPhra
 
 # fmt: off
 SECRETS = (
+    # What a set written by somebody who had not read the redactor found missing.
+    "az storage blob upload --account-name runs --account-key ⟪@drawn86@==⟫",
+    "GET /v1/runs?limit=10&key=⟪@drawn39@⟫&page=2",
+    "Your API key is: ⟪@drawn32@⟫",
+    "your auth token is ⟪@drawn32@⟫",
+    'if password != "⟪@password@⟫":',
+    'if (apiKey !== "⟪@drawn24@⟫") {',
+    "curl -b 'session=⟪@hex32@⟫' https://runs.internal/api",
+    "SET PASSWORD FOR 'ml'@'localhost' = '⟪@password@⟫';",
+    "htpasswd -b .htpasswd jdoe ⟪@drawn14@⟫",
     '"Default": "Server=db;Database=runs;User Id=sa;Password=⟪@password@⟫;Encrypt=True"',
     "Data Source=db;User ID=sa;Pwd=⟪@password@⟫;",
     "jdbc:postgresql://db/runs?user=jo&password=⟪@password@⟫&ssl=true",
