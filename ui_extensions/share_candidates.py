@@ -34,12 +34,11 @@ _BOXES = {
 }
 
 
-def describe(run_ids: Sequence[str], *, is_by_filter: bool) -> dict[str, Any]:
+def describe(run_ids: Sequence[str]) -> dict[str, Any]:
     """Return what runs have, those that the caller may share.
 
     Args:
         run_ids: The newest first; of more than 5,000 the first are looked at.
-        is_by_filter: Runs to come may be shared too.
     """
     looked_at = run_ids[:_MAX_LOOKED_AT]
     keys = all_keys(looked_at)
@@ -62,7 +61,6 @@ def describe(run_ids: Sequence[str], *, is_by_filter: bool) -> dict[str, Any]:
         "params": sorted(keys["params"]),
         "tags": sorted(tag for tag in tags if _is_users(tag)),
         "has": has,
-        "warnings": _warnings(has, is_by_filter=is_by_filter),
     }
 
 
@@ -142,14 +140,3 @@ def _is_any(session: Any, table: sa.Table, run_ids: Sequence[str]) -> bool:
         if session.execute(query).first() is not None:
             return True
     return False
-
-
-def _warnings(has: dict[str, bool], *, is_by_filter: bool) -> list[str]:
-    found = []
-    if is_by_filter:
-        found.append("Live, future runs that match become public without anybody being asked.")
-    if has["console"]:
-        found.append("What runs printed may hold paths, host names and data.")
-    if has["patch"]:
-        found.append("The patch is source code that was not committed.")
-    return found

@@ -330,7 +330,7 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "key given to wandb login",
-        "ossutil login",
+        "login",
         r"(?i)\bwandb(?:\s+login\s+(?:--[\w-]{2,20}\s+){0,3}(?:--key[=\s])?|\.login\([^)\r\n]{0,100}?"
         r"\bkey\s{0,2}=\s{0,2}[\"'])(?P<secret>[^\s\"'$-][^\s\"']{15,200})",
         is_run=False,
@@ -351,13 +351,13 @@ SAID: tuple[Rule, ...] = (
     ),
     _rule(
         "password given to docker login",
-        "ossutil login",
+        "login",
         r"(?i)\bdocker\s+login\b[^|;&\r\n]{0,200}?\s-p[\s=]+(?P<secret>[^\s\"'$]{4,400})",
         is_run=False,
     ),
     _rule(
         "password of a netrc file",
-        "ossutil login",
+        "login",
         r"(?i)\blogin\s+\S{1,200}\s+password\s+(?P<secret>\S{4,400})",
         is_run=False,
     ),

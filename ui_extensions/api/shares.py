@@ -1,8 +1,8 @@
 """Links that anyone may open, as their makers see them.
 
     POST shares/candidates  {"experiment_ids", "run_ids"?, "filter"?}
-        → {"n_runs", "metrics": [{"key", "n_runs"}], "params", "tags", "has": {box: bool},
-           "warnings": [text]}: what there is to tick
+        → {"n_runs", "metrics": [{"key", "n_runs"}], "params", "tags", "has": {box: bool}}:
+           what there is to tick
     POST shares/create      {"kind", "title", "experiment_ids", "run_ids"?, "filter"?, "view"?,
                              "is_live", "shown", "replaces_names", "expires_ms"?, "password"?,
                              "is_preview"?} → {"share", "token", "path"}; the token is said once
@@ -79,7 +79,7 @@ def _candidates(fields: Fields) -> dict[str, Any]:
     if run_ids is None:
         assert run_filter is not None
         run_ids = link_sight.runs_of_filter(experiments, run_filter, links.now_ms())
-    return share_candidates.describe(run_ids, is_by_filter=run_filter is not None)
+    return share_candidates.describe(run_ids)
 
 
 def _create(fields: Fields) -> dict[str, Any]:

@@ -257,9 +257,9 @@ HF_TOKEN is not set, requests to the Hub are rate limited
 WARNING: password authentication failed for user "jo" (attempt 3)
 Please set your API key: export OPENAI_API_KEY=<your-key>
 Enter password for jo@gpu-7:
-no token found in /root/.cache/huggingface/token
+no token found in /home/jo/.cache/huggingface/token
 Token is valid (permission: read).
-Your token has been saved to /root/.cache/huggingface/token
+Your token has been saved to /home/jo/.cache/huggingface/token
 [2026-11-22 10:11:12,123] {auth_manager.py:45} INFO - session_timeout=3600
 token accuracy 0.91 | token loss 1.23456789012345
 perplexity per token 12.3456789012345678
