@@ -235,8 +235,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "Azure key",
-        "Key= key=",
-        r"(?i:AccountKey|SharedAccessKey|AccessKey)=(?P<secret>[A-Za-z0-9+/]{20,120}={0,2})",
+        "Key= key= KEY=",
+        r"(?i:Account|SharedAccess|Access)(?:Key|key|KEY)=(?P<secret>[A-Za-z0-9+/]{20,120}={0,2})",
     ),
     _rule("Azure client secret", "Q~", r"(?<![\w~.-])[\w~.-]{3}\dQ~[\w~.-]{31,34}(?![\w~.-])"),
     # Hosts of models and of data

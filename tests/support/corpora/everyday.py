@@ -24,6 +24,7 @@ SECRETS = (
     # What a set written by somebody who had not read the redactor found missing.
     "az storage blob upload --account-name runs --account-key ⟪@drawn86@==⟫",
     "GET /v1/runs?limit=10&key=⟪@drawn39@⟫&page=2",
+    "ENDPOINT=https://runs.core.windows.net;ACCOUNTKEY=⟪@drawn86@==⟫",
     "Your API key is: ⟪@drawn32@⟫",
     "your auth token is ⟪@drawn32@⟫",
     'if password != "⟪@password@⟫":',
