@@ -146,8 +146,11 @@ def _serve(jobs: IO[str], answers: IO[str]) -> None:
             _compact(engine, json.loads(line))
         except Exception as exc:  # noqa: BLE001 - whoever asked says what becomes of the run
             answer = address.redacted(str(exc)) or type(exc).__name__
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+        except BrokenPipeError:  # the agent has ended; so does what Python would flush at exit
+            os._exit(0)
     engine.dispose()
 
 
