@@ -46,6 +46,10 @@ demo: $(STAMP) ## train small real models on weir:, then open the UI (SERVE=0: d
 	@$(MAKE) --no-print-directory web || echo "Weir's pages are not built; MLflow's own are there" >&2
 	@exec $(VENV)/bin/weir demo --home $(DEMO_HOME) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
+# Tests start hundreds of processes. Where bytecode may not be kept, as many container images have
+# it, each of them would compile this package anew: a quarter of what importing it takes.
+test test-long docs host-suite host-suite-journal: export PYTHONDONTWRITEBYTECODE =
+
 # The pages' own tests do not keep Python's from running, nor the other way round.
 test: $(STAMP) ## run the tests; skips are listed with their reasons
 	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
