@@ -21,6 +21,10 @@
     weir_alert_rule     what of an experiment's runs is to be said, and to whom
     weir_alert_target   where alerts can be sent
     weir_alert_delivery one row an alert and target: whether it was sent, and when it is tried next
+    weir_report     documents about experiments: each one's draft, and how often it was published
+    weir_report_revision    what each report was when it was published
+    weir_report_comment     what readers say of a report
+    weir_report_image   pictures in reports, by the digest of their content
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -330,6 +334,59 @@ alert_delivery = sa.Table(
     sa.Index("weir_alert_delivery_due", "state", "due_ms"),
     sa.Index("weir_alert_delivery_run", "run_uuid"),
     sa.Index("weir_alert_delivery_target", "target_id", "tried_ms"),
+)
+
+report = sa.Table(
+    "weir_report",
+    metadata,
+    sa.Column("report_id", _RunId, primary_key=True),
+    sa.Column("scope", sa.String(500), nullable=False),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("draft", sa.Integer, nullable=False),
+    sa.Column("title", sa.String(250), nullable=False),
+    sa.Column("document", _LongText, nullable=False),
+    sa.Column("saved_ms", sa.BigInteger, nullable=False),
+    sa.Column("saved_by", sa.String(255), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("published_draft", sa.Integer, nullable=False),
+    sa.Index("weir_report_scope", "scope"),
+)
+
+report_revision = sa.Table(
+    "weir_report_revision",
+    metadata,
+    sa.Column("report_id", _RunId, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("title", sa.String(250), nullable=False),
+    sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", _LongText, nullable=False),
+)
+
+report_comment = sa.Table(
+    "weir_report_comment",
+    metadata,
+    sa.Column("comment_id", _RunId, primary_key=True),
+    sa.Column("report_id", _RunId, nullable=False),
+    sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("quote", sa.String(250), nullable=False),
+    sa.Column("text", _LongText, nullable=False),
+    sa.Column("resolved_ms", sa.BigInteger, nullable=True),
+    sa.Column("resolved_by", sa.String(255), nullable=False),
+    sa.Index("weir_report_comment_report", "report_id", "at_ms"),
+)
+
+report_image = sa.Table(
+    "weir_report_image",
+    metadata,
+    sa.Column("report_id", _RunId, primary_key=True),
+    sa.Column("image_id", _RunId, primary_key=True),
+    sa.Column("content_type", sa.String(32), nullable=False),
+    sa.Column("n_bytes", sa.Integer, nullable=False),
+    sa.Column("body", _Blob, nullable=False),
 )
 
 OF_A_RUN = (

@@ -78,9 +78,13 @@ def fill_links_and_alerts(connection: sa.Connection, run_id: str) -> None:
     for table in (
         *(schema.share, schema.share_run, schema.share_visit),
         *(schema.alert, schema.alert_rule, schema.alert_target, schema.alert_delivery),
+        *(schema.report, schema.report_revision, schema.report_comment, schema.report_image),
     ):
         wanted = [one for one in table.columns if not (one.nullable or one.autoincrement is True)]
-        values = {one.name: "x" if one.type.python_type is str else 1 for one in wanted}
+        values: dict[str, Any] = {
+            one.name: "x" if one.type.python_type is str else 1 for one in wanted
+        }
+        values |= {one.name: b"x" for one in wanted if one.type.python_type is bytes}
         values |= {one.name: True for one in wanted if isinstance(one.type, sa.Boolean)}
         values |= {one.name: of[one.name] for one in wanted if one.name in of}
         connection.execute(sa.insert(table).values(**values))

@@ -27,6 +27,7 @@ from histogram_tables import record_of, table_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.ui_extensions import access, api, bundle
 from mlflow_weir.ui_extensions import app as extension
+from reports import paragraph, png, write_report
 from route_questions import Things, ask, question
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
 from sharing import make_link, manage
@@ -226,6 +227,19 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
         answer = call(server, "POST", path, body, {"X-Who": "the test"}, ADMIN)
         share_id = answer.body["share"]["id"] if answer.status == 200 else new_id()
         return {"id": share_id, "action": "pause"}
+    if endpoint in {"weir.reports", "weir.reports_create"}:
+        return {"experiment_ids": ["0"], "title": "t"}
+    if endpoint.startswith("weir.reports_"):
+        who = {"X-Who": "the test"}
+        report_id, image_id = new_id(), new_id()
+        body = {"experiment_ids": ["0"], "title": "t"}
+        if call(server, "POST", f"{access.PREFIX}/reports/create", body, who, ADMIN).status == 200:
+            report_id, image_id = write_report(
+                server, "0", "t", user=ADMIN, headers=who, picture=png()
+            )
+        if endpoint == "weir.reports_change":
+            return {"id": report_id, "action": "append", "content": [{"type": "contents"}]}
+        return {"id": report_id, "image": image_id}
     if endpoint in {"weir.views_read", "weir.views_delete"}:
         path, body = f"{access.PREFIX}/views/save", {**of, "name": "v", "document": "{}"}
         answer = call(server, "POST", path, body, {"X-Who": "the test"}, ADMIN)
@@ -1046,9 +1060,18 @@ def with_everything(server: ServerProcess, owner: Sender) -> Things:
         made = call(server, "POST", path, {**body, "action": "add"}, owner.headers, user)
         assert made.status == 200, made
         ids.append(made.body[route.removesuffix("s")]["id"])
-    things = Things(
-        experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id, *ids
+    report_id, image_id = write_report(
+        *(server, experiment_id, secret, paragraph(secret)),
+        user=owner.user,
+        headers=owner.headers,
+        picture=png(),
     )
+    said = {"id": report_id, "action": "add", "text": "said of the report"}
+    path = f"{access.PREFIX}/reports/comments"
+    assert call(server, "POST", path, said, owner.headers, owner.user).status == 200
+    of = (experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id)
+    rule_id, target_id = ids
+    things = Things(*of, rule_id, target_id, report_id, image_id)
     if not owner.headers:
         with_file(server, run_id)
     return things

@@ -24,6 +24,8 @@ class Things(NamedTuple):
         share_id: Of a link to the experiment, whose title holds the secret.
         rule_id: Of a rule of the experiment, whose metric is the secret.
         target_id: Of a target, which is the server's, whose URL holds the secret.
+        report_id: Of a report of the experiment, published, whose title holds the secret.
+        image_id: Of a picture in it.
     """
 
     experiment_id: str
@@ -34,6 +36,8 @@ class Things(NamedTuple):
     share_id: str
     rule_id: str
     target_id: str
+    report_id: str
+    image_id: str
 
 
 class Question(NamedTuple):
@@ -78,6 +82,7 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
     def delivery() -> tuple[bytes, dict[str, str]]:
         return sender.request([operation("set_tags", **run, tags=[["by", "somebody"]])])
 
+    report = {"id": things.report_id}
     series = {"parts": [{"key": "m"}], "x": "step", "buckets": 9}
     entries: dict[str, Callable[[], Question]] = {
         "weir.info": lambda: Question("login"),
@@ -138,6 +143,20 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
         ),
         "weir.alerts_log": lambda: Question(
             "edit", {"experiment_id": things.experiment_id}, shows("deliveries")
+        ),
+        "weir.reports": lambda: Question("read", {}, shows(things.secret)),
+        "weir.reports_read": lambda: Question("read", report, shows(things.secret)),
+        "weir.reports_create": lambda: Question(
+            "edit",
+            {"experiment_ids": [things.experiment_id], "title": "t"},
+            shows(things.experiment_id),
+        ),
+        "weir.reports_change": lambda: Question(
+            "edit", {**report, "action": "append", "content": [{"type": "contents"}]}
+        ),
+        "weir.reports_comments": lambda: Question("read", report, shows("said of the report")),
+        "weir.reports_image": lambda: Question(
+            "read", {**report, "image": things.image_id}, lambda a: a.body[1:4] == "PNG"
         ),
         "weir.views_save": lambda: Question("edit", view, shows("id")),
         "weir.views_delete": lambda: Question("edit", {"id": things.view_id}),

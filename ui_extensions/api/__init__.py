@@ -29,6 +29,7 @@ def blueprint() -> flask.Blueprint:
         ingest,
         journals,
         keys,
+        reports,
         run,
         run_actions,
         runs,
@@ -62,6 +63,7 @@ def blueprint() -> flask.Blueprint:
         dock,
         shares,
         alerts,
+        reports,
     ):
         resource.add_to(routes)
     return routes
