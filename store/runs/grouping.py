@@ -83,26 +83,44 @@ def group_by(
         raise ConfigError(f"{len(keys)} keys to group by: expected 1 to {MAX_KEYS}")
     if len(columns) > MAX_SUMMARIES:
         raise ConfigError(f"{len(columns)} columns of groups: at most {MAX_SUMMARIES}")
-    by_key = [_labels(key, reader.read(key, run_ids)) for key in keys]
-    members: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # places in run_ids
-    for place, values in enumerate(zip(*(map(of.get, run_ids) for of in by_key), strict=True)):
-        members[values].append(place)
-    shown = sorted(members, key=lambda values: tuple(map(_rank, values)))[:max_groups]
+    values, members = _members([_labels(key, reader.read(key, run_ids)) for key in keys], run_ids)
+    shown = sorted(range(len(values)), key=lambda at: tuple(map(_rank, values[at])))[:max_groups]
     summaries = [
-        _summaries(column, reader.read(column, run_ids), run_ids, [members[v] for v in shown])
+        _summaries(column, reader.read(column, run_ids), run_ids, [members[at] for at in shown])
         for column in columns
     ]
     return Grouped(
         [
             RunGroup(
-                tuple(shortened(v) if isinstance(v, str) else v for v in values),
-                [run_ids[place] for place in members[values]],
+                tuple(shortened(v) if isinstance(v, str) else v for v in values[at]),
+                [run_ids[place] for place in members[at].tolist()],
                 [of_groups[n] for of_groups in summaries],
             )
-            for n, values in enumerate(shown)
+            for n, at in enumerate(shown)
         ],
-        len(members),
+        len(values),
     )
+
+
+def _members(
+    by_key: Sequence[Mapping[str, Any]], run_ids: Sequence[str]
+) -> tuple[list[tuple[Any, ...]], list[NDArray[np.intp]]]:
+    """Return the different values that runs have, one a key, and the places of those runs."""
+    if not run_ids:
+        return [], []
+    numbers = np.zeros(len(run_ids), np.int64)  # of combinations
+    values: list[tuple[Any, ...]] = [()]
+    for of_runs in by_key:
+        cells = [*map(of_runs.get, run_ids)]
+        at_of = {value: at for at, value in enumerate(dict.fromkeys(cells))}
+        n_values = len(at_of)
+        places = np.fromiter(map(at_of.__getitem__, cells), np.int64, len(cells))
+        different, numbers = np.unique(numbers * n_values + places, return_inverse=True)
+        own = [*at_of]
+        values = [(*values[n // n_values], own[n % n_values]) for n in different.tolist()]
+    ordered = np.argsort(numbers, kind="stable")
+    ends = np.flatnonzero(np.diff(numbers[ordered])) + 1
+    return values, np.split(ordered, ends)
 
 
 def _labels(key: Column, values: Mapping[str, Cell]) -> Mapping[str, Any]:
@@ -141,16 +159,16 @@ def _summaries(
     column: Column,
     values: Mapping[str, Cell],
     run_ids: Sequence[str],
-    groups: Sequence[list[int]],
+    groups: Sequence[NDArray[np.intp]],
 ) -> list[dict[str, Any] | None]:
     """Return what each group, given by places in ``run_ids``, has in one column."""
     cells = [*map(values.get, run_ids)]
     if not column.is_numeric:
-        return [_text_summary([cells[place] for place in places]) for places in groups]
-    numbers = np.array([math.nan if cell is None else cell for cell in cells], np.float64)
+        return [_text_summary([cells[place] for place in places.tolist()]) for places in groups]
+    numbers = np.array(cells, np.float64)  # NaN where there is none
     return [
         _number_summary(numbers[places])
-        or ({"n": 0} if any(cells[place] is not None for place in places) else None)
+        or ({"n": 0} if any(cells[place] is not None for place in places.tolist()) else None)
         for places in groups
     ]
 

@@ -117,7 +117,7 @@ def find(
     selector = Selector(session, scope, dialect, now_ms)
     selected, searched = selector.select(tree), selector.search(search, is_regex=is_regex)
     clauses = [*selected.clauses, *searched.clauses]
-    run_ids = selector.newest_first(clauses) if clauses else selector.all_newest_first()
+    run_ids = selector.newest_first(clauses) if clauses else selector.all_newest_first
     run_ids = searched.keeps(selected.keeps(run_ids))
     run_ids = in_order(run_ids, ColumnReader(session, scope, dialect), order)
     return Found(run_ids, selector.n_runs)

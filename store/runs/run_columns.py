@@ -10,6 +10,7 @@ A metric's key that itself ends in one of these suffixes is written with one mor
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -46,6 +47,18 @@ MODELS: Mapping[str, Any] = {"params": SqlParam, "tags": SqlTag, "metrics": SqlL
 _IDS_A_STATEMENT = 500
 _SCAN_FACTOR = 6
 _ROWS_A_LOOK_UP = 20  # that SQLite passes in the time of one: 50 ns against 1.6 µs, and the tree
+_ID_CHARACTERS = 32
+_BETWEEN = "\x1e"  # the record separator
+_JOINED: Mapping[str, Any] = {"sqlite": sa.func.group_concat, "postgresql": sa.func.string_agg}
+"""What puts texts of many rows into one; MySQL's cuts it after 1,024 characters."""
+
+_COUNTS: Mapping[str, str] = {
+    "sqlite": "SELECT max(rowid) FROM runs",
+    # As of its last VACUUM or ANALYZE; -1 before.
+    "postgresql": "SELECT reltuples FROM pg_class WHERE oid = to_regclass('runs')",
+}
+"""What says at no cost how many runs there are about."""
+
 _runs = SqlRun.__table__
 
 Cell = float | int | str | None
@@ -142,16 +155,55 @@ class ColumnReader:
             return self._extremes(column, None)
         return self._read_many(column, n_runs)
 
-    def _read_many(self, column: Column, n_runs: int) -> dict[str, Cell]:
-        query, run_id = self._query(column)
-        if column.kind == "attributes":
-            query = query.where(*self._scope.clauses())
-        elif column.kind != "metrics" and self._is_table_read(column):
-            query, run_id = self._query(column, is_indexed=False)
-            query = self.of_many(query, run_id, n_runs)
+    def ids_by_text(self, column: Column, n_runs: int) -> dict[str, str]:
+        """Return the texts of a param or tag, each with the ids of the runs that have it, joined.
+
+        Reading a row a run would take longer than all else where the texts are few. Runs outside
+        the scope may be among them; ``split_ids`` takes the ids apart.
+
+        Args:
+            column: Which.
+            n_runs: How many runs there are in scope.
+        """
+        query = self._many(column, n_runs)
+        run_id, value = query.selected_columns
+        joined = _JOINED.get(self._dialect)
+        if joined is not None:
+            grouped: sa.Select[Any] = query.with_only_columns(value, joined(run_id, ""))
+            found = dict(plain_rows.read(self._session, grouped.group_by(value)))
         else:
-            query = self.of_many(query, run_id, n_runs)
+            ids = defaultdict(list)
+            for one, text in plain_rows.read(self._session, query):
+                ids[text].append(one)
+            found = {text: "".join(of_text) for text, of_text in ids.items()}
+        found.pop(None, None)
+        return found
+
+    def _read_many(self, column: Column, n_runs: int) -> dict[str, Cell]:
+        query = self._many(column, n_runs)
+        if column.kind in {"params", "tags"} and self._dialect in _JOINED:
+            found = self._read_joined(query)
+            if found is not None:
+                return found
         return self._values(column, plain_rows.read(self._session, query))
+
+    def _read_joined(self, query: sa.Select[Any]) -> dict[str, Cell] | None:
+        """Read ids and texts as one text; None where a text has what stands between them."""
+        run_id, value = query.selected_columns
+        joined = _JOINED[self._dialect](run_id.concat(value), _BETWEEN)
+        one: sa.Select[Any] = query.with_only_columns(joined, sa.func.count(value))
+        ((text, n_rows),) = plain_rows.read(self._session, one)
+        parts = text.split(_BETWEEN) if n_rows else []
+        if len(parts) != n_rows:
+            return None
+        return {part[:_ID_CHARACTERS]: part[_ID_CHARACTERS:] for part in parts}
+
+    def _many(self, column: Column, n_runs: int) -> sa.Select[Any]:
+        """Return the query of a column of the scope."""
+        if column.kind == "attributes":
+            return self._query(column)[0].where(*self._scope.clauses())
+        is_read = column.kind != "metrics" and self._is_table_read(column)
+        return self.of_many(*self._query(column, is_indexed=not is_read), n_runs)
 
     def _is_table_read(self, column: Column) -> bool:
         """Say whether SQLite reads all params or tags faster than one key's by its index."""
@@ -175,20 +227,21 @@ class ColumnReader:
             run_id: That column.
             n_runs: How many runs are wanted.
         """
-        if self._dialect == "sqlite":
-            n_all = self._session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar() or 0
-            if n_all < _SCAN_FACTOR * n_runs:
+        count = _COUNTS.get(self._dialect)
+        if count is not None:
+            n_all = self._session.execute(sa.text(count)).scalar() or 0
+            if 0 <= n_all < _SCAN_FACTOR * n_runs:
                 return query  # along the key's index: a sixth of the time of as many look-ups
         return query.join(_runs, _runs.c.run_uuid == run_id).where(*self._scope.clauses())
 
     def _values(self, column: Column, rows: Sequence[Any]) -> dict[str, Cell]:
-        if column.kind == "metrics":
-            nan = float("nan")
-            return {run_id: nan if is_nan else value for run_id, value, is_nan in rows}
         if column.key == "duration" and column.kind == "attributes":
             return {run_id: end - start for run_id, start, end in rows if start and end}
-        values = dict(rows)
+        values: dict[str, Cell] = dict(rows)
         if None in values.values():
+            if column.kind == "metrics":
+                nan = float("nan")
+                return {run_id: nan if cell is None else cell for run_id, cell in values.items()}
             values = {run_id: value for run_id, value in values.items() if value is not None}
         return values
 
@@ -210,11 +263,18 @@ class ColumnReader:
                 values = [_runs.c[ATTRIBUTES[column.key] or ""]]
             return sa.select(_runs.c.run_uuid, *values), _runs.c.run_uuid
         model = MODELS[column.kind]
-        values = [model.value, model.is_nan] if column.kind == "metrics" else [model.value]
-        query = sa.select(model.run_uuid, *values)
+        value = model.value
+        if column.kind == "metrics":
+            value = sa.case((model.is_nan, sa.null()), else_=value)  # which no value is
+        query = sa.select(model.run_uuid, value)
         if not is_indexed:
             return query.where(unindexed(model.key) == column.key), model.run_uuid
         return query.where(is_key(model, column.key, self._dialect)), model.run_uuid
+
+
+def split_ids(joined: str) -> list[str]:
+    """Return the ids of runs that follow one another in a text."""
+    return [joined[at : at + _ID_CHARACTERS] for at in range(0, len(joined), _ID_CHARACTERS)]
 
 
 def is_key(model: Any, key: str, dialect: str) -> sa.ColumnElement[bool]:

@@ -115,13 +115,10 @@ class Selector:
         )
         return [run_id for (run_id,) in plain_rows.read(self._session, query)]
 
-    def all_newest_first(self) -> list[str]:
-        """Return all runs in scope, in MLflow's default order."""
-        return list(self._all)
-
     @functools.cached_property
-    def _all(self) -> dict[str, None]:
-        found = dict.fromkeys(self.newest_first(()))
+    def all_newest_first(self) -> list[str]:
+        """All runs in scope, in MLflow's default order."""
+        found = self.newest_first(())
         self.__dict__["n_runs"] = len(found)
         return found
 
@@ -160,9 +157,9 @@ class Selector:
             [sa.or_(named, _runs.c.run_uuid.like(f"{_escaped(text)}%", escape="\\"))], ()
         )
 
-    def all_ids(self) -> Set[str]:
-        """Return every run in scope."""
-        return self._all.keys()
+    @functools.cached_property
+    def _all_ids(self) -> Set[str]:
+        return frozenset(self.all_newest_first)
 
     def _ids(self, tree: Tree) -> Set[str]:
         """Return the runs in scope that a tree selects; runs outside of it may be among them."""
@@ -173,13 +170,13 @@ class Selector:
             return frozenset(self._ids_of(tree))
         sets = [self._ids(part) for part in tree.parts]
         if tree.joined == "not":
-            return self.all_ids() - sets[0]
+            return self._all_ids - sets[0]
         return functools.reduce(operator.and_ if tree.joined == "and" else operator.or_, sets)
 
     def _ids_of(self, condition: Condition) -> Iterable[str]:
         by_sql = is_sql(condition)
         if condition.comparator == "is missing" and by_sql:
-            return self.all_ids() - self._ids(replace(condition, comparator="is not missing"))
+            return self._all_ids - self._ids(replace(condition, comparator="is not missing"))
         if condition.kind == "metrics":
             return self._along_key(condition) if by_sql else self._by_extreme(condition)
         if by_sql and condition.comparator not in {"=", "!=", "in", "not in"}:
@@ -189,6 +186,10 @@ class Selector:
             condition = replace(condition, kind="tags", key=MLFLOW_RUN_NAME)
         reader = ColumnReader(self._session, self._scope, self._dialect)
         column = Column(condition.kind, condition.key, condition.aggregate)
+        if condition.kind in {"params", "tags"}:
+            ids = reader.ids_by_text(column, self.n_runs)
+            passed_texts = passing(condition, {*ids}, is_exact=by_sql)
+            return run_columns.split_ids("".join(ids[text] for text in passed_texts))
         found = reader.read_scope(column, self.n_runs)
         # Many runs, few different values: each is tested once.
         different = set(found.values())
@@ -220,7 +221,7 @@ class Selector:
     def _by_extreme(self, condition: Condition) -> Iterable[str]:
         found = extremes.read_all(self._session, self._scope, condition.key)
         if condition.comparator == "is missing":
-            return self.all_ids() - found.keys()
+            return self._all_ids - found.keys()
         if condition.comparator == "is not missing":
             return found.keys()
         at = 0 if condition.aggregate == "min" else 1

@@ -31,6 +31,7 @@ START_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
 N_RUNS = 40
 WORDS = ("adam", "Adam", "a%b", "0.1", "1e-1", "10", "9", "", "Größe", "x" * 1_500, "-inf", "nan")
+SEPARATED = "a\x1eb"  # by what stands between values that are read together
 VALUES = (0.0, 1.0, -1.5, 1e-9, math.nan, math.inf, -math.inf, 5.0)
 
 
@@ -72,8 +73,13 @@ class Listed:
             if number % 4:
                 status = rng.choice([RunStatus.FINISHED, RunStatus.FAILED])
                 self.store.update_run_info(run_id, status, START_MS + 10 * HOUR_MS, None)
+            if number % 9 == 0:
+                self.store.set_tag(run_id, RunTag("split", SEPARATED))
             if number % 11 == 10:
                 self.store.delete_run(run_id)
+        if self.store.engine.dialect.name == "postgresql":
+            with self.store.engine.begin() as connection:
+                connection.execute(sa.text("ANALYZE runs"))  # what the number of runs is known by
 
     def search(self, filter_string: str) -> list[Run]:
         """Ask MLflow's own store."""
@@ -267,9 +273,11 @@ def test_extremes_are_read_by_scope_as_by_run(
     listed: Listed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = ["metrics.loss:min", "metrics.loss", "params.lr", "tags.team", "attributes.duration"]
+    columns += ["tags.split", "tags.none"]
     one_by_one = listed.rows(list(listed.runs), columns)
     monkeypatch.setattr(run_columns, "FEW_RUNS", 0)
     assert repr(listed.rows(list(listed.runs), columns)) == repr(one_by_one)
+    assert any(SEPARATED in row.cells for row in one_by_one)
 
 
 _TEXT_VALUES = st.sampled_from([*WORDS, "ADAM", "a%", "%1%", "same", "run 1", "user 1"])
