@@ -85,6 +85,8 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         tags: Sequence[RunTag],
     ) -> None:
         """Log many values at once; all are checked before one is written."""
+        if not params and not tags and self._has_logged_again(run_id, metrics):
+            return
         if run_id not in self._views:
             mlflow_private.validate_run_id(run_id)
         metrics = list(metrics)
@@ -105,8 +107,22 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             view.note_points(points)
             if has_models:
                 self._log_model_metrics_of(run_id, metrics, points)
+            else:
+                view.repeated.learn(points)
         if tags:
             self._set_tags_of(view, tags)
+
+    def _has_logged_again(self, run_id: str, metrics: Sequence[Metric]) -> bool:
+        """Log metrics that were logged together before; False where they are for the long way."""
+        if run_id not in self._views:
+            return False
+        view = self._writable(run_id)
+        again = view.repeated.again(metrics)
+        if again is None:
+            return False
+        self.recorder.append(again.record)
+        view.note_repeated(again.keys, again.timestamps, again.steps, again.values)
+        return True
 
     def log_batch_async(
         self,

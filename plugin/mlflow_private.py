@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
+from operator import attrgetter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mlflow_weir.settings import foreign
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, ExperimentTag, Metric, Param, Run, RunTag
 
+_columns_of_metric = attrgetter("_key", "_timestamp", "_step", "_value", "_model_id")
 _BUILDER = "_get_sqlalchemy_store"
 _SPARK_LOOKUP = "_get_active_spark_session"
 _DEFAULT_REGISTRY = "_get_default_registry_uri_for_tracking_uri"
@@ -194,6 +196,14 @@ def validate_batch(
     validation._validate_batch_log_limits(metrics, params, tags)
     validation._validate_param_keys_unique(params)
     return params, tags
+
+
+def columns_of_metrics(metrics: Sequence[Metric]) -> Any:
+    """Return their keys, timestamps, steps, values and models' ids: five tuples.
+
+    Its properties are a call each, a hundred in a step that logs 20 metrics.
+    """
+    return zip(*map(_columns_of_metric, metrics), strict=True)
 
 
 def validate_param(param: Param) -> Param:

@@ -35,6 +35,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.pending_names import PendingNames, changed
+from mlflow_weir.plugin.repeated_metrics import RepeatedMetrics
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.delivery.rewinding import is_rewound
 from mlflow_weir.store.metrics.points import Point
@@ -45,6 +46,7 @@ class RunView:
 
     Attributes:
         run_id: 32 hex digits.
+        repeated: Metrics that are logged together again and again.
         params: Key to value.
         tags: Key to value, ``mlflow.runName`` included.
         is_verified: The store has confirmed that the run exists, or this process began it.
@@ -67,6 +69,7 @@ class RunView:
         is_ours: bool = False,
     ) -> None:
         self.run_id: str = info.run_id
+        self.repeated = RepeatedMetrics(self.run_id)
         self.params = params or {}
         self.tags = tags or {}
         self.is_verified = is_verified
@@ -81,7 +84,10 @@ class RunView:
         self._deleted_tags: set[str] = set()
         self._rewound_to: int | None = None
         # key -> (step, timestamp, value or 0 for NaN), value
-        self._latest: dict[str, tuple[tuple[int, int, float], float]] = {}
+        self._noted: dict[str, tuple[tuple[int, int, float], float]] = {}
+        # What a loop logged last of metrics that it logs at each step; and whether it is noted.
+        self._repeated: tuple[tuple[str, ...], tuple[int, int], Sequence[float]] | None = None
+        self._noted_repeated: object = None
         self._dataset_inputs: list[DatasetInput] = []
         self._model_inputs: list[LoggedModelInput] = []
         self._model_outputs: list[LoggedModelOutput] = []
@@ -133,7 +139,7 @@ class RunView:
         base.note_points(
             Point(key, rank[1], rank[0], value) for key, (rank, value) in self._latest.items()
         )
-        self.params, self.tags, self._latest = base.params, base.tags, base._latest
+        self._take_values(base)
         self.behind = base.behind
         base.note_inputs(self._dataset_inputs, self._model_inputs)
         base.note_outputs(self._model_outputs)
@@ -144,13 +150,17 @@ class RunView:
     def replace(self, run: Run) -> None:
         """Take over what the store answered, which has all that was noted here."""
         base = RunView.of_run(run)
-        self.params, self.tags, self._latest = base.params, base.tags, base._latest
+        self._take_values(base)
         self._dataset_inputs = base._dataset_inputs
         self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
         self._info = base._info
         self._deleted_tags.clear()
         self._rewound_to = None
         self.behind.clear()
+
+    def _take_values(self, other: RunView) -> None:
+        self.params, self.tags, self._noted = other.params, other.tags, other._latest
+        self._repeated = self._noted_repeated = None
 
     @property
     def info(self) -> RunInfo:
@@ -164,12 +174,47 @@ class RunView:
 
     def note_points(self, points: Iterable[Point]) -> None:
         """Keep each point that is its metric's latest: by (step, timestamp, value), NaN as 0."""
-        latest = self._latest
-        for key, timestamp, step, value in points:
-            rank = (step, timestamp, value if value == value else 0.0)
-            known = latest.get(key)
-            if known is None or rank > known[0]:
-                latest[key] = (rank, value)
+        _note(self._latest, points)
+
+    def note_repeated(
+        self,
+        keys: tuple[str, ...],
+        timestamps: Sequence[int],
+        steps: Sequence[int],
+        values: Sequence[float],
+    ) -> None:
+        """The same for one point of each of some metrics, which are likely to come again.
+
+        Args:
+            keys: (n,) all different; the same object each time.
+            timestamps: (n,)
+            steps: (n,)
+            values: (n,)
+        """
+        moment = (steps[0], timestamps[0])
+        if steps.count(moment[0]) == timestamps.count(moment[1]) == len(keys):
+            last = self._repeated
+            if last is None or last[0] is not keys:
+                _ = self._latest  # in the order in which they came
+                self._repeated = (keys, moment, values)
+                return
+            if moment > last[1]:  # and so they are later than all of the last ones
+                self._repeated = (keys, moment, values)
+                return
+        self.note_points(map(Point, keys, timestamps, steps, values))
+
+    @property
+    def _latest(self) -> dict[str, tuple[tuple[int, int, float], float]]:
+        """Each metric's latest; not for a thread to change while another may."""
+        last = self._repeated
+        if last is not self._noted_repeated and last is not None:
+            keys, (step, timestamp), values = last
+            _note(
+                self._noted,
+                ((key, timestamp, step, v) for key, v in zip(keys, values, strict=True)),
+            )
+            self._noted_repeated = last
+        return self._noted
 
     def last_step(self, prefix: str) -> int:
         """Return the last step of the metrics whose names begin so; -1 where there are none."""
@@ -321,3 +366,14 @@ def in_history_order(metrics: list[Metric]) -> list[Metric]:
 
     found = {rank(metric): metric for metric in reversed(metrics)}  # duplicates: the first stays
     return [found[key] for key in sorted(found)]
+
+
+def _note(
+    latest: dict[str, tuple[tuple[int, int, float], float]],
+    points: Iterable[tuple[str, int, int, float]],
+) -> None:
+    for key, timestamp, step, value in points:
+        rank = (step, timestamp, value if value == value else 0.0)
+        known = latest.get(key)
+        if known is None or rank > known[0]:
+            latest[key] = (rank, value)

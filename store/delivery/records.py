@@ -178,6 +178,30 @@ def encode_points(run_id: str, points: Sequence[tuple[str, int, int, float]]) ->
         raise ValueError(f"metrics {keys!r}: {exc}") from exc
 
 
+class Repeated:
+    """Writes points of the same metrics of a run, as a loop logs them step after step.
+
+    Attributes:
+        keys: (n,) the metrics.
+    """
+
+    __slots__ = ("_pack", "_prefix", "keys")
+
+    def __init__(self, run_id: str, keys: tuple[str, ...]) -> None:
+        """Take note of the metrics; raises as ``encode_points`` does."""
+        self.keys = keys
+        self._prefix = _prefix(run_id, keys)
+        self._pack = struct.Struct("<" + "qqd" * len(keys)).pack
+
+    def encode(
+        self, timestamps: Sequence[int], steps: Sequence[int], values: Sequence[float]
+    ) -> bytes:
+        """Write a point of each metric as a record; all numbers are ones of 64 bits."""
+        flat: list[Any] = [0] * (3 * len(self.keys))
+        flat[::3], flat[1::3], flat[2::3] = timestamps, steps, values
+        return self._prefix + self._pack(*flat)
+
+
 def _prefix(run_id: str, keys: tuple[str, ...]) -> bytes:
     global _cached_bytes
     run = run_id.encode("utf-8", "surrogatepass")

@@ -193,6 +193,13 @@ def test_a_run_tells_its_latest_metrics_with_their_steps() -> None:
     assert (metric.key, metric.value, metric.timestamp, metric.step) == ("m", 0.5, 7, 3)
 
 
+def test_metrics_have_the_columns_of_their_properties() -> None:
+    metrics = [Metric("a", 0.5, 7, 3, model_id="m"), Metric("b", 1.5, 8, 4)]
+    names = ("key", "timestamp", "step", "value", "model_id")
+    wanted = [tuple(getattr(metric, name) for metric in metrics) for name in names]
+    assert list(mlflow_private.columns_of_metrics(metrics)) == wanted
+
+
 def run_info() -> RunInfo:
     return RunInfo(
         run_id="a" * 32,
