@@ -25,6 +25,10 @@
     weir_report_revision    what each report was when it was published
     weir_report_comment     what readers say of a report
     weir_report_image   pictures in reports, by the digest of their content
+    weir_visibility     experiments that are private or public; all others are their team's
+    weir_invite     links by which somebody becomes a user of MLflow's, once
+    weir_service_account    users of MLflow's that are jobs, and who made them
+    weir_audit      who did what to whom, and from where; only added to
 
 A point moves from batches to chunks and never back, and a reader looks at batches first, so it
 meets a moving point at least once; exact duplicates are dropped on reading. No foreign key points
@@ -387,6 +391,64 @@ report_image = sa.Table(
     sa.Column("content_type", sa.String(32), nullable=False),
     sa.Column("n_bytes", sa.Integer, nullable=False),
     sa.Column("body", _Blob, nullable=False),
+)
+
+visibility = sa.Table(
+    "weir_visibility",
+    metadata,
+    sa.Column("experiment_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("denied_before", _LongText, nullable=False),
+    sa.Column("share_id", _RunId, nullable=True),
+    sa.Column("address", sa.String(128), nullable=True),
+    sa.Column("changed_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_by", sa.String(255), nullable=False),
+)
+
+invite = sa.Table(
+    "weir_invite",
+    metadata,
+    sa.Column("invite_id", _RunId, primary_key=True),
+    sa.Column("token_sha256", _Digest, nullable=False, unique=True),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("experiment_id", sa.BigInteger, nullable=True),
+    sa.Column("permission", sa.String(16), nullable=True),
+    sa.Column("note", sa.String(250), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
+    sa.Column("used_ms", sa.BigInteger, nullable=True),
+    sa.Column("used_by", sa.String(255), nullable=True),
+    sa.Column("revoked_ms", sa.BigInteger, nullable=True),
+)
+
+service_account = sa.Table(
+    "weir_service_account",
+    metadata,
+    sa.Column("username", sa.String(255), primary_key=True),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("note", sa.String(250), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("rotated_ms", sa.BigInteger, nullable=False),
+    sa.Column("disabled_ms", sa.BigInteger, nullable=True),
+)
+
+audit = sa.Table(
+    "weir_audit",
+    metadata,
+    sa.Column("entry_id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("who", sa.String(255), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("experiment_id", sa.BigInteger, nullable=True),
+    sa.Column("workspace", sa.String(255), nullable=True),
+    sa.Column("target", sa.String(255), nullable=False),
+    sa.Column("detail", _LongText, nullable=False),
+    sa.Index("weir_audit_experiment", "experiment_id", "entry_id"),
+    sa.Index("weir_audit_who", "who", "entry_id"),
 )
 
 OF_A_RUN = (

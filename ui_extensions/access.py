@@ -42,6 +42,7 @@ NOT_PERMITTED = "not permitted"
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OUR_APPS = {"mlflow.server.auth", "mlflow_weir.ui_extensions.app"}
+_SOMEBODY = {"username": "weir", "password": "weir"}
 _STOCK_HOOKS = ("mlflow.server.", "flask_cors.", "flask_wtf.")
 
 
@@ -193,6 +194,10 @@ class Access:
         """Take a tag from a logged model that exists."""
         return self._may("DELETE", f"logged-models/{quote(model_id, safe='')}/tags/weir")
 
+    def may_create_users(self) -> bool:
+        """Make users of MLflow's, whom it lets do nothing yet."""
+        return mlflow_private.is_auth_on() and self._may("POST", "users/create", _SOMEBODY)
+
     def may_administer(self) -> bool:
         """Do what concerns all of the server: an administrator, or anybody where nobody logs in.
 
@@ -309,6 +314,20 @@ def may_user_read(user: str, experiment_id: str, workspace: str | None) -> bool:
     if workspace is not None:
         more["HTTP_X_MLFLOW_WORKSPACE"] = workspace
     return _ask("GET", path, None, is_done=False, more=more) is None
+
+
+def may_user_invite(user: str, experiment_id: str | None, workspace: str | None) -> bool:
+    """Ask MLflow whether somebody who is not here may make users, and give an experiment away."""
+    questions = [("users/create", _SOMEBODY)]
+    if experiment_id is not None:
+        questions.append(("experiments/delete", {"experiment_id": experiment_id}))
+    more: dict[str, Any] = {}
+    mlflow_private.as_user(more, user)
+    if workspace is not None:
+        more["HTTP_X_MLFLOW_WORKSPACE"] = workspace
+    return all(
+        _ask("POST", path, body, is_done=False, more=more) is None for path, body in questions
+    )
 
 
 def can_ask_of_others() -> bool:

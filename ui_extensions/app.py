@@ -23,10 +23,12 @@ from mlflow_weir.settings import (
 from mlflow_weir.ui_extensions import (
     access,
     api,
+    audit,
     housekeeping,
     mlflow_private,
     pages,
     public,
+    visibility,
     visitors,
 )
 from mlflow_weir.ui_extensions.alerting import keeper
@@ -46,6 +48,7 @@ def install(app: flask.Flask) -> None:
         setting.get()  # a value that cannot work is told now
     for routes in blueprints():
         app.register_blueprint(routes)
+    app.after_request(audit.note_mlflow)
     pages.join_index(app)
     if mlflow_private.is_serving():
         housekeeping.start()
@@ -60,7 +63,11 @@ def blueprints() -> list[flask.Blueprint]:
 def join_auth(auth: ModuleType) -> None:
     """Let MLflow's basic-auth app authenticate the extension's routes."""
     mlflow_private.join_auth(
-        auth, {access.BLUEPRINT, pages.BLUEPRINT, public.BLUEPRINT}, visitors.is_let_in_unasked
+        auth,
+        {access.BLUEPRINT, pages.BLUEPRINT, public.BLUEPRINT},
+        visitors.is_let_in_unasked,
+        visibility.keep_private,
+        visibility.is_private,
     )
 
 

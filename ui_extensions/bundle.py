@@ -20,6 +20,7 @@ _PAGE = "index.html"
 _PUBLIC = "public"
 _PUBLIC_PAGE = "public.html"
 _GONE_PAGE = "gone.html"
+_INVITE_PAGE = "invite.html"
 _STOCK_SOURCE = "src/stock/main.ts"
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -52,11 +53,13 @@ class PublicBundle:
     Attributes:
         page: The HTML of a shared link; its assets' addresses begin with ``./assets/``.
         gone: The one HTML for every link that does not work; no script in it.
+        invite: The HTML of an invitation.
         assets: By name; none of the other bundle's.
     """
 
     page: str
     gone: str
+    invite: str
     assets: dict[str, Asset]
 
 
@@ -120,6 +123,7 @@ def _load() -> Bundle:
         PublicBundle(
             (public / _PUBLIC_PAGE).read_text(encoding="utf-8"),
             (public / _GONE_PAGE).read_text(encoding="utf-8"),
+            (public / _INVITE_PAGE).read_text(encoding="utf-8"),
             _assets(public / "assets"),
         ),
     )

@@ -1,6 +1,7 @@
 """Work of a server beside its requests: one thread in each process that serves.
 
 * Compaction of runs whose deliveries made it due, in this process, one at a time.
+* Private experiments stay so for users who came while Weir was off (``visibility.py``).
 * Runs whose machine is lost are marked (``store/runs/node_lost.py``), by one process of all.
 
 The thread is a daemon and starts with the first work or with ``start``; a forked child starts its
@@ -75,6 +76,7 @@ class Housekeeper:
                 self._compact(run_id, is_final=is_final, tries=tries)
             if time.monotonic() >= looked_at + turn_s:
                 self._look_for_lost_runs(turn_s)
+                _keep_private()
                 looked_at = time.monotonic()
 
     @never_raises(None)
@@ -113,6 +115,12 @@ class Housekeeper:
             return
         for run_id in lost:
             _log.warning("run %s: no heartbeat for %g s, marked as failed", run_id, timeout_s)
+
+
+def _keep_private() -> None:
+    from mlflow_weir.ui_extensions import visibility
+
+    visibility.keep_private()
 
 
 def _turn_s() -> float:

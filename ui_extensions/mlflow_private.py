@@ -12,7 +12,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flask
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 AUTH_MODULE = "mlflow.server.auth"
 INDEX_ENDPOINT = "serve"
 """Flask's name of the view that answers with MLflow's own page."""
+DENY, NO_PERMISSIONS = "DENY", "NO_PERMISSIONS"
+_EXPERIMENT = "experiment"
+_ADD_GRANT = "grant_user_resource_permission"
+_USER_CHANGES = (
+    "create_user",
+    "assign_role_to_user",
+    "grant_user_permission",
+    "revoke_user_resource_permission",
+    "set_workspace_permission",
+)
 _AUTHORIZATION = "weir.authorization"
 _AUTHENTICATE = "authenticate_request"
 _FIND_VALIDATOR = "_find_validator"
@@ -72,7 +82,13 @@ def authenticated_user() -> str | None:
     return user
 
 
-def join_auth(auth: ModuleType, blueprints: Collection[str], is_open: Callable[[], bool]) -> None:
+def join_auth(
+    auth: ModuleType,
+    blueprints: Collection[str],
+    is_open: Callable[[], bool],
+    keep_private: Callable[[], None],
+    is_private: Callable[[str], bool],
+) -> None:
     """Let MLflow's basic-auth app authenticate our blueprints' requests, and nothing more.
 
     A route without a validator is closed to everybody but administrators
@@ -85,7 +101,10 @@ def join_auth(auth: ModuleType, blueprints: Collection[str], is_open: Callable[[
         blueprints: Names of the Flask blueprints whose routes these are.
         is_open: Says of the present request, of one of our routes or not, that it is let in
             without being asked who it comes from.
+        keep_private: Called after users or their permissions have changed.
+        is_private: Says of an experiment that whoever was not named is denied it.
     """
+    _watch_users(vars(auth).get("store"), keep_private, is_private)
     stock_is_unprotected: Callable[[str], bool] = vars(auth)[_IS_UNPROTECTED]
     stock_validator: Callable[[Any], Any] = vars(auth)[_FIND_VALIDATOR]
     stock_authenticate: Callable[[], Any] = vars(auth)[_AUTHENTICATE]
@@ -115,6 +134,174 @@ def join_auth(auth: ModuleType, blueprints: Collection[str], is_open: Callable[[
     setattr(auth, _IS_UNPROTECTED, is_unprotected)
     setattr(auth, _FIND_VALIDATOR, find_validator)
     setattr(auth, _AUTHENTICATE, authenticate)
+
+
+def _watch_users(
+    store: Any, keep_private: Callable[[], None], is_private: Callable[[str], bool]
+) -> None:
+    """Have it known when somebody comes who might see a private experiment."""
+
+    def watched(stock: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*args: Any, **kwargs: Any) -> Any:
+            found = stock(*args, **kwargs)
+            keep_private()
+            return found
+
+        return change
+
+    def grant(username: str, resource_type: str, resource_pattern: str, permission: str) -> None:
+        # MLflow's own tools add rows and remove them: that whoever is denied a private experiment
+        # is now named for it is both, and there must be no moment in between.
+        if resource_type == _EXPERIMENT and is_private(resource_pattern):
+            store.grant_user_permission(username, resource_type, resource_pattern, permission)
+        else:
+            add_grant(username, resource_type, resource_pattern, permission)
+
+    for name in _USER_CHANGES:
+        if hasattr(store, name):
+            setattr(store, name, watched(getattr(store, name)))
+    if hasattr(store, _ADD_GRANT):
+        add_grant: Callable[..., None] = getattr(store, _ADD_GRANT)
+        setattr(store, _ADD_GRANT, grant)
+
+
+class Grant(NamedTuple):
+    """What a role of MLflow's says of experiments, or of a workspace as a whole.
+
+    Attributes:
+        role: Its name; None of the role that is a user's own.
+        resource_type: ``experiment`` or ``workspace``.
+        pattern: An id, or ``*``.
+        permission: By MLflow's name.
+    """
+
+    role: str | None
+    resource_type: str
+    pattern: str
+    permission: str
+
+
+class KnownUser(NamedTuple):
+    """A user of MLflow's, as a workspace sees them.
+
+    Attributes:
+        is_admin: May everything on this server.
+        is_present: Something in this workspace is theirs to see.
+    """
+
+    name: str
+    is_admin: bool
+    is_present: bool
+    grants: tuple[Grant, ...]
+
+    def own(self, experiment_id: str) -> str | None:
+        """Return their own permission for an experiment; None without one."""
+        return next(
+            (
+                one.permission
+                for one in self.grants
+                if one.role is None
+                and one.resource_type == _EXPERIMENT
+                and one.pattern == experiment_id
+            ),
+            None,
+        )
+
+    def is_named(self, experiment_id: str) -> bool:
+        """Say whether a role, or they themselves, were given this very experiment."""
+        return any(
+            one.resource_type == _EXPERIMENT
+            and one.pattern == experiment_id
+            and one.permission not in (DENY, NO_PERMISSIONS)
+            for one in self.grants
+        )
+
+
+def users(workspace: str | None) -> list[KnownUser]:
+    """Return MLflow's users, by name.
+
+    Args:
+        workspace: That their roles are of; None where the server has none.
+    """
+    from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
+
+    auth = sys.modules[AUTH_MODULE]
+    store, config = vars(auth)["store"], vars(auth)["auth_config"]
+    named = workspace or DEFAULT_WORKSPACE_NAME
+    is_open = workspace is None or (
+        config.grant_default_workspace_access and workspace == DEFAULT_WORKSPACE_NAME
+    )
+    found = []
+    for user, roles in store.list_users_with_roles():
+        here = [role for role in roles if role.workspace == named]
+        grants = tuple(
+            Grant(
+                None if store._is_synthetic_role_name(role.name) else role.name,
+                one.resource_type,
+                one.resource_pattern,
+                one.permission,
+            )
+            for role in here
+            for one in role.permissions
+            if one.resource_type in (_EXPERIMENT, "workspace")
+        )
+        found.append(KnownUser(user.username, bool(user.is_admin), is_open or bool(here), grants))
+    return sorted(found, key=lambda one: one.name)
+
+
+def default_permission() -> str:
+    """Return what MLflow lets everybody do whom nothing is said of, by its name."""
+    return str(vars(sys.modules[AUTH_MODULE])["auth_config"].default_permission)
+
+
+def can_deny() -> bool:
+    """Say whether this MLflow's permissions can take away what its default gives."""
+    from mlflow.server.auth.permissions import ALL_PERMISSIONS
+
+    return DENY in ALL_PERMISSIONS
+
+
+def permission_of(user: str, experiment_id: str) -> str:
+    """Return what MLflow lets a user who is no administrator do with an experiment."""
+    found = vars(sys.modules[AUTH_MODULE])["_get_experiment_permission"](experiment_id, user)
+    return str(found.name)
+
+
+def grant(user: str, experiment_id: str, permission: str) -> None:
+    """Give a user a permission of their own, in the place of the one they had."""
+    store = vars(sys.modules[AUTH_MODULE])["store"]
+    store.grant_user_permission(user, _EXPERIMENT, experiment_id, permission)
+
+
+def revoke(user: str, experiment_id: str) -> None:
+    """Take a user's own permission away, if there is one."""
+    from mlflow.exceptions import MlflowException
+
+    store = vars(sys.modules[AUTH_MODULE])["store"]
+    try:
+        store.revoke_user_resource_permission(user, _EXPERIMENT, experiment_id)
+    except MlflowException as exc:
+        if exc.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def create_user(name: str, password: str, workspace: str | None) -> None:
+    """Make a user, who is a member of the workspace.
+
+    Raises:
+        MlflowException: The name is taken, or MLflow does not allow it or the password.
+    """
+    store = vars(sys.modules[AUTH_MODULE])["store"]
+    store.create_user(name, password)
+    if workspace is not None:
+        store.set_workspace_permission(workspace, name, "USE")
+
+
+def set_password(name: str, password: str) -> None:
+    """Give a user another password; the one before opens nothing in this process."""
+    auth = vars(sys.modules[AUTH_MODULE])
+    auth["store"].update_user(name, password=password)
+    auth["_invalidate_user_auth_cache"](name)
 
 
 def as_user(environ: dict[str, Any], user: str) -> None:

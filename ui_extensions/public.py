@@ -5,6 +5,9 @@
     POST /weir/s/TOKEN/api/share   {} → {"title", "kind", "is_live", "as_of_ms", "shown", "view",
                                    "n_runs", "replaces_names", "experiments", "run_id"}
     POST /weir/s/TOKEN/api/unlock  {"password"} → {"key"}, for the header X-Weir-Key
+    POST /weir/s/TOKEN/api/invite  {} → {"created_by", "experiment", "permission", "expires_ms",
+                                   "server"}: of an invitation, whose page is at the same address
+    POST /weir/s/TOKEN/api/accept  {"name", "password"} → {"name"}: the invited is a user now
     POST /weir/s/TOKEN/api/NAME    bodies and answers of the internal route of that name
 
 These are the only routes that ask nobody who they are. What does not open is one and the same
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 import threading
 import time
 from collections import OrderedDict
@@ -25,6 +29,7 @@ from typing import Any, NamedTuple
 
 import flask
 
+from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.sharing import links
 from mlflow_weir.ui_extensions import (
@@ -32,6 +37,7 @@ from mlflow_weir.ui_extensions import (
     api,
     bundle,
     deliveries,
+    joining,
     mlflow_private,
     visitors,
 )
@@ -138,6 +144,18 @@ def blueprint() -> flask.Blueprint:
         return _unlock()
 
     @access.route(
+        routes, "/<token>/api/invite", "POST", content_type="application/json", public=True
+    )
+    def invite(token: str) -> flask.Response:
+        return _invite()
+
+    @access.route(
+        routes, "/<token>/api/accept", "POST", content_type="application/json", public=True
+    )
+    def accept(token: str) -> flask.Response:
+        return _accept()
+
+    @access.route(
         routes, "/<token>/api/<path:name>", "POST", content_type="application/json", public=True
     )
     def answer(token: str, name: str) -> flask.Response:
@@ -158,10 +176,12 @@ def nothing_page() -> flask.Response:
 
 
 def _page() -> flask.Response:
-    visitor = visitors.current()
     built = bundle.read()
     if built is None:
         return flask.Response(NOT_BUILT, 503, mimetype="text/plain")
+    if visitors.is_invited():
+        return flask.Response(_shell(built.public.invite), mimetype="text/html")
+    visitor = visitors.current()
     head = "<title>Shared with Weir</title>"
     if visitor.share.secret is None:
         title = html.escape(visitor.share.title)
@@ -234,6 +254,33 @@ def _unlock() -> flask.Response:
     return flask.jsonify({"key": key})
 
 
+def _invite() -> flask.Response:
+    found = visitors.current_invite()
+    engine = deliveries.require_store().engine
+    return flask.jsonify(
+        {
+            "created_by": found.created_by,
+            "experiment": joining.experiment_name(engine, found),
+            "permission": found.permission,
+            "expires_ms": found.expires_ms,
+            "server": mlflow_private.static_prefixed("/"),
+        }
+    )
+
+
+def _accept() -> flask.Response:
+    found = visitors.current_invite()
+    question = parse_question(_body())
+    name, password = question.text("name"), question.text("password")
+    if not visitors.passwords_of_address.take(flask.request.remote_addr or ""):
+        return visitors.slow_down()
+    try:
+        joining.accept(deliveries.require_store().engine, found, name, password)
+    except ConfigError as exc:
+        return access.refusal(400, str(exc))
+    return flask.jsonify({"name": name})
+
+
 def _answer(name: str) -> flask.Response:
     visitor = visitors.current()
     found = ANSWERS.get(name)
@@ -242,7 +289,10 @@ def _answer(name: str) -> flask.Response:
     if not visitor.is_unlocked:
         return _locked()
     body = _body()
-    question = (visitor.share.share_id, name, hashlib.sha256(body).digest())
+    # What it shows is part of the question: a public experiment's address can show other fields.
+    shown = [visitor.share.shown.as_json(), visitor.share.replaces_names]
+    asked = json.dumps(shown).encode() + body
+    question = (visitor.share.share_id, name, hashlib.sha256(asked).digest())
     kept = _cache.get(question)
     if kept is None:
         answer = found(parse_question(body), LinkSight(visitor.share, visitor.engine))

@@ -17,7 +17,8 @@ import flask
 import sqlalchemy as sa
 
 from mlflow_weir.settings import PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS
-from mlflow_weir.store.sharing import links
+from mlflow_weir.store.sharing import invites, links, visibility
+from mlflow_weir.store.sharing.invites import Invite
 from mlflow_weir.store.sharing.links import Share
 from mlflow_weir.ui_extensions import access, deliveries, mlflow_private
 from mlflow_weir.ui_extensions.rate_limits import RateLimit
@@ -25,6 +26,9 @@ from mlflow_weir.ui_extensions.rate_limits import RateLimit
 KEY_HEADER = "X-Weir-Key"
 NOTHING_HERE = "there is nothing here"
 OFF = "off"
+ONLY_OF_INVITES = ("weir_public.invite", "weir_public.accept")
+OF_INVITES = ("weir_public.page", *ONLY_OF_INVITES)
+"""Endpoints that an invitation opens."""
 _CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_X_MLFLOW_WORKSPACE", "REMOTE_USER")
 _CREATOR_S = 10.0
 _MS_A_DAY = 86_400_000
@@ -54,8 +58,13 @@ class Visitor:
 
 
 def is_let_in_unasked() -> bool:
-    """Say whether the present request is for a public route and policy asks nobody for a login."""
-    return access.is_public() and PUBLIC_LINKS.get() != "authenticated"
+    """Say whether the present request is for a public route and policy asks nobody for a login.
+
+    Who is invited has none yet, whatever policy says of links.
+    """
+    if not access.is_public():
+        return False
+    return PUBLIC_LINKS.get() != "authenticated" or _invite() is not None
 
 
 def current() -> Visitor:
@@ -64,14 +73,26 @@ def current() -> Visitor:
     return found
 
 
+def current_invite() -> Invite:
+    """Return the invitation that a request came with, which ``admit`` let pass."""
+    found: Invite = flask.g.weir_invite
+    return found
+
+
+def is_invited() -> bool:
+    """Say whether the request came with an invitation."""
+    return flask.g.get("weir_invite") is not None
+
+
 def admit(content_type: str | None) -> flask.Response | None:
     """Let a request to a public route pass, or answer it."""
     is_known = mlflow_private.authenticated_user() is not None
+    is_asked = PUBLIC_LINKS.get() == "authenticated" and not is_let_in_unasked()
     for name in _CREDENTIALS:
         flask.request.environ.pop(name, None)
     if flask.request.method == "OPTIONS":
         return None  # Flask's own answer: which methods there are
-    if PUBLIC_LINKS.get() == "authenticated" and mlflow_private.is_auth_on() and not is_known:
+    if is_asked and mlflow_private.is_auth_on() and not is_known:
         return access.refusal(401, "not authenticated")
     refused = access.refuse_form(content_type)
     if refused is not None:
@@ -84,8 +105,12 @@ def admit(content_type: str | None) -> flask.Response | None:
         return None  # an asset, or an address below /weir/s/ that is none
     engine = deliveries.require_store().engine
     share = links.find_by_token(engine, token)
+    invite = invites.find_by_token(engine, token)
+    if flask.request.endpoint in OF_INVITES and is_open(invite):
+        flask.g.weir_invite = invite
+        return None
     outcome = None if share is None else state_of(engine, share)
-    if share is None or outcome != links.ACTIVE:
+    if share is None or outcome != links.ACTIVE or flask.request.endpoint in ONLY_OF_INVITES:
         misses.take(address)
         if share is not None and outcome is not None:
             note(engine, share, outcome)
@@ -96,6 +121,27 @@ def admit(content_type: str | None) -> flask.Response | None:
     is_unlocked = share.secret is None or links.is_key(share, key, links.now_ms())
     flask.g.weir_visitor = Visitor(share, engine, is_unlocked)
     return None
+
+
+def is_open(invite: Invite | None) -> bool:
+    """Say whether an invitation can be taken up now: whoever made it may still invite.
+
+    Raises:
+        StoreUnavailable: It cannot be told now.
+    """
+    if invite is None or invite.state(links.now_ms()) != invites.OPEN:
+        return False
+    if not mlflow_private.is_auth_on() or not access.can_ask_of_others():
+        return False
+    return access.may_user_invite(invite.created_by, invite.experiment_id, invite.workspace)
+
+
+def _invite() -> Invite | None:
+    """Return the invitation that the present request names, in whatever state."""
+    token = (flask.request.view_args or {}).get("token")
+    if token is None or flask.request.endpoint not in OF_INVITES:
+        return None
+    return invites.find_by_token(deliveries.require_store().engine, token)
 
 
 def nothing_here() -> flask.Response:
@@ -122,9 +168,19 @@ def state_of(engine: sa.Engine, share: Share) -> str:
     expires_ms = expiry_of(share)
     if expires_ms is not None and expires_ms <= at_ms:
         return links.EXPIRED
-    if not links.are_experiments_there(engine, share) or not _may_creator_read(share):
+    if not links.are_experiments_there(engine, share) or not _is_let_open(engine, share):
         return OFF
-    return state
+    return OFF if not _may_creator_read(share) else state
+
+
+def _is_let_open(engine: sa.Engine, share: Share) -> bool:
+    """Say whether no experiment of a link is private, and the one public whose address it is."""
+    chosen = visibility.of_link(engine, share)
+    return not any(
+        one.level == visibility.PRIVATE
+        or (one.share_id == share.share_id and one.level != visibility.PUBLIC)
+        for one in chosen
+    )
 
 
 def expiry_of(share: Share) -> int | None:

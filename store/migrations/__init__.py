@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from mlflow_weir.errors import SchemaMismatch
 from mlflow_weir.store import schema
 
-HEAD = "0010"
+HEAD = "0011"
 """The revision this version reads and writes; tests compare it with the scripts."""
 
 VERSION_TABLE = "alembic_version_weir"

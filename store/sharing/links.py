@@ -37,7 +37,8 @@ KEY_MS = 12 * 3_600_000
 MAX_VISITS = 1_000
 ACTIVE, PAUSED, EXPIRED, REVOKED = "active", "paused", "expired", "revoked"
 _FORGET_REVOKED_MS = 90 * 86_400_000
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+# With a name before it: a public experiment's address.
+_TOKEN = re.compile(r"([a-z0-9-]{1,60}\.)?[A-Za-z0-9_-]{43}\Z")
 _NO_TOKEN = "-" * 43  # is the hash of none that was ever given out
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
 _IN_LIST = 500
@@ -141,6 +142,7 @@ def create(
     terms: Terms,
     run_ids: Sequence[str] | None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
+    token: str | None = None,
 ) -> tuple[Share, str]:
     """Make a link.
 
@@ -149,6 +151,7 @@ def create(
         terms: What it shows, to whom, until when.
         run_ids: The runs it is about, in order; None for those of ``terms.run_filter``.
         facts: Of a frozen link, each run as it is now.
+        token: Of ``named_token``; one without a name if None.
 
     Returns:
         The link, and its token, which is nowhere after this.
@@ -158,7 +161,8 @@ def create(
     """
     _require_possible(terms, run_ids, facts)
     scope = _scope_of(terms.experiment_ids)
-    token, share_id, at_ms = secrets.token_urlsafe(32), secrets.token_hex(16), now_ms()
+    token = token or secrets.token_urlsafe(32)
+    share_id, at_ms = secrets.token_hex(16), now_ms()
     expires_ms = at_ms + PREVIEW_MS if terms.is_preview else terms.expires_ms
     document = {
         "shown": terms.shown.as_json(),
@@ -207,16 +211,27 @@ def create(
     return found, token
 
 
+def named_token(name: str) -> str:
+    """Return a new token that a person can tell from others: a name, as far as it can be had."""
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-")
+    return f"{words or 'experiment'}.{secrets.token_urlsafe(32)}"
+
+
 def find_by_token(engine: sa.Engine, token: str) -> Share | None:
     """Return the link that a token opens, in whatever state; None where there is none.
 
     What is no token at all is looked up like one, so that it takes the same time.
     """
-    digest = hash_token(token if _TOKEN.match(token) else _NO_TOKEN)
+    digest = hash_token(plausible(token))
     query = sa.select(schema.share).where(schema.share.c.token_sha256 == digest)
     with engine.connect() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else _share_of(row)
+
+
+def plausible(token: str) -> str:
+    """Return what may be a token as it is, and for all else one that opens nothing."""
+    return token if _TOKEN.match(token) else _NO_TOKEN
 
 
 def hash_token(token: str) -> str:
@@ -264,16 +279,32 @@ def revoke(engine: sa.Engine, share_id: str) -> None:
     _change(engine, share_id, revoked_ms=now_ms())
 
 
-def rotate(engine: sa.Engine, share_id: str) -> str:
+def rotate(engine: sa.Engine, share_id: str, token: str | None = None) -> str:
     """Give a link another token; the one before, and keys given out for it, open nothing.
 
     Raises:
         ConfigError: It was revoked.
     """
-    token = secrets.token_urlsafe(32)
+    token = token or secrets.token_urlsafe(32)
     if not _change(engine, share_id, token_sha256=hash_token(token)):
         raise ConfigError("a link that was revoked stays so: make another")
     return token
+
+
+def set_shown(
+    engine: sa.Engine, share_id: str, *, shown: Shown, title: str, replaces_names: bool, by: str
+) -> None:
+    """Have a public experiment's address show other fields; who says so answers for it now."""
+    document = {"shown": shown.as_json(), "filter": ["", "", False], "view": None}
+    _change(
+        engine,
+        share_id,
+        document=json.dumps(document, separators=(",", ":")),
+        title=title[:MAX_TITLE_CHARACTERS],
+        replaces_names=replaces_names,
+        created_by=by[:255],
+        is_paused=False,
+    )
 
 
 def note_visit(engine: sa.Engine, share_id: str, outcome: str, address: str) -> None:

@@ -221,6 +221,20 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
         if endpoint == "weir.alerts_targets_change":
             add = {**add, "name": new_id(), "kind": "email", "recipients": ["a@example.com"]}
         return {**add, "experiment_id": "0"}
+    if endpoint in {"weir.visibility_read", "weir.visibility_change"}:
+        return {"experiment_ids": ["0"], "experiment_id": "0", "level": "team"}
+    if endpoint in {"weir.people", "weir.people_change", "weir.audit_log"}:
+        return {"experiment_id": "0", "name": BOB.name, "permission": None}
+    if endpoint in {"weir.invites_list", "weir.invites_create", "weir.accounts"}:
+        return {}
+    if endpoint == "weir.accounts_create":
+        return {"name": new_id()}
+    if endpoint in {"weir.invites_revoke", "weir.accounts_change"}:
+        path = f"{access.PREFIX}/{endpoint.removeprefix('weir.').partition('_')[0]}/create"
+        body = {"name": new_id()}
+        answer = call(server, "POST", path, body, {"X-Who": "the test"}, ADMIN)
+        made = answer.body.get("invite", {}).get("id") if answer.status == 200 else None
+        return {"id": made or new_id(), **body, "action": "disable"}
     if endpoint in {"weir.shares_change", "weir.shares_log"}:
         path = f"{access.PREFIX}/shares/create"
         body = workspace_request("weir.shares_create", server)
@@ -364,6 +378,9 @@ def test_an_app_that_decides_where_it_is_not_asked_keeps_everybody_out(
     needs_makers = endpoint in {
         *("weir.shares_create", "weir.shares_change", "weir.shares_log"),
         "weir.alerts_targets_change",  # nor who is an administrator
+        # and its users are not MLflow's
+        *("weir.people", "weir.people_change", "weir.invites_list", "weir.invites_create"),
+        *("weir.invites_revoke", "weir.accounts", "weir.accounts_create", "weir.accounts_change"),
     }
     assert answer.status in ({403, 404} if needs_makers else {200})
 
@@ -1060,6 +1077,13 @@ def with_everything(server: ServerProcess, owner: Sender) -> Things:
         made = call(server, "POST", path, {**body, "action": "add"}, owner.headers, user)
         assert made.status == 200, made
         ids.append(made.body[route.removesuffix("s")]["id"])
+    of_teams = {"experiment_id": experiment_id, "experiment_ids": [experiment_id], "note": secret}
+    account, of_team = new_id(), list[str]()
+    for path in ("invites/create", "accounts/create"):
+        body = {**of_teams, "name": account}
+        made = call(server, "POST", f"{access.PREFIX}/{path}", body, owner.headers, ADMIN)
+        assert made.status == 200, made
+        of_team.append(made.body["invite"]["id"] if "invite" in made.body else account)
     report_id, image_id = write_report(
         *(server, experiment_id, secret, paragraph(secret)),
         user=owner.user,
@@ -1071,7 +1095,7 @@ def with_everything(server: ServerProcess, owner: Sender) -> Things:
     assert call(server, "POST", path, said, owner.headers, owner.user).status == 200
     of = (experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id)
     rule_id, target_id = ids
-    things = Things(*of, rule_id, target_id, report_id, image_id)
+    things = Things(*of, rule_id, target_id, report_id, image_id, *of_team)
     if not owner.headers:
         with_file(server, run_id)
     return things

@@ -26,6 +26,8 @@ class Things(NamedTuple):
         target_id: Of a target, which is the server's, whose URL holds the secret.
         report_id: Of a report of the experiment, published, whose title holds the secret.
         image_id: Of a picture in it.
+        invite_id: Of an invitation to the experiment, whose note is the secret.
+        account: Name of a service account of the experiment, whose note is the secret.
     """
 
     experiment_id: str
@@ -38,6 +40,8 @@ class Things(NamedTuple):
     target_id: str
     report_id: str
     image_id: str
+    invite_id: str
+    account: str
 
 
 class Question(NamedTuple):
@@ -72,6 +76,7 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
     view = {**of, "name": "n", "document": "{}"}
     experiment = {"experiment_ids": [things.experiment_id], "filter": {}}
     link = {"kind": "experiment", "title": "t", "is_live": True}
+    one = {"experiment_id": things.experiment_id}
 
     def shows(text: str) -> Callable[[Answer], bool]:
         return lambda answer: text in json.dumps(answer.body)
@@ -157,6 +162,31 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
         "weir.reports_comments": lambda: Question("read", report, shows("said of the report")),
         "weir.reports_image": lambda: Question(
             "read", {**report, "image": things.image_id}, lambda a: a.body[1:4] == "PNG"
+        ),
+        "weir.visibility_read": lambda: Question(
+            "read", {"experiment_ids": [things.experiment_id]}, shows("level")
+        ),
+        "weir.visibility_change": lambda: Question(
+            "delete", {**one, "level": "team"}, shows("level")
+        ),
+        "weir.people": lambda: Question("delete", one, shows("is_owner")),
+        "weir.people_change": lambda: Question(
+            "delete", {**one, "name": "bob", "permission": None}, shows("is_owner")
+        ),
+        "weir.audit_log": lambda: Question("delete", one, shows(things.share_id)),
+        "weir.invites_list": lambda: Question("administer", {}, shows(things.secret)),
+        "weir.invites_create": lambda: Question("administer", one, shows("token")),
+        "weir.invites_revoke": lambda: Question(
+            "administer", {"id": things.invite_id}, shows(things.secret)
+        ),
+        "weir.accounts": lambda: Question("administer", {}, shows(things.secret)),
+        "weir.accounts_create": lambda: Question(
+            "administer",
+            {"name": new_id(), "experiment_ids": [things.experiment_id]},
+            shows("password"),
+        ),
+        "weir.accounts_change": lambda: Question(
+            "administer", {"name": things.account, "action": "disable"}, shows(things.secret)
         ),
         "weir.views_save": lambda: Question("edit", view, shows("id")),
         "weir.views_delete": lambda: Question("edit", {"id": things.view_id}),

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import flask
+import mlflow
 import pytest
 from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
@@ -91,7 +92,9 @@ class FakeAuth(ModuleType):
 
 def test_our_requests_are_authenticated_once_and_others_as_before() -> None:
     auth, is_open = FakeAuth(), list[str]()
-    mlflow_private.join_auth(auth, {access.BLUEPRINT}, lambda: bool(is_open))
+    mlflow_private.join_auth(
+        auth, {access.BLUEPRINT}, lambda: bool(is_open), lambda: None, lambda experiment_id: False
+    )
     app = flask.Flask("joined")
     routes = flask.Blueprint(access.BLUEPRINT, "joined")
 
@@ -166,3 +169,30 @@ def test_a_request_has_a_workspace_only_where_the_server_has_any(
     monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
     monkeypatch.delenv("MLFLOW_WORKSPACE", raising=False)
     assert mlflow_private.request_workspace() == "default"
+
+
+def test_users_and_their_permissions_are_where_we_look_for_them() -> None:
+    store = installed_auth.store
+    taken = {
+        "create_user": ["username", "password", "is_admin"],
+        "update_user": ["username", "password", "is_admin"],
+        "grant_user_permission": ["username", "resource_type", "resource_pattern", "permission"],
+        "grant_user_resource_permission": [
+            *("username", "resource_type", "resource_pattern", "permission"),
+        ],
+        "revoke_user_resource_permission": ["username", "resource_type", "resource_pattern"],
+        "set_workspace_permission": ["workspace_name", "username", "permission"],
+        "list_users_with_roles": [],
+        "_is_synthetic_role_name": ["name"],
+        "assign_role_to_user": ["user_id", "role_id"],
+    }
+    for name, parameters in taken.items():
+        assert list(inspect.signature(getattr(store, name)).parameters) == parameters, name
+    parameters = list(inspect.signature(installed_auth._get_experiment_permission).parameters)
+    assert parameters == ["experiment_id", "username"]
+    assert list(inspect.signature(installed_auth._invalidate_user_auth_cache).parameters)
+    assert isinstance(installed_auth.auth_config.grant_default_workspace_access, bool)
+    assert mlflow_private.default_permission() == "READ"
+    # Before 3.17 MLflow can deny nothing that its default allows.
+    is_new = mlflow.__version__.split(".")[:2] >= ["3", "17"]
+    assert mlflow_private.can_deny() == is_new

@@ -17,6 +17,7 @@ def blueprint() -> flask.Blueprint:
     """Return all routes, each behind the guard."""
     from mlflow_weir.ui_extensions.api import (
         alerts,
+        audit,
         changes,
         code,
         comparisons,
@@ -27,8 +28,10 @@ def blueprint() -> flask.Blueprint:
         histograms,
         info,
         ingest,
+        invites,
         journals,
         keys,
+        people,
         reports,
         run,
         run_actions,
@@ -36,6 +39,7 @@ def blueprint() -> flask.Blueprint:
         series,
         shares,
         views,
+        visibility,
     )
 
     prefix = mlflow_private.static_prefixed(access.PREFIX)
@@ -64,6 +68,10 @@ def blueprint() -> flask.Blueprint:
         shares,
         alerts,
         reports,
+        visibility,
+        people,
+        invites,
+        audit,
     ):
         resource.add_to(routes)
     return routes

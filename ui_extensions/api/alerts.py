@@ -38,7 +38,7 @@ from mlflow_weir.store.alerts.rules import Rule
 from mlflow_weir.store.alerts.targets import Target
 from mlflow_weir.store.delivery.connection import reading, transaction
 from mlflow_weir.store.delivery.fields import Fields
-from mlflow_weir.ui_extensions import access, deliveries, mlflow_private, readable
+from mlflow_weir.ui_extensions import access, audit, deliveries, mlflow_private, readable
 from mlflow_weir.ui_extensions.alerting import hosts, keeper, sending
 from mlflow_weir.ui_extensions.api.runs import answered
 from mlflow_weir.ui_extensions.rate_limits import RateLimit
@@ -113,7 +113,9 @@ def _rules(fields: Fields) -> dict[str, Any]:
 def _change_rule(fields: Fields) -> dict[str, Any]:
     action = fields.text("action")
     if action == "add":
-        return {"rule": _rule_as_json(_add_rule(fields))}
+        added = _add_rule(fields)
+        _note_rule("add", added)
+        return {"rule": _rule_as_json(added)}
     if action not in {"pause", "resume", "delete"}:
         raise ConfigError("action: expected add, pause, resume or delete")
     caller, engine = access.Access(), deliveries.engine()
@@ -127,10 +129,16 @@ def _change_rule(fields: Fields) -> dict[str, Any]:
     with transaction(engine) as connection:
         if action == "delete":
             rules.delete(connection, rule_id)
-            return {"rule": _rule_as_json(rule)}
-        rules.set_paused(connection, rule_id, action == "pause")
+        else:
+            rules.set_paused(connection, rule_id, action == "pause")
         changed = rules.read(connection, rule_id)
+    _note_rule(action, rule)
     return {"rule": _rule_as_json(changed or rule)}
+
+
+def _note_rule(action: str, rule: Rule) -> None:
+    of = None if rule.experiment_id is None else str(rule.experiment_id)
+    audit.note(f"rule.{action}", target=rule.rule_id, experiment_id=of, kind=rule.kind)
 
 
 def _add_rule(fields: Fields) -> Rule:
@@ -180,6 +188,7 @@ def _change_target(fields: Fields) -> dict[str, Any]:
         new = _new_target(fields)
         with transaction(engine) as connection:
             targets.add(connection, new)
+        audit.note("target.add", target=new.target_id, kind=new.kind, name=new.name)
         return {"target": _target_as_json(new)}
     target_id = _id(fields)
     with reading(engine) as connection:
@@ -193,9 +202,10 @@ def _change_target(fields: Fields) -> dict[str, Any]:
     with transaction(engine) as connection:
         if action == "delete":
             targets.delete(connection, target_id)
-            return {"target": _target_as_json(target)}
-        targets.set_paused(connection, target_id, action == "pause")
+        else:
+            targets.set_paused(connection, target_id, action == "pause")
         changed = targets.read(connection, target_id)
+    audit.note(f"target.{action}", target=target_id, kind=target.kind, name=target.name)
     return {"target": _target_as_json(changed or target)}
 
 

@@ -21,7 +21,7 @@ import flask
 from mlflow_weir.errors import ConfigError, NotPermitted
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.runs import moving
-from mlflow_weir.ui_extensions import access, deliveries, readable
+from mlflow_weir.ui_extensions import access, audit, deliveries, readable
 from mlflow_weir.ui_extensions.api.runs import answered
 
 MAX_RUNS = moving.MAX_RUNS
@@ -74,6 +74,9 @@ def _move(fields: Fields) -> dict[str, Any]:
     if allowed:
         with deliveries.require_store().ManagedSessionMaker(read_only=False) as session:
             stays = moving.move(session, allowed, int(target))
+    for run_id in allowed:
+        if run_id not in stays:
+            audit.note("run.move", target=run_id, experiment_id=there[run_id], to=target)
     refused |= {run_id: (409, why) for run_id, why in stays.items()}
     return {
         "done": [run_id for run_id in run_ids if run_id not in refused],

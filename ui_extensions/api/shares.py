@@ -28,12 +28,13 @@ from mlflow_weir.errors import ConfigError
 from mlflow_weir.settings import PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.runs import filter_language
-from mlflow_weir.store.sharing import frozen_runs, links, views
+from mlflow_weir.store.sharing import frozen_runs, links, views, visibility
 from mlflow_weir.store.sharing.links import Share, Terms
 from mlflow_weir.store.sharing.shown import read_shown
 from mlflow_weir.store.sharing.shown_view import shown_view
 from mlflow_weir.ui_extensions import (
     access,
+    audit,
     deliveries,
     link_sight,
     mlflow_private,
@@ -91,10 +92,13 @@ def _create(fields: Fields) -> dict[str, Any]:
             access.refusal(403, "links need a server app that Weir can ask who may see what")
         )
     experiments = _editable(fields, caller)
+    engine = deliveries.require_store().engine
+    if visibility.is_any_private(engine, experiments):
+        flask.abort(access.refusal(403, "a private experiment is shown by no link"))
     run_ids, run_filter = _scope(fields, experiments, caller)
     is_live, is_preview = fields.flag("is_live"), fields.flag("is_preview")
     replaces_names = fields.flag("replaces_names")
-    shown = read_shown(_object(fields, "shown") or {}, names=not replaces_names)
+    shown = read_shown(object_of(fields, "shown") or {}, names=not replaces_names)
     at_ms = links.now_ms()
     if run_ids is None and not is_live:
         assert run_filter is not None
@@ -113,7 +117,7 @@ def _create(fields: Fields) -> dict[str, Any]:
         run_ids = [run_id for run_id in run_ids if run_id in facts]
         if shown.files or shown.media:
             share_candidates.add_files(facts)
-    view = _object(fields, "view")
+    view = object_of(fields, "view")
     if view is not None:
         among = run_ids
         if among is None:
@@ -137,6 +141,10 @@ def _create(fields: Fields) -> dict[str, Any]:
         created_by=access.principal() or "",
     )
     share, token = links.create(store.engine, terms, run_ids, facts)
+    if not is_preview:
+        _note(
+            "link.create", share, title=share.title, is_live=is_live, expires_ms=share.expires_ms
+        )
     return {"share": _as_json(share, caller), "token": token, "path": _path(token)}
 
 
@@ -160,18 +168,34 @@ def _change(fields: Fields) -> dict[str, Any]:
     share = _managed(fields, caller)
     engine, action = deliveries.require_store().engine, fields.text("action")
     more: dict[str, Any] = {}
+    public = visibility.of_address(engine, share)
     if action == "rotate":
-        token = links.rotate(engine, share.share_id)
+        # A public experiment's address keeps its name, and is known to who may read it.
+        named = None if public is None else links.named_token((public.address or "").split(".")[0])
+        token = links.rotate(engine, share.share_id, named)
+        if public is not None:
+            visibility.write(engine, public._replace(address=token))
         more = {"token": token, "path": _path(token)}
     elif action in {"pause", "resume"}:
         links.set_paused(engine, share.share_id, action == "pause")
     elif action == "revoke":
         links.revoke(engine, share.share_id)
+        if public is not None:
+            team = public._replace(level=visibility.TEAM, share_id=None, address=None)
+            visibility.write(engine, team)
     else:
         raise ConfigError("action: expected pause, resume, revoke or rotate")
+    _note(f"link.{action}", share, title=share.title)
     changed = links.read(engine, share.share_id)
     assert changed is not None
     return {"share": _as_json(changed, caller), **more}
+
+
+def _note(action: str, share: Share, **detail: Any) -> None:
+    only = share.experiment_ids[0] if len(share.experiment_ids) == 1 else None
+    if only is None:
+        detail["experiment_ids"] = list(share.experiment_ids)
+    audit.note(action, target=share.share_id, experiment_id=only, kind=share.kind, **detail)
 
 
 def _log(fields: Fields) -> dict[str, Any]:
@@ -224,7 +248,7 @@ def _expiry(fields: Fields, at_ms: int, *, is_preview: bool) -> int | None:
     return expires_ms
 
 
-def _object(fields: Fields, name: str) -> dict[str, Any] | None:
+def object_of(fields: Fields, name: str) -> dict[str, Any] | None:
     """Return a JSON object as it is, or None; as text, too, which is how views are kept."""
     value = fields.raw(name)
     if isinstance(value, str):

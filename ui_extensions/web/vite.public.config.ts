@@ -59,7 +59,7 @@ export default defineConfig({
   build: {
     ...BUILD,
     outDir: "../static/public",
-    rollupOptions: { input: { public: here("public.html"), gone: here("gone.html") } },
+    rollupOptions: { input: { public: here("public.html"), gone: here("gone.html"), invite: here("invite.html") } },
   },
   worker: { format: "es", plugins: () => [surroundings()] },
 })
