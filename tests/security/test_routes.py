@@ -231,10 +231,10 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
         return {"name": new_id()}
     if endpoint in {"weir.invites_revoke", "weir.accounts_change"}:
         path = f"{access.PREFIX}/{endpoint.removeprefix('weir.').partition('_')[0]}/create"
-        body = {"name": new_id()}
-        answer = call(server, "POST", path, body, {"X-Who": "the test"}, ADMIN)
+        named = {"name": new_id()}
+        answer = call(server, "POST", path, named, {"X-Who": "the test"}, ADMIN)
         made = answer.body.get("invite", {}).get("id") if answer.status == 200 else None
-        return {"id": made or new_id(), **body, "action": "disable"}
+        return {"id": made or new_id(), **named, "action": "disable"}
     if endpoint in {"weir.shares_change", "weir.shares_log"}:
         path = f"{access.PREFIX}/shares/create"
         body = workspace_request("weir.shares_create", server)

@@ -463,7 +463,7 @@ def test_a_service_account_works_in_its_experiments_alone(place: Place) -> None:
     for body in ({"name": BOB.name, "action": "rotate"}, {"name": HOSTILE, "action": "disable"}):
         assert api(server, "accounts/change", body, ADMIN).status == 404
     for taken in (BOB.name, HOSTILE, ""):
-        body = {"name": taken, "experiment_ids": []}
+        body = {"name": taken, "note": ""}
         assert api(server, "accounts/create", body, ADMIN).status == 400
     assert BOB.name not in [one["name"] for one in done(server, "accounts", {}, ADMIN)["accounts"]]
 
