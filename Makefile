@@ -17,6 +17,8 @@ JOBS ?= 2
 SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Further arguments for pytest: make test PYTEST_ARGS="tests/unit -k settings"
 PYTEST_ARGS ?=
+# A folder in which bench-long keeps what takes long to fill.
+DATA ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help env web web-check demo test test-long check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
@@ -94,8 +96,8 @@ $(PEERS)/.installed: pyproject.toml | $(STAMP)
 bench: web $(PEERS)/.installed ## measure stock MLflow, other libraries and Weir side by side
 	$(PY) benchmarks/run.py
 
-bench-long: web $(PEERS)/.installed ## the same up to 1,000,000 runs and 100,000,000 points (hours)
-	$(PY) benchmarks/run.py --long
+bench-long: web $(PEERS)/.installed ## the same up to 1,000,000 runs and 100,000,000 points (hours; DATA=DIR keeps them)
+	$(PY) benchmarks/run.py --long $(if $(DATA),--data "$(DATA)")
 
 host-suite: $(STAMP) ## run MLflow's own store tests on Weir (MLFLOW_SOURCE=a checkout of MLflow)
 	@test -n "$(MLFLOW_SOURCE)" || { echo "say MLFLOW_SOURCE=DIR, a checkout of MLflow at the installed version's tag" >&2; exit 2; }

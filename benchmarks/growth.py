@@ -1,123 +1,172 @@
-"""Cost as data grows: a log call and a chart while the store fills up."""
+"""Cost as data grows: a log call and a chart on stores of several sizes, in turn."""
 
 from __future__ import annotations
 
+import statistics
 import time
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from measuring import Row, Sizes, median_of, quantile, say
+from measuring import Row, Sizes, say, timed
 from mlflow.entities import Metric
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from places import Place
 from workloads import (
+    ARTIFACTS,
     FIRST_MS,
-    Pair,
-    finish,
-    make_cold,
     many_metrics,
-    new_pair,
     new_run,
     one_metric,
     write_stock,
     write_weir,
 )
 
+from mlflow_weir.store.maintenance.compact import compact
+from mlflow_weir.store.maintenance.progress import Silent
 from mlflow_weir.store.metrics import reading
+from mlflow_weir.store.tracking_store import WeirStore
 
 TITLE = "Cost as data grows"
 ABOUT = """\
-The store first holds one metric of 1,000,000 points, which is charted; then runs of 20 metrics x
-5,000 points come in around it until the store holds the number of points given. The log calls
-go to a new run. Stock MLflow is asked at the first size only: it cannot be filled with more
-in reasonable time.
+Each store holds one metric of 1,000,000 points, which is charted, and around it runs of 20 metrics
+x 5,000 points, until it holds the number of points given. The log calls go to a new run. The
+stores take turns, 30 log calls and a chart each, so that a busy machine slows all alike; medians.
+Stock MLflow holds the first size only: it cannot be filled with more in reasonable time.
 """
 
 _KEY = "train/loss"
 _KEYS = 20
 _STEPS = 5_000
+_RUN_POINTS = _KEYS * _STEPS
 _BUCKETS = 2_500
-_CALLS = 300
-_REPEATS = 25
+_ROUNDS = 15
+_CALLS = 30
+_STOCK_CHARTS = 2
 _LIMIT = 1.2
+_LOG, _CHART = "log_metric, p50", "chart"
+
+
+class _Filled(NamedTuple):
+    """A store, and what it holds.
+
+    Attributes:
+        store: MLflow's or ours.
+        experiment_id: Where log calls go.
+        charted: The run with the long metric.
+        spent: Seconds of each log call and of each chart.
+    """
+
+    store: Any
+    experiment_id: str
+    charted: str
+    spent: dict[str, list[float]]
 
 
 def measure(place: Place, sizes: Sizes) -> list[Row]:
-    """Fill, measure, fill further, measure again."""
-    pair = new_pair(place)
-    stores = {"stock": pair.stock, "weir": pair.weir}
-    experiments = {name: store.create_experiment("growth") for name, store in stores.items()}
-    charted = {name: new_run(store, experiments[name], "run") for name, store in stores.items()}
-    first = sizes.stored_points[0]
-    long_metric = one_metric(_KEY, first, 3)
-    write_stock(pair.stock.engine, charted["stock"], long_metric)
-    write_weir(pair.weir.engine, charted["weir"], long_metric)
-    held, rows = first, []
-    base: dict[str, float] = {}
+    """Fill a store of each size, then measure all of them in turn."""
+    first = _filled_stock(place, sizes.stored_points[0])
+    contents: dict[int, tuple[str, dict[str, Any]]] = {}
     for size in sizes.stored_points:
+        contents[size] = _filled_weir(place, size, list(contents.items())[-1:])
+    stock = _opened(SqlAlchemyStore, *first)
+    weir = {size: _opened(WeirStore, *content) for size, content in contents.items()}
+    for number in range(_ROUNDS):
+        for filled in [stock, *weir.values()]:
+            _log_calls(filled)
+            if filled is not stock:
+                filled.spent[_CHART].append(timed(partial(_chart, filled))[1])
+            elif number < _STOCK_CHARTS:
+                filled.spent[_CHART].append(timed(partial(_stock_chart, filled))[1])
+        say(f"{place.name}: round {number + 1} of {_ROUNDS}")
+    for filled in [stock, *weir.values()]:
+        filled.store.engine.dispose()
+    return _rows(place, stock, weir)
+
+
+def _filled_stock(place: Place, points: int) -> tuple[str, dict[str, Any]]:
+    def fill(url: str) -> dict[str, Any]:
+        store = SqlAlchemyStore(url, ARTIFACTS)
+        experiment_id = store.create_experiment("growth")
+        run_id = new_run(store, experiment_id, "run")
+        write_stock(store.engine, run_id, one_metric(_KEY, points, 3))
+        store.engine.dispose()
+        place.tidy(url)
+        return {"experiment": experiment_id, "charted": run_id}
+
+    return place.filled(f"growth_{points}_stock", fill)
+
+
+def _filled_weir(
+    place: Place, points: int, smaller: Sequence[tuple[int, tuple[str, dict[str, Any]]]]
+) -> tuple[str, dict[str, Any]]:
+    """Fill a store, beginning with a copy of a smaller one where one is given."""
+
+    def fill(url: str) -> dict[str, Any]:
+        store = WeirStore(url, ARTIFACTS)
+        if smaller:
+            ((held, (_, content)),) = smaller
+            experiment_id, charted = content["experiment"], content["charted"]
+        else:
+            held, experiment_id = points, store.create_experiment("growth")
+            charted = new_run(store, experiment_id, "run")
+            write_weir(store.engine, charted, one_metric(_KEY, points, 3))
         # The same few series over and over: making new noise would take longer than storing it.
         contents = [many_metrics(_KEYS, _STEPS, seed) for seed in range(5)]
-        n_runs = 0
-        while held + _KEYS * _STEPS <= size:
-            run_id = new_run(pair.weir, experiments["weir"], "run")
-            write_weir(pair.weir.engine, run_id, contents[n_runs % len(contents)])
-            held += _KEYS * _STEPS
-            n_runs += 1
-            if n_runs % 100 == 0:
-                say(f"{place.name}: {held:,} points stored")
-        finish(pair)
-        rows += _measured(pair, experiments, charted, held, base)
-    return rows
+        for number in range((points - held) // _RUN_POINTS):
+            run_id = new_run(store, experiment_id, "run")
+            write_weir(store.engine, run_id, contents[number % len(contents)])
+            if number % 100 == 99:
+                say(f"{place.name}: {held + (number + 1) * _RUN_POINTS:,} points stored")
+        compact(store.engine, Silent())
+        store.engine.dispose()
+        place.tidy(url)
+        return {"experiment": experiment_id, "charted": charted}
+
+    like = smaller[0][1][0] if smaller else None
+    return place.filled(f"growth_{points}_weir", fill, like=like)
 
 
-def _measured(
-    pair: Pair,
-    experiments: dict[str, str],
-    charted: dict[str, str],
-    held: int,
-    base: dict[str, float],
-) -> list[Row]:
-    is_first = not base
-    make_cold(pair)
-    spent: dict[str, list[float]] = {"stock": [], "weir": []}
-    stores: dict[str, Any] = {"weir": pair.weir}
-    if is_first:
-        stores["stock"] = pair.stock
-    for name, store in stores.items():
-        run_id = new_run(store, experiments[name], "log calls")
-        for i in range(_CALLS):
-            metric = Metric(_KEY, i / _CALLS, FIRST_MS + 50 * i, i)
-            start_s = time.perf_counter()
-            store.log_metric(run_id, metric)
-            spent[name].append(time.perf_counter() - start_s)
+def _opened(kind: Any, url: str, content: dict[str, Any]) -> _Filled:
+    store = kind(url, ARTIFACTS)
+    return _Filled(store, content["experiment"], content["charted"], {_LOG: [], _CHART: []})
 
-    def chart() -> None:
-        with pair.weir.ManagedSessionMaker() as session:
-            reading.read_buckets(session, [charted["weir"]], _KEY, max_buckets=_BUCKETS)
 
-    def stock_chart() -> None:
-        pair.stock.get_metric_history_bulk_interval([charted["stock"]], _KEY, _BUCKETS, None, None)
+def _log_calls(filled: _Filled) -> None:
+    run_id = new_run(filled.store, filled.experiment_id, "log calls")
+    for i in range(_CALLS):
+        metric = Metric(_KEY, i / _CALLS, FIRST_MS + 50 * i, i)
+        start_s = time.perf_counter()
+        filled.store.log_metric(run_id, metric)
+        filled.spent[_LOG].append(time.perf_counter() - start_s)
 
-    ours = {"log_metric, p50": quantile(spent["weir"], 0.5), "chart": median_of(_REPEATS, chart)}
-    theirs = {}
-    if is_first:
-        theirs = {
-            "log_metric, p50": quantile(spent["stock"], 0.5),
-            "chart": median_of(2, stock_chart),
-        }
-        base.update(ours)
-    say(f"{pair.place.name}: measured at {held:,} points")
+
+def _chart(filled: _Filled) -> None:
+    with filled.store.ManagedSessionMaker() as session:
+        reading.read_buckets(session, [filled.charted], _KEY, max_buckets=_BUCKETS)
+
+
+def _stock_chart(filled: _Filled) -> None:
+    filled.store.get_metric_history_bulk_interval([filled.charted], _KEY, _BUCKETS, None, None)
+
+
+def _rows(place: Place, stock: _Filled, weir: dict[int, _Filled]) -> list[Row]:
     rows = []
-    for what, weir_s in ours.items():
-        ratio = weir_s / base[what]
-        rows.append(
-            Row(
-                f"{what}, {held:,} points in the store",
-                pair.place.name,
-                "s",
-                theirs.get(what),
-                weir_s,
-                "" if is_first else f"≤ {_LIMIT} x the first",
-                None if is_first else ratio <= _LIMIT,
-                "" if is_first else f"{ratio:.2f} x the first",
+    first, *_ = weir
+    for size, filled in weir.items():
+        for what in (_LOG, _CHART):
+            ours, base = (statistics.median(one.spent[what]) for one in (filled, weir[first]))
+            is_first = size == first
+            rows.append(
+                Row(
+                    f"{what}, {size:,} points in the store",
+                    place.name,
+                    "s",
+                    statistics.median(stock.spent[what]) if is_first else None,
+                    ours,
+                    "" if is_first else f"≤ {_LIMIT} x the first",
+                    None if is_first else ours <= _LIMIT * base,
+                    "" if is_first else f"{ours / base:.2f} x the first",
+                )
             )
-        )
     return rows

@@ -1,8 +1,10 @@
 """Measure stock MLflow, other libraries and Weir side by side: ``make bench``.
 
 Needs PostgreSQL's server on this machine. Databases are made in a folder below ``/var/tmp``, on a
-real disk, and removed at the end. Sections can be run one by one; results are kept as one JSON
-file a section in ``benchmarks/results`` and shown in ``benchmarks/RESULTS.md``.
+real disk, and removed at the end; with ``--data`` those that take long to fill stay, and the next
+run with that folder measures on them, also where the one before it was broken off. Sections can
+be run one by one; results are kept as one JSON file a section in ``benchmarks/results`` and shown
+in ``benchmarks/RESULTS.md``.
 """
 
 from __future__ import annotations
@@ -62,11 +64,11 @@ def main() -> int:
     """Run the sections asked for; return 1 when a target was missed."""
     arguments = _parsed(sys.argv[1:])
     measured = SMOKE if arguments.smoke else LONG if arguments.long else Sizes()
-    command = shlex.join([".venv/bin/python", "benchmarks/run.py", *sys.argv[1:]])
+    command = _shown_command(sys.argv[1:])
     missed = 0
     # Ended from outside, it still removes gigabytes of databases.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with _scratch() as folder, open_places(folder) as places:
+    with _scratch() as folder, open_places(folder, arguments.data) as places:
         machine = describe_machine(folder)
         versions = describe_versions(places[1].new_database())
         for name in arguments.only:
@@ -97,6 +99,10 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         "--only", type=_section_names, default=list(SECTIONS), metavar="NAME,…",
         help=f"sections to run, of {','.join(SECTIONS)}",
     )  # fmt: skip
+    parser.add_argument(
+        "--data", type=lambda text: Path(text).absolute(), metavar="DIR",
+        help="keep databases that take long to fill in this folder, and use those that are there",
+    )  # fmt: skip
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
         "--long", action="store_true", help="add 1,000,000 runs and 100,000,000 points"
@@ -105,6 +111,15 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         "--smoke", action="store_true", help="tiny sizes: see that it works, keep no results"
     )
     return parser.parse_args(words)
+
+
+def _shown_command(words: list[str]) -> str:
+    """Return the command for the results, without the folder: what it holds is the same."""
+    shown = []
+    for word, before in zip(words, ["", *words], strict=False):
+        if "--data" not in (before, word.partition("=")[0]):
+            shown.append(word)
+    return shlex.join([".venv/bin/python", "benchmarks/run.py", *shown])
 
 
 def _section_names(text: str) -> list[str]:

@@ -71,23 +71,36 @@ class DatabaseServer(ABC):
         self._names.add(name)
         return self.url(name)
 
-    def new_mlflow_database(self) -> str:
-        """Create a database that holds MLflow's tables, without rows, and return its URL."""
+    def new_mlflow_database(self, name: str | None = None) -> str:
+        """Create a database that holds MLflow's tables, without rows, and return its URL.
+
+        Args:
+            name: Call it so, in place of one that is there, and leave it when all are dropped.
+        """
         if self._template is None:
             template = f"weir_template_{uuid.uuid4().hex[:16]}"
             self._create(template)
             create_mlflow_tables(self.url(template))
             self._prepare_template(template)
             self._template = template
-        name = f"weir_{uuid.uuid4().hex[:16]}"
+        if name is None:
+            name = f"weir_{uuid.uuid4().hex[:16]}"
+            self._names.add(name)
+        else:
+            self._drop(name)
         self._copy(self._template, name)
-        self._names.add(name)
         return self.url(name)
 
     def drop_all(self) -> None:
         """Drop every database handed out so far, whoever is connected to it."""
         while self._names:
             self._drop(self._names.pop())
+
+    def drop_template(self) -> None:
+        """Drop what databases with MLflow's tables are copied from; the next makes it anew."""
+        if self._template is not None:
+            self._drop(self._template)
+            self._template = None
 
     @abstractmethod
     def url(self, name: str) -> str:
@@ -285,8 +298,22 @@ def create_mlflow_tables(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _work_folder(prefix: str, user: str | None, parent: Path | None = None) -> Iterator[Path]:
-    """Make a folder for a server, in memory unless told where, and remove it after."""
+def _work_folder(
+    prefix: str, user: str | None, parent: Path | None = None, *, kept: bool = False
+) -> Iterator[Path]:
+    """Make a folder for a server, in memory unless told where, and remove it after.
+
+    Args:
+        prefix: Its name begins so.
+        user: Whose it is; None for ours.
+        parent: What it is in; None for memory.
+        kept: Take the parent itself, and leave it.
+    """
+    if kept and parent is not None:
+        if user is not None:
+            shutil.chown(parent, user, pwd.getpwnam(user).pw_gid)
+        yield parent
+        return
     memory = Path("/dev/shm")
     if parent is None and os.access(memory, os.W_OK):
         parent = memory
@@ -401,17 +428,20 @@ def _serving(
 
 
 @contextlib.contextmanager
-def run_postgres(durable_in: Path | None = None) -> Iterator[PostgresServer]:
+def run_postgres(
+    durable_in: Path | None = None, *, kept: bool = False
+) -> Iterator[PostgresServer]:
     """Run a PostgreSQL until the block ends.
 
     Args:
         durable_in: Keep the data below this folder, with the durability that PostgreSQL has by
             default (the benchmarks time writes); None is for tests: in memory, without any.
+        kept: Keep them in the folder itself, and go on with what is there.
 
     Raises:
         MissingComponent: PostgreSQL is not installed.
     """
-    with _postgres_data(durable_in) as (folder, user, command_for):
+    with _postgres_data(durable_in, kept) as (folder, user, command_for):
         with _serving(command_for, folder, user, _connect_to_postgres) as port:
             yield PostgresServer(port)
 
@@ -437,19 +467,17 @@ def run_crashing_postgres(durable_in: Path) -> Iterator[CrashingPostgres]:
 
 @contextlib.contextmanager
 def _postgres_data(
-    durable_in: Path | None,
+    durable_in: Path | None, kept: bool = False
 ) -> Iterator[tuple[Path, str | None, Callable[[int], Sequence[str | Path]]]]:
     """Make a data folder; give its parent, whom to serve it as, and with which command."""
     programs = _find_postgres()
     user = _unprivileged("postgres", "nobody")
-    with _work_folder("wpg", user, durable_in) as folder:
+    with _work_folder("wpg", user, durable_in, kept=kept) as folder:
         data = folder / "data"
-        encoding = ("-E", "UTF8", "--no-locale")
-        _run_to_end(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", *encoding],
-            folder,
-            user,
-        )
+        options = ("-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--no-locale")
+        if not (data / "PG_VERSION").is_file():
+            shutil.rmtree(data, ignore_errors=True)
+            _run_to_end([programs / "initdb", "-D", data, *options], folder, user)
 
         def command_for(port: int) -> Sequence[str | Path]:
             options = {
