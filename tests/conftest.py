@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mlflow_weir import guard
+from warm_python import close_warm_python
 
 pytest_plugins = ["databases", "browser", "nvml"]
 
@@ -74,6 +75,7 @@ def session_spool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     spool = tmp_path_factory.mktemp("spool")
     yield spool
+    close_warm_python()
     client.nudge(spool, client.STOP)
     os.environ["WEIR_EXIT_WAIT_SECONDS"] = "0.1"  # the servers of the tests are gone by then
 

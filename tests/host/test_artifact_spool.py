@@ -22,11 +22,13 @@ import pytest
 from mlflow import MlflowClient
 
 from agents import agents_of, kill_agents, wait_until
+from databases import put_mlflow_tables
 from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
 from mlflow_weir.media_names import read_media_name
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.spool import Spool
+from warm_python import warm_python, weir_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -54,6 +56,7 @@ class Place:
     def __init__(self, folder: Path, *, is_server: bool) -> None:
         self.folder, self.port = folder, free_port()
         address = f"http://127.0.0.1:{self.port}"
+        put_mlflow_tables(folder / "embedded" / "weir.db")
         self.uri = address if is_server else f"weir://{folder}/embedded"
         self.location = "" if is_server else f"{address}/api/2.0/mlflow-artifacts/artifacts/x"
         self.scratch = folder / "scratch"
@@ -64,7 +67,8 @@ class Place:
     def served(self) -> AbstractContextManager[list[ServerProcess]]:
         """Run the server that has the artifacts."""
         home = self.folder / "server"
-        home.mkdir(exist_ok=True)
+        if not home.exists():
+            put_mlflow_tables(home / "mlflow.db")
         command = [
             *("server", "--backend-store-uri", f"sqlite+weir:///{home}/mlflow.db"),
             *("--artifacts-destination", str(home / "artifacts")),
@@ -72,19 +76,25 @@ class Place:
         quiet = (("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),)
         return start_servers(ServerSpec(command, home, quiet, port=self.port))
 
+    def _words(self) -> list[str]:
+        return [str(self.scratch), self.location]
+
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
+        return {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": self.uri,
+            "WEIR_SPOOL": str(self.spool.root),
+            "WEIR_CLIENT": "auto",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+            "MPLBACKEND": "Agg",
+            **variables,
+        }
+
     def start(self, script: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + script, str(self.scratch), self.location],
-            env={
-                **os.environ,
-                "MLFLOW_TRACKING_URI": self.uri,
-                "WEIR_SPOOL": str(self.spool.root),
-                "WEIR_CLIENT": "auto",
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "GIT_PYTHON_REFRESH": "quiet",
-                "MPLBACKEND": "Agg",
-                **variables,
-            },
+            [sys.executable, "-c", PRELUDE + script, *self._words()],
+            env=self._environment(variables),
             cwd=self.scratch,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -93,19 +103,14 @@ class Place:
 
     def run(self, script: str, **variables: str) -> tuple[str, str]:
         """Run a script to its good end; return its last line and what it complained of."""
-        process = self.start(script, **variables)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
+        code, out, err = warm_python().outcome(
+            PRELUDE + script, self._words(), self._environment(variables), self.scratch
+        )
+        assert code == 0, err
         return (out.splitlines() or [""])[-1], err
 
     def weir(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from mlflow_weir.plugin.cli import main; main()", *words],
-            env={**os.environ, "WEIR_SPOOL": str(self.spool.root)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return weir_command(*words, WEIR_SPOOL=str(self.spool.root))
 
     def settle(self) -> None:
         """Wait until no journal is left, which is after its last file."""

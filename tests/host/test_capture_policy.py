@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from agents import kill_agents, wait_until
+from databases import put_mlflow_tables
 from mlflow_server import ServerSpec, free_port, start_servers
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -48,7 +49,7 @@ def test_what_a_server_does_not_allow_is_neither_captured_nor_kept(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, work, port = tmp_path / "server", tmp_path / "work", free_port()
-    home.mkdir()
+    put_mlflow_tables(home / "mlflow.db")
     work.mkdir()
     subprocess.run(["git", "init", "-q", str(work)], check=True)
     command = [

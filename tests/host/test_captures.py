@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 
 from agents import wait_until
+from databases import put_mlflow_tables
 from mlflow_weir.plugin import captures, exits
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
@@ -36,6 +37,7 @@ class Project:
         self.uri = f"weir://{folder}/store"
         self.exit_code = 0
         self.folder.mkdir()
+        put_mlflow_tables(folder / "store" / "weir.db")
         self.git("init", "-q", "-b", "main")
         self.git("remote", "add", "origin", f"https://me:{TOKEN}@example.com/team/project.git")
         (self.folder / "train.py").write_text(TRAIN)

@@ -13,6 +13,7 @@ import pytest
 from mlflow.artifacts import load_text
 
 from agents import agents_of, wait_until
+from databases import put_mlflow_tables
 from mlflow_weir.plugin.journal.spool import Spool
 from trainings import Place, Training, begin
 
@@ -44,6 +45,7 @@ def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[Training]:
+    put_mlflow_tables(tmp_path / "store" / "weir.db")
     yield from begin(tmp_path, Place(f"weir://{tmp_path}/store", {}))
 
 
@@ -54,7 +56,7 @@ def printed(training: Training, run_id: str, *words: str) -> list[dict[str, Any]
 
 
 def test_a_run_keeps_what_it_printed(local: Training) -> None:
-    run_id = local.run(SCRIPT.format(more=""), **ON).split()[-1]
+    run_id = local.run_new(SCRIPT.format(more=""), **ON).split()[-1]
     run = local.run_named(run_id)
     assert run.data.tags["weir.redacted"] == "1"
     assert (run.info.status, run.data.metrics["m"]) == ("FINISHED", 2.0)
@@ -76,17 +78,12 @@ def test_lines_are_there_while_it_runs_and_the_agent_is_killed(local: Training) 
         **ON,
     )
     assert training.stdout is not None
-    run_id = ""
-    while len(run_id) != 32:
-        run_id = training.stdout.readline().strip()
+    run_id = next(line.strip() for line in training.stdout if len(line.strip()) == 32)
     wait_until(lambda: printed(local, run_id)[-1:], "the first lines", 60)
     for pid in agents_of(Spool(local.spool)):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: "go on" in {x["text"] for x in printed(local, run_id)}, "they go on", 60)
-    training.send_signal(signal.SIGKILL)
-    training.wait()
-    training.stdout.close()
-    assert training.stderr is not None
-    training.stderr.close()
+    training.kill()
+    training.communicate(timeout=300)  # which closes all three streams
     assert local.run_named(run_id).info.status in ("KILLED", "FAILED")  # who did not see it start
     assert {line["text"] for line in printed(local, run_id)} == LINES | {"go on", run_id}

@@ -107,7 +107,7 @@ def away(tmp_path: Path, moving: Moving) -> Iterator[Training]:
 def test_a_server_that_comes_later_gets_the_text_all_the_same(
     away: Training, moving: Moving
 ) -> None:
-    run_id = away.run(
+    run_id = away.run_new(
         "mlflow.set_experiment('later')\n"
         "with mlflow.start_run() as run: print('begin', flush=True)\n"
         "print(run.info.run_id)",

@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from agents import kill_agents, wait_until
+from databases import put_mlflow_tables
 from mlflow_server import ServerSpec, free_port, start_servers
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -87,6 +88,7 @@ def text_of(client: MlflowClient, run_id: str, name: str) -> str:
 def test_new_and_changed_files_arrive_and_the_last_version_wins(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put_mlflow_tables(tmp_path / "store" / "weir.db")
     uri = f"weir://{tmp_path}/store"
     run_id, code, err = train(tmp_path / "work", uri, spool, "mlflow.end_run()\n")
     assert code == 0, err
@@ -102,6 +104,7 @@ def test_new_and_changed_files_arrive_and_the_last_version_wins(
 def test_what_is_asked_for_is_taken_as_it_is_there(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put_mlflow_tables(tmp_path / "store" / "weir.db")
     uri = f"weir://{tmp_path}/store"
     end = "import mlflow_weir; mlflow_weir.follow('out/old.txt')\nmlflow.end_run()\n"
     run_id, code, err = train(tmp_path / "work", uri, spool, end)
@@ -114,7 +117,7 @@ def test_on_a_server_the_last_version_of_a_killed_training_arrives(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "server"
-    home.mkdir()
+    put_mlflow_tables(home / "mlflow.db")
     port = free_port()
     command = [
         *("server", "--backend-store-uri", f"sqlite+weir:///{home}/mlflow.db"),

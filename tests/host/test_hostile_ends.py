@@ -24,7 +24,7 @@ def training(tmp_path: Path, sqlite_folder: DatabaseServer) -> Iterator[Training
 
 def test_an_exception_that_leaves_a_run_is_its_cause(training: Training) -> None:
     """MLflow's context manager ends the run before anybody else hears of the exception."""
-    out = training.run(
+    out = training.run_new(
         """
 import contextlib, json
 ids = {}
@@ -143,7 +143,7 @@ mlflow.end_run()
 
 
 def test_a_wait_that_cannot_be_read_is_said_and_the_usual_one_made(training: Training) -> None:
-    code, _, err = training.outcome(
+    code, _, err = training.outcome_of_new(
         "with mlflow.start_run(): mlflow.log_metric('loss', 1)", WEIR_EXIT_WAIT_SECONDS="soon"
     )
     assert code == 0

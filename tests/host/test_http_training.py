@@ -6,7 +6,9 @@ once the agent says that all is delivered.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -179,6 +181,7 @@ def test_models_and_autolog_work_right_after_the_start(training: Training) -> No
 import numpy as np
 from sklearn.linear_model import LinearRegression
 mlflow.sklearn.autolog()
+mlflow.models.infer_pip_requirements = lambda *_, **__: ["scikit-learn"]  # by another Python
 x = np.arange(20.0).reshape(-1, 1)
 with mlflow.start_run() as run:
     mlflow.sklearn.log_model(LinearRegression().fit(x, x[:, 0]), name="by-hand")
@@ -197,7 +200,7 @@ print(run.info.run_id)
 
 
 def test_a_stock_server_gets_mlflows_own_store_and_nothing_is_on_disk(stock: Training) -> None:
-    out = stock.run("""
+    out = stock.run_new("""
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.tracking._tracking_service.utils import _get_store
 with mlflow.start_run() as run:
@@ -214,7 +217,7 @@ print(sorted(vars(RestStore(store.get_host_creds))))
 @pytest.mark.parametrize("variable", ["WEIR_CLIENT=off", "WEIR_DISABLE=1"])
 def test_switched_off_nothing_is_asked_nor_journaled(plain: Training, variable: str) -> None:
     name, _, value = variable.partition("=")
-    out = plain.run(
+    out = plain.run_new(
         """
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.tracking._tracking_service.utils import _get_store
@@ -242,10 +245,10 @@ for thread in threads: thread.join()
 print(built, set(kinds), type(store).__name__)
 """
     moving.start()
-    assert away.run(script).strip() == "UndecidedRestStore {'Default'} JournaledRestStore"
+    assert away.run_new(script).strip() == "UndecidedRestStore {'Default'} JournaledRestStore"
     log = moving.spec.folder / "server.log"
     assert log.read_text().count("weir/info") == 1
-    assert away.run(script).strip() == "UndecidedRestStore {'Default'} JournaledRestStore"
+    assert away.run_new(script).strip() == "UndecidedRestStore {'Default'} JournaledRestStore"
     assert log.read_text().count("weir/info") == 1
     assert (away.spool / "servers.json").stat().st_mode & 0o777 == 0o600
 
@@ -254,7 +257,7 @@ print(built, set(kinds), type(store).__name__)
 def test_a_run_ends_as_its_process_does(
     ending: str, code: int, status: str, cause: str | None, auth: Training
 ) -> None:
-    found_code, out, err = auth.outcome(f"""
+    found_code, out, err = auth.outcome_of_new(f"""
 print(mlflow.start_run().info.run_id, flush=True)
 mlflow.log_metric("m", 1)
 {ending}
@@ -267,7 +270,7 @@ mlflow.log_metric("m", 1)
 
 
 def test_a_forked_child_logs_to_its_parents_run(training: Training) -> None:
-    run_id = training.run("""
+    run_id = training.run_new("""
 import multiprocessing
 def work(run_id, start):
     client = mlflow.MlflowClient()
@@ -417,12 +420,7 @@ while not os.path.exists({str(tmp_path / "end")!r}): time.sleep(0.01)
     assert process.stdout.readline().strip() == "ready"
     (folder,) = Spool(auth.spool).journals()
     wait_until(lambda: folder.delivered().n_points, "it is delivered")
-    found = {
-        path.name: path.stat().st_mode & 0o777
-        for path in auth.spool.rglob("*")
-        if path.is_file() and any(word in path.read_bytes() for word in words)
-    }
-    assert found == {"credentials.json": 0o600}
+    assert _files_with(auth.spool, words) == {"credentials.json": 0o600}
     status = auth.weir("status", "--json").stdout
     (pid,) = agents_of(Spool(auth.spool))
     seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
@@ -434,12 +432,19 @@ while not os.path.exists({str(tmp_path / "end")!r}): time.sleep(0.01)
     assert process.returncode == 0, err
     assert secret not in err
     auth.settle()
-    assert not any(
-        word in path.read_bytes()
-        for word in words
-        for path in auth.spool.rglob("*")
-        if path.is_file()
-    )
+    # A journal is emptied after it has left its place.
+    wait_until(lambda: not _files_with(auth.spool, words), "no file has them")
+
+
+def _files_with(folder: Path, words: list[bytes]) -> dict[str, int]:
+    """Return the names of files that have a word in them, and the files' permissions."""
+    found = {}
+    for top, _, names in os.walk(folder):  # which passes over what goes meanwhile
+        for path in (Path(top) / name for name in names):
+            with contextlib.suppress(OSError):  # it has gone, or is a socket
+                if any(word in path.read_bytes() for word in words):
+                    found[path.name] = path.stat().st_mode & 0o777
+    return found
 
 
 def _basic(user: User) -> str:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
+from databases import put_mlflow_tables
 from mlflow_weir.plugin.capture.__main__ import git_files, git_tags
 from mlflow_weir.plugin.capture.git import capture, capture_others
 from mlflow_weir.plugin.cli import main
@@ -28,6 +29,7 @@ class Project:
         self.folder = folder / "project"
         self.uri = f"weir://{folder}/store"
         self.folder.mkdir()
+        put_mlflow_tables(folder / "store" / "weir.db")
         self.git("init", "-q", "-b", "main")
         self.write("train.py", b"lr = 0.1\n")
         self.write("data.bin", bytes(range(256)))

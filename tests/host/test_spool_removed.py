@@ -36,7 +36,7 @@ def steps(training: Training, run_id: str, key: str = "loss") -> list[int]:
 @pytest.mark.parametrize("when", ["delivered", "waiting"])
 def test_nothing_is_lost_with_the_spool(training: Training, when: str) -> None:
     """With an agent that lives and has delivered, and before any has; captures are on."""
-    code, out, err = training.outcome(
+    code, out, err = training.outcome_of_new(
         REMOVE
         + """
 with mlflow.start_run() as run:
@@ -78,7 +78,7 @@ print(run.info.run_id, step)
 
 
 def test_a_spool_that_goes_at_the_very_end_takes_nothing_along(training: Training) -> None:
-    code, out, err = training.outcome(
+    code, out, err = training.outcome_of_new(
         REMOVE
         + """
 with mlflow.start_run() as run:
@@ -98,7 +98,7 @@ print(run.info.run_id)
 
 def test_a_part_that_nobody_can_bring_back_is_told(training: Training) -> None:
     """Records of an earlier segment that no agent had delivered when the spool went."""
-    out = training.run(
+    out = training.run_new(
         REMOVE
         + """
 import mlflow_weir.plugin.journal.format as layout

@@ -429,7 +429,7 @@ print(run.info.run_id)
 def test_a_run_ends_as_its_process_does(
     ending: str, code: int, status: str, cause: str | None, stock: Training
 ) -> None:
-    found_code, out, err = stock.outcome(f"""
+    found_code, out, err = stock.outcome_of_new(f"""
 print(mlflow.start_run().info.run_id, flush=True)
 mlflow.log_metric("m", 1)
 {ending}

@@ -24,6 +24,7 @@ from mlflow.entities import Trace
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from agents import agents_of, kill_agents, wait_until
+from databases import put_mlflow_tables
 from disks import mounted
 from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
 from mlflow_weir.plugin.agent import client as agent
@@ -31,6 +32,7 @@ from mlflow_weir.plugin.agent.trace_uploads import TraceSender
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.spool import Spool
 from trainings import COUNT_QUESTIONS
+from warm_python import warm_python, weir_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -126,18 +128,21 @@ class Place:
         self.folder, self.uri, self.database = folder, uri, database
         self.spool = Spool.open(Path(tempfile.mkdtemp(prefix="weir-tr-")) / "s")
 
-    def start(self, script: str, *words: str, **variables: str) -> subprocess.Popen[str]:
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         ours = {"WEIR_CLIENT", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+        return {
+            **{name: value for name, value in os.environ.items() if name not in ours},
+            "MLFLOW_TRACKING_URI": self.uri,
+            "WEIR_SPOOL": str(self.spool.root),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+            **variables,
+        }
+
+    def start(self, script: str, *words: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", PRELUDE + script, *words],
-            env={
-                **{name: value for name, value in os.environ.items() if name not in ours},
-                "MLFLOW_TRACKING_URI": self.uri,
-                "WEIR_SPOOL": str(self.spool.root),
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "GIT_PYTHON_REFRESH": "quiet",
-                **variables,
-            },
+            env=self._environment(variables),
             cwd=self.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -147,9 +152,10 @@ class Place:
 
     def run(self, script: str, *words: str, **variables: str) -> tuple[str, str]:
         """Run a script to its good end; return its last line and what it complained of."""
-        process = self.start(script, *words, **variables)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
+        code, out, err = warm_python().outcome(
+            PRELUDE + script, words, self._environment(variables), self.folder
+        )
+        assert code == 0, err
         return (out.splitlines() or [""])[-1], err
 
     def settle(self) -> None:
@@ -182,13 +188,7 @@ class Place:
         return sorted(traces, key=lambda trace: trace.info.request_time)
 
     def weir(self, *words: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", "from mlflow_weir.plugin.cli import main; main()", *words],
-            env={**os.environ, "WEIR_SPOOL": str(self.spool.root)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        ).stdout
+        return weir_command(*words, WEIR_SPOOL=str(self.spool.root)).stdout
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +197,8 @@ def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def server_spec(folder: Path, port: int = 0) -> ServerSpec:
+    if not (folder / "mlflow.db").exists():
+        put_mlflow_tables(folder / "mlflow.db")
     return ServerSpec(
         ["server", "--backend-store-uri", f"sqlite+weir:///{folder}/mlflow.db"],
         folder,
@@ -219,6 +221,7 @@ def end(place: Place) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Place]:
     """A SQLite file, in which MLflow has made its tables."""
+    put_mlflow_tables(tmp_path / "mlflow.db")
     made = Place(tmp_path, f"sqlite+weir:///{tmp_path}/mlflow.db", tmp_path / "mlflow.db")
     MlflowClient(made.uri).search_experiments()
     yield made

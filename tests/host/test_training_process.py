@@ -22,10 +22,11 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from databases import DatabaseServer
+from databases import DatabaseServer, put_mlflow_tables
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 from trainings import COUNT_QUESTIONS
+from warm_python import warm_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -45,6 +46,7 @@ class Training:
 
     def __init__(self, folder: Path) -> None:
         self.uri = f"weir://{folder}/store"
+        self.folder = folder
         self.spool = folder / "spool"
         self._environment = {
             **os.environ,
@@ -64,6 +66,12 @@ class Training:
         )
 
     def run(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        """Run a script forked from a Python that has imported MLflow."""
+        environment = {**self._environment, **variables}
+        return warm_python().outcome(PRELUDE + script, arguments, environment, self.folder)
+
+    def run_new(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        """Run a script in a Python of its own."""
         process = self.start(script, *arguments, **variables)
         out, err = process.communicate(timeout=300)
         return process.returncode, out, err
@@ -93,15 +101,17 @@ def with_weir(url: str) -> str:
 
 @pytest.fixture
 def training(tmp_path: Path) -> Iterator[Training]:
+    put_mlflow_tables(tmp_path / "store" / "weir.db")
     made = Training(tmp_path)
     yield made
     agent.nudge(made.spool, agent.STOP)
 
 
 def test_what_a_script_logs_is_in_the_store(
-    training: Training, monkeypatch: pytest.MonkeyPatch
+    training: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    code, out, err = training.run("""
+    (tmp_path / "store" / "weir.db").unlink()  # this one makes its store
+    code, out, err = training.run_new("""
 mlflow.set_experiment("first")
 with mlflow.start_run(run_name="parent") as run:
     mlflow.log_params({"lr": 0.1, "layers": 3})
@@ -217,7 +227,7 @@ def test_a_run_ends_as_its_process_does(
     training: Training,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found_code, _, err = training.run(script)
+    found_code, _, err = training.run_new(script)
     assert found_code == code, err
     run = training.only_run(monkeypatch)
     assert (run.info.status, run.data.tags.get("weir.exit_cause")) == (status, cause)
@@ -228,7 +238,7 @@ def test_a_run_ends_as_its_process_does(
 def test_a_launcher_that_ends_well_leaves_its_run_alone(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = training.run("""
+    code, _, err = training.run_new("""
 client = mlflow.MlflowClient()
 run = client.create_run("0")
 client.set_tag(run.info.run_id, "launched", "yes")
@@ -298,7 +308,7 @@ print(json.dumps(found))
 def test_a_forked_child_logs_to_its_parents_run(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = training.run("""
+    code, _, err = training.run_new("""
 import multiprocessing
 def work(run_id, start):
     client = mlflow.MlflowClient()
@@ -429,7 +439,7 @@ print(run.info.run_id)
 def test_a_process_that_may_open_no_more_files_goes_on(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = training.run("""
+    code, out, err = training.run_new("""
 import resource
 sys.stderr = None
 run_id = mlflow.start_run().info.run_id
@@ -452,7 +462,7 @@ held.clear()
 
 
 def test_switched_off_nothing_is_journaled(training: Training) -> None:
-    code, _, err = training.run(
+    code, _, err = training.run_new(
         "with mlflow.start_run(): mlflow.log_metric('m', 1)", WEIR_CLIENT="off"
     )
     assert code == 0, err
@@ -507,7 +517,8 @@ import numpy
 mlflow.set_experiment("models")
 with mlflow.start_run() as run:
     fitted = LinearRegression().fit(numpy.eye(3), numpy.arange(3))
-    info = mlflow.sklearn.log_model(fitted, name="fit", step=5, params={"depth": 3})
+    info = mlflow.sklearn.log_model(fitted, name="fit", step=5, params={"depth": 3},
+        pip_requirements=[])  # or MLflow starts a Python to find them out
     mlflow.log_metric("quality", 0.5, step=5, model_id=info.model_id)
     mlflow.set_logged_model_tags(info.model_id, {"a": "1", "b": "2"})
     mlflow.delete_logged_model_tag(info.model_id, "b")
@@ -543,7 +554,7 @@ def test_a_spool_that_cannot_be_used_costs_a_line_and_no_point(
     training: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     training.spool = tmp_path / "home" / ".local" / "state" / "weir"
-    code, _, err = training.run(
+    code, _, err = training.run_new(
         "with mlflow.start_run(): mlflow.log_metric('m', 1)",
         WEIR_SPOOL="/proc/nothing",
         HOME=str(tmp_path / "home"),
@@ -648,7 +659,7 @@ def test_what_does_not_end_the_process_does_not_fail_the_run(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread's exception, another thread's exit, a typo in a session."""
-    code, _, err = training.run("""
+    code, _, err = training.run_new("""
 import _thread, threading
 mlflow.start_run(); mlflow.log_metric('m', 1)
 threading.excepthook = lambda found: sys.excepthook(*found[:3])

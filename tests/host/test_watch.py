@@ -13,11 +13,13 @@ import pytest
 from mlflow import MlflowClient
 
 from agents import kill_agents, wait_until
+from databases import put_mlflow_tables
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 from mlflow_weir.store.delivery.connection import open_engine
 from mlflow_weir.store.histograms.reading import read_norms, read_series
 from torch_here import torch
+from warm_python import warm_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -45,19 +47,22 @@ class Place:
         self.uri = f"weir://{folder}/store"
         self.database = f"sqlite:///{folder}/store/weir.db"
 
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if name != "WEIR_CAPTURE"},
+            "MLFLOW_TRACKING_URI": self.uri,
+            "WEIR_SPOOL": str(self.spool),
+            "WEIR_CAPTURE_GIT": "off",
+            "WEIR_CAPTURE_ENVIRONMENT": "off",
+            "WEIR_CAPTURE_HARDWARE": "off",  # a slow training would have samples too
+            **variables,
+        }
+
     def start(self, script: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", HEAD + script],
             cwd=self.folder,
-            env={
-                **{name: value for name, value in os.environ.items() if name != "WEIR_CAPTURE"},
-                "MLFLOW_TRACKING_URI": self.uri,
-                "WEIR_SPOOL": str(self.spool),
-                "WEIR_CAPTURE_GIT": "off",
-                "WEIR_CAPTURE_ENVIRONMENT": "off",
-                "WEIR_CAPTURE_HARDWARE": "off",  # a slow training would have samples too
-                **variables,
-            },
+            env=self._environment(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -65,9 +70,9 @@ class Place:
 
     def train(self, script: str, **variables: str) -> tuple[list[str], str]:
         """Run a script to its good end; return the lines it printed, and stderr."""
-        process = self.start(script, **variables)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
+        environment = self._environment(variables)
+        code, out, err = warm_python().outcome(HEAD + script, (), environment, self.folder)
+        assert code == 0, err
         self.settle()
         return out.splitlines(), err
 
@@ -96,6 +101,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Any:
+    put_mlflow_tables(tmp_path / "store" / "weir.db")
     made = Place(tmp_path)
     yield made
     agent.nudge(made.spool, agent.STOP)

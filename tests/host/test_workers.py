@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import put_mlflow_tables
 from mlflow_server import free_port
 from trainings import COUNT_QUESTIONS, Place, Training, begin
 
@@ -60,6 +61,7 @@ def no_journal_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def training(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Training]:
+    put_mlflow_tables(tmp_path / "home" / "weir.db")
     away = Place(f"http://127.0.0.1:{free_port()}", {"WEIR_CLIENT": "on"})
     places = {"file": Place(f"weir://{tmp_path}/home", {"WEIR_CLIENT": "auto"}), "away": away}
     yield from begin(tmp_path, places[request.param])
@@ -67,7 +69,7 @@ def training(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trainin
 
 @pytest.mark.parametrize("training", ["file", "away"], indirect=True)
 def test_workers_wait_for_nothing(training: Training, tmp_path: Path) -> None:
-    out = training.run(PARENT, WEIR_EXIT_WAIT_SECONDS="1")
+    out = training.run_new(PARENT, WEIR_EXIT_WAIT_SECONDS="1")
     said = json.loads(out.splitlines()[-1])  # after what MLflow says of a run on a server
     # The first call learns what the run is; later ones look once a second, whatever comes of it.
     assert 1 <= said["asked"] <= N_POINTS // 10

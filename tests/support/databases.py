@@ -23,6 +23,7 @@ or fails it where ``WEIR_REQUIRE_COMPONENTS=1``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -283,6 +284,23 @@ class MariadbServer(DatabaseServer):
                 with contextlib.suppress(pymysql.err.OperationalError):  # it has gone by itself
                     cursor.execute(f"KILL {connection_id}")
             cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+
+
+@functools.cache
+def _sqlite_file() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="weir-template-") as folder:
+        create_mlflow_tables(f"sqlite:///{folder}/a.db")
+        return Path(folder, "a.db").read_bytes()
+
+
+def put_mlflow_tables(path: Path) -> None:
+    """Put a SQLite database with MLflow's tables there, without rows, and the folder with it.
+
+    A store at the end of a path, or one that a server is to open there, then begins in a moment;
+    one without takes MLflow seconds to make.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_sqlite_file())
 
 
 def create_mlflow_tables(url: str) -> None:

@@ -10,8 +10,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,8 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from warm_python import WarmProcess, warm_python
+
 START_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 3.0
+COMMAND = "from mlflow.cli import cli; cli()"
+RUNS_NO_JOB = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "WEIR_")
 
 
@@ -85,36 +87,37 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, subprocess.Popen[bytes]]]:
+def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, WarmProcess]]:
     port = spec.port or free_port()
     log = spec.folder / "server.log"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
     }
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", **dict(spec.variables)}
+    words = [
+        *("mlflow", *spec.arguments, "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", str(spec.workers)),
+        *(("--static-prefix", spec.prefix) if spec.prefix else ()),
+    ]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", *spec.arguments),
-                *("--host", "127.0.0.1", "--port", str(port)),
-                *("--workers", str(spec.workers)),
-                *(("--static-prefix", spec.prefix) if spec.prefix else ()),
-            ],
-            cwd=spec.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        # The command alone: the server that it starts is a Python of its own.
+        process = warm_python().start_session(COMMAND, words, environment, spec.folder, output)
     try:
         yield ServerProcess(f"http://127.0.0.1:{port}", spec.folder, log, process.pid), process
     finally:
-        _stop(process)
+        _stop(process, is_polite=RUNS_NO_JOB not in spec.variables)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End everything in the server's session: politely, then not."""
+def _stop(process: WarmProcess, *, is_polite: bool) -> None:
+    """End everything in the server's session: politely where it runs jobs, then not.
+
+    A server's own ending takes a second of work that no test looks at; one that runs jobs has to
+    end processes that are in other sessions.
+    """
+    if not is_polite:
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+        return
     _signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_DEADLINE_S
     while time.monotonic() < deadline:
@@ -135,7 +138,7 @@ def _signal_group(group: int, signum: int) -> bool:
     return True
 
 
-def _wait_for_health(server: ServerProcess, process: subprocess.Popen[bytes], prefix: str) -> None:
+def _wait_for_health(server: ServerProcess, process: WarmProcess, prefix: str) -> None:
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -21,12 +21,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from agents import wait_until
-from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
+from mlflow_server import RUNS_NO_JOB, ServerProcess, ServerSpec, free_port, start_servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
+from warm_python import warm_python, weir_command
 
 DEADLINE_S = 120.0
-NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+BEGINNING = "import mlflow, os, sys, time\n"
+NO_JOBS = RUNS_NO_JOB
 
 
 ENDS: dict[str, tuple[str, int, str, str | None]] = {
@@ -98,7 +100,12 @@ class Place(NamedTuple):
 
 
 class Training:
-    """Runs scripts on one server, with a spool of their own."""
+    """Runs scripts on one server, with a spool of their own.
+
+    ``run`` and ``outcome`` fork them from a Python that has imported MLflow. Tests of how a
+    process starts, imports, forks or ends take ``start``, ``run_new`` and ``outcome_of_new``,
+    which begin a Python as users do.
+    """
 
     def __init__(self, folder: Path, place: Place) -> None:
         self.place = place
@@ -119,7 +126,7 @@ class Training:
     def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Begin a script, with variables on top of the test's."""
         return subprocess.Popen(
-            [sys.executable, "-c", f"import mlflow, os, sys, time\n{script}", *arguments],
+            [sys.executable, "-c", BEGINNING + script, *arguments],
             env={**self._environment, **variables},
             cwd=self.folder,
             stdin=subprocess.PIPE,
@@ -136,19 +143,26 @@ class Training:
 
     def outcome(self, script: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
         """Run a script; return its exit code and what it printed, also on stderr."""
+        environment = {**self._environment, **variables}
+        return warm_python().outcome(BEGINNING + script, arguments, environment, self.folder)
+
+    def run_new(self, script: str, *arguments: str, **variables: str) -> str:
+        """Do what ``run`` does in a Python of its own."""
+        code, out, err = self.outcome_of_new(script, *arguments, **variables)
+        assert code == 0, err
+        return out
+
+    def outcome_of_new(
+        self, script: str, *arguments: str, **variables: str
+    ) -> tuple[int, str, str]:
+        """Do what ``outcome`` does in a Python of its own."""
         process = self.start(script, *arguments, **variables)
         out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
     def weir(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the command."""
-        return subprocess.run(
-            [sys.executable, "-c", "from mlflow_weir.plugin.cli import main; main()", *words],
-            env={**self._environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        """Run the command, forked as ``run`` does."""
+        return weir_command(*words, **{**self._environment, **variables})
 
     def settle(self) -> None:
         """Wait until no journal is left: everything is delivered, exit states too."""
