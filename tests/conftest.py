@@ -110,9 +110,11 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 # What takes minutes a file begins first, so that no process runs the last of them alone.
 LONGEST_FIRST = (
-    *("web/", "host/test_training_process", "host/test_http_training", "host/test_stock_server"),
-    *("host/test_resuming", "host/test_console_pump", "host/test_same_answers"),
-    *("host/test_search_runs", "host/test_db_commands", "security/", "faults/"),
+    *("host/test_same_answers", "host/test_db_commands", "web/", "host/test_scheme_rows"),
+    *("host/test_metric_history", "host/test_http_training", "host/test_traces"),
+    *("host/test_training_process", "host/test_search_runs", "host/test_stock_server"),
+    *("host/test_artifact_spool", "host/test_server", "host/test_sync_elsewhere"),
+    *("host/test_resuming", "host/test_hardware", "host/test_watch", "security/", "faults/"),
     *("host/test_console", "host/", "conformance/", "unit/", "docs/"),
 )
 
@@ -122,15 +124,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     """Order files, and keep for test-long what takes minutes more than it tells.
 
     That is the journal on every server: what it adds is the same on every database; delivery to
-    each of them is held against stock in test_delivery_rows.py.
+    each of them is held against stock in test_delivery_rows.py. And what a test says of itself.
     """
     for item in items:
+        if _is_repeated_elsewhere(item):
+            item.add_marker(pytest.mark.long)
         words = item.name.partition("[")[2].rstrip("]").split("-")
         is_journaled = item.path.name == "test_same_answers.py" and "journaled" in words
         if is_journaled and "sqlite" not in words:
             item.add_marker(pytest.mark.long)
     yield
     items.sort(key=_place)
+
+
+def _is_repeated_elsewhere(item: pytest.Item) -> bool:
+    """Say whether its markers leave this database to ``long``."""
+    parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    names = ("sqlite", "postgresql", "mariadb")
+    database = next((word for word in parameters.values() if word in names), None)
+    if database is None:
+        return False
+    quick = item.get_closest_marker("quick_on")
+    if quick is not None and database not in quick.args:
+        return True
+    is_spread = item.get_closest_marker("a_seed_a_database") is not None
+    return is_spread and names[int(str(parameters["seed"])) % len(names)] != database
 
 
 def _place(item: pytest.Item) -> int:

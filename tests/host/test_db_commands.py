@@ -134,6 +134,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     make_small(monkeypatch.setattr)
 
 
+@pytest.mark.quick_on("sqlite", "mariadb")
 def test_a_stock_database_reads_the_same_compacted_and_ejected(
     mlflow_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +219,13 @@ def test_more_keys_than_a_statement_has_parameters(mlflow_database_url: str) -> 
     store._dispose_engine()
 
 
-@pytest.mark.parametrize("command", ["compact", "eject"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("compact", marks=pytest.mark.quick_on("sqlite", "postgresql")),
+        pytest.param("eject", marks=pytest.mark.quick_on("sqlite", "mariadb")),
+    ],
+)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_command_completes_when_it_is_run_again(
     database_server: DatabaseServer, command: str, seed: int

@@ -134,6 +134,7 @@ def test_what_stock_mlflow_refuses_is_refused(both: Both) -> None:
         assert "Traceback" not in rejected.reason
 
 
+@pytest.mark.a_seed_a_database
 @pytest.mark.parametrize("seed", range(4))
 def test_any_calls_write_the_rows_of_stock_mlflow(
     database_server: DatabaseServer, seed: int

@@ -181,6 +181,7 @@ def drawn_points(rng: random.Random, clock: list[int]) -> list[Metric]:
     return metrics
 
 
+@pytest.mark.a_seed_a_database
 @pytest.mark.parametrize("seed", range(3))
 def test_history_is_the_models_after_every_operation(store: Any, seed: int) -> None:
     rng = random.Random(seed)
@@ -326,6 +327,7 @@ def test_a_missing_index_row_keeps_its_chunk_from_being_merged(store: Any) -> No
 # At once
 
 
+@pytest.mark.a_seed_a_database
 @pytest.mark.parametrize("seed", range(3))
 def test_no_point_is_missing_while_others_are_compacted(store: Any, seed: int) -> None:
     rng = random.Random(seed)

@@ -194,6 +194,7 @@ intervals = st.one_of(
 
 @generated
 @given(history=batches, limit=limits, interval=intervals, chosen_steps=st.lists(steps, max_size=9))
+@pytest.mark.quick_on("sqlite", "postgresql")
 def test_limits_and_intervals_are_stocks_with_stock_sampling(
     pair: StorePair,
     monkeypatch: pytest.MonkeyPatch,
@@ -584,6 +585,7 @@ def test_a_run_id_that_comes_back_has_no_history(pair: StorePair) -> None:
     pair.compare_tables()
 
 
+@pytest.mark.quick_on("sqlite", "mariadb")
 def test_thousands_of_keys(pair: StorePair) -> None:
     run_id = pair.new_run()
     for first in range(0, 3_000, 1_000):
@@ -595,6 +597,7 @@ def test_thousands_of_keys(pair: StorePair) -> None:
     pair.compare_tables()
 
 
+@pytest.mark.quick_on("sqlite", "postgresql")
 def test_many_batches_overlap_in_one_run(pair: StorePair) -> None:
     run_id = pair.new_run()
     source = random.Random(1)
@@ -704,9 +707,10 @@ def test_threads_log_to_one_run(pair: StorePair) -> None:
 
 def test_processes_log_to_one_run(pair: StorePair, tmp_path: Path) -> None:
     run_id = pair.new_run()
-    spawn = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pairs"])
     writers = [
-        spawn.Process(
+        context.Process(
             target=log_from_another_process,
             args=(pair.weir_url, tmp_path.as_uri(), run_id, 200 * index),
         )

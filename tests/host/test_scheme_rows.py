@@ -439,6 +439,7 @@ def test_regular_expressions_in_a_search(sqlite_uris: Uris) -> None:
     assert same(probe, sqlite_uris) == ["alpha-1"]
 
 
+@pytest.mark.quick_on("sqlite")  # test_metric_history.py deletes runs for good on every database
 def test_gc_removes_deleted_runs_with_their_artifacts_and_jobs(uris: Uris) -> None:
     def probe(uri: str) -> list[Any]:
         client = use(uri)

@@ -287,10 +287,18 @@ def test_answers_as_stock(searched: Searched) -> None:
         searched.check("tags.loss != 'no'", order_by, experiments=searched.experiments[:1])
 
 
+# A page of one asks hundreds of times, for what a page of seven shows of a database as well.
+@pytest.mark.parametrize(
+    "page_sizes",
+    [
+        pytest.param((7, 52), id="a-few-pages"),
+        pytest.param((1, 51), id="many-pages", marks=pytest.mark.quick_on("sqlite")),
+    ],
+)
 @pytest.mark.usefixtures("planner")
-def test_pages_and_tokens_are_stocks(searched: Searched) -> None:
+def test_pages_and_tokens_are_stocks(searched: Searched, page_sizes: tuple[int, ...]) -> None:
     for order_by in FIXED_ORDERS:
-        for page_size in (1, 7, 51, 52):
+        for page_size in page_sizes:
             if page_size == 1 and order_by and len(order_by) > 1:
                 continue
             n_runs = searched.check_pages(page_size, None, order_by)

@@ -1,4 +1,8 @@
-"""Processes that open and write tracking databases at once, for tests to start by ``spawn``."""
+"""Processes that open and write tracking databases at once.
+
+They are forked from a process that has imported this module and done nothing else, which a test
+session starts once: they share no connection, and none of them imports MLflow for seconds.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,8 @@ def make_small(patch: Callable[[Any, str, Any], None] = setattr) -> None:
 
 def run_at_once(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
     """Run ``work(barrier, *arguments[i])`` in a process each; return what any of them raised."""
-    context = get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     barrier = context.Barrier(len(arguments))
     errors = context.SimpleQueue()
     processes = [
