@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from mlflow_weir import guard
 from warm_python import close_warm_python
 
-pytest_plugins = ["databases", "browser", "nvml"]
+pytest_plugins = ["databases", "browser", "nvml", "s3_server"]
 
 # How long an example takes tells of the machine: 0.2 s, the default, is nothing to a busy one.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])

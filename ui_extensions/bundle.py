@@ -18,6 +18,7 @@ FOLDER = Path(__file__).resolve().parent / "static"
 _MARK = "sources.sha256"
 _PAGE = "index.html"
 _PUBLIC = "public"
+_PUBLISHED = "published"
 _PUBLIC_PAGE = "public.html"
 _GONE_PAGE = "gone.html"
 _INVITE_PAGE = "invite.html"
@@ -64,6 +65,23 @@ class PublicBundle:
 
 
 @dataclass(frozen=True)
+class PublishedBundle:
+    """What the pages of published runs are made of, built apart: they need no server.
+
+    Attributes:
+        script: A classic script.
+        style: Its style sheet.
+        first_paint: A script that sets the theme before anything is painted.
+        icon: SVG.
+    """
+
+    script: bytes
+    style: bytes
+    first_paint: bytes
+    icon: bytes
+
+
+@dataclass(frozen=True)
 class Bundle:
     """What one build left.
 
@@ -72,12 +90,14 @@ class Bundle:
         assets: By name.
         stock_script: Name of the asset that MLflow's own page gets.
         public: For visitors of shared links.
+        published: For pages without a server.
     """
 
     page: str
     assets: dict[str, Asset]
     stock_script: str
     public: PublicBundle
+    published: PublishedBundle
 
     def page_at_depth(self, depth: int) -> bytes:
         """Return the page for an address ``depth`` folders below the pages' root.
@@ -115,7 +135,7 @@ def etag(content: bytes) -> str:
 
 def _load() -> Bundle:
     manifest = json.loads((FOLDER / "manifest.json").read_bytes())
-    public = FOLDER / _PUBLIC
+    public, published = FOLDER / _PUBLIC, FOLDER / _PUBLISHED
     return Bundle(
         (FOLDER / _PAGE).read_text(encoding="utf-8"),
         _assets(FOLDER / "assets"),
@@ -125,6 +145,12 @@ def _load() -> Bundle:
             (public / _GONE_PAGE).read_text(encoding="utf-8"),
             (public / _INVITE_PAGE).read_text(encoding="utf-8"),
             _assets(public / "assets"),
+        ),
+        PublishedBundle(
+            (published / "page.js").read_bytes(),
+            (published / "page.css").read_bytes(),
+            (published / "first-paint.js").read_bytes(),
+            (published / "icon.svg").read_bytes(),
         ),
     )
 

@@ -67,6 +67,13 @@ def tracking_store() -> AbstractStore:
     return _get_tracking_store()
 
 
+def open_tracking_store(store_uri: str) -> None:
+    """Have the server's routes use a store in this process, which is no server's."""
+    from mlflow.server.handlers import _get_tracking_store
+
+    _get_tracking_store(store_uri)
+
+
 def is_auth_on() -> bool:
     """Say whether MLflow's basic-auth app is in force in this process."""
     auth = sys.modules.get(AUTH_MODULE)

@@ -65,6 +65,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "logs",
         "Show what a run printed; --follow goes on.",
     ),
+    "publish": LazyCommand(
+        "mlflow_weir.plugin.cli.publish",
+        "publish",
+        "Write runs as pages that need no server, to a folder or to S3.",
+    ),
     "restore": LazyCommand(
         "mlflow_weir.plugin.cli.restore",
         "restore",

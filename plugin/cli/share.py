@@ -10,17 +10,13 @@ from typing import Any
 import click
 
 from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.plugin.cli.shown_fields import show_option, shown_fields
 from mlflow_weir.plugin.cli.stores import is_server
 from mlflow_weir.plugin.uri import without_secrets
 
 _ROUTES = "/ajax-api/3.0/weir/shares"
 _TIMEOUT_S = 60
 _MS_A_DAY = 86_400_000
-_LISTS = ("metrics", "params", "tags")
-_BOXES = (
-    *("notes", "code", "patch", "console", "command", "host", "git_url"),
-    *("files", "hardware", "histograms", "media"),
-)
 
 _uri = click.option(
     "--uri",
@@ -51,13 +47,7 @@ def share() -> None:
 @click.option("--run", "run_ids", multiple=True, help="Run, by id; may be given several times.")
 @click.option("--filter", "filter_", default="", help="Of an experiment only runs that match.")
 @click.option("--title", help="What visitors read first.")
-@click.option(
-    "--show",
-    multiple=True,
-    metavar="FIELD",
-    help="A field to show, and nothing else: metrics.KEY, params.KEY, tags.KEY, `metrics` for all "
-    f"metrics, or one of {', '.join(_BOXES)}.",
-)
+@show_option
 @click.option("--frozen", is_flag=True, help="Show the runs as they are now, whatever comes.")
 @click.option("--numbered", is_flag=True, help="Number the runs instead of naming them.")
 @click.option("--days", default="30", help="Days until it ends, or `never`.")
@@ -88,7 +78,7 @@ def create(
         "run_ids": list(run_ids) or None,
         "filter": {"filter": filter_} if experiment else None,
         "is_live": not frozen,
-        "shown": _shown(show),
+        "shown": shown_fields(show),
         "replaces_names": numbered,
         "expires_ms": _expiry(days),
     }
@@ -223,24 +213,6 @@ def _experiments(
     if found is None:
         raise Refused(f"there is no experiment {experiment!r:.100}")
     return [found.experiment_id], found.name
-
-
-def _shown(fields: tuple[str, ...]) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for field in fields:
-        kind, _, key = field.partition(".")
-        if kind in _LISTS and key:
-            shown.setdefault(kind, []).append(key)
-        elif field == "metrics":
-            shown.setdefault("metrics", []).append("*")
-        elif field in _BOXES:
-            shown[field] = True
-        else:
-            raise ConfigError(
-                f"--show {field!r:.100}: no such field",
-                hint=f"metrics.KEY, params.KEY, tags.KEY, metrics, {', '.join(_BOXES)}",
-            )
-    return shown
 
 
 def _expiry(days: str) -> int | None:

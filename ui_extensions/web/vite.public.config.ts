@@ -4,13 +4,12 @@
  */
 
 import react from "@vitejs/plugin-react"
-import type { Plugin } from "vite"
 import { defineConfig } from "vite"
 
-import { BUILD, firstPaint, here } from "./vite.shared.ts"
+import { BUILD, firstPaint, here, surroundings } from "./vite.shared.ts"
 
 /** What surrounds the parts inside, and what does here. */
-const SURROUNDINGS: Record<string, string> = {
+export const SURROUNDINGS: Record<string, string> = {
   "src/addresses.ts": "src/public/addresses.ts",
   "src/router.ts": "src/public/router.ts",
   "src/api/headers.ts": "src/public/headers.ts",
@@ -18,7 +17,7 @@ const SURROUNDINGS: Record<string, string> = {
   "src/layout/stock-link.tsx": "src/public/stock-link.tsx",
 }
 
-const KEPT_OUT = [
+export const KEPT_OUT = [
   "src/api/stock.ts",
   "src/layout/page.tsx",
   "src/palette/",
@@ -33,33 +32,14 @@ const KEPT_OUT = [
   "src/view/store.ts",
 ]
 
-function surroundings(): Plugin {
-  const others = new Map(Object.entries(SURROUNDINGS).map(([from, to]) => [here(from), here(to)]))
-  const keptOut = KEPT_OUT.map(here)
-  return {
-    name: "surroundings",
-    enforce: "pre",
-    async resolveId(source, importer, options) {
-      if (importer === undefined || !source.startsWith(".")) return null
-      const found = await this.resolve(source, importer, { ...options, skipSelf: true })
-      if (found === null) return null
-      if (keptOut.some((one) => found.id.startsWith(one))) {
-        this.error(`${found.id}, which ${importer} needs, is not for visitors`)
-      }
-      const other = others.get(found.id)
-      return other === undefined ? found : { ...found, id: other }
-    },
-  }
-}
-
 export default defineConfig({
   base: "./",
-  plugins: [surroundings(), react(), firstPaint("public.html")],
+  plugins: [surroundings(SURROUNDINGS, KEPT_OUT), react(), firstPaint("public.html")],
   publicDir: false,
   build: {
     ...BUILD,
     outDir: "../static/public",
     rollupOptions: { input: { public: here("public.html"), gone: here("gone.html"), invite: here("invite.html") } },
   },
-  worker: { format: "es", plugins: () => [surroundings()] },
+  worker: { format: "es", plugins: () => [surroundings(SURROUNDINGS, KEPT_OUT)] },
 })

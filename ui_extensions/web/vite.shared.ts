@@ -27,7 +27,32 @@ export function firstPaint(html: string): Plugin {
   }
 }
 
-/** What both bundles are built with. */
+/**
+ * Gives parts other surroundings than they have inside.
+ *
+ * @param replaced What surrounds them inside, and what does here.
+ * @param keptOut What ends the build where a part needs it: files, or folders with a slash.
+ */
+export function surroundings(replaced: Record<string, string>, keptOut: readonly string[]): Plugin {
+  const others = new Map(Object.entries(replaced).map(([from, to]) => [here(from), here(to)]))
+  const out = keptOut.map(here)
+  return {
+    name: "surroundings",
+    enforce: "pre",
+    async resolveId(source, importer, options) {
+      if (importer === undefined || !source.startsWith(".")) return null
+      const found = await this.resolve(source, importer, { ...options, skipSelf: true })
+      if (found === null) return null
+      if (out.some((one) => found.id.startsWith(one))) {
+        this.error(`${found.id}, which ${importer} needs, is not for visitors`)
+      }
+      const other = others.get(found.id)
+      return other === undefined ? found : { ...found, id: other }
+    },
+  }
+}
+
+/** What all bundles are built with. */
 export const BUILD = {
   emptyOutDir: true,
   sourcemap: false,

@@ -1,6 +1,7 @@
 /** The settings of all cards that are a click away: x, smoothing, log. */
 
 import { Checkbox } from "../controls/input"
+import { OFFERS } from "../offers"
 import { visible } from "../text/visible"
 import { axisName } from "./ticks"
 import type { ChartSettings, XAxis } from "./types"
@@ -32,8 +33,8 @@ export function ChartToolbar({
 }) {
   const { smoothing, x } = settings
   const range = RANGES[smoothing.kind]
-  const axes: XAxis[] = ["step", "rel", "wall", "relp"]
-  const others = keys.slice(0, 200).map((key): XAxis => `m:${key}`)
+  const axes: XAxis[] = ["step", "rel", "wall", ...(OFFERS.moreAxes ? (["relp"] as const) : [])]
+  const others = (OFFERS.moreAxes ? keys.slice(0, 200) : []).map((key): XAxis => `m:${key}`)
   if (x.startsWith("m:") && !others.includes(x)) others.push(x)
   return (
     <div className="w-chart-bar" role="group" aria-label="Settings of all charts">

@@ -22,7 +22,7 @@ export interface Part {
   groups: Map<number, BandCurve>
 }
 
-type Numbers = Uint8Array | Uint32Array | Float32Array | Float64Array
+export type Numbers = Uint8Array | Uint32Array | Float32Array | Float64Array
 const MAGIC = 0x31305357 // "WS01", little endian
 
 /** Collects bytes, and gives out the parts that are whole. */
@@ -84,13 +84,19 @@ function readPart(bytes: Uint8Array): Part {
     columns.set(name, column)
     at += Math.ceil(column.byteLength / 8) * 8
   }
+  return partOf(header, columns)
+}
+
+/** A part of its columns. @throws ApiError where one is missing. */
+export function partOf(header: Header & { shared?: string[] }, columns: Map<string, Numbers>): Part {
   const part: Part = { header, lines: new Map(), groups: new Map() }
   if (header.kind === "groups") readGroups(columns, part)
   else readLines(columns, new Set(header.shared), part)
   return part
 }
 
-function view(buffer: ArrayBufferLike, type: string, at: number, n: number): Numbers {
+/** A column in its bytes. */
+export function view(buffer: ArrayBufferLike, type: string, at: number, n: number): Numbers {
   switch (type) {
     case "u8":
       return new Uint8Array(buffer, at, n)

@@ -4,13 +4,13 @@
  * again. Nothing is stored in the browser.
  */
 
-import { callStream, isAbort } from "../api/client"
+import { isAbort } from "../api/client"
 import { SERIES_BUCKETS, SERIES_LINES } from "../api/limits"
 import type { XAxis } from "../charts/types"
+import { askSeries } from "./ask-series"
 import type { BandCurve, Curve } from "./curve"
 import { continued, growthPoint } from "./curve"
 import type { Part } from "./parts"
-import { PartReader } from "./parts"
 
 const GATHER_MS = 30
 /** The browser's clock and the server's. */
@@ -285,12 +285,12 @@ export class SeriesStore {
     this.counts.requests += 1
     let next = 0
     try {
-      const reader = new PartReader()
-      for await (const bytes of callStream("series", body, { signal: abort.signal })) {
-        this.counts.bytes += bytes.length
-        for (const part of reader.push(bytes)) this.#take(request, next++, part)
+      const onBytes = (n: number): void => {
+        this.counts.bytes += n
       }
-      reader.end()
+      for await (const part of askSeries(body, { signal: abort.signal, onBytes })) {
+        this.#take(request, next++, part)
+      }
     } catch (error) {
       if (!isAbort(error)) {
         for (const set of sets.slice(next)) {

@@ -6,6 +6,7 @@
 import type { Curve } from "./curve"
 import type { Smoothing } from "./smoothing"
 import { smooth } from "./smoothing"
+import { startSmoothing } from "./smoothing-thread"
 import type { SmoothingLine, SmoothingQuestion } from "./smoothing-worker"
 
 /** Steps of arithmetic that are done at once in a turn of the page: some milliseconds. */
@@ -60,7 +61,7 @@ export class Smoother {
       return known.values
     }
     const steps = stepsOf(curve.x.length, smoothing)
-    if (this.#spent + steps <= AT_ONCE || typeof Worker === "undefined") {
+    if (this.#spent + steps <= AT_ONCE || (this.#worker ??= startSmoothing()) === null) {
       this.#spend(steps)
       const values = smooth(curve.x, meansOf(curve), curve.count, range, smoothing)
       this.#found.set(curve, { key, values })
@@ -119,8 +120,8 @@ export class Smoother {
     }))
     const question: SmoothingQuestion = { lines, range: first.range, smoothing: first.smoothing }
     const transfer = lines.flatMap(({ x, m, n }) => [x.buffer, m.buffer, ...(n ? [n.buffer] : [])])
-    this.#worker ??= new Worker(new URL("./smoothing-worker.ts", import.meta.url), { type: "module" })
-    const worker = this.#worker
+    const worker = (this.#worker ??= startSmoothing())
+    if (worker === null) return // there was one when this was wanted
     this.#isBusy = true
     const done = (found: readonly Float64Array[]): void => {
       this.#isBusy = false

@@ -6,6 +6,7 @@ import { SearchBox } from "../controls/input"
 import type { MenuItem } from "../controls/menu"
 import { Empty, Failed, Loading } from "../controls/state"
 import { useAsOf } from "../data/as-of"
+import { OFFERS } from "../offers"
 import { count } from "../text/format"
 import { treeText } from "./filter-tree"
 import { visible } from "../text/visible"
@@ -96,8 +97,8 @@ export function RunsPanel({
           }
         />
         <div className="w-runs-buttons">
-          <FilterButton />
-          <GroupButton />
+          {OFFERS.filter && <FilterButton />}
+          {OFFERS.group && <GroupButton />}
           <SortButton />
           <ColourButton />
           <ColumnsButton />

@@ -1,0 +1,417 @@
+"""Published pages: from a folder and a static server, in S3, and taken away again."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import html
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+
+from browser import PHONE, Site, axe_violations
+from databases import DatabaseServer
+from mlflow_weir.plugin.cli import main
+from mlflow_weir.store.tracking_store import WeirStore
+from mlflow_weir.ui_extensions.publishing.s3 import S3Options, S3Prefix
+from run_data import N_LINES, XSS
+from s3_server import S3Server
+from senders import call
+from workspace_data import SeededRun, curve, write_runs
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+MANIFEST = "weir-publish.json"
+PIECE = re.compile(r'weirData\("([0-9a-f]{32})","([A-Za-z0-9+/=]*)"\)\n\Z')
+LAST_X = """([key, id, x]) => {
+    const chart = window.__weirCharts(true).charts.find((one) => one.name === key)
+    const line = chart && chart.lines.find((line) => line.runId === id)
+    return line && line.x.at(-1) === x
+}"""
+EVERYTHING = (
+    *("metrics", "params.lr", "params.note", "params.long", "params.__proto__", "tags.team"),
+    *("notes", "code", "patch", "console", "command", "host", "git_url", "files", "media"),
+    *("hardware", "histograms"),
+)
+
+
+def publish(site: Site, *words: str, shown: tuple[str, ...] = ("metrics",)) -> Result:
+    """Publish from the site's server, as a user does."""
+    shows = [word for field in shown for word in ("--show", field)]
+    return CliRunner().invoke(
+        main, ["publish", *words, "--uri", site.server.address, *shows], catch_exceptions=False
+    )
+
+
+def publish_at(uri: str, *words: str) -> Result:
+    """Publish from what a URI names."""
+    return CliRunner().invoke(main, ["publish", *words, "--uri", uri], catch_exceptions=False)
+
+
+def published(site: Site, *words: str, shown: tuple[str, ...] = ("metrics",)) -> dict[str, Any]:
+    """Publish; return what was done."""
+    done = publish(site, *words, "--json", shown=shown)
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def contents(files: dict[str, bytes]) -> str:
+    """Return all that can be read in published files, the pages' own script left out."""
+    found = []
+    for name, content in files.items():
+        if name.startswith("data/"):
+            piece = PIECE.match(content.decode("ascii"))
+            assert piece is not None, name
+            inside = zlib.decompress(base64.b64decode(piece[2]))
+            assert name == f"data/{hashlib.sha256(inside).hexdigest()[:32]}.js"
+            found.append(inside.decode("utf-8", "replace"))
+        elif not name.startswith("assets/"):
+            found.append(content.decode("utf-8"))
+    text = "\n".join(found)
+    return text + text.encode().decode("unicode_escape", "replace")
+
+
+@pytest.fixture
+def static_server(tmp_path: Path) -> Iterator[str]:
+    """Serve the test's folder as any static host does; return its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def drawn(page: Any, key: str, run_id: str) -> dict[str, Any]:
+    """Return a run's line as the chart of a metric has drawn it."""
+    found: dict[str, Any] = page.wait_for_function(
+        """([key, id]) => {
+            const charts = window.__weirCharts ? window.__weirCharts(true).charts : []
+            const chart = charts.find((one) => one.name === key)
+            if (!chart || !chart.isComplete) return false
+            return chart.lines.find((line) => line.runId === id && line.x.length > 0)
+        }""",
+        arg=[key, run_id],
+    ).json_value()
+    return found
+
+
+def test_a_sweep_opens_from_a_folder_and_from_a_static_host(
+    site: Site,
+    tmp_path: Path,
+    static_server: str,
+    open_page: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    title = "<b>A</b> sweep & \u2028</title><script>window.wasRun=1</script>"
+    done = published(
+        site,
+        *(site.sweep.name, "--to", str(tmp_path / "out"), "--title", title),
+        shown=("metrics", "params.lr"),
+    )
+    assert done["address"] == (tmp_path / "out" / "index.html").as_uri()
+    assert done["n_runs"] == len(site.sweep.run_ids)
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    run_id = site.sweep.run_ids[0]
+    history = MlflowClient(site.server.address).get_metric_history(run_id, "train/loss")
+    finite = [point.value for point in history if abs(point.value) < 1e300]
+    for address in (done["address"], f"{static_server}/out/"):
+        page = open_page(color_scheme="light")
+        seen: list[str] = []
+        page.on("request", lambda request, seen=seen: seen.append(request.url))
+        page.goto(address)
+        assert page.title() == title.replace("\u2028", "\\u{2028}")
+        line = drawn(page, "train/loss", run_id)
+        assert line["total"] == len(history)
+        assert max(line["high"]) == pytest.approx(max(finite), rel=1e-6)
+        assert min(line["low"]) == pytest.approx(min(finite), rel=1e-6)
+        assert line["x"][0] == history[0].step
+        base = address.removesuffix("index.html")
+        assert [url for url in seen if not url.startswith((base, "data:", "blob:"))] == []
+        assert page.context.cookies() == []
+        assert page.evaluate("window.wasRun === undefined")
+    # Time since the beginning, in all its points, and by the clock.
+    axis = page.get_by_role("group", name="Settings of all charts").locator("select").first
+    axis.select_option("rel")
+    client = MlflowClient(site.server.address)
+    start_ms = min(
+        point.timestamp
+        for key in client.get_run(run_id).data.metrics
+        for point in client.get_metric_history(run_id, key)
+    )
+    last_ms = max(point.timestamp for point in history)
+    page.wait_for_function(LAST_X, arg=["train/loss", run_id, last_ms - start_ms])
+    axis.select_option("wall")
+    page.wait_for_function(LAST_X, arg=["train/loss", run_id, last_ms])
+    # What only a server can do is not offered; what is offered works.
+    for name in ("Filter", "Group", "Share"):
+        assert page.get_by_role("button", name=name, exact=True).count() == 0
+    page.get_by_role("textbox", name="Search runs").fill("adamw-lr0.1-s4")
+    page.wait_for_function("() => document.querySelectorAll('.w-runs .w-run-name').length === 1")
+    assert axe_violations(page) == []
+
+
+def test_every_tab_of_a_hostile_run_is_harmless_on_a_phone(
+    site: Site, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "one file"
+    done = published(
+        site, site.rich.run_id, "--to", str(folder), "--single-file", shown=EVERYTHING
+    )
+    assert sorted(files_of(folder)) == ["index.html", MANIFEST]
+    page = open_page(color_scheme="dark", viewport=PHONE)
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url))
+    page.goto(done["address"])
+    panel = page.get_by_role("tabpanel")
+    panel.get_by_role("region", name="Notes").locator("h3", has_text="What this was").wait_for()
+    assert "gpu-node-7" in panel.get_by_role("region", name="About").inner_text()
+    tabs = {
+        "Charts": panel.locator("section.w-card canvas").first,
+        "Hardware": panel.locator("figure canvas").first,
+        "Console": panel.get_by_text(f"{N_LINES:,} lines"),
+        "Code": panel.get_by_role("heading", name="Changes since the commit"),
+        "Gradients": panel.get_by_role("heading", name="Norm of each layer"),
+        "Media": panel.locator("img").first,
+        "Files": panel.get_by_role("button", name="config.json"),
+    }
+    for name, found in tabs.items():
+        page.get_by_role("tab", name=name).click()
+        found.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+    panel.get_by_role("button", name="config.json").click()
+    panel.get_by_text('"lr"').first.wait_for()
+    assert page.evaluate("window.wasRun === undefined && window.__hostile === undefined")
+    assert [url for url in seen if not url.startswith(("file://", "blob:", "data:"))] == []
+
+
+def test_what_is_not_ticked_is_in_no_file(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    published(
+        site, site.rich.run_id, "--numbered", "--to", str(folder), shown=("metrics.train/loss",)
+    )
+    files = files_of(folder)
+    everything = contents(files)
+    assert "train/loss" in everything
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    run = MlflowClient(site.server.address).get_run(site.rich.run_id)
+    kept_back = {
+        *("gpu-node-7", "val/", "resnet50", "slipper", "warm-up", "train.py", "out of memory"),
+        *("system/", "gradients/", "layer", "token: [redacted]", "config.json", "onerror"),
+        *("Third", "rich runs", site.server.address, str(tmp_path.parent), "mlflow-artifacts"),
+        *(value for value in run.data.params.values() if len(value) > 5),
+        *(value for key, value in run.data.tags.items() if len(value) > 5 and "onerror" in value),
+        run.data.tags["weir.git.commit"],
+    }
+    assert [word for word in kept_back if word in everything] == []
+    for name, content in files.items():
+        if not name.startswith("assets/"):
+            assert b"</script>\n<script>" not in content
+    page = files["index.html"].decode()
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert 'name="robots" content="noindex, nofollow"' in page
+    # What is shown is as hostile as it likes: it is in no file as it stands.
+    published(site, site.rich.run_id, "--to", str(folder), shown=EVERYTHING)
+    assert XSS in contents(files_of(folder))
+    assert all(XSS.encode() not in one for one in files_of(folder).values())
+
+
+def test_a_database_is_published_without_a_server(
+    pages_are_built: None, sqlite_folder: DatabaseServer, tmp_path: Path
+) -> None:
+    database = sqlite_folder.new_mlflow_database()
+    store = WeirStore(database, str(tmp_path / "artifacts"))
+    experiment_id = store.create_experiment("local")
+    points = curve(np.random.default_rng(1), 50)
+    (run_id,) = write_runs(store, experiment_id, [SeededRun("one", {"loss": points})])
+    store.engine.dispose()
+    uri = database.replace("sqlite:", "sqlite+weir:")
+    folder = tmp_path / "out"
+    words = ["weir", "publish", "local", "--uri", uri, "--to", str(folder), "--show", "metrics"]
+    code = f"import sys; sys.argv = {words!r}; from mlflow_weir.plugin.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (folder / "index.html").as_uri()
+    assert "1 run, 50 points" in done.stdout
+    everything = contents(files_of(folder))
+    assert run_id in everything
+    assert database.removeprefix("sqlite:///") not in everything
+    missing = publish_at(f"sqlite+weir:///{tmp_path}/none.db", "local", "--to", str(folder))
+    assert "there is no database" in missing.output
+    assert not (tmp_path / "none.db").exists()
+    assert "reports cannot be published yet" in publish_at(uri, "report:1", "--to", "x").output
+
+
+def test_a_place_is_its_owners_alone(site: Site, tmp_path: Path) -> None:
+    folder, runs = tmp_path / "out", (site.rich.run_id, site.rich.other_id)
+    first = published(site, *runs, "--to", str(folder))
+    before = files_of(folder)
+    listed = json.loads(before[MANIFEST])["files"]
+    assert sorted(listed) == sorted(before.keys() - {MANIFEST}) == sorted(first["written"])
+    assert all(
+        one == {"sha256": hashlib.sha256(before[name]).hexdigest(), "size": len(before[name])}
+        for name, one in listed.items()
+    )
+    # One run changes: its own piece, the first one and the page; the others stay as they are.
+    body = {"run_ids": [site.rich.other_id], "action": "tag", "key": "k", "value": "new"}
+    answer = call(site.server, "POST", "/ajax-api/3.0/weir/runs/act", body)
+    assert answer.status == 200, answer
+    (folder / "notes.txt").write_text("mine")
+    second = published(site, *runs, "--to", str(folder), shown=("metrics", "tags.k"))
+    assert len(second["written"]) <= 4
+    assert "index.html" in second["written"]
+    assert len(second["removed"]) == len(second["written"]) - 1
+    assert files_of(folder).keys() == {
+        *json.loads((folder / MANIFEST).read_bytes())["files"],
+        "notes.txt",
+        MANIFEST,
+    }
+    # Taken away is what was written, and is as it was written.
+    asset = next((folder / "assets").glob("*.css"))
+    asset.write_text("changed by somebody")
+    done = publish(site, "--to", str(folder), "--unpublish", shown=())
+    assert done.exit_code == 0, done.output
+    assert files_of(folder).keys() == {"notes.txt", f"assets/{asset.name}"}
+    # And where there are files of somebody's, nothing is published, nor taken away.
+    refused = publish(site, site.rich.other_id, "--to", str(folder))
+    assert "holds files that Weir did not publish" in refused.output
+    assert "nothing was published at" in publish(site, "--to", str(folder), "--unpublish").output
+    outside = tmp_path / "outside.js"
+    outside.write_text("mine")
+    for name in ("../outside.js", "data/../../outside.js", str(outside), "notes.txt", "data"):
+        manifest = {"weir_publish": 1, "files": {name: {"sha256": "0" * 64, "size": 4}}}
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        refused = publish(site, "--to", str(folder), "--unpublish", shown=())
+        assert refused.exit_code == 1
+        assert "no file of Weir's" in refused.output
+    # A folder that has become a link leads nowhere.
+    linked = tmp_path / "linked"
+    published(site, site.rich.other_id, "--to", str(linked))
+    (linked / "data").rename(tmp_path / "data")
+    (linked / "data").symlink_to(tmp_path / "data")
+    kept = files_of(tmp_path / "data")
+    refused = publish(site, "--to", str(linked), "--unpublish", shown=())
+    assert refused.exit_code == 1 or "removed" in refused.output
+    assert files_of(tmp_path / "data") == kept
+
+
+def test_pages_go_to_a_bucket_and_are_taken_away_again(
+    site: Site, s3: S3Server, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    bucket = s3.new_bucket("pages")
+    s3.client.put_object(Bucket=bucket, Key="other/x.txt", Body=b"mine")
+    to = ("--to", f"s3://{bucket}/team/sweep", "--endpoint-url", s3.address)
+    runs = (site.rich.run_id, site.rich.other_id)
+    first = published(site, *runs, *to, "--checksums", "when_required")
+    assert first["address"] == f"{s3.address}/{bucket}/team/sweep/index.html"
+
+    def objects() -> dict[str, str]:
+        found = s3.client.list_objects_v2(Bucket=bucket)["Contents"]
+        return {one["Key"]: str(one["LastModified"]) + one["ETag"] for one in found}
+
+    there = objects()
+    assert {name.removeprefix("team/sweep/") for name in there} == {
+        *first["written"],
+        MANIFEST,
+        "other/x.txt",
+    }
+    data = next(name for name in first["written"] if name.startswith("data/"))
+    for name, kind, cached in (
+        ("index.html", "text/html; charset=utf-8", "no-cache"),
+        (data, "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"),
+    ):
+        head = s3.client.head_object(Bucket=bucket, Key=f"team/sweep/{name}")
+        assert head["ContentType"] == kind
+        assert head["CacheControl"] == cached
+    second = published(site, *runs, *to)
+    assert len(second["written"]) == 2  # the moment is another one: the first piece, the page
+    assert len(objects()) == len(there)
+    same = set(there.items()) & set(objects().items())
+    assert len(same) >= len(there) - 3
+    # A bucket that is open to readers serves the pages as any static host does.
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{bucket}/team/*",
+            }
+        ],
+    }
+    s3.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    page = open_page(color_scheme="dark")
+    page.goto(second["address"])
+    drawn(page, "train/loss", site.rich.run_id)
+    gone = publish(site, *to, "--unpublish", shown=())
+    assert gone.exit_code == 0, gone.output
+    assert list(objects()) == ["other/x.txt"]
+    refused = publish(site, *runs, "--to", f"s3://{bucket}/other", "--endpoint-url", s3.address)
+    assert "holds files that Weir did not publish" in refused.output
+    # A link that lets anybody read for a while is one file: what is beside it would not be signed.
+    s3.client.delete_bucket_policy(Bucket=bucket)
+    link = published(site, *runs, *to, "--presign", "2h")["address"]
+    page = open_page(color_scheme="light")
+    page.goto(link)
+    drawn(page, "train/loss", site.rich.run_id)
+    signature = re.search(r"X-Amz-Signature=([0-9a-f]+)", link)
+    assert signature is not None
+    assert "X-Amz-Expires=7200" in link
+    for other in (
+        link.replace(signature[1], signature[1][::-1]),
+        link.replace("X-Amz-Expires=7200", "X-Amz-Expires=72000"),
+        link.partition("?")[0],
+    ):
+        assert status_of(other) == 403
+    short = S3Prefix(to[1], S3Options(s3.address, None, None, False)).presigned(1)
+    deadline = time.monotonic() + 120
+    while (found := status_of(short)) != 403 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found == 403
+
+
+def status_of(address: str) -> int:
+    """Return the status with which an address answers anybody."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as exc:
+        return exc.code
