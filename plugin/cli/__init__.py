@@ -55,6 +55,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "hardware",
         "Show GPUs, processors and memory of a run.",
     ),
+    "import": LazyCommand(
+        "mlflow_weir.plugin.cli.import_history",
+        "import_history",
+        "Bring in history of wandb, TensorBoard or stock MLflow.",
+    ),
     "journal": LazyCommand(
         "mlflow_weir.plugin.cli.journal",
         "journal",

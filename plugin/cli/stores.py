@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin.uri import (
     FORMS,
@@ -12,6 +15,9 @@ from mlflow_weir.plugin.uri import (
     strip,
     without_secrets,
 )
+
+if TYPE_CHECKING:
+    from mlflow_weir.plugin.agent.targets import Address
 
 DATABASES = ("sqlite", "postgresql", "mysql")
 
@@ -60,3 +66,45 @@ def _require_dialect(database_uri: str, shown: str) -> None:
             f"{shown} cannot be read as a database URI",
             hint="percent-encode what is special in a user name or password: @ is %40, / is %2F",
         ) from None
+
+
+def delivery_address(uri: str) -> Address:
+    """Return where records for a store or server are delivered.
+
+    A store is made, or brought up to date, if need be.
+    """
+    from mlflow_weir.plugin.agent.targets import Address
+
+    if is_server(uri):
+        return _server(uri)
+    backend = store_at(uri)
+    from mlflow_weir.store.tracking_store import WeirStore
+
+    database_uri = strip(backend.database_uri)
+    store = WeirStore(database_uri, backend.artifact_root or "mlflow-artifacts")
+    store._dispose_engine()
+    return Address("sql", _absolute(database_uri))
+
+
+def _server(uri: str) -> Address:
+    """Return the address of a server, with the credentials that MLflow would use here."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.workspace_context import get_request_workspace
+
+    from mlflow_weir.plugin.agent.targets import address_with
+    from mlflow_weir.plugin.journaled_rest import server_target
+
+    workspace = get_request_workspace()
+    return address_with(*server_target(uri, get_default_host_creds(uri), workspace))
+
+
+def _absolute(database_uri: str) -> str:
+    """Return the URI with a SQLite file's path made absolute."""
+    import sqlalchemy as sa
+
+    url = sa.make_url(database_uri)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return database_uri
+    return url.set(database=str(Path(url.database).absolute())).render_as_string(
+        hide_password=False
+    )

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlflow_weir.plugin.cli.stores import is_server, store_at
+from mlflow_weir.plugin.cli.stores import delivery_address
 from mlflow_weir.plugin.cli.terminal import plain
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
-from mlflow_weir.plugin.uri import strip
 
 if TYPE_CHECKING:
     from mlflow_weir.plugin.agent.sync import Synced
-    from mlflow_weir.plugin.agent.targets import Address
 
 _DRAW_S = 0.1
 
@@ -46,7 +44,7 @@ def sync(paths: tuple[Path, ...], uri: str | None, as_json: bool) -> None:
     if not paths:
         folders = sorted(spool.journals(), key=lambda one: one.path)
     line = ProgressLine(len(folders))
-    syncer = Syncer(spool, None if uri is None else _prepared(uri), line.draw)
+    syncer = Syncer(spool, None if uri is None else delivery_address(uri), line.draw)
     try:
         found = syncer.deliver_all(folders, line.begin)
     finally:
@@ -58,45 +56,6 @@ def sync(paths: tuple[Path, ...], uri: str | None, as_json: bool) -> None:
         click.echo("\n".join(map(plain, _lines(found))) or "nothing to deliver")
     if any(one.error for one in found):
         raise SystemExit(1)
-
-
-def _prepared(uri: str) -> Address:
-    """Return the address of a store that is there, made or brought up to date if need be."""
-    from mlflow_weir.plugin.agent.targets import Address
-
-    if is_server(uri):
-        return _server(uri)
-    backend = store_at(uri)
-    from mlflow_weir.store.tracking_store import WeirStore
-
-    database_uri = strip(backend.database_uri)
-    store = WeirStore(database_uri, backend.artifact_root or "mlflow-artifacts")
-    store._dispose_engine()
-    return Address("sql", _absolute(database_uri))
-
-
-def _server(uri: str) -> Address:
-    """Return the address of a server, with the credentials that MLflow would use here."""
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.workspace_context import get_request_workspace
-
-    from mlflow_weir.plugin.agent.targets import address_with
-    from mlflow_weir.plugin.journaled_rest import server_target
-
-    workspace = get_request_workspace()
-    return address_with(*server_target(uri, get_default_host_creds(uri), workspace))
-
-
-def _absolute(database_uri: str) -> str:
-    """Return the URI with a SQLite file's path made absolute."""
-    import sqlalchemy as sa
-
-    url = sa.make_url(database_uri)
-    if url.get_backend_name() != "sqlite" or not url.database:
-        return database_uri
-    return url.set(database=str(Path(url.database).absolute())).render_as_string(
-        hide_password=False
-    )
 
 
 def _lines(found: list[Synced]) -> list[str]:

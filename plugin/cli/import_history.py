@@ -1,0 +1,254 @@
+"""``weir import``: history of other trackers, brought in."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mlflow_weir import settings
+from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.plugin.cli.stores import delivery_address, is_server
+from mlflow_weir.plugin.cli.terminal import plain
+from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from mlflow_weir.plugin.importing.bringing import Bringer, Brought, Source
+
+_DRAW_S = 0.1
+_FOLLOW_S = 2.0
+_SHOWN = 8  # of what was refused or left out, a run
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _options(command: _Command) -> _Command:
+    """Give a command the options that all share."""
+    for option in reversed(
+        (
+            click.option(
+                "--to",
+                "uri",
+                default="weir:",
+                envvar="MLFLOW_TRACKING_URI",
+                show_default=True,
+                help="Store or server to bring them to; MLFLOW_TRACKING_URI when left out.",
+            ),
+            click.option("--experiment", help="Experiment for all runs, by name."),
+            click.option("--json", "as_json", is_flag=True, help="Print what came as JSON."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("import", context_settings={"help_option_names": ["-h", "--help"]})
+def import_history() -> None:
+    """Bring in the history of other trackers.
+
+    Repeatable without harm: what is there is left alone, what was broken off goes on, and of a
+    run that has gone on since, what is new comes. In the end it is said what could not be brought.
+    """
+
+
+@import_history.command("wandb")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@_options
+def import_wandb(paths: tuple[Path, ...], uri: str, experiment: str | None, as_json: bool) -> None:
+    """Bring in runs of Weights & Biases from the folders that its client leaves.
+
+    PATH is a folder `wandb`, the folder of one run, or its file `run-ID.wandb`, of a run that was
+    logged offline or online. The client itself is not needed. A run's project is its experiment.
+    """
+    from mlflow_weir.plugin.importing.wandb_run import WandbRun, find_runs
+
+    files = [file for path in paths for file in find_runs(path)]
+    _bring(uri, experiment, [partial(WandbRun, file) for file in files], as_json)
+
+
+@import_history.command("tensorboard")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--follow", is_flag=True, help="Go on with what is written until Ctrl-C.")
+@_options
+def import_tensorboard(
+    paths: tuple[Path, ...], follow: bool, uri: str, experiment: str | None, as_json: bool
+) -> None:
+    """Bring in runs of TensorBoard from a log directory.
+
+    Each folder below PATH that holds event files is a run; PATH's name is the experiment.
+    TensorBoard itself is not needed.
+    """
+    from mlflow_weir.plugin.importing.tensorboard_run import TensorboardRun, find_runs
+
+    def sources(*, is_over: bool) -> list[Callable[[], Source]]:
+        return [
+            partial(TensorboardRun, folder, path, is_over=is_over)
+            for path in paths
+            for folder in find_runs(path)
+        ]
+
+    if follow:
+        try:
+            while True:
+                _bring(uri, experiment, sources(is_over=False), as_json, is_quiet=True)
+                time.sleep(_FOLLOW_S)
+        except KeyboardInterrupt:
+            click.echo("no longer followed: the runs are over", err=True)
+    _bring(uri, experiment, sources(is_over=True), as_json)
+
+
+@import_history.command("mlflow")
+@click.argument("source")
+@click.option(
+    "--from", "names", multiple=True, metavar="EXPERIMENT", help="Only this; repeatable."
+)
+@_options
+def import_mlflow(
+    source: str, names: tuple[str, ...], uri: str, experiment: str | None, as_json: bool
+) -> None:
+    """Bring in runs of stock MLflow.
+
+    SOURCE is a database URI, a folder `mlruns`, or the address of a tracking server. Runs keep
+    their ids. A database that shall stay where it is needs none of this: `weir db compact` it.
+    """
+    from mlflow_weir.plugin.importing.mlflow_run import MlflowRun, find_runs
+
+    place = Path(source).resolve().as_uri() if Path(source).is_dir() else source
+    if not scheme_of(place):
+        raise ConfigError(f"{source} is no folder", hint="a folder mlruns, or a tracking URI")
+    if place == uri:
+        raise ConfigError(f"{without_secrets(uri)} cannot be brought into itself")
+    client = _client(place)
+    runs = list(find_runs(client, names))
+    _bring(
+        uri,
+        experiment,
+        [partial(MlflowRun, client, run, name) for name, run in runs],
+        as_json,
+    )
+
+
+def _bring(
+    uri: str,
+    experiment: str | None,
+    sources: Sequence[Callable[[], Source]],
+    as_json: bool,
+    *,
+    is_quiet: bool = False,
+) -> None:
+    """Bring runs one after the other, and say what became of them."""
+    line = _ProgressLine(len(sources))
+    found: list[Brought] = []
+    with _bringer(uri, line.draw) as bringer:
+        for make in sources:
+            line.begin()
+            found.append(_bring_one(bringer, make, experiment))
+    line.end()
+    faulty = [one for one in found if one.error]
+    if is_quiet:
+        for one in faulty:
+            click.echo(plain(f"{one.title}: {one.error}"), err=True)
+        return
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        click.echo("\n".join(map(plain, _report(found))))
+    if faulty:
+        raise SystemExit(1)
+
+
+def _bring_one(bringer: Bringer, make: Callable[[], Source], experiment: str | None) -> Brought:
+    """Bring a run; what goes wrong with it stops none of the others."""
+    from mlflow_weir.plugin.importing.bringing import Brought
+
+    source = None
+    try:
+        source = make()
+        return bringer.bring(source, experiment)
+    except (WeirError, OSError, ValueError) as exc:
+        if source is None:
+            return Brought("", "a run", experiment or "", error=str(exc))
+        name = experiment or source.experiment
+        return Brought(source.run_id, source.title, name, error=str(exc))
+
+
+@contextmanager
+def _bringer(uri: str, progress: Callable[[Brought], None]) -> Iterator[Bringer]:
+    from mlflow_weir.plugin.agent.targets import open_target
+    from mlflow_weir.plugin.importing.bringing import Bringer
+    from mlflow_weir.plugin.journal.spool import Spool
+
+    if not is_server(uri) and not is_weir(uri):
+        raise ConfigError(
+            f"{without_secrets(uri)} is no store of Weir's",
+            hint="weir:, weir:///DIR, sqlite+weir:///FILE, or a server's address",
+        )
+    target = open_target(delivery_address(uri), Spool.open().root)
+    try:
+        yield Bringer(target, _client(uri), progress)
+    finally:
+        target.close()
+
+
+def _client(uri: str) -> MlflowClient:
+    """Return MLflow's client, which writes without a journal of ours before it."""
+    import mlflow
+
+    settings.adopt_environment({settings.CLIENT.name: "off"})
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _report(found: Sequence[Brought]) -> Iterator[str]:
+    for one in found:
+        what = f"{one.n_points:,} new points, {one.n_files:,} new files"
+        yield f"{one.title} -> {one.experiment} ({one.run_id}): {one.error or what}"
+        yield from _some("refused by the store", one.refused)
+        left = [f"{what} ({n:,})" for what, n in one.left_out.items()]
+        yield from _some("not brought", left)
+    n_points, n_files = sum(one.n_points for one in found), sum(one.n_files for one in found)
+    n_faults = sum(bool(one.error) for one in found)
+    faults = f", {n_faults:,} with faults" if n_faults else ""
+    yield f"{len(found):,} runs: {n_points:,} new points, {n_files:,} new files{faults}"
+
+
+def _some(title: str, lines: Sequence[str]) -> Iterator[str]:
+    for line in lines[:_SHOWN]:
+        yield f"  {title}: {line}"
+    if len(lines) > _SHOWN:
+        yield f"  {title}: {len(lines) - _SHOWN:,} more; --json has all"
+
+
+class _ProgressLine:
+    """One line on a terminal that says how far it is; nothing elsewhere."""
+
+    def __init__(self, n_runs: int) -> None:
+        self._n_runs, self._number, self._drawn_s = n_runs, 0, float("-inf")
+        self._is_shown = sys.stderr.isatty()
+
+    def begin(self) -> None:
+        """Go on to the next run."""
+        self._number += 1
+
+    def draw(self, brought: Brought) -> None:
+        """Say how far the run is, at most ten times a second."""
+        if not self._is_shown or time.monotonic() - self._drawn_s < _DRAW_S:
+            return
+        self._drawn_s = time.monotonic()
+        text = f"{brought.title}: {brought.n_points:,} points, {brought.n_files:,} files"
+        head = f"run {self._number:,} of {self._n_runs:,}"
+        click.echo(f"\r\033[K{head}: {plain(text)[:60]}", nl=False, err=True)
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._is_shown and self._drawn_s > float("-inf"):
+            click.echo("\r\033[K", nl=False, err=True)

@@ -1,0 +1,33 @@
+"""Names of other trackers as MLflow takes them."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+
+MAX_KEY = 250
+_FOREIGN = re.compile(r"[^\w.\- :/]")
+
+
+def clean_key(name: str) -> str:
+    """Return the key of a metric, param or tag for a name: itself wherever MLflow takes it.
+
+    Characters that it refuses become ``_``, a path is straightened, and what is too long is cut
+    and told apart by a digest.
+
+    >>> clean_key("train/loss"), clean_key("loss (val)"), clean_key("/a//b/../c")
+    ('train/loss', 'loss _val_', 'a/c')
+    """
+    key = posixpath.normpath(_FOREIGN.sub("_", name).replace("..", "_") or "_")
+    key = key.lstrip("/") or "_"
+    if key == ".":
+        key = "_"
+    if len(key) > MAX_KEY:
+        key = f"{key[: MAX_KEY - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return key
+
+
+def run_id_of(*words: str) -> str:
+    """Return the id that a run of another tracker has here, always the same: 32 hex digits."""
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,339 @@
+"""``weir import``: runs that wandb, TensorBoard and stock MLflow have made, value by value.
+
+The first two are in ``imported/``, made by their own packages, with what was logged written down
+beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, Run
+from PIL import Image
+from sqlalchemy.orm import Session
+
+from mlflow_server import ServerSpec, start_servers
+from mlflow_weir.errors import StoreUnavailable
+from mlflow_weir.plugin.agent.sql_target import SqlTarget
+from mlflow_weir.plugin.cli import main
+from mlflow_weir.plugin.cli.stores import delivery_address
+from mlflow_weir.plugin.importing import bringing
+from mlflow_weir.store.console.reading import list_sources, read_lines
+from mlflow_weir.store.histograms.reading import read_series
+from trainings import NO_JOBS
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow's client in this process warns about itself.
+    pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),
+]
+
+HERE = Path(__file__).parent / "imported"
+EXPECTED = json.loads((HERE / "expected.json").read_text())
+History = dict[str, list[list[Any]]]
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a store with nothing in it."""
+    folder = tmp_path_factory.mktemp("template") / "store"
+    delivery_address(f"weir://{folder}")
+    return folder
+
+
+@pytest.fixture
+def uri(template: Path, tmp_path: Path) -> str:
+    shutil.copytree(template, tmp_path / "store")
+    return f"weir://{tmp_path}/store"
+
+
+def bring(*words: str | Path, exit_code: int = 0) -> list[dict[str, Any]]:
+    """Run the command and return what it says of each run."""
+    found = CliRunner().invoke(main, ["import", *map(str, words), "--json"])
+    assert found.exit_code == exit_code, (found.output, found.exception)
+    said: list[dict[str, Any]] = json.loads(found.stdout)
+    return said
+
+
+def runs_at(uri: str) -> dict[str, Run]:
+    client = MlflowClient(uri)
+    names = [one.experiment_id for one in client.search_experiments()]
+    return {run.info.run_name: run for run in client.search_runs(names)}
+
+
+def history(uri: str, run_id: str, key: str) -> list[list[Any]]:
+    """Return (step, value as Python writes it) of a metric, in the order of the steps."""
+    found = MlflowClient(uri).get_metric_history(run_id, key)
+    assert all(1e12 < one.timestamp < 4e12 for one in found)
+    return [[one.step, repr(one.value)] for one in sorted(found, key=lambda one: one.step)]
+
+
+def require_history(uri: str, run_id: str, wanted: History) -> None:
+    """Compare all points; MLflow's stores keep an infinity as the largest number."""
+    kept = {"inf": repr(sys.float_info.max), "-inf": repr(-sys.float_info.max)}
+    expected = {
+        key: [[step, kept.get(value, value)] for step, value in points]
+        for key, points in wanted.items()
+    }
+    assert {key: history(uri, run_id, key) for key in wanted} == expected
+
+
+def artifacts_of(uri: str, run_id: str, path: str = "") -> set[str]:
+    """Return the paths of a run's artifacts, whatever place its id was met in before."""
+    found = set()
+    for one in bringing.artifacts_of(MlflowClient(uri), run_id).list_artifacts(path):
+        found |= artifacts_of(uri, run_id, one.path) if one.is_dir else {one.path}
+    return found
+
+
+def content(uri: str, run_id: str, path: str, folder: Path) -> Path:
+    repository = bringing.artifacts_of(MlflowClient(uri), run_id)
+    return Path(repository.download_artifacts(path, str(folder)))
+
+
+def printed(url: str, run_id: str) -> list[tuple[int, str]]:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        (source,) = list_sources(connection, run_id)
+        lines = [
+            (line.stream, line.text) for line in read_lines(connection, run_id, source, 0, 99)
+        ]
+    engine.dispose()
+    return lines
+
+
+def test_what_wandb_logged(tmp_path: Path, uri: str) -> None:
+    wanted = EXPECTED["wandb"]
+    said = {one["title"].split()[-2].rpartition("/")[2]: one for one in
+            bring("wandb", HERE / "wandb", "--to", uri)}  # fmt: skip
+    first, crashed = (runs_at(uri)[name] for name in ("first", "crashed"))
+    require_history(uri, first.info.run_id, wanted["history"])
+    assert first.data.params == wanted["params"]
+    assert first.data.tags["mlflow.note.content"] == wanted["notes"]
+    assert {"wandb.tag.baseline", "wandb.tag.müde"} <= set(first.data.tags)
+    assert (first.info.status, crashed.info.status) == ("FINISHED", "FAILED")
+    assert crashed.data.tags["weir.exit_cause"] == "exit code 3"
+    assert 0 < first.info.end_time - first.info.start_time < 600_000
+    assert MlflowClient(uri).get_experiment(first.info.experiment_id).name == "seen elsewhere"
+    assert "system/system_memory_usage_percentage" in first.data.metrics
+
+    assert artifacts_of(uri, first.info.run_id) == {
+        "media/picture/step_1000.png",
+        "model.txt",
+        "wandb/config.json",
+        "wandb/requirements.txt",
+        "wandb/summary.json",
+    }
+    with Image.open(
+        content(uri, first.info.run_id, "media/picture/step_1000.png", tmp_path)
+    ) as it:
+        assert it.convert("RGB").getpixel((2, 2)) == (255, 0, 0)
+    assert content(uri, first.info.run_id, "model.txt", tmp_path).read_text() == "weights\n"
+    # A picture that the console was printed in keeps its last state alone.
+    assert printed(f"sqlite:///{tmp_path}/store/weir.db", first.info.run_id) == [
+        (1, "step 0 of 120 password=[redacted]"),
+        (1, "progress 100 %"),
+        (2, "a warning"),
+    ]
+    assert said["first"]["left_out"] == {"word: texts in the history": 120}
+    assert not said["first"]["refused"]
+    bins = EXPECTED["wandb"]["histogram"]
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/store/weir.db")
+    with Session(engine) as session:
+        table = read_series(session, first.info.run_id, "gradients", "layer.weight", 9)
+    engine.dispose()
+    assert table is not None
+    assert (table.step.tolist(), table.counts.tolist()) == ([1000], [bins["counts"]])
+    assert (table.first[0], table.last[0]) == (bins["first"], bins["last"])
+
+
+def test_what_tensorboard_logged(tmp_path: Path, uri: str) -> None:
+    wanted = EXPECTED["tensorboard"]
+    bring("tensorboard", HERE / "tensorboard", "--to", uri, "--experiment", "boards")
+    runs = runs_at(uri)
+    train, new = runs.pop("old/train"), runs.pop("new")
+    (tried,) = runs.values()
+    require_history(uri, train.info.run_id, wanted["old"])
+    require_history(uri, new.info.run_id, wanted["new"])
+    assert tried.data.params == wanted["params"]
+    assert history(uri, tried.info.run_id, "final") == [[0, "1.5"]]
+    assert {run.info.status for run in (train, new, tried)} == {"FINISHED"}
+    assert MlflowClient(uri).get_experiment(new.info.experiment_id).name == "boards"
+    files = artifacts_of(uri, train.info.run_id)
+    assert files == {"media/sample/step_7.png", "text/remark/text_summary/step_2.md"}
+    remark = content(uri, train.info.run_id, "text/remark/text_summary/step_2.md", tmp_path)
+    assert remark.read_text() == "some *words*"
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/store/weir.db")
+    with Session(engine) as session:
+        table = read_series(session, train.info.run_id, "gradients", "w", 9)
+    engine.dispose()
+    assert table is not None
+    assert (table.step.tolist(), int(table.counts.sum())) == ([5], wanted["n_values"])
+
+
+def test_what_is_there_is_left_alone_and_what_is_new_comes(tmp_path: Path, uri: str) -> None:
+    """As ``--follow`` does: the same command, again, while a run goes on."""
+    wanted = EXPECTED["wandb"]
+    shutil.copytree(HERE / "wandb", tmp_path / "wandb", symlinks=True)
+    (file,) = (tmp_path / "wandb").glob("*/run-aaaa1111.wandb")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    bring("wandb", file, "--to", uri)
+    half = runs_at(uri)["first"]
+    assert half.info.status == "RUNNING"  # it was written a moment ago, and has no end yet
+    assert 0 < len(history(uri, half.info.run_id, "loss")) < len(wanted["history"]["loss"])
+    file.write_bytes(whole)
+    (more,) = bring("wandb", file, "--to", uri)
+    (none,) = bring("wandb", file, "--to", uri)
+    assert more["n_points"] > 0
+    assert (none["n_points"], none["n_files"], none["refused"]) == (0, 0, [])
+    first = runs_at(uri)["first"]
+    assert first.info.status == "FINISHED"
+    require_history(uri, first.info.run_id, wanted["history"])
+    assert [
+        text for _, text in printed(f"sqlite:///{tmp_path}/store/weir.db", first.info.run_id)
+    ] == [
+        "step 0 of 120 password=[redacted]",
+        "progress 100 %",
+        "a warning",
+    ]
+
+    file.write_bytes(whole[: len(whole) // 2] + b"x" + whole[len(whole) // 2 :])
+    (broken,) = bring("wandb", file, "--to", uri, exit_code=1)
+    assert "are not those that were imported before" in broken["error"]
+    require_history(uri, first.info.run_id, wanted["history"])
+
+
+def test_an_import_that_was_broken_off_goes_on(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = EXPECTED["tensorboard"]
+    monkeypatch.setattr("mlflow_weir.plugin.importing.bringing._LONGEST_RECORDS", 16)
+    n_calls = 0
+    apply = SqlTarget.apply
+
+    def away(self: SqlTarget, *args: Any, **options: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls % 5 == 0:
+            raise StoreUnavailable("it is away")
+        return apply(self, *args, **options)
+
+    monkeypatch.setattr(SqlTarget, "apply", away)
+    command = ["import", "tensorboard", str(HERE / "tensorboard"), "--to", uri]
+    n_tries = 1
+    while CliRunner().invoke(main, command).exit_code != 0:
+        n_tries += 1
+        assert n_tries < 50
+    assert n_tries > 2
+    runs = runs_at(uri)
+    require_history(uri, runs["old/train"].info.run_id, wanted["old"])
+    require_history(uri, runs["new"].info.run_id, wanted["new"])
+
+
+def test_a_damaged_file_gives_what_is_before_the_damage(tmp_path: Path, uri: str) -> None:
+    (source,) = HERE.glob("wandb/*/run-aaaa1111.wandb")
+    file = tmp_path / "run-aaaa1111.wandb"
+    damaged = bytearray(source.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    file.write_bytes(damaged)
+    bring("wandb", file, "--to", uri)
+    run = runs_at(uri)["first"]
+    assert run.info.status == "FAILED"
+    assert "damaged from byte" in run.data.tags["weir.exit_cause"]
+    assert len(history(uri, run.info.run_id, "loss")) > 10
+    other = tmp_path / "run-zzzz.wandb"
+    other.write_bytes(b"no such file")
+    (said,) = bring("wandb", other, "--to", uri, exit_code=1)
+    assert "is no file of wandb's records" in said["error"]
+
+
+def test_a_file_that_leads_elsewhere_stays_out(tmp_path: Path, uri: str) -> None:
+    shutil.copytree(HERE / "wandb", tmp_path / "train" / "wandb", symlinks=True)
+    (tmp_path / "secret").write_text("mine")
+    (folder,) = (tmp_path / "train" / "wandb").glob("*aaaa1111")
+    (folder / "files" / "model.txt").unlink()
+    (folder / "files" / "model.txt").symlink_to(tmp_path / "secret")
+    (said,) = bring("wandb", folder, "--to", uri)
+    assert "model.txt" not in artifacts_of(uri, said["run_id"])
+    assert said["left_out"]["files that are gone or lie outside the training's folder"] == 1
+
+
+def logged_by_mlflow(client: MlflowClient) -> Run:
+    experiment = client.create_experiment("plain")
+    run = client.create_run(experiment, run_name="trained", tags={"kind": "small"})
+    run_id = run.info.run_id
+    client.log_param(run_id, "lr", "0.1")
+    for step, value in enumerate([1.0, math.nan, math.inf, -math.inf, 0.5]):
+        client.log_metric(run_id, "loss", value, step=step)
+    client.log_text(run_id, "words", "deep/notes.txt")
+    dataset = Dataset("points", "d1ge5t", "http", '{"url": "http://127.0.0.1/data.csv"}')
+    client.log_inputs(run_id, [DatasetInput(dataset)])
+    client.set_terminated(run_id, "KILLED")
+    return client.get_run(run_id)
+
+
+def test_what_stock_mlflow_logged_goes_into_a_server(tmp_path: Path) -> None:
+    """From a database, into a server that runs Weir: over HTTP, artifacts by its proxy."""
+    source = f"sqlite:///{tmp_path}/stock.db"
+    stock = MlflowClient(source)
+    wanted = logged_by_mlflow(stock)
+    arguments = ["server", "--backend-store-uri", f"sqlite+weir:///{tmp_path}/ours.db"]
+    with start_servers(ServerSpec(arguments, tmp_path, (NO_JOBS,))) as (server,):
+        uri = server.address
+        bring("mlflow", source, "--to", uri)
+        (again,) = bring("mlflow", source, "--to", uri)
+        assert (again["n_points"], again["n_files"], again["refused"]) == (0, 0, [])
+        run = MlflowClient(uri).get_run(wanted.info.run_id)
+        assert run.info.status == "KILLED"
+        assert run.info.run_name == "trained"
+        times = (run.info.start_time, run.info.end_time)
+        assert times == (wanted.info.start_time, wanted.info.end_time)
+        assert run.data.params == wanted.data.params
+        assert run.data.tags == {**wanted.data.tags, "weir.imported_from": "mlflow"}
+        assert run.inputs is not None
+        (dataset,) = run.inputs.dataset_inputs
+        assert (dataset.dataset.name, dataset.dataset.digest) == ("points", "d1ge5t")
+        ours, theirs = (
+            sorted((one.step, repr(one.value), one.timestamp) for one in points)
+            for points in (
+                client.get_metric_history(wanted.info.run_id, "loss")
+                for client in (MlflowClient(uri), stock)
+            )
+        )
+        assert ours == theirs
+        assert artifacts_of(uri, wanted.info.run_id) == {"deep/notes.txt"}
+        stock.log_metric(wanted.info.run_id, "loss", 0.25, step=5)
+        (more,) = bring("mlflow", source, "--to", uri)
+        assert more["n_points"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["wandb", "{tmp}"], "no run of wandb's is there"),
+        (["tensorboard", "{tmp}"], "no events of TensorBoard's"),
+        (["mlflow", "nowhere"], "is no folder"),
+        (
+            ["tensorboard", str(HERE / "tensorboard"), "--to", "sqlite:///{tmp}/a.db"],
+            "no store of",
+        ),
+    ],
+)
+def test_what_cannot_be_brought_is_said(tmp_path: Path, words: list[str], said: str) -> None:
+    command = ["import", *(word.replace("{tmp}", str(tmp_path)) for word in words)]
+    found = CliRunner().invoke(main, command)
+    assert found.exit_code != 0
+    assert said in found.output
