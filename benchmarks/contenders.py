@@ -67,6 +67,7 @@ class Worker:
     Attributes:
         contender: Whose it is.
         run_id: The run it has begun.
+        pid: Of the process.
     """
 
     def __init__(self, contender: Contender, folder: Path) -> None:
@@ -87,6 +88,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+        self.pid = self._process.pid
         self.run_id: str = self.answer()["run_id"]
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from contenders import Contender
+import paired
+from contenders import Contender, Worker
 from measuring import Row, Sizes, say
 from meters import stop_agent
 from places import Place, SqlitePlace
 
-import mlflow_weir
 from mlflow_weir import settings
 from mlflow_weir.redaction import Redactor
 
@@ -24,12 +24,16 @@ TITLE = "Everything on"
 ABOUT = """\
 A training loop of 50 ms a step that logs 20 metrics and prints two lines each step, with a small
 PyTorch model in it where PyTorch is there (watched by `mlflow_weir.watch` every 100 steps, where
-that is there), and every capture on; beside it the same loop with a null store.
-Blocks of both in turn, each in a process of its own; the work is the same and takes 50 ms when
-nothing disturbs it. *100 MB of text*: a process that prints as fast as it can into a pipe, whose
-other end writes it into a file, as it is or redacted; the time is that of the process that prints.
+that is there), and every capture on; beside it the same loop with a null store, twice.
+Rounds of a block of each, in every order, each in a process of its own, which is started anew
+every few rounds; the work is the same and takes 50 ms when nothing disturbs it. The figure is the
+median of the rounds' differences, with its interval of 95 %; what the processes beside the
+training take is said apart.
+*100 MB of text*: a process that prints as fast as it can into a pipe, whose other end writes it
+into a file, as it is or redacted; the time is that of the process that prints.
 """
 
+_NULL, _AGAIN, _WEIR = "null store", "null store again", "Weir"
 _STEP_S = 0.05
 _LINES = 1_000_000
 _ROUNDS = 3
@@ -49,63 +53,101 @@ def measure(place: Place, sizes: Sizes) -> list[Row]:
         return []
     folder = Path.cwd() / "everything"
     folder.mkdir()
-    return [_loop(folder, sizes), _text(folder, sizes)]
+    return [*_loop(folder, sizes), _text(folder, sizes)]
 
 
-def _loop(folder: Path, sizes: Sizes) -> Row:
+def _loop(folder: Path, sizes: Sizes) -> list[Row]:
+    """Train with everything on, with a null store, and with another to see what chance makes."""
+    spool = str(folder / "spool")
     null = {"MLFLOW_TRACKING_URI": "null:", "MLFLOW_REGISTRY_URI": f"sqlite:///{folder}/r.db"}
     ours = {
         "MLFLOW_TRACKING_URI": f"weir://{folder}/weir",
-        "WEIR_SPOOL": str(folder / "spool"),
+        "WEIR_SPOOL": spool,
         "WEIR_FILES": "*.pt",
     }
-    contenders = [Contender("null store", environment=null), Contender("Weir", environment=ours)]
-    spent: dict[str, list[float]] = {one.name: [] for one in contenders}
-    beside: dict[str, list[float]] = {one.name: [] for one in contenders}
-    watches = importlib.util.find_spec("torch") is not None and hasattr(mlflow_weir, "watch")
+    contenders = [
+        Contender(_NULL, environment=null),
+        Contender(_AGAIN, environment=null),
+        Contender(_WEIR, environment=ours),
+    ]
+    watches = importlib.util.find_spec("torch") is not None
+    amounts: list[int] = []
+
+    def start(number: int) -> list[tuple[Worker, paired.Helpers | None]]:
+        workers = [one.start(folder / f"worker-{number}-{i}") for i, one in enumerate(contenders)]
+        if not amounts:
+            amounts.append(workers[0].ask("calibrate", step_s=_STEP_S)["amount"])
+        return [
+            (one, paired.Helpers(spool, one.pid) if one.contender.name == _WEIR else None)
+            for one in workers
+        ]
+
+    def train(worker: Worker, n_steps: int) -> dict[str, list[float]]:
+        is_ours = worker.contender.name == _WEIR
+        return worker.ask(
+            "train_with_all", n_steps=n_steps, amount=amounts[0], watches=watches and is_ours
+        )
+
     try:
-        workers = [one.start(folder / f"worker-{i}") for i, one in enumerate(contenders)]
-        amount = workers[0].ask("calibrate", step_s=_STEP_S)["amount"]
-        for i in range(sizes.loop_blocks):
-            for worker in workers if i % 2 == 0 else reversed(workers):
-                found = worker.ask(
-                    "train_with_all",
-                    n_steps=sizes.loop_steps,
-                    amount=amount,
-                    watches=watches and worker.contender.name == "Weir",
-                )
-                spent[worker.contender.name] += found["times"]
-                beside[worker.contender.name] += found["beside"]
-        for worker in workers:
-            worker.end()
+        found = paired.run(
+            start,
+            train,
+            n_starts=sizes.pair_starts,
+            n_rounds=sizes.pair_rounds,
+            n_steps=sizes.pair_steps,
+        )
     finally:
         stop_agent(folder / "spool")
     say("training loops with everything on done")
-    mean = {name: statistics.fmean(times) for name, times in spent.items()}
-    median = {name: statistics.median(times) for name, times in spent.items()}
-    slower = mean["Weir"] / mean["null store"] - 1
+    return _loop_rows(found, sizes, watches=watches)
+
+
+def _loop_rows(found: dict[str, paired.Blocks], sizes: Sizes, *, watches: bool) -> list[Row]:
+    null, again, weir = (found[name] for name in (_NULL, _AGAIN, _WEIR))
     kinds = [one.name.removeprefix("WEIR_CAPTURE_").lower() for one in settings.ALL
              if one.name.startswith("WEIR_CAPTURE_") and one.default is True]  # fmt: skip
-    return Row(
-        "training loop with everything on: slower than with a null store",
-        "SQLite",
-        "%",
-        None,
-        100 * slower,
-        "≤ 1 %",
-        slower <= 0.01,
-        f"captured: {', '.join(kinds)}, files{', watch' if watches else '; watch is not there'}; "
-        f"{sizes.loop_blocks * sizes.loop_steps:,} steps each, mean (median) of a step: "
-        + ", ".join(
-            f"{name} {mean[name] * 1e3:.2f} ({median[name] * 1e3:.2f}) ms, of which model, "
-            f"log calls and prints {statistics.fmean(times) * 1e3:.2f} ms"
-            for name, times in beside.items()
+    n = sizes.pair_starts * sizes.pair_rounds
+    steps = f"{n} rounds of {sizes.pair_steps} steps each, {sizes.pair_starts} starts"
+    whole = paired.slower(weir.step, null.step, null.step)
+    chance = paired.slower(again.step, null.step, null.step)
+    ms = {name: statistics.median(one.step) * 1e3 for name, one in found.items()}
+    parts = [
+        f"{what} {paired.slower(mine, theirs, null.step)}"
+        for what, mine, theirs in (
+            ("the work that is alike", weir.work, null.work),
+            ("model, log calls and prints", weir.beside, null.beside),
+            ("processor time of the training's thread", weir.cpu, null.cpu),
+        )
+    ]
+    return [
+        Row(
+            "training loop with everything on: slower than with a null store",
+            "SQLite",
+            "%",
+            None,
+            100 * whole.median,
+            "≤ 1 %",
+            whole.median <= 0.01,
+            f"{whole}; {steps}; a step {ms[_NULL]:.1f} and {ms[_WEIR]:.1f} ms; of the difference: "
+            f"{', '.join(parts)}; agent, console and capture processes together take "
+            f"{statistics.median(weir.helpers_cpu) * 1e3:.2f} ms of a processor a step; captured: "
+            f"{', '.join(kinds)}, files{', watch' if watches else '; no PyTorch: no watch'}",
         ),
-    )
+        Row(
+            "the same for a second process with a null store: chance",
+            "SQLite",
+            "%",
+            None,
+            100 * chance.median,
+            "",
+            None,
+            f"{chance}; what the row above can tell apart",
+        ),
+    ]
 
 
 def _text(folder: Path, sizes: Sizes) -> Row:
-    n_lines = min(_LINES, 20_000 * sizes.loop_blocks * 4)
+    n_lines = min(_LINES, 80_000 * sizes.loop_blocks)
     spent: dict[bool, list[float]] = {False: [], True: []}
     n_bytes = 0
     for i in range(_ROUNDS):

@@ -43,6 +43,9 @@ class Sizes:
         fresh_points: Points whose way to another process is timed, one every 50 ms.
         loop_blocks: Blocks of the training loop, of each store in turn.
         loop_steps: Steps of 50 ms in a block.
+        pair_starts: Times that the loops with everything on are started.
+        pair_rounds: Rounds after each, of a block of each.
+        pair_steps: Steps of 50 ms in such a block.
         watched_steps: Steps of a training whose gradients are watched.
         sweep_runs: Runs begun and ended one after the other in a process.
         page_runs: Runs on the workspace page, all of them drawn.
@@ -68,6 +71,9 @@ class Sizes:
     fresh_points: int = 600
     loop_blocks: int = 16
     loop_steps: int = 50
+    pair_starts: int = 3
+    pair_rounds: int = 6
+    pair_steps: int = 100
     watched_steps: int = 100
     sweep_runs: int = 1_000
     page_runs: int = 1_000
@@ -82,7 +88,8 @@ LONG = Sizes(
 SMOKE = Sizes(
     20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000),
     log_calls=40, log_rounds=2, long_calls=400, outage_s=2.0, backlog_points=40_000, watch_s=1.0,
-    fresh_points=40, loop_blocks=2, loop_steps=5, watched_steps=10,
+    fresh_points=40, loop_blocks=2, loop_steps=5, pair_starts=1, pair_rounds=2,
+    pair_steps=5, watched_steps=10,
     sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200,
 )  # fmt: skip
 

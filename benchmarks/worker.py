@@ -115,9 +115,9 @@ class _Logger:
         if self._learn is None:
             self._learn = _model(watches)
         gc.collect()  # once a process what its imports left is looked through, for 50 ms
-        times, beside = [], []
+        times, beside, cpu = [], [], []
         for number in range(n_steps):
-            start_s = time.perf_counter()
+            start_s, start_cpu_s = time.perf_counter(), time.thread_time()
             work(amount)
             worked_s = time.perf_counter()
             self._learn()
@@ -127,7 +127,8 @@ class _Logger:
             end_s = time.perf_counter()
             times.append(end_s - start_s)
             beside.append(end_s - worked_s)
-        return {"times": times, "beside": beside}
+            cpu.append(time.thread_time() - start_cpu_s)
+        return {"times": times, "beside": beside, "cpu": cpu}
 
     def _next(self) -> int:
         self._step += 1
