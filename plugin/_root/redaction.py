@@ -91,6 +91,7 @@ _SAID = {
 _DIGITS_AS_ONE = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 _MAX_HARMLESS, _MAX_HARMLESS_BYTES = 20_000, 400
 _SHELL_LINE = re.compile(rb"[+\- ]?\s{0,40}(?:export\s+|set\s+|ENV\s+)?[A-Z][A-Z0-9_]{2,80}=")
+_VARIABLE_VALUE = re.compile(rb"(?=[^\s\"']{0,400}?[&<)\]},])[^\s\"'][^\s\"']{3,400}(?=\s|\Z)")
 _LONG = re.compile(
     rb"(?<![A-Za-z0-9+/_.%-])[A-Za-z0-9+/_-]{32,400}={0,2}(?![A-Za-z0-9+/_=.-])"
     rb"|(?<=[\"'`])[A-Za-z0-9+/_-]{24,31}(?=[\"'`])"
@@ -104,6 +105,11 @@ _COOKIES = (
 _BASIC = re.compile(rb"[\w.@+-]{1,64}:[^\s:]{6,200}")
 _AUTH = re.compile(rb"(?i)auth|basic|login|registry|docker|cred")
 _COOKIE_VALUE = re.compile(rb"(?<![A-Za-z0-9%_.-])[A-Za-z0-9%_.~+/-]{20,4000}={0,2}")
+_ARN = re.compile(rb"arn:aws[\w-]{0,20}:secretsmanager:[\w-]{0,30}:\d{0,16}:secret\Z")
+# ``hf_xxxxxxxxxxxx``: the form, and nobody's.
+_FILLED = re.compile(rb"([xX])\1{11}[A-Za-z0-9=]{0,2}\Z")
+# ``https://jane.doe@host``: who, and no more.
+_PERSON = re.compile(rb"(?=.{2,24}\Z)[A-Za-z]{2,}(?:[._-][A-Za-z]{2,})*[0-9]{0,2}")
 # A name that must not be told from the password of a database: containers, and placeholders.
 _CONTAINERS = re.compile(rb"(?:abfss?|wasbs?)://\Z", re.IGNORECASE)
 _WORKING_FOLDER = re.compile(rb"(?<![A-Za-z0-9_])(?:OLD)?PWD\Z")
@@ -325,7 +331,7 @@ class Redactor:
         for rule in (*_headed(joined), *_NOT_HEADED):
             text = joined if rule.is_run else around
             if any(literal in text for literal in rule.literals) and rule.pattern.search(text):
-                replace = partial(rule.pattern.sub, self._replace(rule.name))
+                replace = partial(rule.pattern.sub, self._replace_token(rule.name))
                 wanted.append((rule.literals, replace))
         if is_source and any(
             secret_names.is_random(run[:400]) for run in runs if len(run) >= _LONG_AT_LEAST
@@ -393,6 +399,10 @@ class Redactor:
 
         return replace
 
+    def _replace_token(self, name: str) -> Callable[[re.Match[bytes]], bytes]:
+        replace = self._replace(name)
+        return lambda match: match[0] if _FILLED.search(match[0]) else replace(match)
+
     def _replace_judged(self, match: re.Match[bytes]) -> bytes:
         if not secret_names.is_value(match["secret"], match["certain"] is not None, True, False):
             return match[0]
@@ -423,7 +433,10 @@ class Redactor:
         _, colon, password = match[2].partition(b":")
         if match[2] in (b"git", MARK):  # git@host is everybody's
             return match[0]
-        if not colon and _CONTAINERS.match(match[1]):
+        if not colon and (
+            _CONTAINERS.match(match[1])
+            or (_PERSON.fullmatch(match[2]) and not secret_names.is_random(match[2]))
+        ):
             return match[0]
         if colon and secret_names.is_harmless(password):
             return match[0]
@@ -442,7 +455,10 @@ class Redactor:
         return MARK
 
     def _named(self, line: bytes) -> bytes:
-        is_shell = bool(_SHELL_LINE.match(line))
+        shell = _SHELL_LINE.match(line)
+        is_shell = shell is not None
+        if shell is not None:
+            line = self._without_variable(line, shell.end())
 
         def replace(match: re.Match[bytes]) -> bytes:
             group = "quoted" if match["quoted"] is not None else "bare"
@@ -452,6 +468,10 @@ class Redactor:
             end_of_name = match.start("end")
             before = match.string[max(end_of_name - 40, 0) : end_of_name]
             if secret_names.is_vocabulary(before):
+                return match[0]
+            if before.endswith(b"secret") and _ARN.search(
+                match.string, max(end_of_name - 120, 0), end_of_name
+            ):
                 return match[0]
             if _WORKING_FOLDER.search(before) and _FOLDER.match(value):
                 return match[0]
@@ -478,6 +498,19 @@ class Redactor:
         if b"[" in line or b"(" in line or b"{" in line:
             line = secret_names.LIST.sub(self._replace_listed, line)
         return secret_names.OPTION.sub(replace_option, line) if b"-" in line else line
+
+    def _without_variable(self, line: bytes, start: int) -> bytes:
+        """Take out the whole value of ``NAME=value``, with the signs that end one in code."""
+        value = _VARIABLE_VALUE.match(line, start)
+        if value is None:
+            return line
+        name = secret_names.TELLING_END.search(line, 0, start - 1)
+        if name is None or not secret_names.is_value(
+            value[0], name["certain"] is not None, False, True
+        ):
+            return line
+        self.counts["named value"] += 1
+        return line[:start] + MARK + line[value.end() :]
 
     def _without_keys(self, block: bytes) -> bytes:
         """Replace the lines of private keys, whose block may go over several calls."""

@@ -189,7 +189,7 @@ RULES: tuple[Rule, ...] = (
         "pat-",
         rf"{_B}pat-(?:na|eu|ap)\d-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}",
     ),
-    _rule("Dropbox token", "sl.", rf"{_B}sl\.(?:u\.|B)[\w-]{{60,1500}}"),
+    _rule("Dropbox token", "sl.", rf"{_B}sl\.(?:(?:u\.|B)[\w-]{{60,1500}}|[\w=-]{{120,160}})"),
     _rule("Linear key", "lin_", rf"{_B}lin_(?:api|oauth)_[A-Za-z0-9]{{32,70}}"),
     _rule(
         "Notion token",
@@ -459,6 +459,13 @@ SAID: tuple[Rule, ...] = (
         "password of Redis",
         "requirepass masterauth",
         r"(?i)\b(?:requirepass|masterauth)\s+[\"']?(?P<secret>(?=\S{0,200}\d)[^\s\"']{4,400})",
+        is_run=False,
+    ),
+    _rule(
+        "password of a file for PostgreSQL",
+        ":5432: :5433: :6432: :*:",
+        r"(?:^|(?<=[\s\"']))[+-]?(?:[\w*-]{1,100}(?:\.[\w-]{1,100}){0,8}):(?:5432|5433|6432|\*):"
+        r"(?:[A-Za-z*_][\w*.@-]{0,63}:){2}(?P<secret>[^\s\"'$]{4,400})",
         is_run=False,
     ),
     _rule(

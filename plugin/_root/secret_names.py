@@ -76,6 +76,9 @@ NAMED = re.compile(
       | (?P<bare>[^\s"',;)\]}&<]{1,4000}) )
     """
 )
+TELLING_END = re.compile(
+    rb"(?i)(?:(?P<certain>" + CERTAIN + rb")|" + LIKELY + rb")" + _WRITTEN + rb"\Z"
+)
 NAME_STEMS = (
     b"pass", b"pwd", b"pw", b"secret", b"token", b"key", b"cred", b"auth", b"cookie", b"session",
     b"sas", b"dsn", b"connection", b"conn_", b"connstr", b"webhook", b"bearer", b"_pat", b"-pat",
@@ -183,7 +186,7 @@ SPACED = re.compile(
 )
 # ``API_KEYS = ["…", "…"]``
 LIST = re.compile(
-    rb"(?i)(?:passwords|secrets|tokens|(?:api|access|secret|auth)[_-]?(?:keys|tokens))"
+    rb"(?i)(?:passwords|secrets|tokens|credentials?|creds|(?:api|access|secret|auth)[_-]?(?:keys|tokens))"
     rb"\\?[\"']?\]?\s{0,4}[:=]\s{0,4}[\[({]\s{0,4}(?=[rbfu]{0,2}\\?[\"'])([^\])}\r\n]{8,4000})"
 )
 LITERAL = re.compile(rb"(?<=[\"'])(?P<secret>[^\s\"'\\,]{12,400})(?=\\?[\"'])")
@@ -193,11 +196,15 @@ _HARMLESS = re.compile(
     (?: true|false|none|null|nil|undefined|yes|no|on|off|str|int|float|bool|bytes|string|any
       | optional|required|default|auto|empty|unset|todo|change[_-]?me|example|dummy|fake|test
       | placeholder|redacted|hidden|masked|secret|password|passwd|token|key|x+|\*+|\.+|-+|_+
-      | \[redacted\].* | <[^>]*>? | \$\{?.* | %\(?\w*\)?s?%? | \{\{.* | \{[\w.\[\]!:"']*\}
+      | \[redacted\b.* | <[^>]*>? | \$\{?.* | %\(?\w*\)?s?%? | \{\{.* | \{[\w.\[\]!:"']*\}
       | (?:your|insert|enter)[_\ -].* | my[_-](?:password|token|key|secret)
       | [a-z_-]*(?:secret|password|passwd|passphrase|pass|pwd)
       | (?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)
       | urn:.* | :.*
+      | arn:aws.* | (?:op|sm|vault|secrets?manager|keyvault|awssm|ssm|env|file|ref)(?:://|:).*
+      | projects/[\w-]+/secrets/.* | @microsoft\.keyvault.*
+      | !(?:vault|ref|sub|getatt|secret|env(?:_var)?|reference|include|importvalue|join|file)\b.*
+      | \.[*+?].* | \\[swd][*+].*
       | \d{1,9}(?:\.\d*)?(?:e-?\d+)?%? | 0x[0-9a-f]{1,8}
     )\Z"""
 )
