@@ -32,6 +32,7 @@ _OPTIONS = (
     "diff.context=3",  # a patch without context does not apply
     "diff.interHunkContext=0",
     "diff.relative=false",
+    "diff.orderFile=/dev/null",
     "filter.lfs.clean=",
     "filter.lfs.smudge=",
     "filter.lfs.process=",
@@ -42,6 +43,7 @@ _GIT_KEPT = frozenset(
 )
 _LONGEST_OUTPUT = 64 << 20
 _MAX_COMPLAINT_BYTES = 2_000
+_MAX_SAID = 200  # characters of it in a fault
 _READ_BYTES = 1 << 16
 
 
@@ -121,7 +123,8 @@ class Git:
             raise GitFault(f"git {words[0]}: took longer than it may, or says too much")
         if process.returncode:
             fault = f"git {words[0]}: ended with code {process.returncode}"
-            raise GitFault(fault, complaint.strip())
+            last = complaint.strip().rpartition("\n")[2][:_MAX_SAID]
+            raise GitFault(f"{fault}: {last}" if last else fault, complaint.strip())
         return found
 
     def _wait(self, process: subprocess.Popen[bytes], most: int) -> bytes | None:

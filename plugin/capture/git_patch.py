@@ -1,8 +1,9 @@
 """Patches of what differs from a commit, without secrets and without what is too large.
 
 Left out and said: files whose names say that they hold secrets, notebooks for their outputs, files
-that LFS keeps elsewhere, binary files with a secret in them, and, where the patch would be too
-large, the largest files. What remains passes the redactor (docs/capture.md).
+that LFS keeps elsewhere, those that cannot be read, binary files with a secret in them, and, where
+the patch would be too large, the largest files. What remains passes the redactor
+(docs/capture.md).
 """
 
 from __future__ import annotations
@@ -176,6 +177,10 @@ def _left_out(git: Git, names: Sequence[str], elsewhere: Collection[str]) -> dic
     found.update(dict.fromkeys(notebooks, "a notebook, whose outputs would be in it"))
     large = [name for name in names if name in elsewhere]
     found.update(dict.fromkeys(large, "a large file kept elsewhere (LFS)"))
+    for name in names:
+        path = git.folder / name
+        if not os.access(path, os.R_OK) and path.is_file() and not path.is_symlink():
+            found[name] = "it cannot be read"  # by git neither, which would give up all others
     return found
 
 

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -579,6 +580,39 @@ def test_a_repository_of_somebody_elses_is_a_fault_that_says_what_to_do(
     assert state is not None
     assert (state.commit, state.is_dirty) == ("", None)
     assert "safe.directory" in state.faults[0]
+
+
+_CAPTURE = """
+import sys
+from pathlib import Path
+from mlflow_weir.plugin.capture import git
+from mlflow_weir.redaction import Redactor
+state = git.capture(Path(sys.argv[1]), Redactor(), has_untracked=True, time_limit_s=60)
+print(state.left_out, state.faults)
+sys.stdout.buffer.write(state.patch + state.untracked_patch)
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may read everything"
+)
+def test_a_file_that_cannot_be_read_takes_nothing_of_the_others(repository: Repository) -> None:
+    repository.write("a.py", b"changed\n")
+    repository.write("new.txt", b"a new one\n")
+    for name in ("b.py", "locked.txt"):
+        repository.write(name, b"a change\n").chmod(0)
+    less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    done = subprocess.run(
+        [*(less if os.geteuid() == 0 else []), sys.executable, "-c", _CAPTURE, repository.folder],
+        capture_output=True,
+        check=True,
+    )
+    said, _, patches = done.stdout.decode().partition("\n")
+    why = "it cannot be read"
+    assert said == f"{ ({'b.py': why, 'locked.txt': why}) } []"
+    assert "+changed" in patches
+    assert "+a new one" in patches
+    assert "+a change\n" not in patches
 
 
 def test_the_patch_of_a_worktree_a_detached_head_and_a_shallow_clone(
