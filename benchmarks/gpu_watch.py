@@ -128,6 +128,9 @@ class _Sink:
     def saw_nothing(self, run_id: str, why: str) -> None:
         raise AssertionError(f"nothing was measured: {why}")
 
+    def start_afresh(self) -> None:
+        """There is nothing to forget."""
+
     def take(self, destination: Any, readings: list[Any]) -> None:
         from mlflow_weir.store.delivery import records
         from mlflow_weir.store.histograms.encoding import Table, encode

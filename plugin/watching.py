@@ -31,7 +31,6 @@ NAN_TAG = "weir.nan"
 
 _STATISTICS = ("norm", "mean", "std", "low", "high")
 _METRICS = ("norm", "mean", "std", "min", "max")  # their names, in the same order
-_MAX_RUNS = 64  # that are remembered
 
 _log = logging.getLogger("mlflow_weir")
 
@@ -74,7 +73,7 @@ class _ActiveRun:
 
     def __init__(self, run_id: str | None, *, has_alert: bool) -> None:
         self._run_id, self._has_alert = run_id, has_alert
-        self._first_steps: dict[str, int] = {}
+        self._place: tuple[str, int] = ("", 0)  # the run of the last step, and its first step
         self._bad: dict[str, set[str]] = {}  # of each run, series that had NaN or infinities
         self._alerted: set[str] = set()
         self._refused = ""  # a run whose server does not allow it
@@ -99,16 +98,19 @@ class _ActiveRun:
             return None
         if run_id == self._refused:
             return None
-        if run_id not in self._first_steps:
+        if run_id != self._place[0]:
             target = store.recorder.target
             if target.kind == "http" and "gradients" not in servers.allowed_captures(target.uri):
                 self._refused = run_id
                 self._warn("its server allows no capture of gradients")
                 return None
-            if len(self._first_steps) >= _MAX_RUNS:
-                self._first_steps.pop(next(iter(self._first_steps)))
-            self._first_steps[run_id] = _first_step(view)
-        return Destination(run_id, self._first_steps[run_id], store)
+            # Also of a run that comes back, after one within it: it goes on where it was.
+            self._place = (run_id, _first_step(view))
+        return Destination(*self._place, store)
+
+    def start_afresh(self) -> None:
+        """In a forked child, log to no run of the parent's, whose steps they would not be."""
+        self._run_id, self._place = None, ("", 0)
 
     def _warn(self, why: str) -> None:
         if not self._has_warned:

@@ -93,6 +93,9 @@ class Sink(Protocol):
     def saw_nothing(self, run_id: str, why: str) -> None:
         """Take note that a run ends, and that nothing was measured so far."""
 
+    def start_afresh(self) -> None:
+        """Take note that this is a forked child."""
+
 
 class _Waiting(NamedTuple):
     """A step whose results are on their way."""
@@ -248,6 +251,7 @@ class Watch:
     def start_afresh(self) -> None:
         """In a forked child, leave to the parent what is on its way."""
         self._waiting.clear()
+        self._sink.start_afresh()
 
 
 def _trained(model: Any, optimizer: Any) -> list[tuple[str, Any]]:

@@ -157,6 +157,34 @@ with mlflow.start_run(run_id={run_id!r}):
     assert place.read(run_id, "parameters").step.tolist() == [0, 10, 20]
 
 
+def test_a_run_goes_on_where_it_was_after_one_within_it_and_beside_a_forked_child(
+    place: Place,
+) -> None:
+    (outer, inner), err = place.train("""
+with mlflow.start_run() as run:
+    print(run.info.run_id, flush=True)
+    mlflow_weir.watch(model, log_freq=2)
+    for i in range(4):
+        step()
+    child = os.fork()
+    if not child:
+        for i in range(4):
+            step()
+        os._exit(0)
+    os.waitpid(child, 0)
+    with mlflow.start_run(nested=True) as within:
+        print(within.info.run_id, flush=True)
+        for i in range(4):
+            step()
+    for i in range(4):
+        step()
+""")
+    # After step 2 the next one: how many there were within the other run is not this one's.
+    assert [at for at, _ in place.history(outer, "gradients/norm")] == [0, 2, 3, 5]
+    assert [at for at, _ in place.history(inner, "gradients/norm")] == [0, 2]
+    assert "watch logs nothing: no run is active where the optimizer steps" in err
+
+
 def test_not_a_number_is_said_once(place: Place) -> None:
     (run_id, quiet_id), err = place.train("""
 with mlflow.start_run() as run:

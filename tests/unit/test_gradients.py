@@ -48,6 +48,9 @@ class Kept:
     def saw_nothing(self, run_id: str, why: str) -> None:
         self.silences.append((run_id, why))
 
+    def start_afresh(self) -> None:
+        """There is nothing to forget."""
+
     def steps(self) -> list[int]:
         return [reading.step for reading in self.readings]
 
