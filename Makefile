@@ -21,7 +21,7 @@ PYTEST_ARGS ?=
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env web web-check demo test test-long check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
+.PHONY: help env web web-check demo test test-long test-older check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -61,6 +61,19 @@ test: $(STAMP) ## run the tests; skips are listed with their reasons
 test-long: $(STAMP) ## run all tests, those that take minutes too
 	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
 		$(PY) -m pytest $(SPREAD) $(PYTEST_ARGS) || status=1; exit $$status
+
+# What tells one version of MLflow from another: its private names, its stores' answers, its schemes.
+OLDER = $(VENV)/mlflow-$(MLFLOW)
+OLDER_TESTS = tests/unit tests/host/test_same_answers.py tests/host/test_search_runs.py \
+	tests/host/test_metric_history.py tests/host/test_scheme_rows.py tests/host/test_db_commands.py \
+	tests/host/test_ui.py
+# -k "not postgresql and not mariadb" leaves SQLite alone.
+test-older: ## run the tests that MLflow's version matters to on another (MLFLOW=3.15)
+	@test -n "$(MLFLOW)" || { echo "say MLFLOW=3.15, a minor version of MLflow" >&2; exit 2; }
+	test -x $(OLDER)/bin/python || $(PYTHON) -m venv $(OLDER)
+	$(OLDER)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(OLDER)/bin/python -m pip install --quiet "mlflow==$(MLFLOW).*" --editable . --group dev
+	$(OLDER)/bin/python -m pytest $(SPREAD) -m "not long" $(OLDER_TESTS) $(PYTEST_ARGS)
 
 check: lint types docs web-check ## lint, format, types and docs
 
