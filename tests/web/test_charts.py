@@ -146,6 +146,8 @@ def workspace(
     wait_for(page, lambda found: is_complete(found, n_lines=n_lines))
     n_failed = request.session.testsfailed
     yield page
+    # The URL follows a frame after what was changed.
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     errors = shared.errors.unexpected()
     if errors or request.session.testsfailed > n_failed or "?" in page.url:
         shared.close()
@@ -186,11 +188,23 @@ def eye(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=f"Draw {name}", exact=True).first
 
 
+# Of the second chart, whose lines lie side by side.
+_PIXELS = """() => {
+    const canvas = document.querySelectorAll('.w-chart-lines')[1]
+    return canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+}"""
+_KEEP_PIXELS = f"() => {{ window.__pixels = ({_PIXELS})() }}"
+_OTHER_PIXELS = f"""() => ({_PIXELS})().reduce(
+    (n, value, at) => n + (Math.abs(value - window.__pixels[at]) > 32), 0
+)"""
+
+
 def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
     workspace: Page, site: Site
 ) -> None:
     before = wait_for(workspace, lambda found: all(one["isComplete"] for one in found["charts"]))
     run_id = site.sweep.run_ids[57]  # near the top of the list, newest first
+    workspace.evaluate(_KEEP_PIXELS)
     eye(workspace, "sgd-lr0.1-s2").click()
     n_lines = chart(before, LOSS)["nDrawn"]
     n_before = {one["name"]: one["nDrawn"] for one in before["charts"]}
@@ -202,9 +216,12 @@ def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
     for one in after["charts"]:
         shown = {line["runId"] for line in one["lines"] if line["painted"] >= 0}
         assert run_id not in shown
+    assert workspace.evaluate(_OTHER_PIXELS) > 200
     eye(workspace, "sgd-lr0.1-s2").click()
     again = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines)
     assert again["counts"]["points"] == before["counts"]["points"]
+    # It is under those lines again that it was under before, but for the roundness of an edge.
+    workspace.wait_for_function(f"() => ({_OTHER_PIXELS})() < 40")
     # Twice is that run alone, on every chart.
     eye(workspace, "sgd-lr0.1-s2").dblclick()
     alone = wait_for(

@@ -149,7 +149,7 @@ def test_a_filter_finds_what_mlflow_finds(
     assert "^" in alert.inner_text()
     page.get_by_role("button", name="Clear").click()
     shown.expect_counts(len(site.sweep.run_ids))
-    assert "f=" not in page.url
+    shown.wait("() => !location.search.includes('f=')")
 
 
 def test_names_are_searched_by_pattern(site: Site, client: MlflowClient, shown: List) -> None:
@@ -291,7 +291,7 @@ def test_runs_are_coloured_by_a_param(site: Site, client: MlflowClient, shown: L
     legend.get_by_role("button").first.click()
     n = len(runs) - by_value[said[0][0]]
     shown.wait("n => document.querySelector('.w-eye-counts').innerText.startsWith(`${n} of`)", n)
-    assert "cb=params.lr" in page.url
+    shown.wait("() => location.search.includes('cb=params.lr')")
     assert axe_violations(page) == []
 
 

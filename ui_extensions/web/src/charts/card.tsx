@@ -9,6 +9,7 @@ import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react"
 import { IconButton } from "../controls/button"
 import type { MenuItem } from "../controls/menu"
 import { Menu } from "../controls/menu"
+import { useAfterRest } from "../controls/rested"
 import { Empty, Failed } from "../controls/state"
 import { count, number } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -117,12 +118,8 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
     [settings.yScale],
   )
   const isZoomed = settings.zoom !== null || settings.zoomY !== null
-  const [summary, summarise] = useState(title)
-  useEffect(() => {
-    // After a rest: it takes longer than a toggle may.
-    const timer = setTimeout(() => summarise(summaryOf(title, shown)), SUMMARY_MS)
-    return () => clearTimeout(timer)
-  }, [title, shown])
+  // After a rest: it takes longer than a toggle may.
+  const summary = useAfterRest(title, SUMMARY_MS, () => summaryOf(title, shown), [title, shown])
   const items: MenuItem[] = [
     { label: "Show as table", onSelect: () => showTable(true) },
     { label: "Whole range", isDisabled: !isZoomed, onSelect: () => onSettings(WHOLE) },

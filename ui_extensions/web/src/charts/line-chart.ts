@@ -5,6 +5,7 @@
 
 import uPlot from "uplot"
 
+import { afterRest, forgetRest } from "../controls/rested"
 import { hoverState } from "./hover"
 import type { ChartLine } from "./line"
 import { nearestBucket } from "./line"
@@ -24,6 +25,7 @@ const NEAR_PX = 24
 const CLICK_PX = 4
 const AXIS_FONT = '11px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", Arial'
 const MAX_MARKS = 400
+const REFIT_MS = 300
 
 export interface ChartState {
   lines: readonly ChartLine[]
@@ -154,18 +156,14 @@ export class LineChart {
     this.#repaint()
   }
 
-  #refit: ReturnType<typeof setTimeout> | null = null
-
   /** After a rest, fit the y axis to what is shown, where that would change it. */
   #scheduleRefit(): void {
-    if (this.#refit !== null) clearTimeout(this.#refit)
-    this.#refit = setTimeout(() => {
-      this.#refit = null
+    afterRest(this, REFIT_MS, () => {
       const [min, max] = this.#yRange()
       const size = this.#y.max - this.#y.min
       const moves = Math.max(Math.abs(min - this.#y.min), Math.abs(max - this.#y.max))
       if (moves > 0.05 * size) this.#repaint()
-    }, 300)
+    })
   }
 
   /** Say whether what is shown now lies outside the axes. */
@@ -176,7 +174,7 @@ export class LineChart {
   }
 
   destroy(): void {
-    if (this.#refit !== null) clearTimeout(this.#refit)
+    forgetRest(this)
     registry.delete(this)
     this.#unsubscribe()
     this.#painter.destroy()

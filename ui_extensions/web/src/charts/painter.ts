@@ -64,6 +64,8 @@ export class Painter {
   #layers: HTMLCanvasElement[] = []
   #groups: HTMLCanvasElement[] = []
   #hasLayers = false
+  /** Lines that were painted on top of the others, until their layers have them too. */
+  readonly #onTop = new Map<string, Area>()
   #lines: readonly ChartLine[] = []
   #pen: Omit<Pen, "context"> | null = null
   #ratio = 1
@@ -97,29 +99,71 @@ export class Painter {
     this.#ratio = ratio
     this.#isComplete = false
     this.#hasLayers = false
+    this.#onTop.clear()
     this.#cancel()
     for (const canvas of [this.#base, this.#overlay]) this.#fit(canvas)
     jobs.push({ steps: this.#paintAll(), painter: this, isIdle: false })
     schedule()
   }
 
-  /** Show or hide a line at once: one layer is painted again. */
+  /** Show a line on top of the others, or hide it at once: one layer is painted again. */
   toggle(lines: readonly ChartLine[], id: string): void {
-    const at = lines.findIndex((line) => line.id === id)
+    const line = lines.find((one) => one.id === id)
     if (this.#pen === null) return
-    if (at < 0 || !this.#isComplete || !this.#hasLayers) {
+    if (line === undefined || !this.#isComplete || !this.#hasLayers) {
       // Its layer may be painted already, as it was.
       this.paint(lines, this.#pen, this.#ratio)
       return
     }
     this.#lines = lines
-    const layer = at % this.#layers.length
     // Nothing else changes than what the line may have touched.
-    const area = areaOf(lines[at] as ChartLine, this.#pen, this.#ratio)
+    const area = areaOf(line, this.#pen, this.#ratio)
+    const context = this.#base.getContext("2d")
+    if (line.isVisible && context) {
+      context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0)
+      this.#paintOne({ ...this.#pen, context }, line, this.#drawn)
+      if (this.#onTop.size === 0) jobs.push({ steps: this.#settle(), painter: this, isIdle: true })
+      this.#onTop.set(id, area)
+    } else {
+      this.#onTop.delete(id)
+      this.#renew(lines.indexOf(line), area)
+      this.#compose(area)
+      if (this.#onTop.size > 0) this.#paintOnTop()
+    }
+    schedule()
+    this.#onComplete()
+  }
+
+  /** Paint the layer of a line again, and those that lie in one group with it. */
+  #renew(at: number, area: Area): void {
+    const layer = at % this.#layers.length
     this.#paintLayer(layer, area)
     this.#composeGroup(Math.floor(layer / GROUP), area)
-    this.#compose(area)
-    this.#onComplete()
+  }
+
+  /** Put the lines that are on top where they belong. */
+  *#settle(): Iterator<void> {
+    for (let one = first(this.#onTop); one !== undefined; one = first(this.#onTop)) {
+      const [id, area] = one
+      const at = this.#lines.findIndex((line) => line.id === id)
+      if (at >= 0) {
+        this.#renew(at, area)
+        this.#compose(area)
+      }
+      this.#onTop.delete(id)
+      // Where both are, composing took away what still is on top.
+      this.#paintOnTop()
+      yield
+    }
+  }
+
+  #paintOnTop(): void {
+    const context = this.#base.getContext("2d")
+    if (!context || !this.#pen) return
+    context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0)
+    for (const line of this.#lines) {
+      if (this.#onTop.has(line.id)) this.#paintOne({ ...this.#pen, context }, line, this.#drawn)
+    }
   }
 
   /** Draw lines above the others, which turn pale; none to put all back. */
@@ -280,6 +324,11 @@ function copy(from: HTMLCanvasElement, to: HTMLCanvasElement): void {
   const context = to.getContext("2d")
   context?.clearRect(0, 0, to.width, to.height)
   context?.drawImage(from, 0, 0)
+}
+
+function first<K, V>(map: ReadonlyMap<K, V>): [K, V] | undefined {
+  const found = map.entries().next()
+  return found.done ? undefined : found.value
 }
 
 function resize(canvases: HTMLCanvasElement[], n: number): void {

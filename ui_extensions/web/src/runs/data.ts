@@ -346,33 +346,44 @@ export function useRunList(
     }
   }, [ask, experiments, isLive, fetchIds])
 
-  return {
-    ids: listed.ids,
-    asked: listed.asked,
-    total: listed.total,
-    tree: listed.tree,
-    clockMs,
-    isLoading,
-    isFirst,
-    error,
-    fault,
-    row: (id) => rows.current.get(id)?.row,
-    cell: (id, column) => rows.current.get(id)?.cells.get(column),
-    wantIds: useCallback((ids: readonly string[]) => fetchIds(ids), [fetchIds]),
-    first,
-    refresh: useCallback(() => setRefreshed((n) => n + 1), []),
-    amend: useCallback((id: string, change: Partial<RunRow>) => {
-      const held = rows.current.get(id)
-      if (!held) return
-      rows.current.set(id, { ...held, row: { ...held.row, ...change } })
-      setVersion((n) => n + 1)
-    }, []),
-    live: {
+  const wantIds = useCallback((ids: readonly string[]) => fetchIds(ids), [fetchIds])
+  const refresh = useCallback(() => setRefreshed((n) => n + 1), [])
+  const amend = useCallback((id: string, change: Partial<RunRow>) => {
+    const held = rows.current.get(id)
+    if (!held) return
+    rows.current.set(id, { ...held, row: { ...held.row, ...change } })
+    setVersion((n) => n + 1)
+  }, [])
+  const live = useMemo(
+    () => ({
       isOn: isLive,
-      setOn: (isOn) => frozen.set(isOn ? null : Date.now() + clockMs),
+      setOn: (isOn: boolean) => frozen.set(isOn ? null : Date.now() + clockMs),
       atMs: frozen.atMs ?? atMs,
       isFailing,
       isRunning,
-    },
-  }
+    }),
+    [isLive, frozen, clockMs, atMs, isFailing, isRunning],
+  )
+  return useMemo(
+    () => ({
+      ids: listed.ids,
+      asked: listed.asked,
+      total: listed.total,
+      tree: listed.tree,
+      clockMs,
+      isLoading,
+      isFirst,
+      error,
+      fault,
+      row: (id) => rows.current.get(id)?.row,
+      cell: (id, column) => rows.current.get(id)?.cells.get(column),
+      wantIds,
+      first,
+      refresh,
+      amend,
+      live,
+    }),
+    // Rows are looked up: with each version of them the list is another one.
+    [version, listed, clockMs, isLoading, isFirst, error, fault, wantIds, first, refresh, amend, live],
+  )
 }

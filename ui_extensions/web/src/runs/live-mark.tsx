@@ -27,7 +27,7 @@ export function LiveMark({ live }: { live: LiveState }) {
       title={
         live.isOn
           ? "Follows new runs and points; click to freeze (.)"
-          : "Runs that began later are left out, those that were running are shown as they were then. Click to follow again (.)"
+          : "Runs that began later are left out, those that were running are shown as they were then; the filter and the order go by what they are now. Click to follow again (.)"
       }
       onClick={() => live.setOn(!live.isOn)}
     >

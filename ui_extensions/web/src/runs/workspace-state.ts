@@ -99,7 +99,7 @@ export function useWorkspaceState(
     }),
     [selected],
   )
-  return {
+  const now: WorkspaceState = {
     experimentIds,
     view,
     list,
@@ -118,4 +118,9 @@ export function useWorkspaceState(
     notice,
     tell,
   }
+  // The same object while nothing in it changed: whatever shows a part of it renders with it.
+  const before = useRef(now)
+  const parts = Object.keys(now) as (keyof WorkspaceState)[]
+  if (parts.some((name) => before.current[name] !== now[name])) before.current = now
+  return before.current
 }

@@ -8,6 +8,7 @@
 import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react"
 
 import { ApiError, isAbort } from "../api/client"
+import { afterPaint } from "../controls/rested"
 import { setQuery, useRoute } from "../router"
 import type { SavedView, ViewName, Views } from "./api"
 import { listViews, readView, saveNamed, savePersonal } from "./api"
@@ -64,6 +65,11 @@ export interface ViewLoad {
   readonly view: View | null
   readonly error: Error | null
   readonly retry: () => void
+}
+
+/** Say whether a personal view is not what the server has. */
+function isUnsaved(doc: ViewDocument, kept: string): boolean {
+  return JSON.stringify(doc) !== (kept || JSON.stringify(DEFAULT_VIEW))
 }
 
 /** Load and keep the view of some experiments. */
@@ -123,10 +129,13 @@ export function useViewStore(experimentIds: readonly string[]): ViewLoad {
   useEffect(() => {
     if (loaded === null) return
     const base = kind === "personal" ? DEFAULT_VIEW : loaded.base
-    const before = new URLSearchParams(location.search)
-    before.delete("shell")
-    before.delete("workspace")
-    setQuery(writeQuery(doc, base, JSON.parse(namedKey) as Named, before), { push: false })
+    // All that looks at the URL is rendered by it: not before what was changed is on the page.
+    return afterPaint(() => {
+      const before = new URLSearchParams(location.search)
+      before.delete("shell")
+      before.delete("workspace")
+      setQuery(writeQuery(doc, base, JSON.parse(namedKey) as Named, before), { push: false })
+    })
   }, [doc, loaded, kind, namedKey])
 
   const isBroken = loaded?.broken !== null && loaded?.broken !== undefined
@@ -149,14 +158,20 @@ export function useViewStore(experimentIds: readonly string[]): ViewLoad {
   useEffect(() => {
     if (loaded === null || kind !== "personal" || isBroken) return
     if (saving === "conflict" || saving === "saving") return
-    if (JSON.stringify(doc) === (kept.current.text || JSON.stringify(DEFAULT_VIEW))) {
-      if (saving !== "saved") setSaving("saved")
-      return
+    let timer: number | undefined
+    const stop = afterPaint(() => {
+      if (!isUnsaved(doc, kept.current.text)) {
+        if (saving !== "saved") setSaving("saved")
+        return
+      }
+      if (saving === "saved") setSaving("waiting")
+      const wait = saving === "failed" ? RETRY_MS : REST_MS
+      timer = window.setTimeout(() => void savePersonalNow(doc), wait)
+    })
+    return () => {
+      stop()
+      window.clearTimeout(timer)
     }
-    if (saving === "saved") setSaving("waiting")
-    const wait = saving === "failed" ? RETRY_MS : REST_MS
-    const timer = window.setTimeout(() => void savePersonalNow(doc), wait)
-    return () => window.clearTimeout(timer)
   }, [doc, loaded, kind, saving, savePersonalNow, isBroken])
 
   // A tab that closes has no second to rest.
@@ -166,7 +181,8 @@ export function useViewStore(experimentIds: readonly string[]): ViewLoad {
     const onHide = (): void => {
       const now = latest.current
       if (document.visibilityState === "hidden" && now.kind === "personal") {
-        if (now.saving === "waiting") void savePersonalNow(now.doc)
+        const mayWait = now.saving === "waiting" || now.saving === "saved"
+        if (mayWait && isUnsaved(now.doc, kept.current.text)) void savePersonalNow(now.doc)
       }
     }
     document.addEventListener("visibilitychange", onHide)
