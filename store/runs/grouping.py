@@ -190,15 +190,18 @@ def _number_summary(numbers: NDArray[np.float64]) -> dict[str, Any] | None:
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
         return None
-    with np.errstate(over="ignore", invalid="ignore"):  # sums of large numbers that are no float
-        mean = float(numbers.mean())
-        deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan
+    low, high = float(numbers.min()), float(numbers.max())
+    if low == high:  # which a sum of them, divided, may miss by a little
+        mean, deviation = low, 0.0 if len(numbers) > 1 else math.nan
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):  # sums that are too large for a float
+            mean, deviation = float(numbers.mean()), float(numbers.std(ddof=1))
     return {
         "n": len(numbers),
         "mean": mean if math.isfinite(mean) else None,
         "sd": deviation if math.isfinite(deviation) else None,
-        "min": float(numbers.min()),
-        "max": float(numbers.max()),
+        "min": low,
+        "max": high,
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -482,6 +483,11 @@ def test_many_numbers_are_grouped_by_ranges(listed: Listed) -> None:
     assert len(set(labels.values())) == 8
     for run_id, (low, high) in labels.items():
         assert low <= values[run_id] <= high
+
+
+def test_the_same_number_in_all_runs_of_a_group_has_no_deviation() -> None:
+    summary = grouping._number_summary(np.full(15, 0.1))
+    assert summary == {"n": 15, "mean": 0.1, "sd": 0.0, "min": 0.1, "max": 0.1}
 
 
 def test_known_keys_have_types_and_values(listed: Listed) -> None:
