@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from browser import PHONE, Site, axe_violations
 from mlflow_weir.store.console.lines import without_styles
+from mlflow_weir.store.delivery import records
 from run_data import (
     BAD_STEP,
     LAYERS,
@@ -147,8 +148,45 @@ def test_hardware_panels_draw_what_mlflows_client_returns(
     # Something is drawn in the line's colour.
     colour = row.locator(".w-dot").evaluate("dot => getComputedStyle(dot).backgroundColor")
     assert figure.locator("canvas").first.evaluate(COUNT_PIXELS, colour) > 50
+    # A run that stops three times for 20 s after 20 steps, and then logs its validation.
+    sender, run_id = Sender(site.server), new_id()
+    metrics = []
+    for at in range(60):
+        at_ms = FIRST_START_MS + 1_000 * at + 20_000 * (at // 20)
+        metrics.append(("train/loss", at_ms, at, 1 / (1 + at)))
+        metrics.append(("system/cpu_utilization_percentage", at_ms, at, 40.0 + at))
+        if at % 20 == 19:
+            metrics.append(("val/loss", at_ms + 20_000, at, 2 / (1 + at)))
+    sender.send(
+        create_run(run_id, start_time=FIRST_START_MS),
+        records.encode_points(run_id, metrics),
+        operation("update_run", run_id=run_id, status="FINISHED", end_time=at_ms + 21_000),
+    )
+    panel = open_tab(page, site, "hardware", run_id)
+    phases.filter(has_text="3 validations").get_by_text("1 m", exact=True).wait_for()
+    panel.locator("figure canvas").first.wait_for()
+    # Two of them are within the panel's time, and take 40 s of its 99: a strip, not the line.
+    primary = page.locator(".w-phase-validation").evaluate(
+        "(one) => getComputedStyle(one).backgroundColor"
+    )
+    page.wait_for_function(
+        f"colour => ({LONGEST_ROW})(document.querySelector('figure canvas'), colour) > 0.3",
+        arg=primary,
+    )
 
 
+LONGEST_ROW = """(canvas, colour) => {
+    const [r, g, b] = colour.match(/\\d+/g).map(Number)
+    const { width, height } = canvas
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height)
+    const rows = new Array(height).fill(0)
+    for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] > 200 && Math.abs(data[at] - r) + Math.abs(data[at + 1] - g) +
+            Math.abs(data[at + 2] - b) < 24) rows[Math.floor(at / 4 / width)] += 1
+    }
+    const over = canvas.parentElement.querySelector(".u-over").clientWidth * devicePixelRatio
+    return Math.max(...rows) / over
+}"""
 SHADED_COLUMNS = """(canvas, warn) => {
     const { width, height } = canvas
     const { data } = canvas.getContext("2d").getImageData(0, Math.floor(height / 2), width, 1)

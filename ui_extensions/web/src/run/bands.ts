@@ -7,7 +7,7 @@ export interface Band {
   /** In ms. */
   readonly from: number
   readonly to: number
-  readonly tone: "before" | "steps" | "after" | "throttled"
+  readonly tone: "before" | "steps" | "after" | "validation" | "throttled"
 }
 
 export interface Phase extends Band {
@@ -15,11 +15,52 @@ export interface Phase extends Band {
 }
 
 const ASIDE = /^(system|gradients|parameters)\//
+/** As Lightning, Keras, Hugging Face's Trainer and most loops name them. */
+const VALIDATION = /^(val|valid|validation|eval|dev)([/_.-]|$)/i
 
-/** The metric that tells when steps were logged: a loss, else the first there is. */
+/** The metric that tells when steps were logged: a loss of the training, else the first there is. */
 export function steppedMetric(run: RunFacts): string | null {
   const own = run.metrics.filter((metric) => !ASIDE.test(metric.key))
+  const training = own.filter((metric) => !VALIDATION.test(metric.key))
+  return (
+    [training, own].flatMap((some) => some.find((metric) => /loss/i.test(metric.key)) ?? some[0] ?? [])[0]
+      ?.key ?? null
+  )
+}
+
+/** The metric that tells when a validation had ended: a loss, else the first; null where there is none. */
+export function validationMetric(run: RunFacts): string | null {
+  const own = run.metrics.filter((metric) => VALIDATION.test(metric.key))
   return (own.find((metric) => /loss/i.test(metric.key)) ?? own[0])?.key ?? null
+}
+
+/**
+ * When a run validated: from the last point of its training to the point of the validation, which
+ * is logged when it is over. What was logged together with a step took no time of its own.
+ *
+ * @param training Times of what the training logs, in ms.
+ * @param validation Times of what the validation logs, in ms.
+ */
+export function validationBands(training: History, validation: History): Band[] {
+  const steps = training.x
+  const gaps = Array.from(steps.subarray(1), (at, n) => at - (steps[n] ?? 0)).sort((a, b) => a - b)
+  const usual = gaps[gaps.length >> 1] ?? 0
+  // Between points of many steps it cannot be told from training, what is shorter than that.
+  const isEachStep = steps.length > 3 * validation.x.length
+  const shortest = usual * (isEachStep ? 1.5 : 0.02)
+  const found: Band[] = []
+  let before = 0
+  let ended = -Infinity
+  for (const at of validation.x) {
+    while (before < steps.length && (steps[before] ?? Infinity) <= at) before += 1
+    const from = Math.max(steps[before - 1] ?? Number.NaN, ended)
+    const next = steps[before] ?? Infinity
+    // Logged just before its step.
+    const isTogether = next - at < 0.02 * usual
+    if (at - from > shortest && !isTogether) found.push({ from, to: at, tone: "validation" })
+    ended = at
+  }
+  return found
 }
 
 /**

@@ -2,11 +2,11 @@ import { useMemo, useState } from "react"
 
 import { Segments } from "../controls/button"
 import { Empty } from "../controls/state"
-import { duration } from "../text/format"
+import { count, duration } from "../text/format"
 import { visible } from "../text/visible"
 import type { TabProps } from "./page"
-import type { Phase } from "./bands"
-import { phasesOf, steppedMetric } from "./bands"
+import type { Band, Phase } from "./bands"
+import { phasesOf, steppedMetric, validationBands, validationMetric } from "./bands"
 import type { PanelX } from "./history"
 import { useHistories, useRunNews } from "./history"
 import { PanelSections } from "./panel-sections"
@@ -22,12 +22,20 @@ export function Hardware({ run }: TabProps) {
   const sections = useMemo(() => hardwareSections(keys, chosen), [keys, chosen])
   useRunNews(run)
   const stepped = steppedMetric(run)
-  const { histories } = useHistories(run, stepped === null ? [] : [stepped], "time", stepped !== null)
+  const validated = validationMetric(run)
+  const timed = [...new Set([stepped, validated])].filter((key) => key !== null)
+  const { histories } = useHistories(run, timed, "time", timed.length > 0)
   const first = (stepped !== null && histories?.get(stepped)?.x[0]) || null
   const phases = useMemo(
     () => (stepped !== null && first === null ? [] : phasesOf(run, first)),
     [run, stepped, first],
   )
+  const validations = useMemo(() => {
+    const training = stepped === null ? undefined : histories?.get(stepped)
+    const validation = validated === null ? undefined : histories?.get(validated)
+    return training && validation ? validationBands(training, validation) : []
+  }, [histories, stepped, validated])
+  const bands = useMemo(() => [...phases, ...validations], [phases, validations])
   if (nodes.length === 0) {
     return (
       <Empty>
@@ -63,14 +71,15 @@ export function Hardware({ run }: TabProps) {
           ]}
         />
       </div>
-      {x === "time" && phases.length > 0 && <Phases phases={phases} />}
-      <PanelSections run={run} sections={sections} x={x} phases={phases} />
+      {x === "time" && phases.length > 0 && <Phases phases={phases} validations={validations} />}
+      <PanelSections run={run} sections={sections} x={x} phases={bands} />
     </>
   )
 }
 
 /** How long each phase took; the colours are those of the strips on the panels. */
-function Phases({ phases }: { phases: readonly Phase[] }) {
+function Phases({ phases, validations }: { phases: readonly Phase[]; validations: readonly Band[] }) {
+  const n = validations.length
   return (
     <ul className="w-phases" aria-label="Phases of the run">
       {phases.map((phase) => (
@@ -79,6 +88,15 @@ function Phases({ phases }: { phases: readonly Phase[] }) {
           {phase.label} <span className="w-secondary">{duration(phase.to - phase.from)}</span>
         </li>
       ))}
+      {n > 0 && (
+        <li title="From the last point of the training that was logged to that of the validation">
+          <span className="w-phase w-phase-validation" aria-hidden="true" />
+          Of them {n === 1 ? "a validation" : `${count(n)} validations`}{" "}
+          <span className="w-secondary">
+            {duration(validations.reduce((sum, band) => sum + band.to - band.from, 0))}
+          </span>
+        </li>
+      )}
     </ul>
   )
 }

@@ -191,6 +191,7 @@ const TONES: Record<Band["tone"], string> = {
   before: "--w-text-2",
   steps: "--w-ok",
   after: "--w-text-off",
+  validation: "--w-primary",
   throttled: "--w-warn",
 }
 
@@ -212,7 +213,7 @@ function drawBands(u: uPlot, { bands, originMs }: Behind, colour: (name: string)
       continue
     }
     ctx.fillRect(left, bbox.top, right - left, strip)
-    if (band.tone !== "before") {
+    if (band.tone !== "before" && band.tone !== "validation") {
       ctx.strokeStyle = colour("--w-line-2")
       ctx.lineWidth = devicePixelRatio
       ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio])
