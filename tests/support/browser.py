@@ -6,11 +6,13 @@ browser reports as an error while the test runs fails it; ``allow_errors`` names
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +40,11 @@ FLAGS = [
 WIDE = {"width": 1500, "height": 950}
 PHONE = {"width": 390, "height": 844}
 NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+
+def chromium_path() -> str | None:
+    """Return where the system's Chromium is; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def build_hook() -> Any:
@@ -84,21 +91,19 @@ def pages_are_built() -> None:
     build_pages()
 
 
-@pytest.fixture(scope="session")
-def site(
-    pages_are_built: None,
-    sqlite_folder: DatabaseServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Site]:
-    """Run a server on a seeded store for the whole session."""
+@contextlib.contextmanager
+def serve_site(folder: Path, empty: str) -> Iterator[Site]:
+    """Run a server on a seeded store until the block ends.
+
+    Args:
+        folder: Of all its files.
+        empty: The URL of an SQLite database with MLflow's tables, which is copied.
+    """
     from mlflow_weir.store.tracking_store import WeirStore
     from run_data import seed_rich_runs
     from workspace_data import seed_sweep
 
-    folder = tmp_path_factory.mktemp("site")
-    # A copy of its own: what else there is in that folder comes and goes with other tests.
-    empty = sqlite_folder.new_mlflow_database().removeprefix("sqlite:///")
-    shutil.copy(empty, folder / "mlflow.db")
+    shutil.copy(empty.removeprefix("sqlite:///"), folder / "mlflow.db")
     database = f"sqlite:///{folder}/mlflow.db"
     store = WeirStore(database, "mlflow-artifacts:/")
     sweep = seed_sweep(store)
@@ -117,11 +122,23 @@ def site(
 
 
 @pytest.fixture(scope="session")
+def site(
+    pages_are_built: None,
+    sqlite_folder: DatabaseServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    """Run a server on a seeded store for the whole session."""
+    # A copy of its own: what else there is in that folder comes and goes with other tests.
+    with serve_site(tmp_path_factory.mktemp("site"), sqlite_folder.new_mlflow_database()) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Start the system's Chromium once."""
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    path = chromium_path()
     if path is None:
         pytest.skip("missing component: chromium")
     with sync_playwright() as playwright:
