@@ -280,6 +280,22 @@ def grant(user: str, experiment_id: str, permission: str) -> None:
     store.grant_user_permission(user, _EXPERIMENT, experiment_id, permission)
 
 
+def deny(user: str, experiment_id: str) -> bool:
+    """Deny a user an experiment unless they have a permission of their own by now; say if so."""
+    from mlflow.exceptions import MlflowException
+
+    store = vars(sys.modules[AUTH_MODULE])["store"]
+    # The class's own: what `_watch_users` put in its place overwrites.
+    add_grant = getattr(type(store), _ADD_GRANT)
+    try:
+        add_grant(store, user, _EXPERIMENT, experiment_id, DENY)
+    except MlflowException as exc:
+        if exc.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
+            raise
+        return False  # named, denied by another process, or gone, a moment ago
+    return True
+
+
 def revoke(user: str, experiment_id: str) -> None:
     """Take a user's own permission away, if there is one."""
     from mlflow.exceptions import MlflowException

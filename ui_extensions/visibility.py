@@ -153,7 +153,11 @@ def keep_private() -> None:
         return
     for chosen in visibility.private_ones(engine):
         with mlflow_private.in_workspace(chosen.workspace):
-            _deny(chosen, mlflow_private.users(chosen.workspace))
+            denied = _deny(chosen, mlflow_private.users(chosen.workspace))
+            now = visibility.read(engine, [chosen.experiment_id])[chosen.experiment_id]
+            if now.level != PRIVATE:  # it was changed meanwhile, and these are left over
+                for name in denied:
+                    mlflow_private.revoke(name, chosen.experiment_id)
 
 
 def is_private(experiment_id: str) -> bool:
@@ -164,13 +168,18 @@ def is_private(experiment_id: str) -> bool:
     return visibility.is_any_private(engine, [experiment_id])
 
 
-def _deny(chosen: Visibility, users: Iterable[KnownUser]) -> None:
+def _deny(chosen: Visibility, users: Iterable[KnownUser]) -> list[str]:
+    """Deny an experiment to whoever was not named for it, and return whom."""
+    experiment_id = chosen.experiment_id
     with _mine():
-        for user in users:
-            if user.is_admin or user.is_named(chosen.experiment_id):
-                continue
-            if user.is_present and user.own(chosen.experiment_id) is None:
-                mlflow_private.grant(user.name, chosen.experiment_id, DENY)
+        return [
+            user.name
+            for user in users
+            if not (user.is_admin or user.is_named(experiment_id))
+            and user.is_present
+            and user.own(experiment_id) is None
+            and mlflow_private.deny(user.name, experiment_id)
+        ]
 
 
 def _allow(chosen: Visibility) -> None:

@@ -14,7 +14,7 @@ from mlflow_weir.plugin.cli.shown_fields import show_option, shown_fields
 from mlflow_weir.plugin.cli.stores import is_server
 from mlflow_weir.plugin.uri import without_secrets
 
-_ROUTES = "/ajax-api/3.0/weir/shares"
+_ROUTES = "/ajax-api/3.0/weir"
 _TIMEOUT_S = 60
 _MS_A_DAY = 86_400_000
 
@@ -84,7 +84,7 @@ def create(
     }
     if password:
         body["password"] = click.prompt("Password", hide_input=True, confirmation_prompt=False)
-    answer = _ask(server, "create", body)
+    answer = _ask(server, "shares/create", body)
     _print_link(server, answer, as_json)
 
 
@@ -98,7 +98,7 @@ def list_(uri: str, experiment: str | None, as_json: bool) -> None:
     body: dict[str, Any] = {}
     if experiment:
         (body["experiment_id"],), _ = _experiments(server, experiment, ())
-    found = _ask(server, "list", body)
+    found = _ask(server, "shares/list", body)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -121,7 +121,7 @@ def list_(uri: str, experiment: str | None, as_json: bool) -> None:
 
 def _change(action: str, link_id: str, uri: str, as_json: bool) -> None:
     server = _server(uri)
-    answer = _ask(server, "change", {"id": link_id, "action": action})
+    answer = _ask(server, "shares/change", {"id": link_id, "action": action})
     if action == "rotate":
         _print_link(server, answer, as_json)
     elif as_json:
@@ -172,7 +172,7 @@ def rotate(link_id: str, uri: str, as_json: bool) -> None:
 @_json
 def log(link_id: str, uri: str, as_json: bool) -> None:
     """Show who opened a link, or was turned away, the newest first."""
-    found = _ask(_server(uri), "log", {"id": link_id})
+    found = _ask(_server(uri), "shares/log", {"id": link_id})
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -180,6 +180,53 @@ def log(link_id: str, uri: str, as_json: bool) -> None:
         click.echo("nobody yet")
     for one in found["entries"]:
         click.echo(f"{_time(one['at_ms'])}  {one['address']:40}{one['outcome']}")
+
+
+@share.command()
+@click.argument("experiment")
+@click.argument("level", type=click.Choice(["private", "team", "public"]), required=False)
+@_uri
+@click.option("--title", help="Of a public experiment: what visitors read first.")
+@click.option(
+    "--show",
+    multiple=True,
+    metavar="FIELD",
+    help="Of a public experiment: a field to show, and nothing else, as of `create`.",
+)
+@click.option("--numbered", is_flag=True, help="Number the runs instead of naming them.")
+@_json
+def visibility(
+    experiment: str,
+    level: str | None,
+    uri: str,
+    title: str | None,
+    show: tuple[str, ...],
+    numbered: bool,
+    as_json: bool,
+) -> None:
+    """Say who may see an experiment, by name or id, or change it."""
+    server = _server(uri)
+    (experiment_id,), name = _experiments(server, experiment, ())
+    if level is None:
+        found = _ask(server, "visibility", {"experiment_ids": [experiment_id]})
+        (one,) = found["experiments"]
+        has_login = bool(found["has_login"])
+    else:
+        body: dict[str, Any] = {"experiment_id": experiment_id, "level": level}
+        if level == "public":
+            body |= {"shown": _shown(show), "title": title or name, "replaces_names": numbered}
+        elif show or title or numbered:
+            raise ConfigError("--show, --title and --numbered are of a public experiment")
+        one = _ask(server, "visibility/change", body)["experiment"]
+        has_login = True
+    if "path" in one:
+        one["url"] = _address(server, one["path"])
+    if as_json:
+        click.echo(json.dumps({**one, "has_login": has_login}, indent=2))
+        return
+    click.echo(one["level"] if has_login else "no login: everybody sees everything")
+    if "url" in one:
+        click.echo(one["url"])
 
 
 def _server(uri: str) -> str:
@@ -257,15 +304,18 @@ def _ask(server: str, name: str, body: dict[str, Any]) -> Any:
 
 
 def _print_link(server: str, answer: dict[str, Any], as_json: bool) -> None:
-    path = str(answer["path"])
-    # The server's own prefix is in the path; one that a proxy adds is in the address alone.
-    base = server.removesuffix(path.partition("/weir/s/")[0])
-    address = without_secrets(base) + path
+    address = _address(server, str(answer["path"]))
     if as_json:
         click.echo(json.dumps({**answer, "url": address}, indent=2))
     else:
         click.echo(address)
         click.echo("It is shown this once; whoever has it can open it.", err=True)
+
+
+def _address(server: str, path: str) -> str:
+    # The server's own prefix is in the path; one that a proxy adds is in the address alone.
+    base = server.removesuffix(path.partition("/weir/s/")[0])
+    return without_secrets(base) + path
 
 
 def _time(at_ms: int) -> str:

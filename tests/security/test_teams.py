@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from browser import build_pages
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
+from mlflow_weir.plugin.cli import main
 from senders import Answer, User, call, new_id
 from sharing import Link, make_link, manage
 
@@ -302,6 +304,30 @@ def test_public_is_an_address_that_ends_and_comes_back(place: Place) -> None:
     assert call(server, "GET", rotated).status == 404
 
 
+def test_weir_share_visibility_says_and_changes_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_experiment(place.server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.server.address)
+
+    def weir(user: User, *words: str, status: int = 0) -> str:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user.name)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", user.password)
+        done = CliRunner().invoke(main, ["share", "visibility", *words])
+        assert done.exit_code == status, done.output
+        return done.output
+
+    assert weir(BOB, mine.name) == "team\n"
+    assert "not permitted" in weir(BOB, mine.id, "private", status=1)
+    shown = weir(ALICE, mine.id, "public", "--show", "metrics", "--title", "T").split()
+    assert shown[0] == "public"
+    assert call(place.server, "GET", shown[1].removeprefix(place.server.address)).status == 200
+    assert json.loads(weir(BOB, mine.id, "--json"))["url"] == shown[1]
+    assert weir(ALICE, mine.id, "private") == "private\n"
+    assert "there is no experiment" in weir(BOB, mine.name, status=1)
+    assert "--show" in weir(ALICE, mine.id, "team", "--show", "metrics", status=1)
+
+
 def test_people_are_told_with_where_their_permission_is_from(place: Place) -> None:
     server, mine = place.server, make_experiment(place.server)
     role = {"name": f"vision {new_id()}", "workspace": "default"}
@@ -507,7 +533,8 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
         )
     ]
     rest = [(one["who"], one["action"]) for one in entries if one["who"] != ALICE.name]
-    assert rest == [(ADMIN.name, "invite.create"), (f"new-{name}", "invite.accept")]
+    joined = [(ADMIN.name, "invite.create"), (f"new-{name}", "invite.accept")]
+    assert rest == [*joined, (ADMIN.name, "permission")]
     assert all(one["address"] == "127.0.0.1" for one in entries)
     assert entries[2]["target"] == BOB.name
     assert entries[2]["detail"]["permission"] == "EDIT"

@@ -138,7 +138,9 @@ def _make_account(fields: Fields) -> dict[str, Any]:
     maker = access.principal() or ""
     account = ServiceAccount(name, workspace, note, at_ms, maker[:255], at_ms, None)
     invites.mark_account(_engine(), account)
-    audit.note("account.create", target=name, permission=permission, experiment_ids=experiments)
+    audit.note("account.create", target=name)
+    for experiment_id in experiments:
+        audit.note("permission", target=name, experiment_id=experiment_id, permission=permission)
     return {"account": _account_as_json(account, _user(account)), "password": password}
 
 

@@ -28,6 +28,7 @@ export const KEPT_OUT = [
   "src/runs/tag-fields.tsx",
   "src/share/",
   "src/stock/",
+  "src/teams/",
   "src/view/api.ts",
   "src/view/store.ts",
 ]

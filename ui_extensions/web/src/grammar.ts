@@ -24,6 +24,7 @@ export type Place =
   | { page: "reports" }
   | { page: "report"; reportId: string; isEdited: boolean }
   | { page: "shared" }
+  | { page: "teams" }
   | { page: "unknown" }
 
 /** Query keys that belong to where a page is shown, not to what it shows. */
@@ -44,6 +45,7 @@ export function parsePlace(path: string): Place {
   if (rest.length > 0) return { page: "unknown" }
   if (head === "" || head === "home") return id ? { page: "unknown" } : { page: "home" }
   if (head === "shared" && !id) return { page: "shared" }
+  if (head === "teams" && !id) return { page: "teams" }
   if (head === "reports" && !id) return { page: "reports" }
   if (head === "reports" && REPORT.test(id) && (tail === "" || tail === "edit")) {
     return { page: "report", reportId: id, isEdited: tail === "edit" }
@@ -74,6 +76,8 @@ export function pathOf(place: Place): string {
       return `/reports/${place.reportId}${place.isEdited ? "/edit" : ""}`
     case "shared":
       return "/shared"
+    case "teams":
+      return "/teams"
     default:
       return "/"
   }

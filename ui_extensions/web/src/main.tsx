@@ -19,6 +19,7 @@ import { startTheme } from "./theme"
 // A page's code is fetched with the page, but for the one that most go to.
 const Compare = lazy(async () => ({ default: (await import("./pages/compare")).Compare }))
 const SharedPage = lazy(async () => ({ default: (await import("./share/page")).SharedPage }))
+const TeamsPage = lazy(async () => ({ default: (await import("./teams/page")).TeamsPage }))
 const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
 
 function Shown({ place }: { place: Place }) {
@@ -33,6 +34,8 @@ function Shown({ place }: { place: Place }) {
       return <RunPage key={place.runId} runId={place.runId} tab={place.tab} />
     case "shared":
       return <SharedPage />
+    case "teams":
+      return <TeamsPage />
     default:
       return <NotFound />
   }

@@ -10,6 +10,7 @@ import { PlaceLink } from "../layout/link"
 import { StockLink } from "../layout/stock-link"
 import { Page } from "../layout/page"
 import { go } from "../router"
+import { useVisibility, VisibilityWord } from "../teams/visibility"
 import { fuzzyScore } from "../text/fuzzy"
 import { ago, count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -27,12 +28,20 @@ interface Experiments {
 }
 
 const MOST_TOGETHER = 50
+/** As many as the server tells of at once. */
+const MOST_ASKED = 200
 
 /** Where the side bar's *Workspace* leads when no experiment is chosen: all of them. */
 export function Home() {
   const answer = useAnswer<Experiments>("experiments", {})
   return (
-    <Page id="/" title="Workspace">
+    <Page
+      id="/"
+      title="Workspace"
+      actions={
+        <PlaceLink to={{ page: "teams" }}>Teams</PlaceLink>
+      }
+    >
       <StateOf
         answer={answer}
         what="The experiments could not be listed"
@@ -63,6 +72,9 @@ function List({ experiments, is_cut }: Experiments) {
         .sort((a, b) => b.score - a.score)
         .map(({ one }) => one),
     [experiments, wanted],
+  )
+  const seen = useVisibility(
+    useMemo(() => experiments.slice(0, MOST_ASKED).map((one) => one.id), [experiments]),
   )
   const toggle = (id: string): void => {
     const next = new Set(chosen)
@@ -125,6 +137,7 @@ function List({ experiments, is_cut }: Experiments) {
                     >
                       {visible(one.name, NAME_LENGTH)}
                     </PlaceLink>
+                    <VisibilityWord of={seen.data} experimentId={one.id} />
                   </span>
                 </td>
                 <td className="w-number">{count(one.n_runs)}</td>

@@ -31,6 +31,7 @@ import { WorkspaceProvider } from "../runs/workspace-context"
 import { useWorkspaceState } from "../runs/workspace-state"
 import { ShareBadge } from "../share/badge"
 import { ShareButton } from "../share/button"
+import { VisibilityBadge } from "../teams/badge"
 import { selectionScope, workspaceScopes } from "../share/scopes"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
@@ -147,6 +148,9 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
             beside={
               <>
                 <LiveMark live={list.live} />
+                {experimentIds.length === 1 && (
+                  <VisibilityBadge isLed experimentId={first} name={title} />
+                )}
                 {experimentIds.length === 1 && view.mayEdit && <ShareBadge experimentId={first} />}
               </>
             }

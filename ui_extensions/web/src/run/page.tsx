@@ -15,6 +15,7 @@ import { Page } from "../layout/page"
 import { usePaletteSource } from "../palette/commands"
 import { go, goStock, linkTo, shareableLink, useRoute } from "../router"
 import { ShareButton } from "../share/button"
+import { VisibilityBadge } from "../teams/badge"
 import { runScope } from "../share/scopes"
 import { duration } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -110,6 +111,9 @@ export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
               },
             ]
           : []
+      }
+      beside={
+        run && <VisibilityBadge experimentId={run.experiment_id} name={run.experiment_name} />
       }
       actions={
         run && (

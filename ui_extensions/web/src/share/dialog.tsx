@@ -271,7 +271,8 @@ function Data({
   )
 }
 
-function Fields({
+/** What is ticked: keys one by one, and what goes beside them. */
+export function Fields({
   candidates,
   hasTexts: areTexts,
   shown,

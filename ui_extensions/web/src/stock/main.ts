@@ -8,7 +8,7 @@
 import { updateDock, placeDock } from "./dock"
 import type { DockLink } from "./dock"
 import type { DockFacts } from "./facts"
-import { dockFacts } from "./facts"
+import { dockFacts, experimentLevel } from "./facts"
 import { placeFrame, startFrame, updateFrame } from "./frame"
 import { updateNav } from "./nav"
 import { onPlaceChange, readHash, shellHash } from "./place"
@@ -19,6 +19,7 @@ const SHARED_ICON =
   "M6.5 9.5l3-3M7 4.5l1.5-1.5a3 3 0 014.5 4.5L11.5 9M9 11.5L7.5 13A3 3 0 013 8.5L4.5 7"
 // The pages open their dialog where the query has it.
 const SHARE = "share=1"
+const VISIBILITY = "visibility=1"
 // MLflow's page changes all the time; what covers what is looked at this often at most.
 const SETTLE_MS = 250
 
@@ -84,6 +85,10 @@ function update(): void {
     } else if (place.weir === null && place.experimentId !== null) {
       links.push({ label: "Charts", fact: "", hash: to(`/e/${place.experimentId}`) })
       links.push({ label: "Share", fact: "", hash: to(`/e/${place.experimentId}`, SHARE) })
+      const level = experimentLevel(place.experimentId, place.workspace, update)
+      if (level !== "") {
+        links.push({ label: level, fact: "", hash: to(`/e/${place.experimentId}`, VISIBILITY) })
+      }
     }
     updateDock(links)
   })

@@ -1,0 +1,59 @@
+import { useSyncExternalStore } from "react"
+
+import type { Answer } from "../api/use-answer"
+import { useAsked } from "../api/use-answer"
+import { Icon } from "../controls/icon"
+import type { IconName } from "../controls/icon"
+import type { Level, Seen } from "./api"
+import { readVisibility } from "./api"
+
+export const LEVEL_WORDS: Readonly<Record<Level, { word: string; icon: IconName; means: string }>> = {
+  private: { word: "Private", icon: "lock", means: "Its owner, whom they named, and administrators" },
+  team: { word: "Team", icon: "people", means: "As MLflow’s permissions say" },
+  public: { word: "Public", icon: "globe", means: "Anybody with its address, read-only" },
+}
+export const NO_LOGIN = "This server has no login: everybody who reaches it sees everything."
+
+const listeners = new Set<() => void>()
+let version = 0
+
+/** Say that somebody's visibility was changed. */
+export function visibilityChanged(): void {
+  version += 1
+  for (const listener of [...listeners]) listener()
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+/** Who may see experiments; asked again wherever it was changed. */
+export function useVisibility(experimentIds: readonly string[]): Answer<Seen> {
+  const now = useSyncExternalStore(subscribe, () => version)
+  return useAsked(experimentIds.length === 0 ? null : `${experimentIds.join()} ${now}`, (options) =>
+    readVisibility(experimentIds, options),
+  )
+}
+
+/** What stands beside an experiment's name: a word, and what it means for this server. */
+export function wordOf(
+  seen: Seen | null,
+  experimentId: string,
+): { word: string; icon: IconName; means: string } | null {
+  if (seen === null) return null
+  if (!seen.has_login) return { word: "No login", icon: "warning", means: NO_LOGIN }
+  const found = seen.experiments.find((one) => one.id === experimentId)
+  return found === undefined ? null : LEVEL_WORDS[found.level]
+}
+
+/** The word alone, in a list. */
+export function VisibilityWord({ of, experimentId }: { of: Seen | null; experimentId: string }) {
+  const found = wordOf(of, experimentId)
+  if (found === null) return null
+  return (
+    <span className="w-seen" title={found.means}>
+      <Icon name={found.icon} /> {found.word}
+    </span>
+  )
+}
