@@ -100,7 +100,7 @@ def test_an_experiment_is_private_public_and_given_to_people(
     hostile = owner.get_by_role("row").filter(has_text="onerror")
     hostile.get_by_text("Private: not named").wait_for()
     assert "\\u{202e}" in hostile.inner_text()
-    rita.get_by_role("button", name="Remove").click()
+    rita.get_by_role("button", name="Remove rita").click()
     rita.get_by_text("Private: not named").wait_for()
     own = owner.get_by_role("row").filter(has_text="Owner")
     own.get_by_role("combobox").select_option("Read")

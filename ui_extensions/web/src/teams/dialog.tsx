@@ -262,15 +262,21 @@ function Form({
         )}
         {fault && <Failed what="It was not changed" error={fault} />}
         <div className="w-share-foot">
-          <span className="w-secondary">
+          <div>
             {seen.has_login && (
-              <PlaceLink to={{ page: "teams" }} query={new URLSearchParams({ e: now.id })}>
-                Who that is, and who did what
-              </PlaceLink>
+              <div>
+                <PlaceLink to={{ page: "teams" }} query={new URLSearchParams({ e: now.id })}>
+                  Who that is, and who did what
+                </PlaceLink>
+              </div>
             )}
-            {now.changed_ms !== null &&
-              ` · changed ${dateTime(now.changed_ms)}${now.changed_by ? ` by ${visible(now.changed_by, 60)}` : ""}`}
-          </span>
+            {now.changed_ms !== null && (
+              <div className="w-secondary">
+                Changed {dateTime(now.changed_ms)}
+                {now.changed_by && ` by ${visible(now.changed_by, 60)}`}
+              </div>
+            )}
+          </div>
           <Button kind="primary" type="submit" disabled={isBusy || (level === now.level && !isPublic)}>
             {isPublic ? (now.level === "public" ? "Save" : "Make it public") : `Make it ${level === "team" ? "the team’s" : level}`}
           </Button>

@@ -216,7 +216,7 @@ function Row({
             isSmall
             icon="close"
             disabled={isBusy}
-            aria-label={`Name ${name} no more`}
+            aria-label={`Remove ${name}`}
             onClick={() => run(() => onChange(person.name, null))}
           >
             Remove

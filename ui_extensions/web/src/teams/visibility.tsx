@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from "react"
+import { useRef, useSyncExternalStore } from "react"
 
 import type { Answer } from "../api/use-answer"
 import { useAsked } from "../api/use-answer"
@@ -31,9 +31,14 @@ function subscribe(listener: () => void): () => void {
 /** Who may see experiments; asked again wherever it was changed. */
 export function useVisibility(experimentIds: readonly string[]): Answer<Seen> {
   const now = useSyncExternalStore(subscribe, () => version)
-  return useAsked(experimentIds.length === 0 ? null : `${experimentIds.join()} ${now}`, (options) =>
+  const of = experimentIds.join()
+  const answer = useAsked(experimentIds.length === 0 ? null : `${of} ${now}`, (options) =>
     readVisibility(experimentIds, options),
   )
+  // While it is asked again, what was there stays, and with it a dialog that is open.
+  const kept = useRef<{ of: string; data: Seen } | null>(null)
+  if (answer.data !== null) kept.current = { of, data: answer.data }
+  return { ...answer, data: kept.current?.of === of ? kept.current.data : null }
 }
 
 /** What stands beside an experiment's name: a word, and what it means for this server. */
