@@ -214,7 +214,11 @@ def visibility(
     else:
         body: dict[str, Any] = {"experiment_id": experiment_id, "level": level}
         if level == "public":
-            body |= {"shown": _shown(show), "title": title or name, "replaces_names": numbered}
+            body |= {
+                "shown": shown_fields(show),
+                "title": title or name,
+                "replaces_names": numbered,
+            }
         elif show or title or numbered:
             raise ConfigError("--show, --title and --numbered are of a public experiment")
         one = _ask(server, "visibility/change", body)["experiment"]
