@@ -217,7 +217,8 @@ with mlflow.start_run() as run:
     down = Path(client.download_artifacts(run_id, "kept"))
     assert (down / "deep" / "b.txt").read_text() == "b"
     model = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
-    info = mlflow.sklearn.log_model(model, name="model")
+    # What it requires named, or MLflow starts a Python to find that out.
+    info = mlflow.sklearn.log_model(model, name="model", pip_requirements=[])
     assert abs(mlflow.sklearn.load_model(info.model_uri).predict([[2.0]])[0] - 5) < 1e-9
     mlflow.flush_artifact_async_logging()
 print(run_id, info.model_uri)
@@ -298,7 +299,8 @@ with mlflow.start_run() as run:
     names = [info.path for info in mlflow.MlflowClient().list_artifacts(run.info.run_id)]
     assert names == ["a", "t.json"], names
     model = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
-    info = mlflow.sklearn.log_model(model, name="model")
+    # What it requires named, or MLflow starts a Python to find that out.
+    info = mlflow.sklearn.log_model(model, name="model", pip_requirements=[])
     assert abs(mlflow.sklearn.load_model(info.model_uri).predict([[2.0]])[0] - 5) < 1e-9
 print(run.info.run_id, info.model_uri)
 """,
