@@ -43,9 +43,12 @@ CAPTURED = "weir"
 
 
 def runs_of_filter(
-    experiment_ids: Sequence[str], run_filter: links.Filter, now_ms: int
+    experiment_ids: Sequence[str],
+    run_filter: links.Filter,
+    now_ms: int,
+    order: Sequence[listing.OrderTerm] = (),
 ) -> list[str]:
-    """Return the active runs that a filter of a link selects, the newest first.
+    """Return the active runs that a filter selects, in an order; the newest first without one.
 
     Raises:
         ConfigError: The filter cannot be read.
@@ -61,6 +64,7 @@ def runs_of_filter(
             tree=filter_language.parse(run_filter.text),
             search=run_filter.search,
             is_regex=run_filter.is_regex,
+            order=order,
         )
     return found.run_ids
 
@@ -97,7 +101,21 @@ class LinkSight:
     @property
     def experiments(self) -> list[str]:
         """What the experiments are called here."""
-        return [str(n) for n in range(1, len(self.share.experiment_ids) + 1)]
+        return [str(n) for n in range(1, self._n_places + 1)]
+
+    @property
+    def _n_places(self) -> int:
+        report = self.share.report
+        return len(self.share.experiment_ids if report is None else report.panels)
+
+    def ids_of(self, experiments: Sequence[str]) -> list[str]:
+        """Return the runs of what questions call experiments: of a report these are its panels."""
+        if self.share.report is None or not experiments:
+            return self.run_ids
+        wanted = {
+            run_id for one in experiments for run_id in self.share.report.panels[int(one) - 1]
+        }
+        return [run_id for run_id in self._run_ids if run_id in wanted]
 
     def require_run(self, run_id: str) -> None:
         """End the request with 404 where a run is not to be seen, as where there is none."""
@@ -124,7 +142,7 @@ class LinkSight:
         self.require_experiments(experiments)
         if question.flag("deleted"):
             raise Refused("a link shows no deleted runs")
-        return self._runs(self.run_ids)
+        return self._runs(self.ids_of(experiments))
 
     def named_runs(self, run_ids: Sequence[str]) -> ReadableRuns:
         """Return the runs among these that are to be seen."""
@@ -144,7 +162,8 @@ class LinkSight:
         if self.shown.names:
             return name
         alias = self.alias_of(experiment_id)
-        return f"Run {number + 1}" if len(self.experiments) == 1 else f"Run {alias}.{number + 1}"
+        is_alone = len(self.share.experiment_ids) == 1
+        return f"Run {number + 1}" if is_alone else f"Run {alias}.{number + 1}"
 
     def alias_of(self, experiment_id: int | str) -> str:
         """Return what an experiment of the link's is called here."""

@@ -3,7 +3,7 @@
     GET  /weir/s/TOKEN             the page; its title is the link's only without a password
     GET  /weir/s/assets/NAME       a file of the page's own bundle
     POST /weir/s/TOKEN/api/share   {} → {"title", "kind", "is_live", "as_of_ms", "shown", "view",
-                                   "n_runs", "replaces_names", "experiments", "run_id"}
+                                   "n_runs", "replaces_names", "experiments", "run_id", "report"}
     POST /weir/s/TOKEN/api/unlock  {"password"} → {"key"}, for the header X-Weir-Key
     POST /weir/s/TOKEN/api/invite  {} → {"created_by", "experiment", "permission", "expires_ms",
                                    "server"}: of an invitation, whose page is at the same address
@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import flask
 
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.settings import PUBLIC_LINKS_EMBED
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.sharing import links
 from mlflow_weir.ui_extensions import (
@@ -49,6 +50,7 @@ from mlflow_weir.ui_extensions.api import (
     files,
     histograms,
     keys,
+    reports,
     run,
     runs,
     series,
@@ -102,6 +104,7 @@ ANSWERS: dict[str, _Answer] = {
     "files": _json(files.answer_files),
     "file": files.answer_file,
     "media": _json(files.answer_media),
+    "reports/image": reports.answer_visitor,
 }
 """What a visitor may ask, by the internal routes' names; nothing else is answered."""
 
@@ -234,6 +237,7 @@ def _share() -> flask.Response:
             "replaces_names": share.replaces_names,
             "experiments": sight.experiments,
             "run_id": sight.run_ids[0] if share.kind == "run" and sight.run_ids else None,
+            "report": None if share.report is None else share.report.document,
         }
     )
 
@@ -372,7 +376,7 @@ def _harden(answer: flask.Response) -> flask.Response:
         answer.set_data(flask.json.dumps({"error": "the server cannot answer now"}))
     visitor = flask.g.get("weir_visitor")
     is_framed = visitor is not None and visitor.share.is_preview
-    ancestors = "'self'" if is_framed else "'none'"
+    ancestors = "'self'" if is_framed else " ".join(PUBLIC_LINKS_EMBED.get()) or "'none'"
     # An artifact's answer has a stricter one of its own.
     answer.headers.setdefault(
         "Content-Security-Policy", "; ".join([*_POLICY, f"frame-ancestors {ancestors}"])

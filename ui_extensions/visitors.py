@@ -17,7 +17,7 @@ import flask
 import sqlalchemy as sa
 
 from mlflow_weir.settings import PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS
-from mlflow_weir.store.sharing import invites, links, visibility
+from mlflow_weir.store.sharing import invites, links, reports, visibility
 from mlflow_weir.store.sharing.invites import Invite
 from mlflow_weir.store.sharing.links import Share
 from mlflow_weir.ui_extensions import access, deliveries, mlflow_private
@@ -168,6 +168,8 @@ def state_of(engine: sa.Engine, share: Share) -> str:
     expires_ms = expiry_of(share)
     if expires_ms is not None and expires_ms <= at_ms:
         return links.EXPIRED
+    if share.report is not None and reports.read(engine, share.report.report_id) is None:
+        return OFF
     if not links.are_experiments_there(engine, share) or not _is_let_open(engine, share):
         return OFF
     return OFF if not _may_creator_read(share) else state

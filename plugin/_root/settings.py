@@ -128,6 +128,15 @@ def patterns(text: str) -> tuple[str, ...]:
     return found
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """Parse origins of web sites, such as ``https://wiki.example.com``, with spaces between."""
+    found = tuple(text.split())
+    for one in found:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", one):
+            raise ValueError(f"{one!r} is no origin: expected https://HOST or https://HOST:PORT")
+    return found
+
+
 def split_paths(text: str) -> list[str]:
     """Return paths or patterns that stand one a line or separated by ``:``."""
     return [one.strip() for one in re.split(r"[\n:]", text) if one.strip()]
@@ -311,6 +320,12 @@ PUBLIC_LINKS = Setting(
     one_of("off", "authenticated", "on"),
     "On a server: off lets no shared link open, authenticated only for whoever MLflow lets in.",
 )
+PUBLIC_LINKS_EMBED = Setting[tuple[str, ...]](
+    "WEIR_PUBLIC_LINKS_EMBED",
+    (),
+    origins,
+    "On a server: web sites whose pages may show shared links in a frame, by their origins.",
+)
 PUBLIC_LINKS_MAX_DAYS = Setting[float | None](
     "WEIR_PUBLIC_LINKS_MAX_DAYS",
     None,
@@ -430,6 +445,7 @@ ALL: tuple[Setting[Any], ...] = (
     JOURNAL_SYNC_SECONDS,
     NODE,
     PUBLIC_LINKS,
+    PUBLIC_LINKS_EMBED,
     PUBLIC_LINKS_MAX_DAYS,
     REDACT,
     SERVER_CAPTURE,

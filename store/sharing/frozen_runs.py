@@ -27,6 +27,7 @@ from mlflow_weir.store.runs import (
     in_memory,
     listing,
     metric_keys,
+    moment,
     ordinals,
 )
 from mlflow_weir.store.runs.filter_language import Tree
@@ -94,6 +95,35 @@ def take(
         if shown.console:
             facts["console"] = [list(one) for one in list_sources(session.connection(), run_id)]
     return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+
+
+def take_back(
+    session: Session, facts: dict[str, dict[str, Any]], run_ids: Sequence[str], at_ms: int
+) -> None:
+    """Bring runs that were written down back to an earlier moment: their state and metrics.
+
+    Args:
+        session: Reads.
+        facts: Of ``take``; changed.
+        run_ids: Some of its runs.
+        at_ms: The moment.
+    """
+    keys = sorted({key for run_id in run_ids for key in facts[run_id]["metrics"]})
+    values = moment.values_at(session, run_ids, keys, at_ms)
+    limits = moment.last_ms(session, run_ids, at_ms)
+    for run_id, limit_ms in zip(run_ids, limits, strict=True):
+        one = facts[run_id]
+        found = {key: values[key].get(run_id) for key in one["metrics"]}
+        one["metrics"] = {
+            key: [
+                *(value.latest, value.step, value.timestamp_ms),
+                *(None if math.isnan(end) else end for end in (value.low, value.high)),
+            ]
+            for key, value in found.items()
+            if value is not None
+        }
+        if limit_ms == at_ms:
+            one |= {"status": "RUNNING", "end_ms": None, "has_ended": False, "until_ms": at_ms}
 
 
 def console_sources(facts: Facts) -> list[ConsoleSource]:

@@ -25,7 +25,7 @@ from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.sharing.shown import Shown, read_shown
 
-KINDS = ("run", "runs", "view", "experiment")
+KINDS = ("run", "runs", "view", "experiment", "report")
 MAX_TITLE_CHARACTERS = 250
 MAX_RUNS = 1_000
 MAX_LINKS = 2_000
@@ -50,6 +50,22 @@ class Filter(NamedTuple):
     text: str = ""
     search: str = ""
     is_regex: bool = False
+
+
+class SharedReport(NamedTuple):
+    """The report that a link shows.
+
+    Attributes:
+        report_id: Where its pictures are; a link ends with it.
+        revision: Which was shared.
+        document: What of it is shown, as JSON of an object.
+        panels: The runs of each of its panels, in order.
+    """
+
+    report_id: str
+    revision: int
+    document: Mapping[str, Any]
+    panels: Sequence[Sequence[str]]
 
 
 class Terms(NamedTuple):
@@ -80,6 +96,7 @@ class Terms(NamedTuple):
     password: str | None
     is_preview: bool
     created_by: str
+    report: SharedReport | None = None
 
 
 class Share(NamedTuple):
@@ -114,6 +131,7 @@ class Share(NamedTuple):
     revoked_ms: int | None
     hits: int
     last_seen_ms: int | None
+    report: SharedReport | None = None
 
     def state(self, now_ms: int) -> str:
         """Return ``active``, or why it does not open."""
@@ -168,6 +186,7 @@ def create(
         "shown": terms.shown.as_json(),
         "filter": None if terms.run_filter is None else list(terms.run_filter),
         "view": terms.view,
+        "report": terms.report,
     }
     row = {
         "share_id": share_id,
@@ -453,6 +472,8 @@ def _require_possible(
         raise ConfigError(f"kind: expected one of {', '.join(KINDS)}")
     if not 0 < len(terms.title.strip()) <= MAX_TITLE_CHARACTERS:
         raise ConfigError(f"a link's title has 1 to {MAX_TITLE_CHARACTERS} characters")
+    if (terms.kind == "report") != (terms.report is not None):
+        raise ConfigError("a link to a report shows one")
     if terms.is_live != (facts is None):
         raise ConfigError("a link is live, or frozen with its runs as they are now")
     if run_ids is None:
@@ -460,7 +481,7 @@ def _require_possible(
             raise ConfigError("a frozen link names its runs")
         if terms.run_filter is None:
             raise ConfigError("a link names its runs, or says which by a filter")
-    elif not run_ids:
+    elif not run_ids and terms.report is None:
         raise ConfigError("there is no run to share")
     elif len(run_ids) > MAX_RUNS:
         raise ConfigError(f"{len(run_ids):,} runs, at most {MAX_RUNS:,} in one link")
@@ -543,4 +564,5 @@ def _share_of(row: sa.RowMapping) -> Share:
         revoked_ms=row["revoked_ms"],
         hits=row["hits"],
         last_seen_ms=row["last_seen_ms"],
+        report=None if document.get("report") is None else SharedReport(*document["report"]),
     )

@@ -40,24 +40,27 @@ def shown_view(
         run_ids: The runs that the link is about.
         keys: ``metrics``, ``params`` and ``tags`` that the runs have.
     """
-    hidden = {
-        name
-        for kind, names in keys.items()
-        for name in names
-        if len(name) >= _MIN_TELLING and not shown.has_field(kind, name)
-    }
-    return _Cutter(shown, run_ids, hidden).view(view)
+    return ViewCutter(shown, run_ids, keys).view(view)
 
 
-class _Cutter:
-    """Writes a view anew."""
+class ViewCutter:
+    """Writes a view, or parts of one, anew."""
 
-    def __init__(self, shown: Shown, run_ids: Set[str], hidden: Set[str]) -> None:
+    def __init__(
+        self, shown: Shown, run_ids: Set[str], keys: Mapping[str, Collection[str]]
+    ) -> None:
+        """Take what ``shown_view`` takes."""
         self._shown = shown
         self._run_ids = run_ids
-        self._hidden = hidden
+        self._hidden = {
+            name
+            for kind, names in keys.items()
+            for name in names
+            if len(name) >= _MIN_TELLING and not shown.has_field(kind, name)
+        }
 
     def view(self, view: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a view without what is not shown."""
         eye = _object(view.get("eye"))
         baseline = view.get("baseline")
         colour_by = view.get("colourBy")
@@ -86,12 +89,13 @@ class _Cutter:
             "higherIsBetter": self._metrics(view.get("higherIsBetter")),
             "side": _plain(_object(view.get("side")), ("width", "isTable", "isClosed")),
             "chartSearch": "",
-            "settings": self._settings(view.get("settings")),
+            "settings": self.settings(view.get("settings")),
             "layout": self._layout(view.get("layout")),
             **_plain(view, _OF_ALL),
         }
 
-    def _settings(self, value: Any) -> dict[str, Any] | None:
+    def settings(self, value: Any) -> dict[str, Any] | None:
+        """Return settings of charts without what is not shown."""
         if not isinstance(value, dict):
             return None
         found = _plain(value, (*_SETTINGS, *_OF_ALL))
@@ -108,14 +112,14 @@ class _Cutter:
         sections = []
         for section in map(_object, _list(value.get("sections"))):
             prefix = section.get("prefix")
-            cards = [card for one in _list(section.get("cards")) for card in self._card(one)]
+            cards = [card for one in _list(section.get("cards")) for card in self.card(one)]
             if isinstance(prefix, str) and (cards or prefix in _OWN_SECTIONS):
                 sections.append(
                     {**_plain(section, ("prefix", "isOpen", "columns")), "cards": cards}
                 )
         return {"sections": sections, "favourites": self._metrics(value.get("favourites"))}
 
-    def _card(self, value: Any) -> list[dict[str, Any]]:
+    def card(self, value: Any) -> list[dict[str, Any]]:
         """Return the card, or nothing where nothing of it is shown."""
         card = _object(value)
         if card.get("kind") == "text":
@@ -136,7 +140,7 @@ class _Cutter:
         title = card.get("title")
         if isinstance(title, str) and self._tells_nothing(title):
             found["title"] = title[:_MAX_TEXT]
-        settings = self._settings(card.get("settings"))
+        settings = self.settings(card.get("settings"))
         return [found if settings is None else {**found, "settings": settings}]
 
     def _text_card(self, card: Mapping[str, Any]) -> list[dict[str, Any]]:

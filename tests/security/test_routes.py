@@ -241,7 +241,7 @@ def workspace_request(endpoint: str, server: ServerProcess) -> dict[str, Any] | 
         answer = call(server, "POST", path, body, {"X-Who": "the test"}, ADMIN)
         share_id = answer.body["share"]["id"] if answer.status == 200 else new_id()
         return {"id": share_id, "action": "pause"}
-    if endpoint in {"weir.reports", "weir.reports_create"}:
+    if endpoint in {"weir.reports_list", "weir.reports_create"}:
         return {"experiment_ids": ["0"], "title": "t"}
     if endpoint.startswith("weir.reports_"):
         who = {"X-Who": "the test"}

@@ -149,7 +149,7 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
         "weir.alerts_log": lambda: Question(
             "edit", {"experiment_id": things.experiment_id}, shows("deliveries")
         ),
-        "weir.reports": lambda: Question("read", {}, shows(things.secret)),
+        "weir.reports_list": lambda: Question("read", {}, shows(things.secret)),
         "weir.reports_read": lambda: Question("read", report, shows(things.secret)),
         "weir.reports_create": lambda: Question(
             "edit",

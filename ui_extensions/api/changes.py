@@ -72,7 +72,7 @@ def answer_visitor(question: Fields, sight: LinkSight) -> dict[str, Any]:
     at_ms = time.time_ns() // 1_000_000
     named = sight.readable_runs(named)
     answer: dict[str, Any] = {"watermark": "0.0", "at_ms": at_ms}
-    all_runs = sight.named_runs(sight.run_ids) if experiments else None
+    all_runs = sight.named_runs(sight.ids_of(experiments)) if experiments else None
     if not sight.share.is_live:
         facts = {run_id: sight.facts(run_id) or {} for run_id in named}
         answer["runs"] = dict.fromkeys(named, "frozen")

@@ -1,6 +1,6 @@
 """Reports: who may read all experiments of one reads it, who may edit them all writes it.
 
-    POST reports           {"experiment_id"?} → {"reports": [REPORT]}, the last saved first
+    POST reports/list      {"experiment_id"?} → {"reports": [REPORT]}, the last saved first
     POST reports/read      {"id", "revision"? | "draft"?: true} → {"report": REPORT, "title",
                            "document", "revision", "author", "at_ms", "revisions":
                            [{"revision", "title", "author", "at_ms"}]}: what was published last,
@@ -35,7 +35,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from typing import Any
 
 import flask
@@ -44,20 +43,26 @@ from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.sharing import report_document, reports
 from mlflow_weir.store.sharing.reports import Comment, Report
-from mlflow_weir.ui_extensions import access, deliveries, mlflow_private, readable
+from mlflow_weir.ui_extensions import (
+    access,
+    deliveries,
+    mlflow_private,
+    readable,
+    report_rights,
+)
 from mlflow_weir.ui_extensions.api.runs import answer as answer_with
+from mlflow_weir.ui_extensions.link_sight import LinkSight
 from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 
 MAX_BODY_BYTES = 2 * report_document.MAX_BYTES
 MAX_IMAGE_BODY_BYTES = reports.MAX_IMAGE_BYTES * 4 // 3 + 1_024
 _ACTIONS = ("save", "append", "publish", "restore", "clone", "picture", "delete")
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def add_to(routes: flask.Blueprint) -> None:
     """Add the routes."""
     for path, view, most_bytes in (
-        ("/reports", _list, SMALL_BYTES),
+        ("/reports/list", _list, SMALL_BYTES),
         ("/reports/read", _read, SMALL_BYTES),
         ("/reports/create", _create, MAX_BODY_BYTES),
         ("/reports/change", _change, MAX_IMAGE_BODY_BYTES),
@@ -98,7 +103,7 @@ def _list(fields: Fields) -> dict[str, Any]:
         for report in reports.list_reports(engine, mlflow_private.request_workspace())
         if experiment_id is None or experiment_id in report.experiment_ids
     ]
-    found = [report for report in found if _may_read(report, caller)]
+    found = [report for report in found if report_rights.may_read(report, caller)]
     # Readers know a report by what it was called when it was published.
     titles = reports.published_titles(engine, [one.report_id for one in found if one.revision])
     listed = []
@@ -179,7 +184,7 @@ def _change(fields: Fields) -> dict[str, Any]:
     report = _readable(fields, caller)
     engine, author = deliveries.require_store().engine, _author()
     if action == "delete":
-        if not _may_delete(report, caller):
+        if not report_rights.may_delete(report, caller):
             flask.abort(access.refusal(403, access.NOT_PERMITTED))
         reports.delete(engine, report.report_id)
         return {"report": _as_json(report, caller)}
@@ -216,19 +221,22 @@ def _comments(fields: Fields) -> dict[str, Any]:
         comment = reports.read_comment(engine, report.report_id, fields.text("comment"))
         if comment is None:
             flask.abort(access.refusal(404, "there is no such comment"))
-        is_own = _is_caller(comment.author)
-        may_settle = is_own or _may_edit(report, caller)
+        is_own = report_rights.is_caller(comment.author)
+        may_settle = is_own or report_rights.may_edit(report, caller)
         if action in {"resolve", "reopen"} and may_settle:
             is_resolved = action == "resolve"
             reports.resolve_comment(engine, comment.comment_id, _author(), is_resolved)
-        elif action == "delete" and (is_own or _may_delete(report, caller)):
+        elif action == "delete" and (is_own or report_rights.may_delete(report, caller)):
             reports.delete_comment(engine, comment.comment_id)
         elif action in {"resolve", "reopen", "delete"}:
             flask.abort(access.refusal(403, access.NOT_PERMITTED))
         else:
             raise ConfigError("action: expected add, resolve, reopen or delete")
     found = reports.list_comments(engine, report.report_id)
-    may_edit, may_delete = _may_edit(report, caller), _may_delete(report, caller)
+    may_edit, may_delete = (
+        report_rights.may_edit(report, caller),
+        report_rights.may_delete(report, caller),
+    )
     return {"comments": [_comment_json(one, may_edit, may_delete) for one in found]}
 
 
@@ -242,10 +250,19 @@ def _picture(fields: Fields) -> bytes:
 def _image(fields: Fields) -> flask.Response:
     report = _readable(fields, access.Access())
     engine = deliveries.require_store().engine
-    return send_image(reports.read_image(engine, report.report_id, fields.text("image")))
+    return _send_image(reports.read_image(engine, report.report_id, fields.text("image")))
 
 
-def send_image(image: reports.Image | None) -> flask.Response:
+def answer_visitor(fields: Fields, sight: LinkSight) -> flask.Response:
+    """Answer ``POST reports/image`` for the visitor of a link: pictures that it shows."""
+    report, image = sight.share.report, fields.text("image")
+    if report is None or image not in report_document.images(report.document):
+        return _send_image(None)
+    engine = deliveries.require_store().engine
+    return _send_image(reports.read_image(engine, report.report_id, image))
+
+
+def _send_image(image: reports.Image | None) -> flask.Response:
     """Return a picture as it goes out, or that there is none."""
     if image is None:
         return access.refusal(404, "the report has no such picture")
@@ -258,48 +275,13 @@ def send_image(image: reports.Image | None) -> flask.Response:
     return answer
 
 
-def require_report(report_id: str, caller: access.Access) -> Report:
-    """Return a report that the caller may read; end the request where there is none."""
-    report = None
-    if _ID.match(report_id):
-        report = reports.read(deliveries.require_store().engine, report_id)
-    workspace = mlflow_private.request_workspace()
-    if report is None or report.workspace != workspace or not _may_read(report, caller):
-        flask.abort(access.refusal(404, "there is no such report"))
-    return report
-
-
 def _readable(fields: Fields, caller: access.Access) -> Report:
-    return require_report(fields.text("id"), caller)
+    return report_rights.require_report(fields.text("id"), caller)
 
 
 def _require_editor(report: Report, caller: access.Access) -> None:
-    if not _may_edit(report, caller):
+    if not report_rights.may_edit(report, caller):
         flask.abort(access.refusal(403, access.NOT_PERMITTED))
-
-
-def _may_read(report: Report, caller: access.Access) -> bool:
-    if not all(map(caller.may_read_experiment, report.experiment_ids)):
-        return False
-    return report.revision > 0 or _may_edit(report, caller)
-
-
-def _may_edit(report: Report, caller: access.Access) -> bool:
-    return all(map(caller.may_edit_experiment, report.experiment_ids))
-
-
-def _may_delete(report: Report, caller: access.Access) -> bool:
-    if _is_caller(report.created_by) and _may_edit(report, caller):
-        return True
-    return all(map(caller.may_delete_experiment, report.experiment_ids))
-
-
-def _is_caller(author: str) -> bool:
-    """Say whether the caller is somebody; everybody is, where the server asks nobody."""
-    named = access.principal()
-    if named:
-        return author == named
-    return not mlflow_private.is_auth_on() and access.can_ask_of_others()
 
 
 def _author() -> str:
@@ -312,7 +294,7 @@ def _revisions(report: Report) -> list[dict[str, Any]]:
 
 
 def _comment_json(comment: Comment, may_edit: bool, may_delete: bool) -> dict[str, Any]:
-    is_own = _is_caller(comment.author)
+    is_own = report_rights.is_caller(comment.author)
     return {
         "id": comment.comment_id,
         "author": comment.author or None,
@@ -338,6 +320,6 @@ def _as_json(report: Report, caller: access.Access) -> dict[str, Any]:
         "saved_by": report.saved_by or None,
         "revision": report.revision,
         "is_changed": report.draft != report.published_draft,
-        "may_edit": _may_edit(report, caller),
-        "may_delete": _may_delete(report, caller),
+        "may_edit": report_rights.may_edit(report, caller),
+        "may_delete": report_rights.may_delete(report, caller),
     }

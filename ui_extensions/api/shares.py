@@ -1,6 +1,6 @@
 """Links that anyone may open, as their makers see them.
 
-    POST shares/candidates  {"experiment_ids", "run_ids"?, "filter"?}
+    POST shares/candidates  {"experiment_ids", "run_ids"?, "filter"?} or {"report_id"}
         → {"n_runs", "metrics": [{"key", "n_runs"}], "params", "tags", "has": {box: bool}}:
            what there is to tick
     POST shares/create      {"kind", "title", "experiment_ids", "run_ids"?, "filter"?, "view"?,
@@ -10,6 +10,9 @@
     POST shares/change      {"id", "action": "pause" | "resume" | "revoke" | "rotate"}
         → {"share"}, with "token" and "path" after "rotate"
     POST shares/log         {"id"} → {"entries": [{"at_ms", "outcome", "address"}]}
+
+A link to a report has ``report_id`` instead of experiments, runs and view: it shows what was
+published last, and of its panels' runs at most what is ticked.
 
 ``filter`` is ``{"filter", "search", "regex"}`` as ``POST runs`` has it. A link is made, and seen
 in the list, by who may edit its experiments; it is paused, revoked and its log read by who made it
@@ -40,6 +43,7 @@ from mlflow_weir.ui_extensions import (
     mlflow_private,
     readable,
     share_candidates,
+    shared_reports,
     visitors,
 )
 from mlflow_weir.ui_extensions.api.runs import answered
@@ -75,6 +79,8 @@ def add_to(routes: flask.Blueprint) -> None:
 
 def _candidates(fields: Fields) -> dict[str, Any]:
     caller = access.Access()
+    if fields.text_or_none("report_id") is not None:
+        return shared_reports.describe(fields, caller)
     experiments = _editable(fields, caller)
     run_ids, run_filter = _scope(fields, experiments, caller)
     if run_ids is None:
@@ -91,15 +97,21 @@ def _create(fields: Fields) -> dict[str, Any]:
         flask.abort(
             access.refusal(403, "links need a server app that Weir can ask who may see what")
         )
-    experiments = _editable(fields, caller)
-    engine = deliveries.require_store().engine
-    if visibility.is_any_private(engine, experiments):
-        flask.abort(access.refusal(403, "a private experiment is shown by no link"))
-    run_ids, run_filter = _scope(fields, experiments, caller)
     is_live, is_preview = fields.flag("is_live"), fields.flag("is_preview")
     replaces_names = fields.flag("replaces_names")
     shown = read_shown(object_of(fields, "shown") or {}, names=not replaces_names)
     at_ms = links.now_ms()
+    found = None
+    run_ids: list[str] | None
+    if fields.text("kind") == "report":
+        found = shared_reports.read(fields, caller, shown, is_live=is_live)
+        experiments, run_ids, run_filter = found.experiment_ids, found.run_ids, None
+        shown = found.shown
+    else:
+        experiments = _editable(fields, caller)
+        run_ids, run_filter = _scope(fields, experiments, caller)
+    if visibility.is_any_private(deliveries.require_store().engine, experiments):
+        flask.abort(access.refusal(403, "a private experiment is shown by no link"))
     if run_ids is None and not is_live:
         assert run_filter is not None
         run_ids = link_sight.runs_of_filter(experiments, run_filter, at_ms)
@@ -114,10 +126,14 @@ def _create(fields: Fields) -> dict[str, Any]:
         assert run_ids is not None
         with store.ManagedSessionMaker() as session:
             facts = frozen_runs.take(session, store.engine, run_ids, shown, at_ms)
+            for moment_ms, ids in ({} if found is None else found.frozen_at).items():
+                frozen_runs.take_back(
+                    session, facts, [one for one in ids if one in facts], moment_ms
+                )
         run_ids = [run_id for run_id in run_ids if run_id in facts]
         if shown.files or shown.media:
             share_candidates.add_files(facts)
-    view = object_of(fields, "view")
+    view = None if found is not None else object_of(fields, "view")
     if view is not None:
         among = run_ids
         if among is None:
@@ -139,6 +155,7 @@ def _create(fields: Fields) -> dict[str, Any]:
         password=fields.text_or_none("password") or None,
         is_preview=is_preview,
         created_by=access.principal() or "",
+        report=None if found is None else found.report,
     )
     share, token = links.create(store.engine, terms, run_ids, facts)
     if not is_preview:

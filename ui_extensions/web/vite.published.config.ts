@@ -21,6 +21,7 @@ const PUBLISHED: Record<string, string> = {
   "src/data/match-keys.ts": "src/published/match-keys.ts",
   "src/data/smoothing-thread.ts": "src/published/smoothing-thread.ts",
   "src/offers.ts": "src/published/offers.ts",
+  "src/public/report.tsx": "src/published/report.tsx",
 }
 
 /** What the page has beside its script, which `publishing/page_files.py` puts into it. */

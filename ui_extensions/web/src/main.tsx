@@ -20,6 +20,9 @@ import { startTheme } from "./theme"
 const Compare = lazy(async () => ({ default: (await import("./pages/compare")).Compare }))
 const SharedPage = lazy(async () => ({ default: (await import("./share/page")).SharedPage }))
 const TeamsPage = lazy(async () => ({ default: (await import("./teams/page")).TeamsPage }))
+const ReportsPage = lazy(async () => ({ default: (await import("./reports/list-page")).ReportsPage }))
+const ReportPage = lazy(async () => ({ default: (await import("./reports/page")).ReportPage }))
+const EditPage = lazy(async () => ({ default: (await import("./reports/edit-page")).EditPage }))
 const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
 
 function Shown({ place }: { place: Place }) {
@@ -32,6 +35,12 @@ function Shown({ place }: { place: Place }) {
       return <Compare key={place.experimentIds.join()} experimentIds={place.experimentIds} />
     case "run":
       return <RunPage key={place.runId} runId={place.runId} tab={place.tab} />
+    case "reports":
+      return <ReportsPage />
+    case "report": {
+      const Report = place.isEdited ? EditPage : ReportPage
+      return <Report key={pathOf(place)} reportId={place.reportId} />
+    }
     case "shared":
       return <SharedPage />
     case "teams":

@@ -33,6 +33,13 @@ function show(next: Theme): void {
   for (const listener of [...listeners]) listener()
 }
 
+/** Show a theme for a moment, such as on paper; returns how to go back. */
+export function showForNow(next: Theme): () => void {
+  const before = theme()
+  show(next)
+  return () => show(before)
+}
+
 /** Choose a theme, for MLflow's pages too. */
 export function chooseTheme(next: Theme): void {
   try {

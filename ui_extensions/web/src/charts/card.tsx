@@ -15,7 +15,8 @@ import { count, number } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { useTheme } from "../theme"
 import { seriesStore } from "../data/series-store"
-import { exportCsv, exportPng, exportSvg } from "./export"
+import { exportCsv, exportPng, exportSvg, svgOf } from "./export"
+import { keepDrawing } from "./drawings"
 import { Legend, legendHeight, legendRows } from "./legend"
 import type { ChartLine } from "./line"
 import { LineChart } from "./line-chart"
@@ -97,6 +98,15 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
       chart.current = null
     }
   }, [kind])
+  const drawing = useRef({ title, shown })
+  drawing.current = { title, shown }
+  useEffect(() => {
+    const place = box.current
+    if (place === null) return
+    return keepDrawing(place, () =>
+      chart.current === null ? null : svgOf(chart.current, drawing.current.title, drawing.current.shown),
+    )
+  }, [])
   useEffect(() => {
     const now = chart.current
     if (!now || now.state === latest.current) return

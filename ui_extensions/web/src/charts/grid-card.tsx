@@ -10,6 +10,7 @@ import { LineCard } from "./card"
 import { ScalarCard } from "./scalar-card"
 import { titleOf } from "./sections"
 import { TextCard } from "./text-card"
+import { useAddToReport } from "./to-report"
 import type { CardLayout, ChartSettings, DrawnRun } from "./types"
 import { MAX_CARD_KEYS } from "./types"
 
@@ -32,6 +33,8 @@ export interface GridCardProps {
   onAction: (action: CardAction, prefix: string, card: CardLayout) => void
   grip?: ReactNode
   isFull?: boolean
+  /** In the menu instead of what arranges the grid: the card stands elsewhere. */
+  items?: readonly MenuItem[]
 }
 
 export function GridCard(props: GridCardProps) {
@@ -66,7 +69,8 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
   )
   const act = (action: CardAction) => (): void => onAction(action, prefix, card)
   const key = card.keys[0] ?? ""
-  const items: MenuItem[] = [
+  const report = useAddToReport()
+  const items: readonly MenuItem[] = props.items ?? [
     ...(card.kind === "line" ? [{ label: "Axis ranges…", isFirstOfGroup: true, onSelect: act("axes") }] : []),
     { label: card.isOwn ? "Edit…" : "Chart with more metrics…", icon: "edit", onSelect: act("edit") },
     ...(card.isOwn
@@ -81,7 +85,11 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
             onSelect: act("favourite"),
           },
         ]),
+    ...(report === null
+      ? []
+      : [{ label: "Add to report…", icon: "plus" as const, onSelect: () => report(addedCard(props, cardKeys)) }]),
   ]
+  const expand = isFull || props.items ? {} : { onExpand: act("expand") }
   if (card.kind === "text") {
     return (
       <TextCard
@@ -92,7 +100,7 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
         height={height}
         items={items}
         grip={grip}
-        {...(isFull ? {} : { onExpand: act("expand") })}
+        {...expand}
       />
     )
   }
@@ -110,7 +118,7 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
         height={height}
         items={items}
         grip={grip}
-        {...(isFull ? {} : { onExpand: act("expand") })}
+        {...expand}
       />
     )
   }
@@ -126,9 +134,15 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
       height={height}
       items={items}
       grip={grip}
-      {...(isFull ? { isFull } : { onExpand: act("expand") })}
+      {...(isFull ? { isFull } : expand)}
     />
   )
+}
+
+/** The card as it looks now, for where the grid's settings are not. */
+function addedCard({ card, settings }: GridCardProps, keys: readonly string[]): CardLayout {
+  const { groups: _, centre: __, band: ___, ...shown } = merged(settings, card.settings)
+  return { ...card, keys: card.pattern ? [] : [...keys], settings: shown }
 }
 
 const merges = new WeakMap<ChartSettings, WeakMap<object, ChartSettings>>()

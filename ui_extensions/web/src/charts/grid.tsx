@@ -9,8 +9,6 @@ import type { Answer } from "../api/use-answer"
 import { useAnswer } from "../api/use-answer"
 import { Button } from "../controls/button"
 import { Empty, Failed, Loading } from "../controls/state"
-import { seriesStore } from "../data/series-store"
-import { poll } from "../data/poller"
 import { visible } from "../text/visible"
 import { AxisDialog } from "./axis-dialog"
 import { ChartDialog } from "./chart-dialog"
@@ -20,13 +18,11 @@ import { merged } from "./grid-card"
 import { Section } from "./grid-section"
 import { hoverState } from "./hover"
 import "./inspect"
+import { useLive } from "./live"
 import { setFull, useFull, usePin } from "./place"
 import { OWN, sectionsOf, withCard, withSection } from "./sections"
 import type { CardLayout, ChartSettings, DrawnRun, GridLayout, SectionLayout } from "./types"
 
-const KEYS_MS = 15_000
-/** What is no series is asked for again at most so often. */
-const NEWS_MS = 5_000
 /** The list beside the charts follows the pointer so much later, so that it slows no frame. */
 const RAISE_MS = 60
 
@@ -265,45 +261,3 @@ export function ChartGrid(props: ChartGridProps) {
 function newId(): string {
   return `own-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`
 }
-
-/** Ask what is new, and have it read, while the page is seen; returns when something last was. */
-function useLive(
-  experimentIds: readonly string[],
-  runs: readonly DrawnRun[],
-  live: boolean,
-  onKeys: () => void,
-): number {
-  const [newsAt, setNewsAt] = useState(0)
-  const watched = useRef({ experimentIds, runs })
-  watched.current = { experimentIds, runs }
-  const name = experimentIds.join()
-  const sinceMs = useRef(0)
-  useEffect(() => {
-    if (!live) return
-    let askedAt = Date.now()
-    sinceMs.current = askedAt
-    return poll(
-      () => ({
-        experiments: watched.current.experimentIds,
-        runs: watched.current.runs.filter((run) => run.status === "RUNNING").map((run) => run.id).slice(0, 1_000),
-      }),
-      (news) => {
-        if (news.length === 0) return
-        seriesStore.refresh(news)
-        setNewsAt((before) => (Date.now() - before < NEWS_MS ? before : Date.now()))
-        // Counting metrics costs more than a poll, and new ones are seldom.
-        if (Date.now() - askedAt < KEYS_MS) return
-        askedAt = Date.now()
-        onKeys()
-      },
-      () => undefined,
-    )
-  }, [live, name, onKeys])
-  // What is kept from before may have grown while nobody listened, and be at its end by now.
-  const isKnown = runs.length > 0 && !runs.some((run) => run.isPending)
-  useEffect(() => {
-    if (live && isKnown) seriesStore.catchUp(watched.current.runs, sinceMs.current)
-  }, [live, name, isKnown])
-  return newsAt
-}
-

@@ -80,7 +80,18 @@ function useImages(ids: readonly string[]): { images: ReadonlyMap<string, Images
   return { images, error, isLoading: ids.some((id) => !images.has(id)) }
 }
 
-export function MediaPanels({ runs, width }: { runs: readonly DrawnRun[]; width: number }) {
+const ALL: readonly string[] = []
+
+export function MediaPanels({
+  runs,
+  width,
+  only = ALL,
+}: {
+  runs: readonly DrawnRun[]
+  width: number
+  /** These keys; all where it is empty. */
+  only?: readonly string[]
+}) {
   const [most, setMost] = useState(FIRST_RUNS)
   const visibleRuns = useMemo(() => runs.filter((run) => run.isVisible), [runs])
   const shown = useMemo(() => visibleRuns.slice(0, most), [visibleRuns, most])
@@ -89,8 +100,8 @@ export function MediaPanels({ runs, width }: { runs: readonly DrawnRun[]; width:
   const keys = useMemo(() => {
     const found = new Set<string>()
     for (const id of ids) for (const key of images.get(id)?.keys() ?? []) found.add(key)
-    return [...found].sort()
-  }, [ids, images])
+    return [...found].filter((key) => only.length === 0 || only.includes(key)).sort()
+  }, [ids, images, only])
   return (
     <div className="w-media-panels">
       {error && <Failed what="The images could not be listed" error={error} />}

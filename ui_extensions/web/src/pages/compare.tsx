@@ -13,10 +13,9 @@ import { Page } from "../layout/page"
 import { setQuery, useRoute } from "../router"
 import { fuzzyScore } from "../text/fuzzy"
 import { runColour, runDash } from "../runs/colour"
-import { cellNumber, deltaText } from "../runs/columns"
-import type { ComparedLine, ComparedRun, Section } from "../runs/comparison"
+import { CompareRow } from "../runs/compare-row"
+import type { ComparedRun, Section } from "../runs/comparison"
 import { compare, readCompared, SECTIONS } from "../runs/comparison"
-import { isHigherBetter } from "../runs/direction"
 import { RunDot, StateGlyph } from "../runs/row"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
@@ -256,56 +255,5 @@ function RunHead({
         <IconButton icon="close" label={`Leave ${name} out`} isSmall onClick={onDrop} />
       </span>
     </th>
-  )
-}
-
-function CompareRow({
-  line,
-  base,
-  rowIndex,
-  isFirst,
-}: {
-  line: ComparedLine
-  base: number
-  rowIndex: number
-  isFirst: boolean
-}) {
-  const baseCell = base >= 0 ? line.cells[base] : undefined
-  const key = visible(line.key, 250)
-  const section = SECTIONS.find((one) => one.value === line.section)?.label ?? ""
-  return (
-    <tr aria-rowindex={rowIndex} className={isFirst ? "w-beside-first" : undefined}>
-      <th scope="row" className="w-beside-key" title={key}>
-        <span className="w-beside-key-box">
-          <span className="w-cut">{key}</span>
-          {isFirst && <span className="w-beside-section">{section}</span>}
-        </span>
-      </th>
-      {line.cells.map((cell, at) => {
-        const delta =
-          line.metric && baseCell && at !== base
-            ? deltaText(cellNumber(cell.value), cellNumber(baseCell.value))
-            : ""
-        const isUp = delta.startsWith("+")
-        const isPlain = delta === "0 %" || delta === "—"
-        const isGood = isUp === isHigherBetter(line.metric, [])
-        const isOther = line.differs && baseCell !== undefined && cell.text !== baseCell.text
-        return (
-          <td
-            key={at}
-            title={cell.text}
-            className={`${line.metric ? "w-number" : ""}${isOther ? " w-beside-other" : ""}`}
-          >
-            <span className="w-beside-value">{cell.text || <span className="w-hint">–</span>}</span>
-            {delta && (
-              <span className={`w-run-delta${isPlain ? "" : isGood ? " w-run-good" : " w-run-worse"}`}>
-                {" "}
-                {isPlain ? delta : `${isUp ? "▲" : "▼"} ${delta.slice(1)}`}
-              </span>
-            )}
-          </td>
-        )
-      })}
-    </tr>
   )
 }

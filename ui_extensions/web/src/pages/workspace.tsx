@@ -10,6 +10,7 @@ import { IconButton } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
 import { AsOf } from "../data/as-of"
 import { StockLink } from "../layout/stock-link"
+import { PlaceLink } from "../layout/link"
 import { Page } from "../layout/page"
 import { usePaletteSource } from "../palette/commands"
 import { route, setQuery, useRoute } from "../router"
@@ -21,6 +22,8 @@ import { EditRun } from "../runs/edit-run"
 import { LiveMark } from "../runs/live-mark"
 import { useMedia } from "../runs/media"
 import { NoRuns } from "../runs/no-runs"
+import { WithReports } from "../reports/add"
+import { workspaceRuns } from "../reports/workspace-runs"
 import { RunsPanel } from "../runs/panel"
 import { RunActionsProvider, useAct } from "../runs/run-actions"
 import { RunMenu } from "../runs/run-menu"
@@ -151,6 +154,9 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                 {experimentIds.length === 1 && (
                   <VisibilityBadge isLed experimentId={first} name={title} />
                 )}
+                <PlaceLink className="w-head-link" to={{ page: "reports" }} query={new URLSearchParams({ e: first })}>
+                  Reports
+                </PlaceLink>
                 {experimentIds.length === 1 && view.mayEdit && <ShareBadge experimentId={first} />}
               </>
             }
@@ -189,6 +195,11 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                 ]}
               />
               {!isTable && (
+                <WithReports
+                  mayEdit={view.mayEdit}
+                  sets={() => workspaceRuns(state, frozen.atMs)}
+                  clockMs={list.clockMs}
+                >
                 <Charts
                   above={(runs, width) => (
                     <>
@@ -197,6 +208,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                     </>
                   )}
                 />
+                </WithReports>
               )}
             </div>
             <Toast />

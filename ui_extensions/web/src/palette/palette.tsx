@@ -107,8 +107,13 @@ export function Palette({ onClose }: { onClose: () => void }) {
         go: () => go({ page: "workspace", experimentIds: [one.id] }),
       }),
     )
+    const pages: Target[] = [
+      { id: "page reports", label: "Reports", icon: "file", group: "Pages", go: () => go({ page: "reports" }) },
+      { id: "page shared", label: "Shared links", icon: "link", group: "Pages", go: () => go({ page: "shared" }) },
+    ]
     return [
       ...best(commands, wanted),
+      ...best(pages, wanted),
       ...(wanted === "" ? [] : best(metrics, wanted)),
       ...runs,
       ...best(places, wanted),

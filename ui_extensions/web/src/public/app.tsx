@@ -15,6 +15,7 @@ import { Shell } from "./shell"
 const VisitorWorkspace = lazy(async () => ({
   default: (await import("./workspace")).VisitorWorkspace,
 }))
+const VisitorReport = lazy(async () => ({ default: (await import("./report")).VisitorReport }))
 const VisitorRun = lazy(async () => ({ default: (await import("./run")).VisitorRun }))
 
 // What was found missing may be one run, or all of it: the share itself is asked at most so often.
@@ -94,7 +95,9 @@ function Shown({ share }: { share: Share }) {
   return (
     <ErrorBoundary what="The page" resetKey={pathOf(place)}>
       <Suspense fallback={loading}>
-        {runId === null ? (
+        {runId === null && share.report ? (
+          <VisitorReport share={share} document={share.report} />
+        ) : runId === null ? (
           <VisitorWorkspace share={share} />
         ) : (
           <VisitorRun

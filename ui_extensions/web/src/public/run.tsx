@@ -135,7 +135,7 @@ export function VisitorRun({
           <AsOf share={share} />
           {!isAlone && (
             <PlaceLink to={{ page: "home" }} query={listQuery()}>
-              All runs
+              {share.report ? "To the report" : "All runs"}
             </PlaceLink>
           )}
         </>

@@ -1,6 +1,7 @@
 /** What is shared, as `POST share` says. */
 
 import { call } from "../api/client"
+import type { Node } from "../reports/document"
 
 /** What of the runs is shown; what is not named here is not in any answer. */
 export interface Shown {
@@ -22,7 +23,7 @@ export interface Shown {
 
 export interface Share {
   readonly title: string
-  readonly kind: "run" | "runs" | "view" | "experiment"
+  readonly kind: "run" | "runs" | "view" | "experiment" | "report"
   readonly is_live: boolean
   /** When it was frozen; null where it is live. */
   readonly as_of_ms: number | null
@@ -35,6 +36,8 @@ export interface Share {
   readonly replaces_names: boolean
   /** The run, where the link is to one. */
   readonly run_id?: string | null
+  /** The report, where the link is to one. */
+  readonly report?: Node | null
 }
 
 export function askShare(signal: AbortSignal): Promise<Share> {

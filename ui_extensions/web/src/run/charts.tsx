@@ -1,11 +1,15 @@
 import { PlaceLink } from "../layout/link"
 import { Moment } from "./chart-moment"
+import { WithReports } from "../reports/add"
+import { runSet } from "../reports/document"
 import type { TabProps } from "./page"
 import { RunCharts } from "./run-charts"
 
 /** A run's own curves, with the ways to its console and to other runs. */
 export function Charts({ run }: TabProps) {
+  const runs = runSet([run.experiment_id], { ids: [run.id], most: 1 })
   return (
+    <WithReports mayEdit={run.may_edit} sets={() => [{ label: "This run", runs }]} clockMs={run.now_ms - Date.now()}>
     <RunCharts
       run={run}
       beside={(grid, wantedMs) => (
@@ -17,5 +21,6 @@ export function Charts({ run }: TabProps) {
         </>
       )}
     />
+    </WithReports>
   )
 }

@@ -4,7 +4,7 @@ import type { CallOptions } from "../api/client"
 import { call } from "../api/client"
 import type { ViewDocument } from "../view/document"
 
-export type ShareKind = "run" | "runs" | "view" | "experiment"
+export type ShareKind = "run" | "runs" | "view" | "experiment" | "report"
 export type ShareState = "active" | "paused" | "expired" | "revoked" | "off"
 export type ShareAction = "pause" | "resume" | "revoke" | "rotate"
 export type Policy = "off" | "authenticated" | "on"
@@ -44,6 +44,8 @@ export interface Meant {
   readonly experiment_ids: readonly string[]
   readonly run_ids: readonly string[] | null
   readonly filter: RunFilter | null
+  /** A report instead: its panels say which runs. */
+  readonly report_id?: string
 }
 
 export interface CandidateKey {
@@ -55,6 +57,8 @@ export interface CandidateKey {
 export interface Candidates extends Readonly<Record<Keyed, readonly CandidateKey[]>> {
   readonly n_runs: number
   readonly has: Readonly<Record<Part, boolean>>
+  /** Panels of the report are frozen, and so is a link to it. */
+  readonly is_frozen?: boolean
 }
 
 /** As the server has it: keys that it does not count are names alone. */

@@ -1,6 +1,6 @@
 import "./share.css"
 
-import { useId, useMemo, useState } from "react"
+import { useEffect, useId, useMemo, useState } from "react"
 
 import { useAsked } from "../api/use-answer"
 import { Button } from "../controls/button"
@@ -83,6 +83,12 @@ function Form({
   const candidates = useAsked(meant, (options) =>
     findCandidates(JSON.parse(meant) as Scope["meant"], options),
   )
+  const isReport = scope?.kind === "report"
+  const foundMetrics = candidates.data?.metrics
+  useEffect(() => {
+    // The charts are what the report is made of: they are shown unless somebody takes them out.
+    if (isReport && foundMetrics) show({ metrics: foundMetrics.map((one) => one.key) })
+  }, [isReport, foundMetrics])
   const preview = useMemo(
     () => (scope === undefined ? null : shareOf(scope, draft, true, 0)),
     // How long it lives and its password are nothing that a preview shows.
@@ -117,7 +123,17 @@ function Form({
         <Policy server={server} />
         <Title scope={scope} draft={draft} onChange={change} />
         <What scopes={scopes} at={at} onChoose={setAt} />
-        <Data scope={scope} draft={draft} onChange={change} />
+        {isReport && (
+          <p className="w-secondary">
+            Visitors see what was published last, whole: its words, formulas and pictures, never the comments. Of its panels
+            they see the runs that are in them now, and what is ticked here.
+          </p>
+        )}
+        {candidates.data?.is_frozen ? (
+          <p className="w-secondary">Panels of it are frozen, and so is the link: later points are not in it.</p>
+        ) : (
+          <Data scope={scope} draft={draft} onChange={change} />
+        )}
         {candidates.error && (
           <Failed
             what="What there is to share could not be read"
@@ -132,7 +148,7 @@ function Form({
             hasTexts={hasTexts(scope.view)}
             shown={draft.shown}
             onShow={show}
-            mayEvery={isOpenScope(scope) || draft.isLive}
+            mayEvery={!isReport && (isOpenScope(scope) || draft.isLive)}
           />
         )}
         <Checkbox

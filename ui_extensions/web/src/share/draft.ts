@@ -55,7 +55,7 @@ export function daysOffered(maxDays: number | null): (number | null)[] {
 
 /** Say whether runs that come later would be in it. */
 export function isOpenScope(scope: Scope): boolean {
-  return scope.meant.run_ids === null
+  return scope.meant.run_ids === null && scope.kind !== "report"
 }
 
 /** What the server is asked to make of it. */

@@ -58,3 +58,14 @@ export function runScope(run: RunFacts): Scope {
     view: null,
   }
 }
+
+/** A report as it was published last. */
+export function reportScope(id: string, title: string, experimentIds: readonly string[]): Scope {
+  return {
+    kind: "report",
+    label: "This report",
+    title,
+    meant: { experiment_ids: experimentIds, run_ids: null, filter: null, report_id: id },
+    view: null,
+  }
+}

@@ -57,6 +57,7 @@ export function scopeWords(share: Share): string {
     runs: share.n_runs === null ? "Runs" : runsWord(share.n_runs),
     view: `A view of ${runs}`,
     experiment: share.n_runs === null ? "The whole experiment" : `The experiment, ${runs}`,
+    report: `A report with ${runs}`,
   }[share.kind]
   return `${what}, ${share.is_live ? "live" : `as of ${dateTime(share.as_of_ms).slice(0, 16)}`}`
 }

@@ -15,6 +15,7 @@ import { onPlaceChange, readHash, shellHash } from "./place"
 
 const LAST_EXPERIMENT_KEY = "weir.lastExperiment"
 const WORKSPACE_ICON = "M2.5 2.5v11h11M4.5 10.5l3-4 2.5 2 3.5-5"
+const REPORTS_ICON = "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3M5.5 8h5M5.5 11h5"
 const SHARED_ICON =
   "M6.5 9.5l3-3M7 4.5l1.5-1.5a3 3 0 014.5 4.5L11.5 9M9 11.5L7.5 13A3 3 0 013 8.5L4.5 7"
 // The pages open their dialog where the query has it.
@@ -53,6 +54,7 @@ function update(): void {
   const place = readHash(location.hash)
   const to = (path: string, query = ""): string => shellHash(path, place.workspace, query)
   const isShared = place.weir?.path === "/shared"
+  const isReport = place.weir?.path.startsWith("/reports") ?? false
   alone(() => updateFrame(place.weir))
   alone(() => {
     const experiment = lastExperiment(place.experimentId)
@@ -62,7 +64,14 @@ function update(): void {
         label: "Workspace",
         icon: WORKSPACE_ICON,
         hash: to(experiment === null ? "/" : `/e/${experiment}`),
-        isCurrent: place.weir !== null && !isShared,
+        isCurrent: place.weir !== null && !isShared && !isReport,
+      },
+      {
+        id: "reports",
+        label: "Reports",
+        icon: REPORTS_ICON,
+        hash: to("/reports"),
+        isCurrent: isReport,
       },
       {
         id: "shared",

@@ -1,0 +1,331 @@
+"""Reports: written, saved, published, read, said something of, and taken away as files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import PHONE, Site, axe_violations
+from mlflow_weir import reports
+from mlflow_weir.errors import WeirError
+from reports import ask, document, panel, paragraph, png, write_report
+from run_data import XSS
+from senders import call
+from sharing import make_link, manage
+from workspace_data import FIRST_START_MS
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+
+def draft_of(site: Site, report_id: str) -> dict[str, Any]:
+    answer = ask(site.server, "/read", {"id": report_id, "draft": True})
+    assert answer.status == 200, answer
+    found: dict[str, Any] = answer.body
+    return found
+
+
+def ask_runs(site: Site, experiment_id: str, at_ms: int) -> list[tuple[Any, ...]]:
+    """Return the five newest runs as of a moment, as members get them."""
+    body = {
+        "experiments": [experiment_id],
+        "filter": f"start_time <= {at_ms}",
+        "columns": ["metrics.train/loss:latest"],
+        "limit": 5,
+        "at": at_ms,
+    }
+    answer = call(site.server, "POST", "/ajax-api/3.0/weir/runs", body)
+    assert answer.status == 200, answer
+    rows = answer.body["rows"]
+    assert len(rows) > 0
+    return [(row["id"], row["status"], row["cells"]) for row in rows]
+
+
+def types_of(node: dict[str, Any]) -> list[str]:
+    """Return the types of a node and all below it, with those of its marks."""
+    own = [node["type"], *(mark["type"] for mark in node.get("marks", ()))]
+    return own + [one for child in node.get("content", ()) for one in types_of(child)]
+
+
+def saved(page: Any) -> None:
+    page.get_by_role("status").filter(has_text=re.compile(r"^Saved \d\d:\d\d$")).wait_for()
+
+
+def insert(page: Any, name: str) -> None:
+    """Choose from what `/` offers on an empty line."""
+    page.keyboard.press("/")
+    field = page.get_by_role("combobox", name="What to insert")
+    field.wait_for()
+    field.fill(name)
+    field.press("Enter")
+
+
+def test_a_report_is_written(site: Site, page: Any) -> None:
+    page.goto(site.pages(f"/reports?e={site.sweep.experiment_id}"))
+    page.get_by_text("A report is a page of text").wait_for()
+    assert axe_violations(page) == []
+    page.get_by_role("button", name="New report").first.click()
+    dialog = page.get_by_role("dialog", name="New report")
+    dialog.get_by_role("textbox", name="Title").fill("LR sweep <b>12</b>")
+    dialog.get_by_role("button", name="Begin").click()
+    text = page.get_by_role("textbox", name="The report")
+    text.wait_for()
+    report_id = page.url.partition("/reports/")[2].partition("/")[0]
+    text.click()
+    page.keyboard.type("# Results\n")
+    page.keyboard.type("The loss $x^2$ is **low** `here`\n")
+    page.keyboard.type("- one\ntwo\n\n")
+    insert(page, "Call-out")
+    page.keyboard.type("mind the seed")
+    page.keyboard.press("ArrowDown")
+    page.locator("input[type=file]").set_input_files(
+        [{"name": "grey.png", "mimeType": "image/png", "buffer": png(64, 64)}]
+    )
+    page.locator(".w-edited-picture img").wait_for()
+    page.get_by_role("textbox", name="Caption").fill("A grey one")
+    page.get_by_role("button", name="Insert", exact=True).click()
+    page.get_by_role("menuitem", name="Charts and runs").click()
+    form = page.get_by_role("dialog", name="Charts and runs")
+    form.get_by_role("textbox", name="Filter").fill("params.optimizer = 'adam'")
+    form.get_by_role("checkbox", name="train/loss", exact=True).check()
+    # Of all 60, before the filter was asked about.
+    matching = form.get_by_text(re.compile(r"^(?!60 )\d+ runs match$"))
+    matching.wait_for()
+    wanted = int(matching.inner_text().split()[0])
+    assert wanted > 0
+    form.get_by_role("button", name="Insert", exact=True).click()
+    page.wait_for_function(
+        "n => document.querySelector('.w-edited-panel [data-painted]')?.dataset.painted == n",
+        arg=str(min(20, wanted)),
+    )
+    saved(page)
+    draft = draft_of(site, report_id)
+    found = types_of(draft["document"])
+    for one in ("heading", "math", "bold", "code", "bulletList", "callout", "image", "panel"):
+        assert one in found, found
+    assert draft["report"]["revision"] == 0
+
+
+def test_what_cannot_be_saved_is_kept_and_two_writers_hear_of_each_other(
+    site: Site, page: Any, allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors("ERR_INTERNET_DISCONNECTED")
+    allow_errors("409")
+    report_id, _ = write_report(
+        site.server, site.rich.experiment_id, "Ours", paragraph("first"), is_published=False
+    )
+    page.goto(site.pages(f"/reports/{report_id}/edit"))
+    text = page.get_by_role("textbox", name="The report")
+    text.wait_for()
+    page.context.set_offline(True)
+    text.click()
+    page.keyboard.press("End")
+    page.keyboard.type(" and mine")
+    page.get_by_text("kept in this browser").wait_for()
+    kept = page.evaluate("id => localStorage.getItem(`weir.report.${id}`)", report_id)
+    assert "first and mine" in kept
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Retry").click()
+    saved(page)
+    assert draft_of(site, report_id)["document"]["content"][0] == paragraph("first and mine")
+    # Somebody else saves; what is written here is told of it before anything is lost.
+    theirs = {"id": report_id, "action": "save", "title": "Theirs"}
+    draft = draft_of(site, report_id)["report"]["draft"]
+    body = {**theirs, "draft": draft, "document": document(paragraph("their words"))}
+    assert ask(site.server, "/change", body).status == 200
+    text.click()
+    page.keyboard.press("End")
+    page.keyboard.type("!")
+    dialog = page.get_by_role("dialog", name="The draft has been changed elsewhere")
+    dialog.wait_for()
+    dialog.get_by_label("Mine", exact=True).get_by_text("first and mine!").wait_for()
+    dialog.get_by_label("Theirs", exact=True).get_by_text("their words").wait_for()
+    assert axe_violations(page, ".w-conflict") == []
+    dialog.get_by_role("button", name="Keep both: mine as a new report").click()
+    dialog.wait_for(state="hidden")
+    page.get_by_text("their words").wait_for()
+    listed = ask(site.server, "/list", {"experiment_id": site.rich.experiment_id}).body["reports"]
+    mine = next(one for one in listed if one["title"] == "Ours (mine)")
+    assert draft_of(site, mine["id"])["document"]["content"][0] == paragraph("first and mine!")
+    assert draft_of(site, report_id)["document"]["content"][0] == paragraph("their words")
+
+
+def test_a_chart_goes_into_a_report_and_hostile_words_stay_words(
+    site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors("404")  # a run that is not there, a picture that is not there
+    name = XSS[:200]
+    report_id, _ = write_report(
+        site.server,
+        site.sweep.experiment_id,
+        name,
+        {"type": "heading", "attrs": {"level": 1}, "content": [{"type": "text", "text": name}]},
+        paragraph(XSS),
+        {"type": "codeBlock", "content": [{"type": "text", "text": XSS}]},
+        {"type": "mathBlock", "attrs": {"tex": "\\href{javascript:window.wasRun=1}{x}"}},
+        {"type": "image", "attrs": {"image": "c" * 32, "alt": XSS, "caption": XSS}},
+        panel("987654321", "runs", columns=["params.lr"]),
+        panel(site.sweep.experiment_id, title=name, cards=[{"id": name, "keys": [name]}]),
+    )
+    page = open_page(color_scheme="dark", viewport=PHONE)
+    page.goto(site.pages(f"/reports/{report_id}"))
+    page.get_by_text("Not shared with you").wait_for()
+    page.get_by_text("The picture could not be read").wait_for()
+    assert axe_violations(page) == []
+    assert page.evaluate("window.wasRun === undefined && window.__hostile === undefined")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wide = open_page(color_scheme="light")
+    wide.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    card = wide.locator("[data-keys='train/loss']").first
+    card.locator("canvas").first.wait_for()
+    card.get_by_role("button", name="Menu of train/loss").click()
+    wide.get_by_role("menuitem", name="Add to report…").click()
+    dialog = wide.get_by_role("dialog", name="Add to report: train/loss")
+    dialog.get_by_role("combobox", name="Report").select_option(report_id)
+    dialog.get_by_role("button", name="Frozen as of now").click()
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    wide.get_by_role("dialog", name="Added").get_by_role("link").click()
+    wide.wait_for_url(re.compile(rf"/reports/{report_id}/edit"))
+    wide.get_by_role("button", name="Frozen", exact=True).wait_for()
+    added = draft_of(site, report_id)["document"]["content"][-1]["attrs"]["panel"]
+    assert added["cards"][0]["keys"] == ["train/loss"]
+    assert added["runs"]["at"] > 1_700_000_000_000
+    assert wide.evaluate("window.wasRun === undefined && window.__hostile === undefined")
+
+
+def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
+    site: Site, open_page: Callable[..., Any]
+) -> None:
+    experiment_id = site.sweep.experiment_id
+    named = [run_id for run_id in site.sweep.run_ids[:3]]
+    report_id, image_id = write_report(
+        site.server,
+        experiment_id,
+        "Shared <i>results</i>",
+        paragraph(XSS),
+        panel(
+            experiment_id,
+            title="Ours",
+            cards=[{"id": "c", "keys": ["train/loss", "val/loss"]}],
+            runs={"ids": named},
+        ),
+        panel(experiment_id, "runs", columns=["params.lr", "params.optimizer"], runs={"most": 2}),
+        picture=png(32, 32),
+    )
+    ask(site.server, "/comments", {"id": report_id, "action": "add", "text": "never shown"})
+    ticked = {"metrics": ["train/loss", "train/acc"], "params": ["lr", "seed"], "console": True}
+    link = make_link(
+        site.server,
+        "0",
+        kind="report",
+        title="Shared <i>results</i>",
+        report_id=report_id,
+        shown=ticked,
+        is_live=True,
+    )
+    shared = link.ask("share", {}).body
+    text = json.dumps(shared)
+    # What was ticked of what its panels show, and no more; nor what says how they are found.
+    assert shared["shown"]["metrics"] == ["train/loss"]
+    assert (shared["shown"]["params"], shared["shown"]["console"]) == (["lr"], False)
+    for hidden in ("val/loss", "params.optimizer", "never shown", named[0], report_id):
+        assert hidden not in text
+    first, second = shared["report"]["content"][1], shared["report"]["content"][2]
+    assert first["attrs"]["panel"]["runs"]["experiments"] == ["1"]
+    assert second["attrs"]["panel"]["columns"] == ["params.lr"]
+    # A panel's runs are found by its number, and no other run is there.
+    rows = link.ask("runs", {"experiments": ["1"], "columns": []}).body["rows"]
+    assert {row["id"] for row in rows} == set(named)
+    assert len(link.ask("runs", {"experiments": ["2"], "columns": []}).body["rows"]) == 2
+    assert link.ask("runs", {"experiments": ["3"], "columns": []}).status == 404
+    others = set(site.sweep.run_ids) - {row["id"] for row in rows}
+    assert link.ask("run", {"run_id": others.pop()}).status == 404
+    keys = link.ask("keys", {"experiments": ["1"]}).body["keys"]
+    assert [one["key"] for one in keys] == ["train/loss"]
+    assert link.ask("reports/image", {"image": image_id}).status == 200
+    assert link.ask("reports/image", {"image": "c" * 32}).status == 404
+    for name in ("reports/list", "reports/read", "reports/change", "reports/comments"):
+        assert link.ask(name, {"id": report_id, "draft": True}).status == 404, name
+    page = open_page(color_scheme="light", viewport=PHONE)
+    page.goto(f"{site.server.address}{link.path}")
+    page.wait_for_function(
+        "() => document.querySelector('.w-panel [data-painted]')?.dataset.painted === '3'"
+    )
+    page.locator(".w-report-picture img").wait_for()
+    assert page.get_by_role("heading", name="Shared <i>results</i>").count() == 1
+    # The link ends with the report.
+    page.close()
+    change = {"id": report_id, "action": "delete"}
+    assert ask(site.server, "/change", change).status == 200
+    assert link.ask("share", {}).status == 404
+
+
+def test_a_frozen_panel_makes_a_frozen_link(site: Site) -> None:
+    experiment_id = site.sweep.experiment_id
+    at_ms = FIRST_START_MS + 200_000
+    report_id, _ = write_report(
+        site.server,
+        experiment_id,
+        "Frozen",
+        panel(
+            experiment_id,
+            cards=[{"id": "c", "keys": ["train/loss"]}],
+            runs={"at": at_ms, "most": 5},
+        ),
+    )
+    body: dict[str, Any] = {"kind": "report", "title": "t", "report_id": report_id}
+    body["shown"] = {"metrics": ["*"]}
+    refused = manage(site.server, "create", {**body, "is_live": True})
+    assert (refused.status, "frozen" in refused.body["error"]) == (400, True)
+    link = make_link(site.server, "0", **{**body, "is_live": False})
+    rows = link.ask("runs", {"experiments": ["1"], "columns": ["metrics.train/loss:latest"]})
+    inside = ask_runs(site, experiment_id, at_ms)
+    assert [(row["id"], row["status"], row["cells"]) for row in rows.body["rows"]] == inside
+    draft = draft_of(site, report_id)
+    assert draft["document"]["content"][0]["attrs"]["panel"]["runs"]["at"] == at_ms
+
+
+def test_a_report_is_written_from_python(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    report = reports.Report("From Python", [site.sweep.name], uri=site.server.address)
+    report.heading("Results", 2).contents().line()
+    report.text("Loss by ", reports.math("x"), " is ", reports.bold(reports.italic("low")), ".")
+    report.text(reports.link("there", "https://example.com/"), " ", reports.code("x = 1"))
+    report.bullets("one", "two").numbers("three", start=3).todo(("done", True), ("open", False))
+    report.callout("mind", kind="warning").quote("said").code("x", "python").math("y^2")
+    report.table([["rate", "loss"], [3e-3, 0.31]]).image(tmp_path / "a.png", caption="c")
+    report.charts("train/loss", "val/loss", together=True, log_y=True, smoothing=0.6, most=5)
+    report.runs("params.lr", filter="params.optimizer = 'adam'", order="-metrics.train/loss:min")
+    report.compare("params", frozen=True).media("samples").code_of(site.sweep.run_ids[0])
+    address = report.publish()
+    assert address == site.pages(f"/reports/{report.report_id}")
+    found = draft_of(site, report.report_id)
+    assert (found["report"]["revision"], found["report"]["is_changed"]) == (1, False)
+    types = types_of(found["document"])
+    for one in ("heading", "math", "link", "taskItem", "tableHeader", "image", "codeBlock"):
+        assert one in types
+    panels = [
+        node["attrs"]["panel"] for node in found["document"]["content"] if node["type"] == "panel"
+    ]
+    assert [one["kind"] for one in panels] == ["charts", "runs", "compare", "media", "code"]
+    assert panels[0]["cards"][0]["keys"] == ["train/loss", "val/loss"]
+    assert panels[0]["runs"]["experiments"] == [site.sweep.experiment_id]
+    assert panels[2]["runs"]["at"] > FIRST_START_MS
+    # What the server does not take it says with its place, and nobody's work is overwritten.
+    other = reports.Report("Bad", [site.sweep.experiment_id], uri=site.server.address)
+    with pytest.raises(WeirError, match=r"content\[0\].*http"):
+        other.text(reports.link("x", "javascript:alert(1)")).save()
+    body = {"id": report.report_id, "action": "append", "content": [paragraph("theirs")]}
+    assert ask(site.server, "/change", body).status == 200
+    with pytest.raises(WeirError, match="changed since"):
+        report.text("more").save()
+    for named, where in (("no such experiment", site.server.address), ("1", "weir:")):
+        lost = reports.Report("t", [named], uri=where)
+        with pytest.raises(WeirError):
+            lost.save()
+    with pytest.raises(TypeError, match="unexpected"):
+        report.charts("loss", rums=3)

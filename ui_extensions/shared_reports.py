@@ -1,0 +1,148 @@
+"""What a link to a report is made of: what was published, its panels' runs, what they show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flask
+
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.store.delivery.fields import Fields
+from mlflow_weir.store.runs import listing, run_columns
+from mlflow_weir.store.sharing import links, report_document, reports, shared_reports
+from mlflow_weir.store.sharing.links import SharedReport
+from mlflow_weir.store.sharing.shown import Shown
+from mlflow_weir.ui_extensions import (
+    access,
+    deliveries,
+    link_sight,
+    readable,
+    report_rights,
+    share_candidates,
+)
+
+
+class Found(NamedTuple):
+    """What a link shows.
+
+    Attributes:
+        experiment_ids: The report's and its panels'.
+        run_ids: Of all panels.
+        shown: What was ticked, as far as the panels show it.
+        frozen_at: Runs by the earlier moment that they are frozen at.
+    """
+
+    experiment_ids: list[str]
+    run_ids: list[str]
+    shown: Shown
+    report: SharedReport
+    frozen_at: Mapping[int, Sequence[str]]
+
+
+def describe(fields: Fields, caller: access.Access) -> dict[str, Any]:
+    """Return what there is to tick for a link to a report, as ``share_candidates`` does."""
+    _, document, _ = _published(fields, caller)
+    panel_runs = [_runs_of(panel) for panel in report_document.panels(document)]
+    run_ids = list(dict.fromkeys(run_id for ids in panel_runs for run_id in ids))
+    found = share_candidates.describe(run_ids)
+    keys = share_candidates.all_keys(run_ids)
+    every = Shown(
+        metrics=frozenset(keys["metrics"]),
+        params=frozenset(keys["params"]),
+        tags=frozenset(keys["tags"]),
+        code=True,
+        patch=True,
+        media=True,
+    )
+    limited = shared_reports.limit(every, document, keys)
+    counts = keys["metrics"]
+    return {
+        "n_runs": len(run_ids),
+        "metrics": [{"key": key, "n_runs": counts.get(key, 0)} for key in sorted(limited.metrics)],
+        "params": sorted(limited.params),
+        "tags": [tag for tag in found["tags"] if tag in limited.tags],
+        "has": {
+            box: bool(has) and box in {"code", "patch", "media"} and getattr(limited, box)
+            for box, has in found["has"].items()
+        },
+        "is_frozen": any(panel["runs"]["at"] for panel in report_document.panels(document)),
+    }
+
+
+def read(fields: Fields, caller: access.Access, shown: Shown, *, is_live: bool) -> Found:
+    """Return what a link to a report shows; end the request where the caller may not make it.
+
+    Raises:
+        ConfigError: It was never published, has too many runs, or is to be live and is not.
+    """
+    report, document, experiments = _published(fields, caller)
+    panels = report_document.panels(document)
+    if is_live and any(panel["runs"]["at"] is not None for panel in panels):
+        raise ConfigError(
+            "panels of this report are frozen: share it frozen, or make them live and publish it"
+        )
+    panel_runs = [_runs_of(panel) for panel in panels]
+    cut_ms: dict[str, int | None] = {}
+    for panel, ids in zip(panels, panel_runs, strict=True):
+        at_ms = panel["runs"]["at"]
+        for run_id in ids:
+            known = cut_ms.get(run_id, at_ms)
+            # A run of two panels is there as of the later moment.
+            cut_ms[run_id] = None if known is None or at_ms is None else max(known, at_ms)
+    if len(cut_ms) > links.MAX_RUNS:
+        raise ConfigError(f"{len(cut_ms):,} runs, at most {links.MAX_RUNS:,} in one link")
+    keys = share_candidates.all_keys(list(cut_ms))
+    shown = shared_reports.limit(shown, document, keys)
+    frozen_at: dict[int, list[str]] = {}
+    for run_id, moment_ms in cut_ms.items():
+        if moment_ms is not None and moment_ms < links.now_ms():
+            frozen_at.setdefault(moment_ms, []).append(run_id)
+    cut = shared_reports.shown_report(document, shown, panel_runs, keys)
+    return Found(
+        experiments,
+        list(cut_ms),
+        shown,
+        SharedReport(report.report_id, report.revision, cut, panel_runs),
+        frozen_at,
+    )
+
+
+def _published(
+    fields: Fields, caller: access.Access
+) -> tuple[reports.Report, dict[str, Any], list[str]]:
+    """Return a report, what was published of it last, and the experiments that it is about."""
+    report = report_rights.require_report(fields.text("report_id"), caller)
+    engine = deliveries.require_store().engine
+    found = reports.read_revision(engine, report.report_id, report.revision)
+    if found is None:
+        raise ConfigError("publish the report first: a link shows what was published")
+    document: dict[str, Any] = json.loads(found[1])
+    named = dict.fromkeys(report.experiment_ids)
+    for panel in report_document.panels(document):
+        named |= dict.fromkeys(panel["runs"]["experiments"])
+    experiments = readable.require_readable_experiments(list(named), caller)
+    if not all(map(caller.may_edit_experiment, experiments)):
+        flask.abort(
+            access.refusal(403, "the report shows runs of an experiment that you may not edit")
+        )
+    return report, document, experiments
+
+
+def _runs_of(panel: Mapping[str, Any]) -> list[str]:
+    """Return the runs that a panel shows now."""
+    runs = panel["runs"]
+    order = [
+        listing.OrderTerm(run_columns.parse(term.removeprefix("-")), term.startswith("-"))
+        for term in runs["order"]
+    ]
+    text = runs["filter"]
+    if runs["ids"] is not None:
+        text = f"run_id in ({', '.join(repr(run_id) for run_id in runs['ids'])})"
+    if runs["at"] is not None:
+        text = f"({text}) and " * bool(text.strip()) + f"start_time <= {runs['at']}"
+    search = runs["search"] if runs["ids"] is None else ""
+    found = links.Filter(text, search, runs["regex"])
+    ids = link_sight.runs_of_filter(runs["experiments"], found, links.now_ms(), order)
+    return ids[: runs["most"]]
