@@ -19,7 +19,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(_ROOT / "tests" / "support"))
 
 from PIL import Image  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+from playwright.sync_api import Error, sync_playwright  # noqa: E402
 
 import browser  # noqa: E402
 from databases import SqliteFolder  # noqa: E402
@@ -43,7 +43,7 @@ _TABS = {
     "code": "table, .w-diff",
     "gradients": "canvas",
     "media": "img",
-    "files": "[role=tree], [role=treeitem]",
+    "files": "button",
 }
 
 
@@ -178,7 +178,10 @@ def _main(names: list[str]) -> None:
         chromium = playwright.chromium.launch(executable_path=path, args=browser.FLAGS)
         for name in names or PICTURES:
             for theme in PICTURES[name].themes:
-                _take(chromium, site, name, theme)
+                try:
+                    _take(chromium, site, name, theme)
+                except Error as exc:  # the others may be there
+                    print(f"{name}-{theme}: {exc.message.splitlines()[0]}", file=sys.stderr)
         chromium.close()
 
 

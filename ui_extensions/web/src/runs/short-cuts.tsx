@@ -82,6 +82,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["Enter · m", "open the run · its menu"],
   ["Ctrl Z · Ctrl Shift Z", "undo · redo"],
   ["Alt ← →", "on a column’s head: move the column (Shift: its width)"],
+  ["← → · l · 0", "in a chart: move the cursor · logarithmic y · whole range"],
   [".", "live or frozen"],
   ["Esc", "close what is open, clear the search"],
 ]
