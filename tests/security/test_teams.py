@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from browser import build_pages
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.cli import main
+from mlflow_weir.store.sharing import invites
 from senders import Answer, User, call, new_id
 from sharing import Link, make_link, manage
 
@@ -438,6 +440,21 @@ def test_an_invitation_makes_one_user_and_no_other(place: Place) -> None:
             other = make_experiment(server)
             tag["run_id"] = other.run_id
             assert call(server, "POST", f"{STOCK}/runs/set-tag", tag, user=user).status == 403
+    # Whoever came to the door at once: the database lets one pass.
+    engine = sa.create_engine(place.database)
+    kept, _ = invites.create(
+        engine,
+        workspace=None,
+        experiment_id=None,
+        permission=None,
+        note="",
+        created_by=ADMIN.name,
+        expires_ms=time.time_ns() // 1_000_000 + 3_600_000,
+    )
+    assert [invites.take(engine, kept.invite_id, name) for name in ("a", "b")] == [True, False]
+    invites.give_back(engine, kept.invite_id, "b")  # not b's to give
+    assert not invites.take(engine, kept.invite_id, "b")
+    engine.dispose()
     # Used, taken back, unknown, over: all the same.
     revoked = invite(server)
     done(server, "invites/revoke", {"id": revoked.share["id"]}, ADMIN)
@@ -446,7 +463,7 @@ def test_an_invitation_makes_one_user_and_no_other(place: Place) -> None:
     assert len({tuple((a.status, str(a.body)) for a in answers) for answers in ends}) == 1
     assert ends[0][0].status == 404
     listed = done(server, "invites", {}, ADMIN)["invites"]
-    assert [one["state"] for one in listed][:2] == ["revoked", "used"]
+    assert [one["state"] for one in listed][:3] == ["revoked", "used", "used"]
     assert link.token not in json.dumps(listed)
     # Who invited is no administrator any more: nobody gets in by it.
     maker = User(f"maker-{new_id()}", "a maker's 1st password")
