@@ -116,7 +116,9 @@ function Draft({ found }: { found: ReadReport }) {
     const pos = panel?.pos ?? null
     setPanel(null)
     if (!editor) return
-    if (pos === null) editor.chain().focus().insertContent({ type: "panel", attrs: { panel: made } }).run()
+    // Behind what is selected: a picture or panel that is stays.
+    const node = { type: "panel", attrs: { panel: made } }
+    if (pos === null) editor.chain().insertContentAt(editor.state.selection.to, node).focus().run()
     else editor.view.dispatch(editor.state.tr.setNodeMarkup(pos, undefined, { panel: made }))
   }
   const isPublished = report.revision > 0 && !report.is_changed && saving.kind === "saved"

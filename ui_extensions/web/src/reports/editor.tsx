@@ -80,7 +80,7 @@ export function ReportEditor({
       const editor = made.current
       if (image === null || editor === null || editor.isDestroyed) continue
       const node = { type: "image", attrs: { image, alt: file.name.replace(/\.[a-z]+$/i, "").slice(0, 200) } }
-      if (at === null) editor.chain().focus().insertContent(node).run()
+      if (at === null) editor.chain().insertContentAt(editor.state.selection.to, node).focus().run()
       else editor.chain().insertContentAt(Math.min(at, editor.state.doc.content.size), node).run()
     }
   }
