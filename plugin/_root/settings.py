@@ -61,7 +61,7 @@ def pick_environment(names: Collection[str], prefixes: tuple[str, ...] = ()) -> 
 
 
 def adopt_environment(variables: Mapping[str, str]) -> None:
-    """Take over the variables of another process; only for a child that does its work."""
+    """Take over variables; only for a child that works for another process, and a command."""
     os.environ.update(variables)
 
 

@@ -261,6 +261,8 @@ class _Server:
 
     def experiment(self, named: str) -> str:
         """Return the id of an experiment that is named by it, or by its name."""
+        # Behind a journal, a server that is slow to answer would have none of them.
+        settings.adopt_environment({"WEIR_CLIENT": "off"})
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.plugin.cli.stores import is_server, store_at
 from mlflow_weir.plugin.journal.reader import JournalReader
@@ -230,6 +231,7 @@ def _records(folder: JournalFolder) -> Iterator[dict[str, Any]]:
 
 def _show_artifact(run_id: str, uri: str, as_json: bool) -> bool:
     """Show the text among the run's artifacts, which is all that a stock server has."""
+    settings.adopt_environment({"WEIR_CLIENT": "off"})
     from mlflow import MlflowClient
     from mlflow.artifacts import load_text
     from mlflow.exceptions import MlflowException
@@ -245,6 +247,7 @@ def _show_artifact(run_id: str, uri: str, as_json: bool) -> bool:
 
 
 def _has_ended(run_id: str, uri: str) -> bool:
+    settings.adopt_environment({"WEIR_CLIENT": "off"})  # what it waits for is the store's to say
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

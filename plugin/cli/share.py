@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.plugin.cli.shown_fields import show_option, shown_fields
 from mlflow_weir.plugin.cli.stores import is_server
@@ -247,6 +248,8 @@ def _experiments(
     server: str, experiment: str | None, run_ids: tuple[str, ...]
 ) -> tuple[list[str], str]:
     """Return ids of the experiments that are meant, and what to call the link."""
+    # Behind a journal, a server that is slow to answer would have none of them.
+    settings.adopt_environment({"WEIR_CLIENT": "off"})
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
