@@ -64,7 +64,9 @@ def insert(page: Any, name: str) -> None:
     field.press("Enter")
 
 
-def test_a_report_is_written(site: Site, page: Any) -> None:
+def test_a_report_is_written_published_read_and_taken_away(
+    site: Site, page: Any, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
     page.goto(site.pages(f"/reports?e={site.sweep.experiment_id}"))
     page.get_by_text("A report is a page of text").wait_for()
     assert axe_violations(page) == []
@@ -108,6 +110,74 @@ def test_a_report_is_written(site: Site, page: Any) -> None:
     for one in ("heading", "math", "bold", "code", "bulletList", "callout", "image", "panel"):
         assert one in found, found
     assert draft["report"]["revision"] == 0
+    page.get_by_role("button", name="Publish").click()
+    # What readers see is what was written, and text is text.
+    body = page.locator(".w-report-body")
+    body.get_by_role("heading", name="Results").wait_for()
+    assert page.locator(".w-report-title").inner_text() == "LR sweep <b>12</b>"
+    body.locator("math msup").wait_for()
+    page.wait_for_function(
+        "n => document.querySelector('.w-report [data-painted]')?.dataset.painted == n",
+        arg=str(min(20, wanted)),
+    )
+    comments = page.get_by_role("region", name="Comments")
+    comments.get_by_role("textbox", name="Comment").fill("Why not <i>AdamW</i>?")
+    comments.get_by_role("button", name="Comment", exact=True).click()
+    comments.get_by_text("Why not <i>AdamW</i>?").wait_for()
+    assert axe_violations(page) == []
+    comments.get_by_role("button", name="Settled").click()
+    comments.get_by_text("Why not <i>AdamW</i>?").wait_for(state="hidden")
+
+    def exported(name: str) -> str:
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as started:
+            page.get_by_role("menuitem", name=name).click()
+        path = tmp_path / name
+        started.value.save_as(path)
+        return path.read_text(encoding="utf-8")
+
+    markdown = exported("Markdown")
+    assert "# LR sweep \\<b\\>12\\</b\\>\n" in markdown
+    for one in (
+        "## Results",
+        "$x^2$",
+        "**low**",
+        "`here`",
+        "- one\n- two",
+        "> **Note**",
+        "```weir\n",
+    ):
+        assert one in markdown, markdown[:3_000]
+    assert "]: data:image/svg+xml;base64," in markdown
+    assert "]: data:image/png;base64," in markdown
+    question = re.search(r"```weir\n(.*)\n```", markdown)
+    assert question is not None
+    assert json.loads(question[1])["runs"]["filter"] == "params.optimizer = 'adam'"
+    html = exported("HTML file")
+    assert "<script" not in html
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    alone = open_page()
+    asked: list[str] = []
+    alone.on("request", lambda request: asked.append(request.url))
+    alone.goto((tmp_path / "report.html").as_uri())
+    assert alone.title() == "LR sweep <b>12</b>"
+    assert alone.locator("math msup").count() == 1
+    pictures = "[...document.images].map(one => one.naturalWidth)"
+    assert all(alone.evaluate(pictures))
+    assert alone.locator("img").count() == 2
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    # An older version is looked at, and made the draft again.
+    page.get_by_role("button", name="Edit").click()
+    field = page.get_by_role("textbox", name="Title")
+    field.fill("Another title")
+    saved(page)
+    page.get_by_role("button", name="More of this report").click()
+    page.get_by_role("menuitem", name="Versions").click()
+    page.get_by_role("button", name="Make version 1 the draft").click()
+    page.wait_for_function(
+        "() => document.querySelector('.w-report-title-field')?.value === 'LR sweep <b>12</b>'"
+    )
+    assert draft_of(site, report_id)["title"] == "LR sweep <b>12</b>"
 
 
 def test_what_cannot_be_saved_is_kept_and_two_writers_hear_of_each_other(
@@ -198,7 +268,7 @@ def test_a_chart_goes_into_a_report_and_hostile_words_stay_words(
 
 
 def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
-    site: Site, open_page: Callable[..., Any]
+    site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
 ) -> None:
     experiment_id = site.sweep.experiment_id
     named = [run_id for run_id in site.sweep.run_ids[:3]]
@@ -251,14 +321,34 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
     for name in ("reports/list", "reports/read", "reports/change", "reports/comments"):
         assert link.ask(name, {"id": report_id, "draft": True}).status == 404, name
     page = open_page(color_scheme="light", viewport=PHONE)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{site.server.address}{link.path}")
     page.wait_for_function(
         "() => document.querySelector('.w-panel [data-painted]')?.dataset.painted === '3'"
     )
     page.locator(".w-report-picture img").wait_for()
     assert page.get_by_role("heading", name="Shared <i>results</i>").count() == 1
+    assert axe_violations(page) == []
+    assert page.evaluate("window.wasRun === undefined && window.__hostile === undefined")
+    assert page.context.cookies() == []
+    own = (f"{site.server.address}{link.path}", f"{site.server.address}/weir/s/assets/", "blob:")
+    assert [url for url in asked if not url.startswith(own)] == []
+    # Made in the dialog: the report's metrics are ticked, and the preview is the page itself.
+    allow_errors("404")
+    wide = open_page(color_scheme="light")
+    wide.goto(site.pages(f"/reports/{report_id}"))
+    wide.get_by_role("button", name="Share", exact=True).click()
+    dialog = wide.get_by_role("dialog")
+    dialog.get_by_role("list", name="Metrics").get_by_role(
+        "checkbox", name="train/loss"
+    ).wait_for()
+    wide.wait_for_function(
+        "() => document.querySelectorAll('.w-share-list input:checked').length === 2"
+    )
+    preview = dialog.frame_locator("iframe[title='Preview of the shared page']")
+    preview.locator(".w-panel canvas").first.wait_for()
     # The link ends with the report.
-    page.close()
     change = {"id": report_id, "action": "delete"}
     assert ask(site.server, "/change", change).status == 200
     assert link.ask("share", {}).status == 404
