@@ -64,7 +64,7 @@ export function PeopleTab({ experimentId }: { experimentId: string }) {
     <>
       <form
         className="w-teams-form"
-        aria-label="Name somebody"
+        aria-label="Add a person"
         onSubmit={(event) => {
           event.preventDefault()
           adding.run(async () => {
@@ -73,7 +73,7 @@ export function PeopleTab({ experimentId }: { experimentId: string }) {
           })
         }}
       >
-        <label htmlFor={id}>Name somebody</label>
+        <label htmlFor={id}>Add a person</label>
         <input
           id={id}
           className="w-input"
@@ -92,7 +92,7 @@ export function PeopleTab({ experimentId }: { experimentId: string }) {
       {adding.fault && <Failed what="Nobody was added" error={adding.fault} />}
       <div className="w-share-tools">
         <SearchBox label="Search people" value={search} onChange={setSearch} />
-        <Checkbox label="Also who may not" isChecked={isAll} onChange={showAll} />
+        <Checkbox label="Show people without access" isChecked={isAll} onChange={showAll} />
         <VisibilityBadge experimentId={experimentId} name={`experiment ${experimentId}`} />
         <span className="w-secondary" role="status">
           {answer.data && `${count(answer.data.total)} ${answer.data.total === 1 ? "user" : "users"}`}
@@ -109,7 +109,9 @@ export function PeopleTab({ experimentId }: { experimentId: string }) {
             <p className="w-secondary">
               {data.level === "private"
                 ? `${LEVEL_WORDS.private.means}.`
-                : `Whom nothing is said of may: ${PERMISSION_WORDS[data.default_permission].toLowerCase()} (the server’s default).`}
+                : data.default_permission === "NO_PERMISSIONS"
+                  ? "Nobody else may see it (the server’s default)."
+                  : `Everybody else may ${PERMISSION_WORDS[data.default_permission].toLowerCase()} (the server’s default).`}
             </p>
             <table className="w-kv w-teams-table">
               <thead>
