@@ -53,7 +53,7 @@ def server(
 def test_an_experiment_is_private_public_and_given_to_people(
     server: ServerProcess, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
 ) -> None:
-    allow_errors("40[0134]")  # of who may not, and of what is refused
+    allow_errors("40[01349]")  # of who may not, and of what is refused
 
     def ask(path: str, body: dict[str, Any]) -> Any:
         answer = call(server, "POST", f"{ROUTES}/{path}", body, user=OWNER)
