@@ -10,6 +10,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +25,7 @@ START_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 3.0
 COMMAND = "from mlflow.cli import cli; cli()"
 RUNS_NO_JOB = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+_Process = WarmProcess | subprocess.Popen[bytes]
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "WEIR_")
 
 
@@ -87,7 +90,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, WarmProcess]]:
+def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, _Process]]:
     port = spec.port or free_port()
     log = spec.folder / "server.log"
     environment = {
@@ -99,16 +102,27 @@ def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, WarmProcess]]:
         *("--workers", str(spec.workers)),
         *(("--static-prefix", spec.prefix) if spec.prefix else ()),
     ]
+    process: _Process
     with log.open("wb") as output:
-        # The command alone: the server that it starts is a Python of its own.
-        process = warm_python().start_session(COMMAND, words, environment, spec.folder, output)
+        if any(name.startswith("PYTHON") for name, _ in spec.variables):  # read as it starts
+            process = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env=environment,
+                cwd=spec.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        else:  # the command alone: the server that it starts is a Python of its own
+            process = warm_python().start_session(COMMAND, words, environment, spec.folder, output)
     try:
         yield ServerProcess(f"http://127.0.0.1:{port}", spec.folder, log, process.pid), process
     finally:
         _stop(process, is_polite=RUNS_NO_JOB not in spec.variables)
 
 
-def _stop(process: WarmProcess, *, is_polite: bool) -> None:
+def _stop(process: _Process, *, is_polite: bool) -> None:
     """End everything in the server's session: politely where it runs jobs, then not.
 
     A server's own ending takes a second of work that no test looks at; one that runs jobs has to
@@ -138,7 +152,7 @@ def _signal_group(group: int, signum: int) -> bool:
     return True
 
 
-def _wait_for_health(server: ServerProcess, process: WarmProcess, prefix: str) -> None:
+def _wait_for_health(server: ServerProcess, process: _Process, prefix: str) -> None:
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
