@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consoles import OTHER, RUN, Consoles, consoles
+from mlflow_weir.plugin.capture.console.pump import Mover, Waiting
 from mlflow_weir.plugin.capture.console.rescue import SAID
 
 pytestmark = [
@@ -444,6 +448,26 @@ os.kill(pumps()[0], 9)
     text, said = console.texts()
     assert text.endswith(" of 8")
     assert said == SAID
+
+
+def test_the_last_word_on_a_flush_is_what_was_kept() -> None:
+    """However quick the thread that keeps is: the training waits for its answer."""
+    training, control = socket.socketpair()
+    mover = Mover(control, [])
+
+    class AtOnce(Waiting):
+        def mark(self, said: dict[str, Any]) -> None:
+            if said["do"] == "flush":
+                mover.say({"n": said["n"], "journals": []})
+
+    mover.waiting = AtOnce()
+    training.sendall(b'{"do": "begin", "n": 1}\n{"do": "flush", "n": 2}\n')
+    training.shutdown(socket.SHUT_WR)
+    mover.run()
+    control.close()
+    with training, training.makefile() as words:
+        said = [json.loads(line) for line in words]
+    assert said[-1] == {"n": 2, "journals": []}
 
 
 def test_a_long_console_keeps_head_and_tail_and_says_so(console: Consoles) -> None:

@@ -333,12 +333,13 @@ class Mover:
             self.n_open_runs = len(said["open"])
         elif what == "end":
             self.n_open_runs = max(self.n_open_runs - 1, 0)
-        if self.waiting is not None:
-            self.waiting.mark(said)
-        if what in ("flush", "finish") and self.waiting is None:
+        waiting = self.waiting
+        if what in ("flush", "finish") and waiting is None:
             self.say({"n": said["n"], "journals": []})
         elif what != "hello" or "open" in said:
             self.say({"n": said["n"]})
+        if waiting is not None:  # then: what the keeping thread says of it is the last word
+            waiting.mark(said)
 
     def _drain(self, longest_s: float = _DRAIN_S) -> None:
         """Pass on all that was written before this moment."""
