@@ -12,6 +12,7 @@ the tail then.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import os
@@ -40,6 +41,7 @@ _LIVE_BYTES = 128 << 10
 _LINE_COST = 32  # bytes counted for a line beside its text
 _NUDGE_S = 0.5
 _MAX_SCROLLED = 20_000
+_MAX_WAITING_BYTES = 4 << 20  # of records while there is no spool
 _LIVE_S = 0.25
 
 
@@ -158,6 +160,7 @@ class Keeper:
         self._again: Redactor | None = None
         self._redacted_to = 0
         self._journals: dict[str, Journal] = {}
+        self._waiting: collections.deque[tuple[Run, bytes]] = collections.deque()
         self._nudged_s = 0.0
 
     # What the pump tells
@@ -235,6 +238,7 @@ class Keeper:
         Args:
             is_last: What is not complete too; what comes then is on lines of its own.
         """
+        self._write_waiting()
         lines = self._taken(is_last=is_last)
         for run in self._runs.values():
             for n, kept in lines:
@@ -344,8 +348,19 @@ class Keeper:
             yield encode_operation("console", fields)
 
     def _append(self, run: Run, payload: bytes) -> None:
-        journal = self._journal_of(run)
-        if journal is not None:
+        """Write a record, after those for which there was no journal yet."""
+        self._waiting.append((run, payload))
+        self._write_waiting()
+        while sum(len(one) for _, one in self._waiting) > _MAX_WAITING_BYTES:
+            self._waiting.popleft()
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            run, payload = self._waiting[0]
+            journal = self._journal_of(run)
+            if journal is None:  # there is no spool at this moment; somebody removes it, perhaps
+                return
+            self._waiting.popleft()
             with contextlib.suppress(WeirError):
                 journal.append(payload)
 
