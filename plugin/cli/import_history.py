@@ -169,13 +169,15 @@ def _bring(
 
 def _bring_one(bringer: Bringer, make: Callable[[], Source], experiment: str | None) -> Brought:
     """Bring a run; what goes wrong with it stops none of the others."""
+    from mlflow.exceptions import MlflowException
+
     from mlflow_weir.plugin.importing.bringing import Brought
 
     source = None
     try:
         source = make()
         return bringer.bring(source, experiment)
-    except (WeirError, OSError, ValueError) as exc:
+    except (WeirError, MlflowException, OSError, ValueError) as exc:
         if source is None:
             return Brought("", "a run", experiment or "", error=str(exc))
         name = experiment or source.experiment

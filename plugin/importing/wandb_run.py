@@ -258,7 +258,7 @@ class WandbRun:
         for item in config.messages(1):
             _put(self._config, _keys(item), _json(item))
         for item in config.messages(2):
-            self._config.pop(".".join(_keys(item)), None)
+            _take_out(self._config, _keys(item))
 
     def facts(self) -> Sequence[bytes]:
         """Return params, tags, what was printed last, and how it ended."""
@@ -395,6 +395,15 @@ def _put(record: dict[str, Any], keys: Sequence[str], value: Any) -> None:
             inner = record[key] = {}
         record = inner
     record[keys[-1]] = value
+
+
+def _take_out(record: dict[str, Any], keys: Sequence[str]) -> None:
+    for key in keys[:-1]:
+        inner = record.get(key)
+        if not isinstance(inner, dict):
+            return
+        record = inner
+    record.pop(keys[-1], None)
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

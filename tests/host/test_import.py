@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Run
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from sqlalchemy.orm import Session
 
@@ -27,6 +28,7 @@ from mlflow_weir.plugin.agent.sql_target import SqlTarget
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.plugin.cli.stores import delivery_address
 from mlflow_weir.plugin.importing import bringing
+from mlflow_weir.plugin.importing.wandb_run import _take_out
 from mlflow_weir.store.console.reading import list_sources, read_lines
 from mlflow_weir.store.histograms.reading import read_series
 from trainings import NO_JOBS
@@ -271,8 +273,8 @@ def test_a_file_that_leads_elsewhere_stays_out(tmp_path: Path, uri: str) -> None
     assert said["left_out"]["files that are gone or lie outside the training's folder"] == 1
 
 
-def logged_by_mlflow(client: MlflowClient) -> Run:
-    experiment = client.create_experiment("plain")
+def logged_by_mlflow(client: MlflowClient, artifacts: Path) -> Run:
+    experiment = client.create_experiment("plain", artifacts.as_uri())
     run = client.create_run(experiment, run_name="trained", tags={"kind": "small"})
     run_id = run.info.run_id
     client.log_param(run_id, "lr", "0.1")
@@ -289,7 +291,7 @@ def test_what_stock_mlflow_logged_goes_into_a_server(tmp_path: Path) -> None:
     """From a database, into a server that runs Weir: over HTTP, artifacts by its proxy."""
     source = f"sqlite:///{tmp_path}/stock.db"
     stock = MlflowClient(source)
-    wanted = logged_by_mlflow(stock)
+    wanted = logged_by_mlflow(stock, tmp_path / "artifacts")
     arguments = ["server", "--backend-store-uri", f"sqlite+weir:///{tmp_path}/ours.db"]
     with start_servers(ServerSpec(arguments, tmp_path, (NO_JOBS,))) as (server,):
         uri = server.address
@@ -318,6 +320,31 @@ def test_what_stock_mlflow_logged_goes_into_a_server(tmp_path: Path) -> None:
         stock.log_metric(wanted.info.run_id, "loss", 0.25, step=5)
         (more,) = bring("mlflow", source, "--to", uri)
         assert more["n_points"] == 1
+
+
+def test_one_run_whose_artifacts_fail_stops_none_of_the_others(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = bringing.artifacts_of
+
+    def fail(client: MlflowClient, run_id: str) -> Any:
+        if client.get_run(run_id).info.run_name == "new":
+            raise MlflowException("its place is away")
+        return find(client, run_id)
+
+    monkeypatch.setattr(bringing, "artifacts_of", fail)
+    found = bring("tensorboard", HERE / "tensorboard", "--to", uri, exit_code=1)
+    assert {one["title"]: one["error"] for one in found if one["error"]} == {
+        "new": "its place is away"
+    }
+    assert len(found) == 3
+
+
+def test_a_nested_config_value_that_was_removed_is_no_param() -> None:
+    config = {"optimizer": {"name": "adam", "beta": 0.9}, "lr": 1}
+    for keys in (("optimizer", "beta"), ("lr",), ("lr", "deeper"), ("never",)):
+        _take_out(config, keys)
+    assert config == {"optimizer": {"name": "adam"}}
 
 
 @pytest.mark.parametrize(
