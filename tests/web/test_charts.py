@@ -259,6 +259,37 @@ def test_the_cursor_is_on_every_chart_and_raises_one_run(
     assert workspace.locator(".w-chart-lines.w-chart-pale").count() == 0
 
 
+# Each visit ends a little later after the list was told of the run that was raised.
+VISITS = """async ([over, x, y]) => {
+    const at = { clientX: x, clientY: y, bubbles: true }
+    const left = []
+    for (let late = 0; late < 40; late += 4) {
+        over.dispatchEvent(new PointerEvent("pointermove", at))
+        if (window.__weirCharts().raised === null) throw new Error("no run is under the pointer")
+        await new Promise((done) => setTimeout(done, 60 + late))
+        over.dispatchEvent(new PointerEvent("pointerleave", at))
+        // As many turns as it takes until nothing is told or rendered any more.
+        const row = () => document.querySelector(".w-run-raised")
+        for (let turn = 0; turn < 500 && (row() !== null || turn < 10); turn += 1)
+            await new Promise((done) => setTimeout(done, 20))
+        left.push(window.__weirCharts().raised, row() && row().textContent)
+    }
+    return left
+}"""
+
+
+def test_a_visit_of_any_length_leaves_no_run_raised(workspace: Page, site: Site) -> None:
+    _, step = site.sweep.spiked
+    one = chart(drawn(workspace), LOSS)
+    over = card(workspace, LOSS).locator(".u-over")
+    box = over.bounding_box()
+    assert box is not None
+    share = (step - one["x"]["min"]) / (one["x"]["max"] - one["x"]["min"])
+    x, y = box["x"] + share * box["width"], box["y"] + box["height"] * 0.5
+    left = workspace.evaluate(VISITS, [over.element_handle(), x, y])
+    assert left == [None] * 20
+
+
 def test_a_drag_zooms_all_charts_to_every_point(
     workspace: Page, site: Site, client: MlflowClient
 ) -> None:

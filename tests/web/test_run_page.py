@@ -558,6 +558,8 @@ def test_a_training_is_watched_from_its_start_to_its_end(
     page.get_by_role("tab", name="Hardware").click()
     figure = panel.locator("figure").filter(has_text="Processor of the machine")
     figure.get_by_role("img", name="last 55").wait_for()
+    # They are told from the loss along time.
+    panel.get_by_role("list", name="Phases of the run").wait_for()
     whole = sizes(page, "series")
     sender.send(*points(run_id, key, [99.0], 300))
     figure.get_by_role("img", name="50 to 99, last 99").wait_for()

@@ -79,12 +79,21 @@ export function ChartGrid(props: ChartGridProps) {
     setWidth(Math.floor(shown.clientWidth))
     return () => observer.disconnect()
   }, [])
-  useEffect(() => hoverState.raise(raised), [raised])
+  // What the charts raised comes back as `raised` a render later, when the pointer may have left.
+  const told = useRef<string | null>(null)
+  useEffect(() => {
+    if (raised === told.current) return
+    told.current = raised
+    hoverState.raise(raised)
+  }, [raised])
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined
     const stop = hoverState.onRaise(() => {
       clearTimeout(timer)
-      timer = setTimeout(() => onRaise(hoverState.raised), RAISE_MS)
+      timer = setTimeout(() => {
+        told.current = hoverState.raised
+        onRaise(hoverState.raised)
+      }, RAISE_MS)
     })
     return () => {
       clearTimeout(timer)

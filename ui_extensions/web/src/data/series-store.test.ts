@@ -90,6 +90,26 @@ describe("series that are kept", () => {
     await pass()
     await pass()
     expect(asks()).toEqual([RUNS, ["b"]])
+    expect(server.asked[1]?.parts[0]?.from).toEqual([2])
+  })
+
+  it("are as they were where news could not be had, and go on with the next", async () => {
+    store.watch(query(), () => undefined)
+    await pass()
+    server.onAsk = async () => {
+      if (server.asked.length === 2) throw new TypeError("Failed to fetch")
+    }
+    store.refresh(["a"])
+    await pass()
+    const { series } = store.watch(query(), () => undefined)
+    await pass()
+    expect(asks()).toEqual([RUNS, ["a"]])
+    expect([series.error?.message, series.curves.get("a")?.last[0]]).toEqual(["the server does not answer", 1])
+    store.refresh(["b"])
+    await pass()
+    expect(asks()).toEqual([RUNS, ["a"], RUNS])
+    expect(server.asked[2]?.parts[0]?.from).toEqual([2, 2])
+    expect([series.error, series.curves.get("a")?.last[0]]).toEqual([null, 3])
   })
 
   it("go on from what they have while they are shown", async () => {

@@ -56,10 +56,11 @@ interface CurveSet extends Series {
   level: number | null
   /** Runs that are being asked for. */
   pending: Set<string>
-  /** Runs whose curve is to be asked for again, and is shown until then. */
-  stale: Set<string>
-  /** Runs of which news came while they were asked for: the answer may be from before. */
-  overtaken: Set<string>
+  /**
+   * Runs of which more may have come than there is, also while they are asked for: what is shown of
+   * them is continued. All groups are "", and asked for anew.
+   */
+  news: Set<string>
   bytes: number
   usedAt: number
   /** When its first answer was asked for, by the browser's clock; null before. */
@@ -85,6 +86,12 @@ const axisName = (x: XAxis): string => AXES[x] ?? x
 function nameOf(query: Omit<Query, "runIds">): string {
   const { key, x, buckets, range, withMean, grouping, asOf } = query
   return JSON.stringify([key, x, buckets, range, withMean, grouping, asOf])
+}
+
+/** From which step on, and of how many points, curves are known: what the server continues. */
+function growthOf(set: CurveSet, runIds: readonly string[]): { from: number[]; have: number[] } {
+  const points = runIds.map((id) => growthPoint(set.curves.get(id) as Curve))
+  return { from: points.map((p) => p?.from ?? 0), have: points.map((p) => p?.have ?? 0) }
 }
 
 export class SeriesStore {
@@ -117,35 +124,14 @@ export class SeriesStore {
    * runs alone of what is shown again later.
    */
   refresh(runIds: readonly string[]): void {
-    const watched = new Set([...this.#watchers].map((watcher) => watcher.set))
-    const growing = new Map<string, { sets: CurveSet[]; ids: string[] }>()
     for (const set of this.#sets.values()) {
       // What is frozen does not grow.
       if (set.query.asOf !== null) continue
-      if (set.query.grouping !== null) {
-        set.stale.add("")
-        continue
-      }
-      const ids: string[] = []
-      for (const id of runIds) {
-        if (set.pending.has(id)) set.overtaken.add(id)
-        else if (!set.curves.has(id)) continue
-        else if (watched.has(set) && this.#canGrow(set, set.curves.get(id) ?? null)) ids.push(id)
-        else set.stale.add(id)
-      }
-      if (ids.length === 0) continue
-      const { x, buckets, range, withMean } = set.query
-      const alike = JSON.stringify([x, buckets, range, withMean, ids])
-      const found = growing.get(alike)
-      if (found) found.sets.push(set)
-      else growing.set(alike, { sets: [set], ids })
-    }
-    for (const { sets, ids } of growing.values()) {
-      const growth = sets.map((set) => {
-        const points = ids.map((id) => growthPoint(set.curves.get(id) as Curve))
-        return { from: points.map((p) => p?.from ?? 0), have: points.map((p) => p?.have ?? 0) }
-      })
-      void this.#send(sets, ids, growth)
+      const grown = runIds.filter((id) => set.curves.has(id) || set.pending.has(id))
+      if (set.query.grouping !== null) grown.push("")
+      for (const id of grown) set.news.add(id)
+      // The server answers again.
+      if (grown.length > 0) set.error = null
     }
     this.#schedule()
   }
@@ -193,8 +179,7 @@ export class SeriesStore {
         error: null,
         level: null,
         pending: new Set(),
-        stale: new Set(),
-        overtaken: new Set(),
+        news: new Set(),
         bytes: 0,
         usedAt: 0,
         loadedMs: null,
@@ -214,31 +199,42 @@ export class SeriesStore {
     }, wait)
   }
 
-  #missing(watcher: Watcher): string[] {
+  /** What a watcher lacks: runs to be asked for whole, and runs whose curves go on. */
+  #missing(watcher: Watcher): { whole: string[]; growing: string[] } {
     const { set, query } = watcher
-    if (set.error !== null) return []
+    const whole: string[] = []
+    const growing: string[] = []
+    if (set.error !== null) return { whole, growing }
     if (query.grouping !== null) {
-      const isWanted = (set.bands === null || set.stale.size > 0) && set.pending.size === 0
-      return isWanted ? [...new Set(query.grouping.groups.flat())] : []
+      const isWanted = (set.bands === null || set.news.size > 0) && set.pending.size === 0
+      return { whole: isWanted ? [...new Set(query.grouping.groups.flat())] : [], growing }
     }
-    return query.runIds.filter(
-      (id) => (!set.curves.has(id) || set.stale.has(id)) && !set.pending.has(id),
-    )
+    for (const id of query.runIds) {
+      if (set.pending.has(id)) continue
+      if (!set.curves.has(id)) whole.push(id)
+      else if (set.news.has(id)) {
+        if (this.#canGrow(set, set.curves.get(id) ?? null)) growing.push(id)
+        else whole.push(id)
+      }
+    }
+    return { whole, growing }
   }
 
   /** Put what all watchers lack into as few requests as there are different questions. */
   #gather(): void {
-    const alike = new Map<string, { sets: Set<CurveSet>; runIds: string[] }>()
+    const alike = new Map<string, { sets: Set<CurveSet>; runIds: string[]; isGrowth: boolean }>()
     for (const watcher of this.#watchers) {
-      const missing = this.#missing(watcher)
-      if (missing.length === 0) continue
       const { x, buckets, range, withMean, grouping, asOf } = watcher.set.query
-      const name = JSON.stringify([x, buckets, range, withMean, grouping, asOf, missing])
-      const found = alike.get(name)
-      if (found) found.sets.add(watcher.set)
-      else alike.set(name, { sets: new Set([watcher.set]), runIds: missing })
+      const missing = this.#missing(watcher)
+      for (const [runIds, isGrowth] of [[missing.whole, false], [missing.growing, true]] as const) {
+        if (runIds.length === 0) continue
+        const name = JSON.stringify([isGrowth, x, buckets, range, withMean, grouping, asOf, runIds])
+        const found = alike.get(name)
+        if (found) found.sets.add(watcher.set)
+        else alike.set(name, { sets: new Set([watcher.set]), runIds, isGrowth })
+      }
     }
-    for (const { sets, runIds } of alike.values()) {
+    for (const { sets, runIds, isGrowth } of alike.values()) {
       const all = [...sets]
       const { buckets, grouping } = (all[0] as CurveSet).query
       const nRuns = grouping === null ? Math.min(runIds.length, MAX_RUNS) : runIds.length
@@ -246,7 +242,9 @@ export class SeriesStore {
       const nParts = Math.max(1, Math.min(MAX_PARTS, Math.floor(most)))
       for (let run = 0; run < runIds.length; run += nRuns) {
         for (let part = 0; part < all.length; part += nParts) {
-          void this.#send(all.slice(part, part + nParts), runIds.slice(run, run + nRuns), null)
+          const some = all.slice(part, part + nParts)
+          const ids = runIds.slice(run, run + nRuns)
+          void this.#send(some, ids, isGrowth ? some.map((set) => growthOf(set, ids)) : null)
         }
       }
     }
@@ -258,7 +256,12 @@ export class SeriesStore {
     this.#requests.add(request)
     for (const set of sets) {
       set.loadedMs ??= Date.now()
-      for (const id of runIds) set.pending.add(id)
+      // News that come from here on may be of what the answer leaves out.
+      set.news.delete("")
+      for (const id of runIds) {
+        set.pending.add(id)
+        set.news.delete(id)
+      }
     }
     const { x, buckets, range, withMean, grouping, asOf } = (sets[0] as CurveSet).query
     const place = new Map(runIds.map((id, at) => [id, at]))
@@ -299,7 +302,12 @@ export class SeriesStore {
       }
     }
     this.#requests.delete(request)
-    for (const set of sets.slice(next)) this.#settle(request, set)
+    for (const set of sets.slice(next)) {
+      // What there is stays as it is, and old.
+      for (const id of runIds) if (set.curves.has(id)) set.news.add(id)
+      if (set.bands !== null) set.news.add("")
+      this.#settle(request, set)
+    }
     this.#evict()
     // What failed for being aborted may be wanted again by now.
     this.#schedule()
@@ -311,7 +319,6 @@ export class SeriesStore {
     this.counts.points += part.header.n_points
     if (set.query.grouping !== null) {
       set.bands = set.query.grouping.groups.map((_, group) => part.groups.get(group) ?? null)
-      set.stale.clear()
     } else {
       set.level ??= part.header.level
       request.runIds.forEach((id, place) => {
@@ -322,7 +329,6 @@ export class SeriesStore {
         } else {
           this.#put(set, id, line?.curve ?? null)
         }
-        set.stale.delete(id)
       })
     }
     this.#settle(request, set)
@@ -335,10 +341,7 @@ export class SeriesStore {
   }
 
   #settle(request: Request, set: CurveSet): void {
-    for (const id of request.runIds) {
-      set.pending.delete(id)
-      if (set.overtaken.delete(id)) set.stale.add(id)
-    }
+    for (const id of request.runIds) set.pending.delete(id)
     for (const watcher of [...this.#watchers]) if (watcher.set === set) watcher.onChange()
   }
 
