@@ -485,6 +485,8 @@ def test_every_tab_is_accessible_and_fits_a_phone(
         for tab in TABS:
             open_tab(page, site, tab)
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], tab
+            # Where one is, and what there is to do: two lines, whatever the run is called.
+            assert page.get_by_role("banner").bounding_box()["height"] < 90, tab
             assert page.get_by_role("tab", selected=True).count() == 1
 
 

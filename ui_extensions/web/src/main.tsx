@@ -3,9 +3,10 @@ import "./theme.css"
 import "./controls/controls.css"
 import "./layout/layout.css"
 
-import { lazy, StrictMode, Suspense } from "react"
+import { StrictMode, Suspense } from "react"
 import { createRoot } from "react-dom/client"
 
+import { later } from "./controls/later"
 import { ErrorBoundary, Loading } from "./controls/state"
 import type { Place } from "./grammar"
 import { pathOf } from "./grammar"
@@ -17,13 +18,13 @@ import { route, startRouter, useRoute } from "./router"
 import { startTheme } from "./theme"
 
 // A page's code is fetched with the page, but for the one that most go to.
-const Compare = lazy(async () => ({ default: (await import("./pages/compare")).Compare }))
-const SharedPage = lazy(async () => ({ default: (await import("./share/page")).SharedPage }))
-const TeamsPage = lazy(async () => ({ default: (await import("./teams/page")).TeamsPage }))
-const ReportsPage = lazy(async () => ({ default: (await import("./reports/list-page")).ReportsPage }))
-const ReportPage = lazy(async () => ({ default: (await import("./reports/page")).ReportPage }))
-const EditPage = lazy(async () => ({ default: (await import("./reports/edit-page")).EditPage }))
-const RunPage = lazy(async () => ({ default: (await import("./run/page")).RunPage }))
+const Compare = later(async () => (await import("./pages/compare")).Compare)
+const SharedPage = later(async () => (await import("./share/page")).SharedPage)
+const TeamsPage = later(async () => (await import("./teams/page")).TeamsPage)
+const ReportsPage = later(async () => (await import("./reports/list-page")).ReportsPage)
+const ReportPage = later(async () => (await import("./reports/page")).ReportPage)
+const EditPage = later(async () => (await import("./reports/edit-page")).EditPage)
+const RunPage = later(async () => (await import("./run/page")).RunPage)
 
 function Shown({ place }: { place: Place }) {
   switch (place.page) {

@@ -23,3 +23,10 @@ export interface CallOptions {
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError"
 }
+
+const AWAY: readonly number[] = [0, 502, 503, 504]
+
+/** Whether the same question may well be answered in a moment: the server, or the way to it, is away. */
+export function isAway(error: unknown): boolean {
+  return error instanceof ApiError && AWAY.includes(error.status)
+}

@@ -1,9 +1,13 @@
-/** One answer of the API in a component: asked for when the question changes, cancelled with it. */
+/**
+ * One answer of the API in a component: asked for when the question changes, cancelled with it, and
+ * asked for again while the server is away.
+ */
 
 import { useCallback, useEffect, useRef, useState } from "react"
 
 import type { CallOptions } from "./client"
 import { call, isAbort } from "./client"
+import { useAgain } from "./use-again"
 
 export interface Answer<T> {
   /** The last good answer to this question; stays while it is asked again. */
@@ -39,13 +43,17 @@ export function useAsked<T>(
   const [held, setHeld] = useState<Held<T> | null>(null)
   const latest = useRef(ask)
   latest.current = ask
+  // Asked again by itself: what went wrong stays on the page until it went well.
+  const isByItself = useRef(false)
   useEffect(() => {
     if (question === null) return
     const abort = new AbortController()
+    const keepsError = isByItself.current
+    isByItself.current = false
     setHeld((before) => ({
       question,
       data: before?.question === question ? before.data : null,
-      error: null,
+      error: keepsError && before?.question === question ? before.error : null,
       isLoading: true,
     }))
     latest.current({ signal: abort.signal }).then(
@@ -66,6 +74,11 @@ export function useAsked<T>(
     return () => abort.abort()
   }, [question, attempt])
   const retry = useCallback(() => setAttempt((n) => n + 1), [])
+  const again = useCallback(() => {
+    isByItself.current = true
+    setAttempt((n) => n + 1)
+  }, [])
+  useAgain(question !== null && held?.question === question ? held.error : null, again)
   const isHeld = held !== null && held.question === question
   return {
     data: isHeld ? held.data : null,

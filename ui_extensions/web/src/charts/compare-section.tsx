@@ -1,12 +1,13 @@
 /** The panels that compare runs, closed until somebody asks: they read every param. */
 
-import { lazy, Suspense, useState } from "react"
+import { Suspense, useState } from "react"
 
 import { Icon } from "../controls/icon"
-import { Loading } from "../controls/state"
+import { later } from "../controls/later"
+import { ErrorBoundary, Loading } from "../controls/state"
 import type { DrawnRun } from "./types"
 
-const Panels = lazy(async () => ({ default: (await import("./compare-panels")).ComparePanels }))
+const Panels = later(async () => (await import("./compare-panels")).ComparePanels)
 
 export function CompareSection(props: {
   experimentIds: readonly string[]
@@ -25,9 +26,11 @@ export function CompareSection(props: {
         </h2>
       </div>
       {isOpen && (
-        <Suspense fallback={<Loading label="Loading the panels" rows={3} />}>
-          <Panels {...props} />
-        </Suspense>
+        <ErrorBoundary what="The panels">
+          <Suspense fallback={<Loading label="Loading the panels" rows={3} />}>
+            <Panels {...props} />
+          </Suspense>
+        </ErrorBoundary>
       )}
     </section>
   )

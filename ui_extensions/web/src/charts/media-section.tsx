@@ -1,12 +1,13 @@
 /** Pictures of the visible runs, closed until somebody asks: what there is, is looked up run by run. */
 
-import { lazy, Suspense, useState } from "react"
+import { Suspense, useState } from "react"
 
 import { Icon } from "../controls/icon"
-import { Loading } from "../controls/state"
+import { later } from "../controls/later"
+import { ErrorBoundary, Loading } from "../controls/state"
 import type { DrawnRun } from "./types"
 
-const Panels = lazy(async () => ({ default: (await import("./media-panels")).MediaPanels }))
+const Panels = later(async () => (await import("./media-panels")).MediaPanels)
 
 export function MediaSection(props: { runs: readonly DrawnRun[]; width: number }) {
   const [isOpen, setOpen] = useState(false)
@@ -21,9 +22,11 @@ export function MediaSection(props: { runs: readonly DrawnRun[]; width: number }
         </h2>
       </div>
       {isOpen && (
-        <Suspense fallback={<Loading label="Loading the media" rows={3} />}>
-          <Panels {...props} />
-        </Suspense>
+        <ErrorBoundary what="The media">
+          <Suspense fallback={<Loading label="Loading the media" rows={3} />}>
+            <Panels {...props} />
+          </Suspense>
+        </ErrorBoundary>
       )}
     </section>
   )

@@ -1,15 +1,16 @@
 /** Markdown among the charts: what a section is for, what was found. */
 
 import type { ReactNode } from "react"
-import { lazy, Suspense } from "react"
+import { Suspense } from "react"
 
 import { IconButton } from "../controls/button"
+import { later } from "../controls/later"
 import type { MenuItem } from "../controls/menu"
 import { Menu } from "../controls/menu"
 import { Loading } from "../controls/state"
 import { NAME_LENGTH, visible } from "../text/visible"
 
-const Markdown = lazy(async () => ({ default: (await import("../text/markdown")).Markdown }))
+const Markdown = later(async () => (await import("../text/markdown")).Markdown)
 
 export function TextCard({
   text,

@@ -6,6 +6,7 @@ import { Component } from "react"
 import type { Answer } from "../api/use-answer"
 import { Button } from "./button"
 import { Icon } from "./icon"
+import { CodeMissing, forgetMissing, reloadIfUpgraded } from "./later"
 
 /** Grey boxes in the final size, after 150 ms. */
 export function Skeleton({ height = 16, width = "100%" }: { height?: number; width?: string }) {
@@ -96,6 +97,8 @@ interface BoundaryProps {
   what: string
   /** Another key tries again. */
   resetKey?: string
+  /** What is shown of a fault; by default what `Failed` says. */
+  instead?: (error: Error, retry: () => void) => ReactNode
   children: ReactNode
 }
 
@@ -108,18 +111,22 @@ export class ErrorBoundary extends Component<BoundaryProps, { error: Error | nul
   }
 
   override componentDidUpdate(before: BoundaryProps): void {
-    if (this.state.error && before.resetKey !== this.props.resetKey) this.setState({ error: null })
+    if (this.state.error && before.resetKey !== this.props.resetKey) this.retry()
+  }
+
+  retry = (): void => {
+    if (this.state.error instanceof CodeMissing) {
+      forgetMissing()
+      void reloadIfUpgraded()
+    }
+    this.setState({ error: null })
   }
 
   override render(): ReactNode {
     const { error } = this.state
     if (!error) return this.props.children
-    return (
-      <Failed
-        what={`${this.props.what} cannot be shown`}
-        error={error}
-        onRetry={() => this.setState({ error: null })}
-      />
-    )
+    const { what, instead } = this.props
+    if (instead) return instead(error, this.retry)
+    return <Failed what={`${what} cannot be shown`} error={error} onRetry={this.retry} />
   }
 }

@@ -17,6 +17,7 @@ import { CompareRow } from "../runs/compare-row"
 import type { ComparedRun, Section } from "../runs/comparison"
 import { compare, readCompared, SECTIONS } from "../runs/comparison"
 import { RunDot, StateGlyph } from "../runs/row"
+import { VisibilityBadge } from "../teams/badge"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
 import { useTheme } from "../theme"
@@ -45,11 +46,15 @@ export function Compare({ experimentIds }: { experimentIds: string[] }) {
     const found = new Map((answer.data ?? []).map((run) => [run.id, run]))
     return ids.flatMap((id) => found.get(id) ?? [])
   }, [answer.data, ids.join()])
+  const [first = "0"] = experimentIds
   return (
     <Page
       id={`/e/${experimentIds.join(",")}/compare`}
       title={`Compare ${count(ids.length)} runs`}
       isPadded={false}
+      beside={
+        experimentIds.length === 1 && <VisibilityBadge experimentId={first} name={`Experiment ${first}`} />
+      }
       crumbs={[
         {
           key: "workspace",

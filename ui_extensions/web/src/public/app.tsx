@@ -1,7 +1,8 @@
-import { lazy, Suspense, useCallback, useEffect, useRef, useState } from "react"
+import { Suspense, useCallback, useEffect, useRef, useState } from "react"
 
 import type { ApiError } from "../api/client"
 import { isAbort, onRefusal } from "../api/client"
+import { later } from "../controls/later"
 import { ErrorBoundary, Failed, Loading } from "../controls/state"
 import { pathOf } from "../grammar"
 import { Gone } from "./gone"
@@ -12,11 +13,9 @@ import type { Share } from "./share"
 import { askShare } from "./share"
 import { Shell } from "./shell"
 
-const VisitorWorkspace = lazy(async () => ({
-  default: (await import("./workspace")).VisitorWorkspace,
-}))
-const VisitorReport = lazy(async () => ({ default: (await import("./report")).VisitorReport }))
-const VisitorRun = lazy(async () => ({ default: (await import("./run")).VisitorRun }))
+const VisitorWorkspace = later(async () => (await import("./workspace")).VisitorWorkspace)
+const VisitorReport = later(async () => (await import("./report")).VisitorReport)
+const VisitorRun = later(async () => (await import("./run")).VisitorRun)
 
 // What was found missing may be one run, or all of it: the share itself is asked at most so often.
 const ASK_AGAIN_MS = 3_000

@@ -1,9 +1,10 @@
 import "../run/run.css"
 
 import type { ComponentType } from "react"
-import { lazy, Suspense, useEffect, useId, useMemo } from "react"
+import { Suspense, useEffect, useId, useMemo } from "react"
 
 import { useAnswer } from "../api/use-answer"
+import { later } from "../controls/later"
 import { ErrorBoundary, Loading, StateOf } from "../controls/state"
 import { Tabs } from "../controls/tabs"
 import type { RunTab } from "../grammar"
@@ -40,49 +41,49 @@ const TABS: readonly VisitorTab[] = [
     id: "overview",
     label: "Overview",
     isShown: () => true,
-    Shown: lazy(async () => ({ default: (await import("./overview")).Overview })),
+    Shown: later(async () => (await import("./overview")).Overview),
   },
   {
     id: "charts",
     label: "Charts",
     isShown: hasCharts,
-    Shown: lazy(async () => ({ default: (await import("../run/run-charts")).RunCharts })),
+    Shown: later(async () => (await import("../run/run-charts")).RunCharts),
   },
   {
     id: "hardware",
     label: "Hardware",
     isShown: ({ shown }) => shown.hardware,
-    Shown: lazy(async () => ({ default: (await import("../run/hardware")).Hardware })),
+    Shown: later(async () => (await import("../run/hardware")).Hardware),
   },
   {
     id: "console",
     label: "Console",
     isShown: ({ shown }) => shown.console,
-    Shown: lazy(async () => ({ default: (await import("../run/console")).Console })),
+    Shown: later(async () => (await import("../run/console")).Console),
   },
   {
     id: "code",
     label: "Code",
     isShown: ({ shown }) => shown.code || shown.patch || shown.command || shown.host,
-    Shown: lazy(async () => ({ default: (await import("./code")).Code })),
+    Shown: later(async () => (await import("./code")).Code),
   },
   {
     id: "gradients",
     label: "Gradients",
     isShown: ({ shown }) => shown.histograms,
-    Shown: lazy(async () => ({ default: (await import("../run/gradients")).Gradients })),
+    Shown: later(async () => (await import("../run/gradients")).Gradients),
   },
   {
     id: "media",
     label: "Media",
     isShown: ({ shown }) => shown.media,
-    Shown: lazy(async () => ({ default: (await import("./media")).Media })),
+    Shown: later(async () => (await import("./media")).Media),
   },
   {
     id: "files",
     label: "Files",
     isShown: ({ shown }) => shown.files,
-    Shown: lazy(async () => ({ default: (await import("../run/files")).Files })),
+    Shown: later(async () => (await import("../run/files")).Files),
   },
 ]
 
@@ -144,7 +145,7 @@ export function VisitorRun({
       <StateOf answer={{ ...answer, data: run }} what="The run could not be read">
         {(facts) => (
           <div className="w-run">
-            <div className="w-run-state">
+            <div className="w-run-about">
               <h2 className="w-visit-run" dir="auto" title={visible(name)}>
                 {visible(name, NAME_LENGTH)}
               </h2>

@@ -1,9 +1,10 @@
 import "../runs/runs.css"
 
-import { lazy, Suspense, useMemo, useState } from "react"
+import { Suspense, useMemo, useState } from "react"
 
 import { CompareSection } from "../charts/compare-section"
 import { MediaSection } from "../charts/media-section"
+import { later } from "../controls/later"
 import { Empty, Loading } from "../controls/state"
 import type { Frozen } from "../runs/data"
 import { LiveMark } from "../runs/live-mark"
@@ -19,7 +20,7 @@ import { AsOf, Shell } from "./shell"
 import { useVisitorView } from "./visitor-view"
 
 // The list is there first, and what draws comes after it.
-const Charts = lazy(async () => ({ default: (await import("../runs/charts")).Charts }))
+const Charts = later(async () => (await import("../runs/charts")).Charts)
 
 /** The runs that are shared, with their charts: arranged by the visitor, changed by nobody. */
 export function VisitorWorkspace({ share }: { share: Share }) {

@@ -1,13 +1,15 @@
 /** Lets the charts below lead into a report; the dialog is fetched when it is asked for. */
 
 import type { ReactNode } from "react"
-import { lazy, Suspense, useCallback, useRef, useState } from "react"
+import { useCallback, useRef, useState } from "react"
 
 import { AddToReport } from "../charts/to-report"
 import type { CardLayout } from "../charts/types"
+import { later } from "../controls/later"
+import { LaterDialog } from "../controls/later-dialog"
 import type { RunSet } from "./document"
 
-const AddDialog = lazy(async () => ({ default: (await import("./add-dialog")).AddDialog }))
+const AddDialog = later(async () => (await import("./add-dialog")).AddDialog)
 
 export interface AddedRuns {
   readonly label: string
@@ -36,9 +38,9 @@ export function WithReports({
     <AddToReport.Provider value={mayEdit ? open : null}>
       {children}
       {asked && (
-        <Suspense fallback={null}>
+        <LaterDialog title="Add to report" onClose={() => ask(null)}>
           <AddDialog {...asked} nowMs={Math.round(Date.now() + clockMs)} onClose={() => ask(null)} />
-        </Suspense>
+        </LaterDialog>
       )}
     </AddToReport.Provider>
   )

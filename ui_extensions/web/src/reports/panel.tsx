@@ -1,9 +1,10 @@
 /** A panel as a reader sees it: the runs it is about, live or frozen, and what is shown of them. */
 
 import type { ReactNode } from "react"
-import { createContext, lazy, Suspense, useContext, useEffect, useRef, useState } from "react"
+import { createContext, Suspense, useContext, useEffect, useRef, useState } from "react"
 
 import { ApiError } from "../api/client"
+import { later } from "../controls/later"
 import { ErrorBoundary, Failed, Loading } from "../controls/state"
 import { AsOf } from "../data/as-of"
 import { count, dateTime } from "../text/format"
@@ -12,11 +13,11 @@ import type { Panel } from "./document"
 import { PANEL_WORDS } from "./document"
 import { usePanelRuns } from "./panel-runs"
 
-const PanelCharts = lazy(async () => ({ default: (await import("./panel-charts")).PanelCharts }))
-const PanelTable = lazy(async () => ({ default: (await import("./panel-tables")).PanelTable }))
-const PanelComparison = lazy(async () => ({ default: (await import("./panel-tables")).PanelComparison }))
-const PanelCode = lazy(async () => ({ default: (await import("./panel-code")).PanelCode }))
-const MediaPanels = lazy(async () => ({ default: (await import("../charts/media-panels")).MediaPanels }))
+const PanelCharts = later(async () => (await import("./panel-charts")).PanelCharts)
+const PanelTable = later(async () => (await import("./panel-tables")).PanelTable)
+const PanelComparison = later(async () => (await import("./panel-tables")).PanelComparison)
+const PanelCode = later(async () => (await import("./panel-code")).PanelCode)
+const MediaPanels = later(async () => (await import("../charts/media-panels")).MediaPanels)
 
 /** Show all panels, also those that nobody has scrolled to: for print and export. */
 export const ShowsAll = createContext(false)

@@ -1,10 +1,11 @@
 import "./files.css"
 
-import { lazy, Suspense, useState } from "react"
+import { Suspense, useState } from "react"
 
 import { useAnswer, useAsked } from "../api/use-answer"
 import { Button } from "../controls/button"
 import { Icon } from "../controls/icon"
+import { later } from "../controls/later"
 import { Empty, Failed, Loading, StateOf } from "../controls/state"
 import { StockLink } from "../layout/stock-link"
 import { setQuery, useRoute } from "../router"
@@ -16,7 +17,7 @@ import type { RunFacts } from "./facts"
 import type { TabProps } from "./page"
 import { fileName, saveFile } from "./save"
 
-const Markdown = lazy(async () => ({ default: (await import("../text/markdown")).Markdown }))
+const Markdown = later(async () => (await import("../text/markdown")).Markdown)
 const CSV_ROWS = 500
 const CSV_COLUMNS = 50
 const MOST_CHARACTERS = 200_000

@@ -1,8 +1,9 @@
-import { lazy, Suspense } from "react"
+import { Suspense } from "react"
 
+import { later } from "../controls/later"
 import { Loading } from "../controls/state"
 
-const Markdown = lazy(async () => ({ default: (await import("../text/markdown")).Markdown }))
+const Markdown = later(async () => (await import("../text/markdown")).Markdown)
 
 /** A run's notes, to be read. */
 export function NotesText({ text }: { text: string }) {

@@ -1,10 +1,11 @@
 import "./run.css"
 
-import { lazy, Suspense, useEffect, useId } from "react"
+import { Suspense, useEffect, useId } from "react"
 
 import { useAnswer } from "../api/use-answer"
 import { IconButton } from "../controls/button"
 import { CopyButton } from "../controls/copy"
+import { later } from "../controls/later"
 import { ErrorBoundary, Loading, StateOf } from "../controls/state"
 import { Tabs } from "../controls/tabs"
 import type { RunTab } from "../grammar"
@@ -36,14 +37,14 @@ const LABELS: Record<RunTab, string> = {
 }
 
 const TABS = {
-  overview: lazy(async () => ({ default: (await import("./overview")).Overview })),
-  charts: lazy(async () => ({ default: (await import("./charts")).Charts })),
-  hardware: lazy(async () => ({ default: (await import("./hardware")).Hardware })),
-  console: lazy(async () => ({ default: (await import("./console")).Console })),
-  code: lazy(async () => ({ default: (await import("./code")).Code })),
-  gradients: lazy(async () => ({ default: (await import("./gradients")).Gradients })),
-  media: lazy(async () => ({ default: (await import("./media")).Media })),
-  files: lazy(async () => ({ default: (await import("./files")).Files })),
+  overview: later(async () => (await import("./overview")).Overview),
+  charts: later(async () => (await import("./charts")).Charts),
+  hardware: later(async () => (await import("./hardware")).Hardware),
+  console: later(async () => (await import("./console")).Console),
+  code: later(async () => (await import("./code")).Code),
+  gradients: later(async () => (await import("./gradients")).Gradients),
+  media: later(async () => (await import("./media")).Media),
+  files: later(async () => (await import("./files")).Files),
 }
 
 /** What a tab is given: the run's facts, and a way to ask for them again. */
@@ -113,7 +114,20 @@ export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
           : []
       }
       beside={
-        run && <VisibilityBadge experimentId={run.experiment_id} name={run.experiment_name} />
+        run && (
+          <>
+            <div className="w-run-about">
+              <Status run={run} hasCause={tab !== "overview"} />
+              <span className="w-secondary">
+                {duration((run.end_ms ?? run.now_ms) - (run.start_ms ?? run.now_ms))}
+                {run.user && ` · ${visible(run.user, 60)}`}
+                {tag(run, "weir.host") && ` · ${visible(tag(run, "weir.host") ?? "", 60)}`}
+              </span>
+              {run.stage === "deleted" && <span className="w-badge w-badge-warn">Deleted</span>}
+            </div>
+            <VisibilityBadge experimentId={run.experiment_id} name={run.experiment_name} />
+          </>
+        )
       }
       actions={
         run && (
@@ -135,15 +149,6 @@ export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
       <StateOf answer={answer} what="The run could not be read" loading={<Loading rows={10} />}>
         {(facts) => (
           <div className="w-run">
-            <div className="w-run-state">
-              <Status run={facts} hasCause={tab !== "overview"} />
-              <span className="w-secondary">
-                {duration((facts.end_ms ?? facts.now_ms) - (facts.start_ms ?? facts.now_ms))}
-                {facts.user && ` · ${visible(facts.user, 60)}`}
-                {tag(facts, "weir.host") && ` · ${visible(tag(facts, "weir.host") ?? "", 60)}`}
-              </span>
-              {facts.stage === "deleted" && <span className="w-badge w-badge-warn">Deleted</span>}
-            </div>
             <Tabs
               label="Views of this run"
               panelId={panelId}

@@ -129,6 +129,20 @@ describe("a list that is looked at", () => {
     expect(list.current.ids.count).toBe(2)
   })
 
+  it("comes by itself once the server is there again", async () => {
+    server.rows = [runRow(1, "FINISHED")]
+    vi.stubGlobal("fetch", async () => Promise.reject(new TypeError("offline")))
+    const { result } = renderHook(() => useRunList(EXPERIMENTS, DEFAULT_VIEW, COLUMNS))
+    for (let n = 0; n < 12; n += 1) await pass(1_000)
+    expect(result.current.error?.message).toBe("the server does not answer")
+    expect(result.current.isFirst).toBe(true)
+    vi.stubGlobal("fetch", server.fetch)
+    // In pieces: what a timer asks React for is done when a piece is over.
+    for (let n = 0; n < 12; n += 1) await pass(1_000)
+    expect(result.current.error).toBeNull()
+    expect(result.current.ids.count).toBe(1)
+  })
+
   it("asks for the list again only where something changed, and seldom when it is quiet", async () => {
     server.rows = [runRow(1, "FINISHED")]
     server.versions = { [server.rows[0]?.id ?? ""]: "1-1-0-0" }

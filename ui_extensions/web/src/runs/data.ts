@@ -6,6 +6,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
 import { ApiError, isAbort } from "../api/client"
+import { useAgain } from "../api/use-again"
 import type { ViewDocument } from "../view/document"
 import type { Cell, RunRow, Tree } from "./api"
 import { askRuns, readRows, RunIds } from "./api"
@@ -31,6 +32,8 @@ export interface RunList {
   readonly asked: number
   readonly total: number
   readonly tree: Tree | null
+  /** The filter that was asked with, which `tree` is of; null before the first answer. */
+  readonly filter: string | null
   /** The server's clock minus the browser's, in ms. */
   readonly clockMs: number
   readonly isLoading: boolean
@@ -76,6 +79,7 @@ interface Listed {
   readonly digest: string
   readonly total: number
   readonly tree: Tree | null
+  readonly filter: string | null
   /** How the experiments stood just before the list was read; "" before the first. */
   readonly standing: string
 }
@@ -87,7 +91,7 @@ interface HeldRow {
   readonly isStale: boolean
 }
 
-const NOTHING: Listed = { ids: RunIds.NONE, asked: 0, digest: "", total: 0, tree: null, standing: "" }
+const NOTHING: Listed = { ids: RunIds.NONE, asked: 0, digest: "", total: 0, tree: null, filter: null, standing: "" }
 const CRASHED = "status in ('FAILED', 'KILLED')"
 
 /**
@@ -198,6 +202,7 @@ export function useRunList(
           digest: answer.digest,
           total: answer.total,
           tree: answer.filter.tree,
+          filter,
           standing: standingText(answer.standing),
         }))
         setError(null)
@@ -348,6 +353,7 @@ export function useRunList(
 
   const wantIds = useCallback((ids: readonly string[]) => fetchIds(ids), [fetchIds])
   const refresh = useCallback(() => setRefreshed((n) => n + 1), [])
+  useAgain(error, refresh)
   const amend = useCallback((id: string, change: Partial<RunRow>) => {
     const held = rows.current.get(id)
     if (!held) return
@@ -370,6 +376,7 @@ export function useRunList(
       asked: listed.asked,
       total: listed.total,
       tree: listed.tree,
+      filter: listed.filter,
       clockMs,
       isLoading,
       isFirst,

@@ -1,11 +1,13 @@
-import { lazy, Suspense, useEffect, useState } from "react"
+import { useEffect, useState } from "react"
 
 import { Button } from "../controls/button"
+import { later } from "../controls/later"
+import { LaterDialog } from "../controls/later-dialog"
 import { route, setQuery, useRoute } from "../router"
 import type { Scope } from "./draft"
 
-const ShareDialog = lazy(async () => ({ default: (await import("./dialog")).ShareDialog }))
-const RefusedDialog = lazy(async () => ({ default: (await import("./dialog")).RefusedDialog }))
+const ShareDialog = later(async () => (await import("./dialog")).ShareDialog)
+const RefusedDialog = later(async () => (await import("./dialog")).RefusedDialog)
 
 /** MLflow's page leads here with this in the query: the dialog is open then. */
 const ASKED = "share"
@@ -41,18 +43,18 @@ export function ShareButton({
   return (
     <>
       {mayShare && (
-        <Button icon="link" isSmall disabled={!isReady} onClick={() => open(scopes())}>
+        <Button icon="link" isSmall className="w-share-button" disabled={!isReady} onClick={() => open(scopes())}>
           Share
         </Button>
       )}
       {opened !== null && (
-        <Suspense fallback={null}>
+        <LaterDialog title="Share" onClose={close}>
           {mayShare ? (
             <ShareDialog scopes={opened} onClose={close} />
           ) : (
             <RefusedDialog onClose={close} />
           )}
-        </Suspense>
+        </LaterDialog>
       )}
     </>
   )

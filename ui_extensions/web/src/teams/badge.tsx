@@ -1,15 +1,15 @@
 import "./badge.css"
 
-import { lazy, Suspense, useMemo, useState } from "react"
+import { useMemo, useState } from "react"
 
 import { Button } from "../controls/button"
 import { Icon } from "../controls/icon"
+import { later } from "../controls/later"
+import { LaterDialog } from "../controls/later-dialog"
 import { route, setQuery, useRoute } from "../router"
 import { useVisibility, wordOf } from "./visibility"
 
-const VisibilityDialog = lazy(async () => ({
-  default: (await import("./dialog")).VisibilityDialog,
-}))
+const VisibilityDialog = later(async () => (await import("./dialog")).VisibilityDialog)
 
 /** MLflow's page leads here with this in the query: the dialog is open then. */
 const ASKED = "visibility"
@@ -51,9 +51,9 @@ export function VisibilityBadge({
         <Icon name={found.icon} /> {found.word}
       </Button>
       {(isOpen || isAsked) && (
-        <Suspense fallback={null}>
+        <LaterDialog title="Who may see it" onClose={close}>
           <VisibilityDialog seen={seen.data} experimentId={experimentId} name={name} onClose={close} />
-        </Suspense>
+        </LaterDialog>
       )}
     </>
   )
