@@ -12,10 +12,11 @@
 
 MLflow's own filter strings are all in it and mean what they mean there: kinds and their other
 names, keys in backticks or double quotes, attributes without a kind, text in either quotes (read
-as it stands, without escapes). What is ours: ``or``, ``not``, parentheses, ``in`` for every
-field, ``~`` (a regular expression found anywhere), ``is missing``, ``within last``, keys with
-``/`` and ``-`` without quotes, a param or tag compared with a number *as* a number, and a
-metric's smallest and largest value. Words of the grammar are written in either case.
+as it stands, without escapes). What is ours: two double quotes in a text between double quotes
+are one, so that every text can be written; ``or``, ``not``, parentheses, ``in`` for every field,
+``~`` (a regular expression found anywhere), ``is missing``, ``within last``, keys with ``/`` and
+``-`` without quotes, a param or tag compared with a number *as* a number, and a metric's smallest
+and largest value. Words of the grammar are written in either case.
 
 ``Condition.text()`` and ``text_of`` write a tree back; parsing that gives the same tree.
 """
@@ -70,7 +71,7 @@ _PRESENCE = frozenset({"is missing", "is not missing"})
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
-    |(?P<text>'[^']*(?:''[^']*)*'|"[^"]*")
+    |(?P<text>'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*")
     |(?P<ticked>`[^`]*`)
     |(?P<comparator>==|!=|<>|<=|>=|!~|=|<|>|~)
     |(?P<mark>[(),])
@@ -314,7 +315,7 @@ class _Reader:
                 raise self._fail("expected )")
             return kind, key, word
         if token.kind in {"ticked", "text"} and token.text[0] in '`"':
-            return self._field_of("attributes", token.text[1:-1], token)
+            return self._field_of("attributes", _unquoted(token.text), token)
         if token.kind != "word":
             found = f", found {token.text!r:.40}" if token.text else ""
             raise self._fail(f"expected a field such as metrics.loss{found}", token)
@@ -330,7 +331,7 @@ class _Reader:
             quoted = self._take()
             if quoted.kind not in {"ticked", "text"} or quoted.text[0] not in '`"':
                 raise self._fail("expected a key after the dot", quoted)
-            rest = quoted.text[1:-1]
+            rest = _unquoted(quoted.text)
         return self._field_of(kind, rest, token)
 
     def _field_of(self, kind: str, key: str, token: _Token) -> tuple[str, str, str]:
@@ -397,11 +398,11 @@ class _Reader:
             number = _number(token.text)
             return number if needs_number or kind in {"params", "tags"} else token.text
         if needs_number and kind == "attributes" and token.kind == "text":
-            return token.text[1:-1]  # a date, read by who compares
+            return _unquoted(token.text)  # a date, read by who compares
         if needs_number:
             raise self._fail(f"expected a number, found {token.text!r:.40}", token)
         if token.kind == "text":
-            return token.text[1:-1]
+            return _unquoted(token.text)
         if token.kind == "word" and token.text.lower() not in _RESERVED:
             return token.text
         raise self._fail("expected a value", token)
@@ -434,15 +435,24 @@ def _field_text(kind: str, key: str, aggregate: str) -> str:
     if kind == "attributes":
         return key
     if not _PLAIN_KEY.match(key):
-        key = f'"{key}"' if "`" in key else f"`{key}`"
+        key = _double_quoted(key) if "`" in key else f"`{key}`"
     field = f"{kind}.{key}"
     return f"{aggregate}({field})" if aggregate in {"min", "max"} else field
 
 
+def _unquoted(text: str) -> str:
+    inner = text[1:-1]
+    return inner.replace('""', '"') if text[0] == '"' else inner
+
+
+def _double_quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def _value_text(value: float | int | str) -> str:
     if isinstance(value, str):
-        # Text with both quotes came in single ones, where two stand together.
-        return f'"{value}"' if "'" in value and '"' not in value else f"'{value}'"
+        return _double_quoted(value) if "'" in value else f"'{value}'"
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     return repr(value)

@@ -517,6 +517,97 @@ def test_name_notes_and_tags_are_edited_in_place(
     assert run.data.tags["stage"] == "final"
 
 
+def test_whose_runs_are_listed_any_value_is_filtered_by_and_one_is_stopped(
+    site: Site, client: MlflowClient, shown: List, own_experiment: str
+) -> None:
+    page, both = shown.page, "it's \"both\" ''quotes"
+    tags = {"mlflow.user": "grace", "said": both}
+    going_on = client.create_run(own_experiment, run_name="hers", tags=tags).info.run_id
+    failed = client.create_run(own_experiment, run_name="lost", tags={"mlflow.user": "grace"})
+    client.set_terminated(failed.info.run_id, "FAILED")
+
+    shown.open(site, experiment_id=own_experiment)
+    shown.expect_counts(5)
+    page.get_by_role("button", name="Filter", exact=True).click()
+    page.get_by_label("Runs of").select_option("grace")
+    shown.expect_counts(2)
+    text = page.get_by_role("textbox", name="As text")
+    assert text.input_value() == "tags.mlflow.user = 'grace'"
+    ids = {run.info.run_id for run in client.search_runs([own_experiment], text.input_value())}
+    assert ids == {going_on, failed.info.run_id}
+    # A condition of the builder, whose value no quotes of one kind can hold.
+    page.locator(".w-filter").get_by_role("button", name="Condition", exact=True).click()
+    page.get_by_label("Kind").last.select_option("tags")
+    page.locator(".w-filter").get_by_label("Key", exact=True).last.fill("said")
+    page.locator(".w-filter").get_by_label("Key", exact=True).last.press("Enter")
+    page.get_by_label("Comparison").last.select_option("=")
+    value = page.locator(".w-filter").get_by_label("Value", exact=True).last
+    value.fill(both)
+    value.press("Enter")
+    shown.expect_names(["hers"])
+    shown.expect_counts(1)
+    shown.wait("() => document.querySelector('.w-filter-fault')?.innerText === ''")
+    page.get_by_label("Runs of").select_option("everybody")
+    shown.wait("() => !document.querySelector('.w-filter-text').value.includes('grace')")
+    text.fill("tags.mlflow.user = 'grace' and tags.said is missing")
+    shown.expect_names(["lost"])
+    shown.expect_counts(1)
+    text.fill("")
+    page.get_by_role("checkbox", name="Hide failed and killed runs").check()
+    shown.expect_counts(4)
+    text.fill("tags.mlflow.user = 'grace'")
+    shown.expect_counts(1)
+    # Frozen: what the page's switches add is none of the conditions that somebody wrote.
+    shown.press("Escape")
+    page.get_by_role("button", name="live", exact=True).click()
+    shown.wait("() => location.search.includes('at=')")
+    page.get_by_role("button", name="Filter · 1").click()
+    assert page.get_by_label("Kind").count() == 1
+    page.get_by_label("Runs of").select_option("everybody")
+    shown.wait("() => document.querySelector('.w-filter-text').value === ''")
+    shown.press("Escape")
+    page.get_by_role("button", name="frozen, as of").click()
+
+    shown.row("hers").hover()
+    page.get_by_role("button", name="Actions on hers").click()
+    page.get_by_role("menuitem", name="Stop (as Ctrl C would)").click()
+    page.get_by_text("Asked to stop").wait_for()
+    assert "weir.stop_requested" in client.get_run(going_on).data.tags
+
+
+def test_what_is_asked_while_the_server_is_away_comes_when_it_is_there(
+    site: Site, shown: List, allow_errors: Callable[[str], None]
+) -> None:
+    allow_errors("ERR_INTERNET_DISCONNECTED|the server does not answer")
+    page = shown.page
+    shown.open(site)
+    shown.expect_counts(60)
+    page.context.set_offline(True)
+    page.get_by_role("textbox", name="Search runs").fill("adamw")
+    page.get_by_text("The runs could not be read: the server does not answer.").wait_for()
+    shown.row("sgd-lr0.1-s4").wait_for()  # what was there stays
+    # A dialog whose code does not come says so, and takes nothing with it.
+    page.get_by_role("button", name="Share", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Share")
+    dialog.get_by_text("This cannot be shown: the server does not answer.").wait_for()
+    assert axe_violations(page, "dialog") == []
+    page.context.set_offline(False)
+    dialog.get_by_role("button", name="Retry").click()
+    page.get_by_role("dialog").get_by_role("textbox").first.wait_for()
+    shown.press("Escape")
+    shown.expect_names(["adamw-lr0.1-s4"])
+    page.get_by_text("The runs could not be read").wait_for(state="detached")
+    # So does a tab.
+    page.goto(site.pages(f"/r/{site.rich.bare_id}/overview"))
+    page.get_by_role("tabpanel").get_by_role("heading").first.wait_for()
+    page.context.set_offline(True)
+    page.get_by_role("tab", name="Console").click()
+    page.get_by_text("The tab Console cannot be shown: the server does not answer.").wait_for()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_text("Nothing this run printed was kept").wait_for()
+
+
 def test_a_new_run_appears_by_itself(
     site: Site, client: MlflowClient, shown: List, own_experiment: str
 ) -> None:

@@ -86,6 +86,23 @@ def test_an_experiment_is_private_public_and_given_to_people(
     reader.goto(f"{server.address}/weir/teams?e={of}")
     reader.get_by_text("does not exist").first.wait_for()
 
+    # Who is signed in lists their own runs alone: MLflow's client says whose they are.
+    for name, user in (("mine", OWNER), ("another's", READER)):
+        tags = [{"key": "mlflow.user", "value": user.name}]
+        ask("runs/create", {"experiment_id": of, "run_name": name, "tags": tags})
+    owner.goto(f"{server.address}/weir/e/{of}")
+    owner.locator('.w-run-name[title="another\'s"]').wait_for()
+    owner.get_by_role("button", name="Which runs are drawn").click()
+    owner.get_by_text("List only my runs").click()
+    owner.locator('.w-run-name[title="another\'s"]').wait_for(state="detached")
+    owner.locator('.w-run-name[title="mine"]').wait_for()
+    owner.get_by_role("button", name="Filter · 1").click()
+    assert owner.get_by_label("Runs of").locator("option:checked").inner_text() == "me (olga)"
+    owner.keyboard.press("Escape")
+    owner.get_by_role("button", name="Which runs are drawn").click()
+    owner.get_by_text("List everybody").click()
+    owner.locator('.w-run-name[title="another\'s"]').wait_for()
+
     # Somebody is named, and told where that is from; names are text.
     owner.goto(f"{server.address}/weir/teams?e={of}")
     owner.get_by_role("row").filter(has_text="Owner").wait_for()

@@ -2,7 +2,7 @@
 
     POST views           {"experiments", "browser"?}
                          → {"personal": VIEW or null, "named": [{"id", "name", "revision", "at"}],
-                            "may_edit"}
+                            "may_edit", "user": who asks, or null}
     POST views/read      {"id", "revision"?} → VIEW
     POST views/personal  {"experiments", "document", "revision", "browser"?} → {"revision"}
     POST views/save      {"experiments", "id"?, "name", "document", "revision"}
@@ -70,6 +70,7 @@ def _list(fields: Fields) -> dict[str, Any]:
             for one in views.list_named(engine, scope)
         ],
         "may_edit": all(map(caller.may_edit_experiment, experiments)),
+        "user": access.principal(),
     }
 
 

@@ -22,6 +22,7 @@ import { EditRun } from "../runs/edit-run"
 import { LiveMark } from "../runs/live-mark"
 import { useMedia } from "../runs/media"
 import { NoRuns } from "../runs/no-runs"
+import { onlyMine } from "../runs/only-mine"
 import { WithReports } from "../reports/add"
 import { workspaceRuns } from "../reports/workspace-runs"
 import { RunsPanel } from "../runs/panel"
@@ -122,6 +123,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     showMetric: (key) => update({ chartSearch: key, side: { ...doc.side, isTable: false } }),
     commands: workspaceCommands(state, view, () => showKeys(true)),
   })
+  const mine = onlyMine(state)
   const found = experiments.data?.experiments ?? []
   const [first = "0"] = experimentIds
   const title = found.map((one) => one.name).join(", ") || `Experiment ${first}`
@@ -188,6 +190,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                 menu={RunMenu}
                 noRuns={<NoRuns />}
                 eyeItems={[
+                  ...(mine ? [{ label: mine.label, onSelect: mine.run }] : []),
                   {
                     label: doc.showsDeleted ? "Back to the active runs" : "Deleted runs",
                     onSelect: () => update({ showsDeleted: !doc.showsDeleted }),

@@ -10,14 +10,19 @@ const PLAIN_KEY = /^[A-Za-z_][\w./:@-]*$/
 
 function fieldText({ kind, key, aggregate }: Condition): string {
   if (kind === "attributes") return key
-  const quoted = PLAIN_KEY.test(key) ? key : key.includes("`") ? `"${key}"` : `\`${key}\``
+  const quoted = PLAIN_KEY.test(key) ? key : key.includes("`") ? doubleQuoted(key) : `\`${key}\``
   const field = `${kind}.${quoted}`
   return aggregate === "min" || aggregate === "max" ? `${aggregate}(${field})` : field
 }
 
+/** Between double quotes, where two of them stand for one. */
+function doubleQuoted(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`
+}
+
 function valueText(value: number | string): string {
   if (typeof value === "number") return String(value)
-  return value.includes("'") && !value.includes('"') ? `"${value}"` : `'${value}'`
+  return value.includes("'") ? doubleQuoted(value) : `'${value}'`
 }
 
 export function conditionText(condition: Condition): string {
@@ -55,6 +60,33 @@ export function countConditions(tree: Tree | null): number {
   if (tree === null) return 0
   if (!isGroup(tree)) return 1
   return tree.parts.reduce((n, part) => n + countConditions(part), 0)
+}
+
+const MADE_BY = "mlflow.user"
+
+function isMadeBy(tree: Tree): tree is Condition {
+  return !isGroup(tree) && tree.kind === "tags" && tree.key === MADE_BY && tree.comparator === "="
+}
+
+/** The one user whose runs a filter leaves, where it says so in a condition of its own; else null. */
+export function madeBy(tree: Tree | null): string | null {
+  const found = topGroup(tree)
+  const condition = found.joined === "and" ? found.parts.find(isMadeBy) : undefined
+  return condition === undefined ? null : String(condition.values[0] ?? "")
+}
+
+/** The same filter for the runs of one user, or, with null, of everybody. */
+export function withMadeBy(tree: Tree | null, user: string | null): Tree | null {
+  const top = topGroup(tree)
+  const parts = top.joined === "and" ? top.parts.filter((part) => !isMadeBy(part)) : [top]
+  const condition: Condition = { kind: "tags", key: MADE_BY, aggregate: "", comparator: "=", values: [user ?? ""] }
+  const next = user === null ? parts : [...parts, condition]
+  return next.length === 0 ? null : { joined: "and", parts: next }
+}
+
+/** Who made the runs whose tags are known. */
+export function makers(tags: readonly { key: string; values: readonly string[] }[]): readonly string[] {
+  return tags.find((one) => one.key === MADE_BY)?.values ?? []
 }
 
 export const COMPARATORS: Record<Condition["kind"] | "times", readonly string[]> = {

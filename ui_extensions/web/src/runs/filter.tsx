@@ -15,6 +15,8 @@ import {
   treeText,
   typedValue,
 } from "./filter-tree"
+import { MadeBy } from "./made-by"
+import { treeOf } from "./switches"
 import { useWorkspace } from "./workspace-context"
 
 const KINDS: readonly { value: Condition["kind"]; label: string }[] = [
@@ -31,7 +33,7 @@ const MAX_LEVELS = 3
 /** The filter: as conditions, and as text; two faces of one tree that the server has parsed. */
 export function FilterButton() {
   const { view, list } = useWorkspace()
-  const n = countConditions(list.tree) - (view.doc.hidesCrashed ? 1 : 0)
+  const n = countConditions(treeOf(view.doc, list).tree)
   const isSet = view.doc.filter.trim() !== ""
   return (
     <Popover
@@ -60,10 +62,18 @@ function FilterBox() {
     setText(next)
     update({ filter: next }, "filter")
   }
-  // The server's tree has our switch in it, which has a place of its own.
-  const tree = doc.hidesCrashed ? withoutSwitch(list.tree) : list.tree
+  // What the builder has written is not known by the server yet, and the next change is of that.
+  const [built, setBuilt] = useState<{ tree: Tree | null; text: string } | null>(null)
+  const told = treeOf(doc, list)
+  const isBuilt = built !== null && built.text === doc.filter
+  const tree = isBuilt ? built.tree : told.tree
   const isStale = list.fault !== null
-  const setTree = (next: Tree | null): void => write(treeText(next))
+  const isWaiting = !isBuilt && !told.isCurrent
+  const setTree = (next: Tree | null): void => {
+    const written = treeText(next)
+    setBuilt({ tree: next, text: written })
+    write(written)
+  }
   return (
     <div className="w-filter">
       <div className="w-filter-top">
@@ -77,7 +87,9 @@ function FilterBox() {
           The text below cannot be read; the list shows the last filter that could.
         </p>
       ) : (
-        <GroupEditor group={topGroup(doc.filter.trim() ? tree : null)} level={1} onChange={setTree} />
+        <fieldset className="w-filter-tree" disabled={isWaiting}>
+          <GroupEditor group={topGroup(tree)} level={1} onChange={setTree} />
+        </fieldset>
       )}
       <label htmlFor={textId} className="w-filter-label">
         As text
@@ -105,19 +117,13 @@ function FilterBox() {
           />
           Hide failed and killed runs
         </label>
+        <MadeBy tree={tree} isDisabled={isStale || isWaiting} onChange={setTree} />
         <Button isSmall disabled={!text} onClick={() => write("")}>
           Clear
         </Button>
       </div>
     </div>
   )
-}
-
-function withoutSwitch(tree: Tree | null): Tree | null {
-  if (tree === null || !isGroup(tree)) return tree
-  if (tree.joined === "not") return null
-  const parts = tree.parts.slice(0, -1)
-  return parts.length === 1 ? (parts[0] ?? null) : { ...tree, parts }
 }
 
 /** What is wrong, with a caret under where. */
@@ -240,13 +246,14 @@ function ConditionEditor({
         onChange={(event) => {
           const next = event.target.value as Condition["kind"]
           const first = next === "attributes" ? "status" : next === "datasets" ? "name" : ""
-          const found = next === "params" || next === "metrics" || next === "tags" ? known?.[next][0]?.key : first
+          const found = next === "params" || next === "metrics" || next === "tags" ? known?.[next][0] : undefined
           onChange(
             changed(condition, {
               kind: next,
-              key: found ?? first,
+              key: found?.key ?? first,
               aggregate: next === "metrics" ? "latest" : "",
-              values: [],
+              // One that some runs have: the list is not empty before anybody has said what they want.
+              values: found?.values.slice(0, 1) ?? [],
             }),
           )
         }}

@@ -6,7 +6,8 @@ import { contrast, runColour, runDash, slotColour } from "./colour"
 import { autoColumns, cellText, columnName, csvCell, deltaText, parseColumn } from "./columns"
 import { isHigherBetter, sayDirection } from "./direction"
 import { inverted, setShown, shownTest, solo } from "./eye"
-import { changed, NEW_CONDITION, topGroup, treeText, typedValue } from "./filter-tree"
+import { changed, madeBy, NEW_CONDITION, topGroup, treeText, typedValue, withMadeBy } from "./filter-tree"
+import { treeOf, writtenTree } from "./switches"
 import { sharedPrefix, shownName } from "../text/names"
 import { EVERYTHING } from "../view/document"
 
@@ -132,6 +133,34 @@ describe("columns that nobody chose", () => {
 })
 
 describe("the filter's builder", () => {
+  it("holds any text, and the runs of one user or of everybody", () => {
+    const said = { ...NEW_CONDITION, kind: "tags" as const, key: 'a`"b', comparator: "=", values: [`it's "x"`] }
+    expect(treeText(said)).toBe(`tags."a\`""b" = "it's ""x"""`)
+    const either = { joined: "or" as const, parts: [said, NEW_CONDITION] }
+    const hers = withMadeBy(either, "grace")
+    expect(treeText(hers)).toBe(`(${treeText(either)}) and tags.mlflow.user = 'grace'`)
+    expect(madeBy(hers)).toBe("grace")
+    expect(madeBy(either)).toBeNull()
+    expect(treeText(withMadeBy(hers, "ada"))).toBe(`(${treeText(either)}) and tags.mlflow.user = 'ada'`)
+    expect(treeText(withMadeBy(hers, null))).toBe(treeText(either))
+    expect(withMadeBy(withMadeBy(null, "ada"), null)).toBeNull()
+  })
+
+  it("is what somebody wrote, without what the page's switches add", () => {
+    const part = (value: string) => ({ ...NEW_CONDITION, values: [value] })
+    const both = { joined: "and" as const, parts: [part("a"), part("crashed"), part("frozen")] }
+    const written = { filter: "x", hidesCrashed: true }
+    expect(writtenTree(written, true, both)).toEqual(part("a"))
+    expect(writtenTree(written, false, both)).toEqual({ ...both, parts: both.parts.slice(0, 2) })
+    expect(writtenTree({ filter: " ", hidesCrashed: true }, false, both)).toBeNull()
+    const live = { isOn: true, setOn: () => undefined, atMs: 5, isFailing: false, isRunning: false }
+    const frozen = { ...live, isOn: false }
+    const asked = "(x) and not status in ('FAILED', 'KILLED')"
+    expect(treeOf(written, { tree: both, filter: asked, live }).isCurrent).toBe(true)
+    expect(treeOf(written, { tree: both, filter: "y", live }).isCurrent).toBe(false)
+    expect(treeOf(written, { tree: both, filter: `${asked} and start_time <= 5`, live: frozen }).isCurrent).toBe(true)
+  })
+
   it("writes what the server reads", () => {
     expect(
       treeText({

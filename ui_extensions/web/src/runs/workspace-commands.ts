@@ -5,6 +5,7 @@ import { go } from "../router"
 import { visible } from "../text/visible"
 import { EVERYTHING } from "../view/document"
 import type { View } from "../view/store"
+import { onlyMine } from "./only-mine"
 import type { WorkspaceState } from "./workspace-context"
 
 function press(id: string): void {
@@ -26,6 +27,7 @@ export function workspaceCommands(
   const { doc, update } = view
   const place = { page: "workspace" as const, experimentIds: [...experimentIds] }
   const ids = [...selection.ids]
+  const mine = onlyMine(state)
   return [
     {
       label: isTable ? "Show the charts" : "Show the runs as a table",
@@ -41,6 +43,7 @@ export function workspaceCommands(
       label: doc.hidesCrashed ? "List failed and killed runs" : "Hide failed and killed runs",
       run: () => update({ hidesCrashed: !doc.hidesCrashed }),
     },
+    ...(mine ? [mine] : []),
     {
       label: list.live.isOn ? "Freeze what is shown" : "Follow what happens",
       about: ".",

@@ -23,6 +23,8 @@ export interface Notice {
 export interface WorkspaceState {
   readonly experimentIds: readonly string[]
   readonly view: Arrangement
+  /** Who looks; null where the server knows nobody. */
+  readonly me: string | null
   readonly list: RunList
   /** The groups, where the view groups; null while they are not known. */
   readonly groups: GroupsAnswer | null

@@ -102,6 +102,7 @@ export function useWorkspaceState(
   const now: WorkspaceState = {
     experimentIds,
     view,
+    me: view.user ?? null,
     list,
     groups: lastGroups.current,
     groupsError: groups.error,

@@ -25,6 +25,8 @@ export interface Views {
   readonly personal: SavedView | null
   readonly named: readonly ViewName[]
   readonly may_edit: boolean
+  /** Who asks; null where the server knows nobody. */
+  readonly user: string | null
 }
 
 const BROWSER_KEY = "weir.browser"

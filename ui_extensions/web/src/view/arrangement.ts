@@ -4,6 +4,8 @@ import type { Patch, ViewDocument } from "./document"
 
 export interface Arrangement {
   readonly doc: ViewDocument
+  /** Who looks; absent where the server knows nobody. */
+  readonly user?: string | null
   /** Change it; quick changes with the same word are one step of undo. */
   readonly update: (patch: Patch, word?: string) => void
   readonly undo: () => void

@@ -236,6 +236,7 @@ export function useViewStore(experimentIds: readonly string[]): ViewLoad {
       saving,
       views: loaded.views.named,
       mayEdit: loaded.views.may_edit,
+      user: loaded.views.user,
       broken: loaded.broken,
       saveAs: (name) => store(name, null),
       save: () => {
