@@ -42,11 +42,10 @@ from mlflow_weir.plugin import captures, exits, mlflow_private, observing, run_c
 from mlflow_weir.plugin.contact import Away, says_unknown
 from mlflow_weir.plugin.journaled_experiments import text_or_none, texts
 from mlflow_weir.plugin.journaled_models import JournaledModels, dataset_fields
-from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S, JournaledReads
+from mlflow_weir.plugin.journaled_reads import JournaledReads
 from mlflow_weir.plugin.journaled_traces import JournaledTraces
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
-from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.alerts.alerts import Alert
 from mlflow_weir.store.delivery import records
@@ -476,21 +475,3 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
                 INVALID_PARAMETER_VALUE,
             )
         return view
-
-    def _adopted(self, run_id: str) -> RunView:
-        """Begin to follow a run that this process did not begin."""
-        try:
-            view = RunView.of_run(self._found(run_id))
-        except (Away, MlflowException) as exc:
-            # Perhaps begun by another process of this machine, or MLflow cannot show it.
-            about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
-            waiting = waiting_view(about_run, None)
-            if waiting is not None:
-                view = waiting.name_by(self._names)
-            elif says_unknown(exc):
-                view = RunView.of_run(self._stored_or_waiting(run_id))  # it may be there by now
-            else:
-                view = RunView.of_unknown(run_id)
-        with self._lock:
-            self._trimmer.look(self._views, self.recorder.journal)
-            return self._views.setdefault(run_id, view)

@@ -18,6 +18,7 @@ from mlflow.store.entities import PagedList
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.search_utils import SearchUtils
 
+from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import Away, as_it_is, says_unknown
 from mlflow_weir.plugin.journaled_experiments import JournaledExperiments
 from mlflow_weir.plugin.overlay import RunView, in_history_order, is_about, with_waiting
@@ -30,6 +31,9 @@ _logger = logging.getLogger("mlflow_weir")
 
 SETTLE_WAIT_S = 2.0
 """How long a read waits for what is on its way to the store."""
+
+_ANSWER_WAIT_S = 60.0
+"""How long a read takes at most where a part of the answer, or none, would be a wrong one."""
 
 _LOG_WAIT_S = 0.08
 _REFRESH_S = 1.0
@@ -50,9 +54,20 @@ class JournaledReads(JournaledExperiments):
         if view is not None and view.is_open and view.is_verified:
             self._refresh(view)
             return view.to_run()
+        caller = mlflow_private.fluent_caller()
+        if caller in ("log_metric", "log_metrics"):
+            view = view or self._adopted(run_id)
+            self._refresh(view)
+            return view.to_run()
+        has_time = view is None and caller != "start_run"
+        if has_time:
+            self._contact.try_again()  # nothing else will do
         try:
-            run = self._stored_or_waiting(run_id)
+            run = self._stored_or_waiting(run_id, _ANSWER_WAIT_S if has_time else None)
         except Away as away:
+            if view is None and caller == "start_run":  # which is settled on delivery
+                experiment_id = mlflow_private.active_experiment_id() or ""
+                view = RunView.of_unknown(run_id, experiment_id).name_by(self._names)
             if view is None:
                 raise away.as_mlflow_error() from away
             return view.to_run()
@@ -61,8 +76,12 @@ class JournaledReads(JournaledExperiments):
             return view.to_run()
         return run
 
-    def _stored_or_waiting(self, run_id: str) -> Run:
+    def _stored_or_waiting(self, run_id: str, timeout_s: float | None = None) -> Run:
         """Return a run as the store and the journals of this machine have it.
+
+        Args:
+            run_id: Which.
+            timeout_s: How long the store may take to answer; as where a training begins, if None.
 
         Raises:
             Away: The store is, and nothing here tells of the run.
@@ -70,13 +89,13 @@ class JournaledReads(JournaledExperiments):
         """
         get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
         waiting: list[Points | Operation] = []
-        if not self.recorder.settle(SETTLE_WAIT_S):
-            waiting = list(records_about(self.recorder, run_id, SETTLE_WAIT_S))
         stored: Run | None = None
         failure: Away | MlflowException | None = None
+        if not self.recorder.settle(SETTLE_WAIT_S):
+            waiting = list(records_about(self.recorder, run_id, _ANSWER_WAIT_S))
         try:
             with as_it_is():
-                stored = self._directly(get_run, run_id)
+                stored = self._directly(get_run, run_id, timeout_s=timeout_s)
         except (Away, MlflowException) as exc:
             if not (isinstance(exc, Away) or says_unknown(exc)):
                 raise
@@ -157,6 +176,35 @@ class JournaledReads(JournaledExperiments):
         with as_it_is():
             return self._contact.glance(wait_s, get_run, run_id)
 
+    def _adopted(self, run_id: str) -> RunView:
+        """Begin to follow a run that this process did not begin."""
+        try:
+            view = RunView.of_run(self._found(run_id))
+        except (Away, MlflowException) as exc:
+            # Perhaps begun by another process of this machine, or MLflow cannot show it.
+            about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
+            waiting = waiting_view(about_run, None)
+            if waiting is not None:
+                view = waiting.name_by(self._names)
+            elif says_unknown(exc):
+                view = self._known_by_now(run_id)
+            else:
+                view = RunView.of_unknown(run_id).name_by(self._names)
+        with self._lock:
+            self._trimmer.look(self._views, self.recorder.journal)
+            return self._views.setdefault(run_id, view)
+
+    def _known_by_now(self, run_id: str) -> RunView:
+        """Look again for a run that the store did not know a moment ago.
+
+        Raises:
+            MlflowException: It does not.
+        """
+        try:
+            return RunView.of_run(self._stored_or_waiting(run_id))
+        except Away:
+            return RunView.of_unknown(run_id).name_by(self._names)
+
     # What is not delivered yet
 
     def get_metric_history(
@@ -170,7 +218,7 @@ class JournaledReads(JournaledExperiments):
         read: Callable[..., PagedList[Metric]] = super().get_metric_history  # type: ignore[misc]
         if self.recorder.settle(SETTLE_WAIT_S):
             return read(run_id, metric_key, max_results, page_token)
-        about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
+        about_run = records_about(self.recorder, run_id, _ANSWER_WAIT_S)
         waiting = [one for one in about_run if is_about(one, run_id, metric_key)]
         try:
             found = self._history(run_id, metric_key, waiting)

@@ -336,6 +336,28 @@ def has_system_monitor() -> bool:
     return bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
 
 
+def fluent_caller() -> str:
+    """Return which function of ``mlflow.*`` a store is asked by; "" where it is none of those.
+
+    ``mlflow.start_run(run_id=…)`` and ``mlflow.log_metric(…, run_id=…)`` look at the run before
+    they do anything, and have to go on without an answer.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "mlflow.tracking.fluent":
+            return frame.f_code.co_name
+        frame = frame.f_back
+    return ""
+
+
+def active_experiment_id() -> str | None:
+    """Return the experiment that ``mlflow.set_experiment`` has chosen; None where none is."""
+    from mlflow.tracking import fluent
+
+    found: Any = fluent._active_experiment_id
+    return None if found is None else str(found)
+
+
 def leaves_a_run(error: BaseException) -> bool:
     """Say whether an exception is on its way out of a run's ``with`` block, in this thread."""
     frame: FrameType | None = sys._getframe(1)

@@ -34,7 +34,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.pending_names import PendingNames, changed
+from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS, PendingNames, changed
 from mlflow_weir.plugin.repeated_metrics import RepeatedMetrics
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.delivery.rewinding import is_rewound
@@ -109,16 +109,17 @@ class RunView:
         return view
 
     @classmethod
-    def of_unknown(cls, run_id: str) -> RunView:
+    def of_unknown(cls, run_id: str, experiment_id: str = "") -> RunView:
         """Begin from nothing: the store could not be asked about this run."""
         info = RunInfo(
             run_id=run_id,
-            experiment_id="",
+            experiment_id=experiment_id,
             user_id="",
             status=RunStatus.to_string(RunStatus.RUNNING),
             start_time=0,
             end_time=None,
             lifecycle_stage=LifecycleStage.ACTIVE,
+            artifact_uri=f"{PENDING_ARTIFACTS}{run_id}",
         )
         return cls(info, is_verified=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -432,6 +434,8 @@ os.kill(os.getpid(), 9)
 
 RESUMED = """
 import json
+from mlflow_weir.plugin import journaled_reads
+journaled_reads.SETTLE_WAIT_S = 0.0  # as on a machine too busy to deliver, or to read, in time
 with mlflow.start_run(run_id=sys.argv[1]) as run:
     client = mlflow.MlflowClient()
     seen = client.get_run(run.info.run_id)
@@ -470,6 +474,75 @@ def test_a_run_of_a_killed_process_is_resumed_before_it_is_delivered(training: T
     assert run.info.status == "FINISHED"
     assert run.data.params == {"lr": "1", "gone": "2"}
     assert history(training, run, "loss") == [(n, float(n)) for n in range(100)] + [(100, -1.0)]
+
+
+ELSEWHERE = """
+client = mlflow.MlflowClient()
+try:
+    client.get_run(sys.argv[1])
+except mlflow.MlflowException as exc:
+    print(exc.error_code)
+mlflow.set_experiment("trained")
+with mlflow.start_run(run_id=sys.argv[1]) as run:
+    assert run.info.run_id == sys.argv[1]
+    mlflow.log_metric("loss", 1.0, step=1)
+    mlflow.log_metric("acc", 2.0, step=1, run_id=sys.argv[2])
+    mlflow.log_params({"again": 1})
+    mlflow.log_text("hello", "a.txt")
+    with mlflow.start_run(nested=True, run_name="inner"):
+        mlflow.log_metric("loss", 3.0)
+mlflow.start_run(run_id="f" * 32)
+mlflow.log_metric("loss", 4.0)
+"""
+
+
+def test_a_run_begun_elsewhere_goes_on_while_the_store_is_away(
+    postgres_server: DatabaseServer, training: Training
+) -> None:
+    """As after a preemption: another machine, on which nothing tells of the run."""
+    url = postgres_server.new_mlflow_database()
+    training.place = Place(with_weir(url), {})
+    client = MlflowClient(training.place.uri)
+    root = (training.folder / "artifacts").as_uri()
+    experiment_id = client.create_experiment("trained", artifact_location=root)
+    ids = [client.create_run(experiment_id).info.run_id for _ in range(2)]
+    client.log_metric(ids[0], "loss", 0.5, step=0)
+    client.set_terminated(ids[0], "KILLED")
+    with renamed_away(url):
+        code, out, err = training.outcome(
+            ELSEWHERE,
+            *ids,
+            MLFLOW_TRACKING_URI=training.place.uri,
+            WEIR_EXIT_WAIT_SECONDS="0.1",
+        )
+        assert code == 0, err
+        assert out.splitlines()[:1] == ["TEMPORARILY_UNAVAILABLE"], err
+    training.settle()
+    first, second = (client.get_run(run_id) for run_id in ids)
+    assert (first.info.status, first.data.params) == ("FINISHED", {"again": "1"})
+    assert history(training, first, "loss") == [(0, 0.5), (1, 1.0)]
+    assert [one.path for one in client.list_artifacts(ids[0])] == ["a.txt"]
+    assert (second.info.status, second.data.metrics) == ("RUNNING", {"acc": 2.0})
+    (inner,) = client.search_runs([experiment_id], "attributes.run_name = 'inner'")
+    assert inner.data.tags["mlflow.parentRunId"] == ids[0]
+    assert f"run {'f' * 32} does not exist" in training.weir("status", "--json").stdout
+
+
+@contextlib.contextmanager
+def renamed_away(url: str) -> Iterator[None]:
+    """Let a database have another name meanwhile."""
+    name = sa.make_url(url).database
+    engine = sa.create_engine(
+        sa.make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        connection.exec_driver_sql(f"ALTER DATABASE {name} RENAME TO {name}_away")
+        yield
+        connection.exec_driver_sql(f"ALTER DATABASE {name}_away RENAME TO {name}")
+    engine.dispose()
 
 
 def test_a_run_that_nobody_here_began_is_not_made_up(training: Training) -> None:

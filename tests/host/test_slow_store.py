@@ -39,8 +39,8 @@ def let_go():
     lock.execute("ROLLBACK")
     lock.close()
 
-def soon():  # while the call that follows waits
-    threading.Timer(1.0, let_go).start()
+def soon(seconds=1.0):  # while the call that follows waits
+    threading.Timer(seconds, let_go).start()
 
 client.create_registered_model("net")
 mlflow.set_experiment("there before")
@@ -89,6 +89,17 @@ def training(
 
 def test_what_names_a_pending_run_is_asked_once_it_is_there(training: Training) -> None:
     """The registry and the store, with names that a slow store has not given yet."""
+    ask = """
+if group:  # who reads a file that is locked waits for nobody
+    hold()
+    soon(4.0)  # longer than the beginning of a run waits
+    try:
+        client.get_run("f" * 32)
+    except mlflow.MlflowException as exc:
+        assert exc.error_code == "RESOURCE_DOES_NOT_EXIST", exc
+    else:
+        raise AssertionError
+"""
     script = """
 # The registry has to wait: it must not be told of "weir-pending:".
 soon()
@@ -139,7 +150,7 @@ client.restore_experiment(experiment.experiment_id)
 assert client.get_experiment(experiment.experiment_id).lifecycle_stage == "active"
 """
     place = training.place
-    training.run(SLOW + BEGIN + script, str(place.group), place.uri.partition(":///")[2])
+    training.run(SLOW + ask + BEGIN + script, str(place.group), place.uri.partition(":///")[2])
 
 
 def test_a_store_that_stays_away_is_told_of_in_words(tmp_path: Path) -> None:

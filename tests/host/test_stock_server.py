@@ -447,6 +447,8 @@ def test_what_the_server_refuses_is_named_and_the_rest_is_delivered(
     moving.start()
     run_id = away.client().create_run("0").info.run_id
     away.client().log_param(run_id, "a", "first")
+    gone = away.client().create_run("0").info.run_id
+    away.client().delete_run(gone)
     moving.kill()
     away.run(
         f"""
@@ -456,6 +458,11 @@ client.log_param({run_id!r}, "a", "second")       # nobody can know that it is t
 client.log_batch({run_id!r}, [mlflow.entities.Metric("m", 1.0, 1, 1)],
                  [mlflow.entities.Param("c", "1")], [mlflow.entities.RunTag("t", "1")])
 client.log_metric("f" * 32, "m", 1)
+with mlflow.start_run(run_id={gone!r}):           # deleted meanwhile
+    mlflow.log_metric("m", 1)
+    mlflow.log_param("lr", 1)
+    mlflow.log_text("x", "x.txt")
+client.set_tag({run_id!r}, "after", "it")
 """,
         WEIR_EXIT_WAIT_SECONDS="0.5",
     )
@@ -464,10 +471,14 @@ client.log_metric("f" * 32, "m", 1)
     run = away.client().get_run(run_id)
     assert run.data.params == {"a": "first", "b": "1", "c": "1"}
     assert (run.data.metrics, run.data.tags["t"]) == ({"m": 1.0}, "1")
+    assert run.data.tags["after"] == "it"
+    deleted = away.client().get_run(gone)
+    assert (deleted.info.lifecycle_stage, deleted.data.metrics) == ("deleted", {})
     told = json.dumps(json.loads(away.weir("status", "--json").stdout))
     assert f"param 'a' of run {run_id}" in told
     assert "Changing param values is not allowed" in told
     assert f"run {'f' * 32} does not exist" in told
+    assert f"run {gone} is deleted or not there" in told
 
 
 MANY_KINDS = """

@@ -25,7 +25,7 @@ from mlflow.entities import Run
 from databases import DatabaseServer, put_mlflow_tables
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
-from trainings import COUNT_QUESTIONS
+from trainings import COUNT_QUESTIONS, with_weir
 from warm_python import warm_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
@@ -93,10 +93,6 @@ class Training:
         self.settle()
         (run,) = self.client(monkeypatch).search_runs(["0"])
         return run
-
-
-def with_weir(url: str) -> str:
-    return url.replace("postgresql+psycopg://", "postgresql+weir://")
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ def server_command(url: str) -> list[str]:
 
 def with_weir(url: str) -> str:
     """Return the URI that makes the database Weir's."""
-    return url.replace("sqlite:", "sqlite+weir:")
+    plain = url.replace("postgresql+psycopg:", "postgresql:")
+    return plain.replace("sqlite:", "sqlite+weir:").replace("postgresql:", "postgresql+weir:")
 
 
 def error_of(folder: JournalFolder) -> str:

@@ -420,3 +420,39 @@ def test_whether_mlflows_own_monitor_starts_is_known_inside_of_start_run(
     with pytest.raises(RuntimeError, match="all we want"):
         mlflow.start_run(log_system_metrics=argument)
     assert asked == [is_on]
+
+
+def test_who_looks_a_run_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins a run or logs to one goes on without an answer; who asks wants one."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracking import fluent
+
+    seen: list[str] = []
+    get_run: Any = SqlAlchemyStore.get_run
+
+    def noting(self: Any, run_id: str) -> Any:
+        seen.append(mlflow_private.fluent_caller())
+        return get_run(self, run_id)
+
+    monkeypatch.setattr(SqlAlchemyStore, "get_run", noting)
+    monkeypatch.setattr(fluent, "_active_experiment_id", None)
+    monkeypatch.chdir(tmp_path)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/a.db")
+    try:
+        assert mlflow_private.active_experiment_id() is None
+        experiment_id = mlflow.set_experiment("chosen").experiment_id
+        assert mlflow_private.active_experiment_id() == experiment_id
+        client = mlflow.MlflowClient()
+        run_id = client.create_run(experiment_id).info.run_id
+        client.get_run(run_id)
+        mlflow.get_run(run_id)
+        mlflow.log_metric("m", 1, run_id=run_id)
+        mlflow.log_metrics({"m": 1}, run_id=run_id)
+        assert list(dict.fromkeys(seen)) == ["", "get_run", "log_metric", "log_metrics"]
+        seen.clear()
+        mlflow.start_run(run_id=run_id)
+        assert set(seen) == {"start_run"}
+        mlflow.end_run()
+    finally:
+        mlflow.set_tracking_uri(before)
