@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ FLAGS = [
 ]
 WIDE = {"width": 1500, "height": 950}
 PHONE = {"width": 390, "height": 844}
+DEADLINE_S = 120.0
 NO_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 
@@ -216,6 +218,35 @@ def page(open_page: Callable[..., Page]) -> Page:
     """Open a wide page in the light theme."""
     opened: Page = open_page(color_scheme="light")
     return opened
+
+
+def poll(page: Page, check: Callable[[], Any]) -> Any:
+    """Return what ``check`` returns once that is something; until then it may fail as well."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            if found := check():
+                return found
+        except (AssertionError, LookupError, TypeError, ValueError):  # it is not there yet
+            if time.monotonic() > give_up:
+                raise
+        assert time.monotonic() < give_up, check
+        page.wait_for_timeout(100)
+
+
+def own_view(page: Page) -> str:
+    """Return what the server keeps of this browser's own view."""
+    stored: str = page.evaluate(
+        """async () => {
+            const experiments = [location.pathname.split("/").at(-1)]
+            const answer = await fetch(new URL("../../ajax-api/3.0/weir/views", location.href), {
+                method: "POST", headers: {"Content-Type": "application/json"},
+                body: JSON.stringify({experiments, browser: localStorage.getItem("weir.browser")}),
+            })
+            return (await answer.json()).personal?.document ?? ""
+        }"""
+    )
+    return stored
 
 
 def axe_violations(page: Page, within: str = "html") -> list[str]:

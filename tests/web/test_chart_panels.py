@@ -9,9 +9,7 @@ import csv
 import io
 import re
 import statistics
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,11 +18,11 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from browser import axe_violations
+from browser import axe_violations, own_view, poll
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FloatRect, Locator, Page
 
     from browser import Site
 
@@ -32,21 +30,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),  # MLflow warns about itself
 ]
-DEADLINE_S = 120.0
-
-
-def poll(page: Page, check: Callable[[], Any]) -> Any:
-    """Return what ``check`` returns when it is something; it may fail until then."""
-    give_up = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            if found := check():
-                return found
-        except (AssertionError, LookupError, TypeError):  # what it looks at is not there yet
-            if time.monotonic() > give_up:
-                raise
-        assert time.monotonic() < give_up, check
-        page.wait_for_timeout(100)
 
 
 def chart(page: Page, name: str, with_values: bool = False) -> Any:
@@ -80,10 +63,22 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
     page.mouse.up()
 
 
-def middle(of: Locator) -> tuple[float, float]:
+def settled_box(page: Page, of: Locator) -> FloatRect:
+    """Return where an element is, once it is there for two frames."""
+    before: list[FloatRect | None] = [None]
+
+    def look() -> FloatRect | None:
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        last, before[0] = before[0], of.bounding_box()
+        return last if last == before[0] else None
+
+    found: FloatRect = poll(page, look)
+    return found
+
+
+def middle(page: Page, of: Locator) -> tuple[float, float]:
     """Return the middle of an element on the page."""
-    box = of.bounding_box()
-    assert box is not None
+    box = settled_box(page, of)
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
@@ -106,6 +101,12 @@ def ranks(values: list[float]) -> np.ndarray[Any, Any]:
     return np.array([(array < v).sum() + ((array == v).sum() + 1) / 2 for v in array])
 
 
+def titles(of: Locator) -> list[float]:
+    """Return the exact values of a table's last column, from the top, all of one moment."""
+    found: list[str] = of.locator("td:last-child").evaluate_all("all => all.map(one => one.title)")
+    return [float(title) for title in found]
+
+
 def test_panels_compare_the_runs_as_mlflow_has_them(
     page: Page, site: Site, runs: dict[str, Run]
 ) -> None:
@@ -116,19 +117,22 @@ def test_panels_compare_the_runs_as_mlflow_has_them(
     losses = {k: run.data.metrics["val/loss"] for k, run in having.items()}
     bars = page.get_by_role("region", name="Bars")
     smallest = sorted(losses.values())[:40]
-    poll(page, lambda: bars.get_by_role("row").count() == len(smallest))
-    told = [float(c.get_attribute("title") or "") for c in bars.locator("td:last-child").all()]
-    np.testing.assert_allclose(told, smallest, rtol=1e-6)
+    poll(page, lambda: titles(bars) == pytest.approx(smallest, rel=1e-6))
     scatter = page.get_by_role("region", name="Scatter")
     scatter.get_by_label("Param of the scatter").select_option("lr")
-    poll(page, lambda: scatter.locator("circle").count() == len(having))
-    # The higher the value, the higher the dot.
-    heights = [float(one.get_attribute("cy") or "") for one in scatter.locator("circle").all()]
-    titles = [one.text_content() or "" for one in scatter.locator("circle title").all()]
-    values = [float(title.rsplit(", ", 1)[1]) for title in titles]
-    assert [values[at] for at in np.argsort(heights)[::-1]] == sorted(values)
+
+    def has_dots() -> bool:
+        """Say whether there is a dot a run; the higher the value, the higher the dot."""
+        dots = scatter.locator("circle").evaluate_all(
+            "dots => dots.map(one => [Number(one.getAttribute('cy')), one.textContent])"
+        )
+        values = [float(title.rsplit(", ", 1)[1]) for _, title in sorted(dots, reverse=True)]
+        return len(values) == len(having) and values == sorted(values)
+
+    poll(page, has_dots)
     parallel = page.get_by_role("region", name="Parallel coordinates")
-    assert parallel.locator("polyline").count() == len(runs)  # a run without it has its params
+    # A run without it has its params.
+    poll(page, lambda: parallel.locator("polyline").count() == len(runs))
     importance = page.get_by_role("region", name="Param importance")
     row = importance.get_by_role("row").filter(has=page.get_by_role("rowheader", name="lr"))
     told_rho = float((row.locator("td").nth(1).text_content() or "").replace("\u2212", "-"))
@@ -147,8 +151,7 @@ def test_panels_compare_the_runs_as_mlflow_has_them(
     client = MlflowClient(site.server.address)
     scalar = page.locator('.w-card[data-scalar="val/loss"]')
     rows = scalar.get_by_role("row")
-    poll(page, lambda: rows.count() == len(having))
-    told = [float(c.get_attribute("title") or "") for c in scalar.locator("td:last-child").all()]
+    told = poll(page, lambda: len(found := titles(scalar)) == len(having) and found)
     assert told == sorted(told, reverse=True)
     best = min(
         m.value for m in client.get_metric_history(min(losses, key=losses.__getitem__), "val/loss")
@@ -166,8 +169,7 @@ def test_groups_are_the_mean_of_their_runs_and_colours_follow_a_param(
 ) -> None:
     name = "val/accuracy"
     page.goto(site.pages(f"/e/{site.sweep.experiment_id}?g=params.optimizer&c=val"))
-    found = poll(page, lambda: chart(page, name, True))
-    assert len(found["lines"]) == 3
+    found = poll(page, lambda: len((it := chart(page, name, True))["lines"]) == 3 and it)
     client = MlflowClient(site.server.address)
     members = defaultdict(list)
     for run_id, run in runs.items():
@@ -189,20 +191,15 @@ def test_groups_are_the_mean_of_their_runs_and_colours_follow_a_param(
         )
     # By a param instead: the same colour for the same value.
     page.goto(site.pages(f"/e/{site.sweep.experiment_id}?g=&c=val&cb=params.optimizer"))
-    colours = poll(page, lambda: _colours(page, name, runs))
-    assert len(set(colours.values())) == 3
+    poll(page, lambda: len(set(_colours(page, name, runs).values())) == 3)
 
 
-def _colours(page: Page, name: str, runs: dict[str, Run]) -> dict[str, str] | None:
-    """Return the colour of each optimizer's lines, once they have one each."""
-    found = chart(page, name, True)
-    if found is None:
-        return None
+def _colours(page: Page, name: str, runs: dict[str, Run]) -> dict[str, str]:
+    """Return the colour of each optimizer's lines; raise where they have not one each."""
     colours = defaultdict(set)
-    for line in found["lines"]:
+    for line in chart(page, name, True)["lines"]:
         colours[runs[line["runId"]].data.params["optimizer"]].add(line["colour"])
-    if any(len(own) != 1 for own in colours.values()):
-        return None
+    assert all(len(own) == 1 for own in colours.values())
     return {optimizer: own.pop() for optimizer, own in colours.items()}
 
 
@@ -217,20 +214,18 @@ def test_cards_are_moved_sized_zoomed_and_shown_alone_and_a_link_has_it_all(
     def order() -> list[str]:
         return [p.get_attribute("data-card") or "" for p in section.locator(".w-grid-place").all()]
 
-    before = order()
-    assert before == ["train/accuracy", "train/loss", "train/lr"]
+    poll(page, lambda: order() == ["train/accuracy", "train/loss", "train/lr"])
     drag(
         page,
-        middle(section.locator('[data-card="train/lr"] .w-grid-grip')),
-        middle(section.locator('[data-card="train/accuracy"] .w-chart')),
+        middle(page, section.locator('[data-card="train/lr"] .w-grid-grip')),
+        middle(page, section.locator('[data-card="train/accuracy"] .w-chart')),
     )
     poll(page, lambda: order() == ["train/lr", "train/accuracy", "train/loss"])
     # The same with keys.
     section.locator('[data-card="train/lr"] .w-grid-grip').press("Alt+ArrowRight")
     poll(page, lambda: order() == ["train/accuracy", "train/lr", "train/loss"])
     place = section.locator('[data-card="train/loss"]')
-    box = place.bounding_box()
-    assert box is not None
+    box = settled_box(page, place)
     corner = (box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)
     drag(page, corner, (corner[0] + 20, corner[1] + 60))
     poll(page, lambda: (place.bounding_box() or box)["height"] == box["height"] + 60)
@@ -238,12 +233,12 @@ def test_cards_are_moved_sized_zoomed_and_shown_alone_and_a_link_has_it_all(
     poll(page, lambda: (place.bounding_box() or box)["width"] > 1.8 * box["width"])
 
     # A rectangle is this card's own; a click pins the cursor; Esc lets go of it.
-    place.locator(".w-chart[data-loading=false]").wait_for()
-    poll(page, lambda: chart(page, "train/loss"))
+    for name in ("train/loss", "train/lr"):
+        section.locator(f'[data-card="{name}"] .w-chart[data-loading=false]').wait_for()
     plot = place.locator(".u-over")
-    whole, other = chart(page, "train/loss"), chart(page, "train/lr")
-    area = plot.bounding_box()
-    assert area is not None
+    area = settled_box(page, plot)
+    whole = poll(page, lambda: chart(page, "train/loss"))
+    other = poll(page, lambda: chart(page, "train/lr"))
 
     def at(x: float, y: float) -> tuple[float, float]:
         return area["x"] + x * area["width"], area["y"] + y * area["height"]
@@ -262,19 +257,22 @@ def test_cards_are_moved_sized_zoomed_and_shown_alone_and_a_link_has_it_all(
     )
     assert zoomed["x"]["min"] == pytest.approx(whole["x"]["min"] + 0.2 * size["x"], rel=0.02)
     assert zoomed["y"]["min"] == pytest.approx(whole["y"]["min"] + 0.1 * size["y"], rel=0.05)
-    assert chart(page, "train/lr")["x"] == other["x"]
+    assert poll(page, lambda: chart(page, "train/lr"))["x"] == other["x"]
     plot.dblclick()
     poll(page, lambda: chart(page, "train/loss")["y"] == whole["y"])
     page.mouse.click(*at(0.5, 0.8))
     tip = place.locator(".w-chart-tip-pinned")
     tip.wait_for()
     page.mouse.move(*at(0.1, 0.1))
-    values = [float(v.split(" ")[0]) for v in tip.locator(".w-chart-tip-value").all_inner_texts()]
-    finite = [v for v in values if v == v]
-    assert len(finite) > 20
-    assert finite == sorted(finite, reverse=True)
+
+    def is_in_order() -> bool:
+        told = tip.locator(".w-chart-tip-value").all_inner_texts()
+        finite = [v for v in (float(one.split(" ")[0]) for one in told) if v == v]
+        return len(finite) > 20 and finite == sorted(finite, reverse=True)
+
+    poll(page, is_in_order)
     assert tip.locator(".w-chart-tip-first").count() == 1
-    step = float(query(page)["cx"].split(",")[0])
+    step = float(poll(page, lambda: query(page)["cx"]).split(",")[0])
     assert step == pytest.approx(whole["x"]["min"] + 0.5 * size["x"], rel=0.01)
     menu(page, place, "Axis ranges…")
     page.get_by_label("y from").fill("0.5")
@@ -287,17 +285,18 @@ def test_cards_are_moved_sized_zoomed_and_shown_alone_and_a_link_has_it_all(
     place.get_by_role("button", name=re.compile("^Full screen")).click()
     full = page.get_by_role("dialog", name="Full screen: train/loss")
     full.wait_for()
-    assert query(page)["fs"] == "train/loss"
-    drag(page, *[_within(full.locator(".u-over"), share) for share in (0.1, 0.2)])
+    poll(page, lambda: query(page)["fs"] == "train/loss")
+    full.locator(".w-chart[data-loading=false]").wait_for()
+    whole_plot = settled_box(page, full.locator(".u-over"))
+    drag(page, *[_within(whole_plot, share) for share in (0.1, 0.2)])
     poll(page, lambda: "z" in query(page))
     low, high = (float(end) for end in query(page)["z"].split(".."))
     assert low < high < 0.6 * whole["x"]["max"]
     page.goto(page.url)
     full.wait_for()
-    again = poll(page, lambda: chart(page, "train/loss"))
-    assert again["x"]["min"] == pytest.approx(low, rel=1e-6)
-    hover = page.evaluate("window.__weirCharts(false).hoverX")
-    assert hover == pytest.approx(step, rel=1e-6)
+    poll(page, lambda: chart(page, "train/loss")["x"]["min"] == pytest.approx(low, rel=1e-6))
+    hover_x = "window.__weirCharts(false).hoverX"
+    poll(page, lambda: page.evaluate(hover_x) == pytest.approx(step, rel=1e-6))
     page.get_by_role("button", name="Next chart").click()
     poll(page, lambda: query(page)["fs"] != "train/loss")
     page.keyboard.press("Escape")
@@ -306,9 +305,7 @@ def test_cards_are_moved_sized_zoomed_and_shown_alone_and_a_link_has_it_all(
     poll(page, lambda: "fs" not in query(page))
 
 
-def _within(of: Locator, share: float) -> tuple[float, float]:
-    box = of.bounding_box()
-    assert box is not None
+def _within(box: FloatRect, share: float) -> tuple[float, float]:
     return box["x"] + share * box["width"], box["y"] + box["height"] / 2
 
 
@@ -342,6 +339,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     text.wait_for()
     own = page.get_by_role("region", name="Both <b>losses</b>")
     own.wait_for()
+    own.locator(".w-chart[data-loading=false]").wait_for()
     found = poll(page, lambda: chart(page, name, True))
     histories = {key: client.get_metric_history(run_id, key) for key in ("train/loss", "val/loss")}
     lines = {line["key"]: line for line in found["lines"] if line["runId"] == run_id}
@@ -387,7 +385,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     colours = {line["colour"] for line in found["lines"]}
     assert {tuple(bytes.fromhex(c[1:])) for c in colours} <= seen
 
-    poll(page, lambda: "losses" in saved_view(page))
+    poll(page, lambda: "losses" in own_view(page))
 
     # Smoothing that takes long is a worker's, and by the formula that is told.
     page.goto(site.pages(f"/e/{site.rich.experiment_id}?fs=train%2Floss&s=gauss:200"))
@@ -413,7 +411,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     assert axe_violations(page, ".w-charts") == []
     menu(page, own, "Remove")
     own.wait_for(state="detached")
-    poll(page, lambda: "losses" not in saved_view(page))
+    poll(page, lambda: "losses" not in own_view(page))
 
 
 def smoothed(page: Page, name: str) -> list[dict[str, Any]] | None:
@@ -442,18 +440,3 @@ def check_gaussian(lines: list[dict[str, Any]], run_id: str, history: list[Metri
         weight = count * np.exp(-(distance**2) / (2 * sigma**2)) * (abs(distance) <= 3 * sigma)
         expected = (weight * means).sum() / weight.sum()
         assert line["smoothed"][at] == pytest.approx(expected, rel=1e-5)
-
-
-def saved_view(page: Page) -> str:
-    """Return what the server keeps of this browser's own view."""
-    stored: str = page.evaluate(
-        """async () => {
-            const experiments = [location.pathname.split("/").at(-1)]
-            const answer = await fetch(new URL("../../ajax-api/3.0/weir/views", location.href), {
-                method: "POST", headers: {"Content-Type": "application/json"},
-                body: JSON.stringify({experiments, browser: localStorage.getItem("weir.browser")}),
-            })
-            return (await answer.json()).personal?.document ?? ""
-        }"""
-    )
-    return stored

@@ -164,10 +164,14 @@ def test_every_line_that_is_drawn_is_what_was_logged(
     ids = site.sweep.run_ids
     spiked, step = site.sweep.spiked
     some = (ids[0], ids[12], ids[33], ids[45], site.sweep.crashed)
-    found = drawn(workspace, [*some, spiked])
-    for name in (LOSS, "train/accuracy"):
+    having = {name: runs_with(client, site, name) for name in (LOSS, "train/accuracy")}
+    found = wait_for(
+        workspace,
+        lambda found: all(is_complete(found, name, len(of)) for name, of in having.items()),
+        [*some, spiked],
+    )
+    for name, expected in having.items():
         one = chart(found, name)
-        expected = runs_with(client, site, name)
         assert len(expected) >= 59  # one run of sixty died before it logged anything
         assert one["nDrawn"] == len(expected)
         assert {line["runId"] for line in one["lines"]} == expected
@@ -202,7 +206,11 @@ _OTHER_PIXELS = f"""() => ({_PIXELS})().reduce(
 def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
     workspace: Page, site: Site
 ) -> None:
-    before = wait_for(workspace, lambda found: all(one["isComplete"] for one in found["charts"]))
+    workspace.wait_for_function("() => !document.querySelector('.w-chart[data-loading=true]')")
+    before = wait_for(
+        workspace,
+        lambda found: all(one["isComplete"] and one["nDrawn"] > 0 for one in found["charts"]),
+    )
     run_id = site.sweep.run_ids[57]  # near the top of the list, newest first
     workspace.evaluate(_KEEP_PIXELS)
     eye(workspace, "sgd-lr0.1-s2").click()
@@ -216,7 +224,7 @@ def test_hiding_a_run_takes_its_line_from_every_chart_and_asks_for_nothing(
     for one in after["charts"]:
         shown = {line["runId"] for line in one["lines"] if line["painted"] >= 0}
         assert run_id not in shown
-    assert workspace.evaluate(_OTHER_PIXELS) > 200
+    workspace.wait_for_function(f"() => ({_OTHER_PIXELS})() > 200")
     eye(workspace, "sgd-lr0.1-s2").click()
     again = wait_for(workspace, lambda found: chart(found, LOSS)["nDrawn"] == n_lines)
     assert again["counts"]["points"] == before["counts"]["points"]

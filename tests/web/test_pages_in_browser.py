@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser import PHONE, Site, axe_violations
+from browser import PHONE, Site, axe_violations, poll
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -48,7 +48,7 @@ def test_the_theme_is_mlflows_choice_else_the_systems_before_the_first_paint(
 def test_choosing_a_theme_holds_for_the_next_page(site: Site, page: Any) -> None:
     page.goto(site.pages("/nothing"))
     page.get_by_role("button", name="Use the dark theme").click()
-    assert page.evaluate(BACKGROUND) == DARK
+    poll(page, lambda: page.evaluate(BACKGROUND) == DARK)
     page.reload()
     page.get_by_role("button", name="Use the light theme").wait_for()
     assert page.evaluate(BACKGROUND) == DARK
@@ -84,7 +84,7 @@ def test_a_page_that_is_not_there_says_so_and_is_accessible(
     page = open_page(color_scheme=system, **({"viewport": viewport} if viewport else {}))
     page.goto(site.pages("/nothing/here"))
     page.get_by_role("heading", name="Not found").wait_for()
-    assert page.title() == "Not found · Weir"
+    poll(page, lambda: page.title() == "Not found · Weir")
     assert axe_violations(page) == []
 
 
@@ -115,6 +115,6 @@ def test_the_keyboard_reaches_the_content_first(site: Site, page: Any) -> None:
     page.goto(site.pages("/nothing"))
     page.get_by_role("heading", name="Not found").wait_for()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.wait_for_function("document.activeElement.textContent === 'Skip to the content'")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "w-main"
+    page.wait_for_function("document.activeElement.id === 'w-main'")

@@ -5,6 +5,7 @@ What is shown is held against what MLflow's own client returns from the same ser
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from browser import PHONE, Site, axe_violations
+from browser import PHONE, Site, axe_violations, own_view, poll
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -43,6 +44,8 @@ class List:
         handle.wait_for()
         if handle.evaluate("(one) => one.tagName") == "BUTTON":  # a phone's sheet
             handle.click()
+        # Its head is there with it, on a phone a moment after the click.
+        self.page.locator(".w-runs").wait_for()
         table = self.page.get_by_role("button", name="Show as a table")
         if table.count() and table.get_attribute("aria-pressed") == "false":
             table.click()
@@ -80,6 +83,10 @@ class List:
         found = self.row(name).get_by_role("gridcell").nth(at).get_attribute("title")
         return str(found)
 
+    def expect_cell(self, name: str, column: str, text: str) -> None:
+        """Wait until a cell says this."""
+        poll(self.page, lambda: self.cell(name, column) == text)
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
@@ -112,9 +119,11 @@ def test_the_list_shows_what_mlflows_client_returns(
     shown.expect_names(names)
     for run in runs[:5]:
         value = run.data.metrics.get("train/loss")
-        expected = "" if value is None else str(value)
-        assert shown.cell(str(run.info.run_name), "train/loss") == expected
-        assert shown.cell(str(run.info.run_name), "optimizer") == run.data.params["optimizer"]
+        loss = "" if value is None else str(value)
+        name, optimizer = str(run.info.run_name), run.data.params["optimizer"]
+        # A row is there before its cells are.
+        shown.expect_cell(name, "optimizer", optimizer)
+        shown.expect_cell(name, "train/loss", loss)
 
 
 def test_a_filter_finds_what_mlflow_finds(
@@ -138,7 +147,7 @@ def test_a_filter_finds_what_mlflow_finds(
         for run in client.search_runs([site.sweep.experiment_id], part, max_results=1_000)
     }
     shown.expect_counts(len(either))
-    assert text.input_value() == both.replace(" and ", " or ")
+    poll(page, lambda: text.input_value() == both.replace(" and ", " or "))
     # A condition more, of the builder.
     page.get_by_role("button", name="Condition", exact=True).click()
     shown.wait("() => document.querySelectorAll('.w-filter-condition').length === 3")
@@ -200,11 +209,12 @@ def test_columns_are_added_moved_and_hidden(site: Site, client: MlflowClient, sh
     page.get_by_label("Which value of val/accuracy").select_option("max")
     page.get_by_role("button", name="Move seed to the left").click()
     page.get_by_role("button", name="Hide amp").click()
-    heads = page.get_by_role("columnheader").all_inner_texts()
-    names = [head.strip() for head in heads]
-    assert names[-2] == "seed"
-    assert "amp" not in names
-    assert "val/accuracy (max)" in names
+
+    def are_arranged() -> bool:
+        names = heads(page)
+        return names[-2] == "seed" and "amp" not in names and "val/accuracy (max)" in names
+
+    poll(page, are_arranged)
     run = client.search_runs([site.sweep.experiment_id], max_results=1)[0]
     history = client.get_metric_history(run.info.run_id, "val/accuracy")
     page.keyboard.press("Escape")
@@ -231,14 +241,15 @@ def test_columns_are_moved_by_keys_and_by_dragging(site: Site, shown: List) -> N
     # One stop of Tab for all heads, arrows between them.
     page.get_by_role("columnheader", name="Name").get_by_role("button").focus()
     shown.press(*["ArrowRight"] * at)
-    assert page.evaluate("document.activeElement.closest('[data-column]').dataset.column") == (
-        "params.optimizer"
+    shown.wait(
+        "() => document.activeElement.closest('[data-column]')?.dataset.column === "
+        "'params.optimizer'"
     )
     shown.press("Alt+ArrowLeft", "Alt+ArrowLeft", "Shift+ArrowRight")
     page.get_by_text(f"optimizer, column {at - 2} of {len(before) - 1}").wait_for()
     moved = [*before[: at - 2], "optimizer", *before[at - 2 : at], *before[at + 1 :]]
-    assert heads(page) == moved
-    assert head.bounding_box()["width"] == 136
+    poll(page, lambda: heads(page) == moved)
+    poll(page, lambda: head.bounding_box()["width"] == 136)
     start, target = head.bounding_box(), page.get_by_role("columnheader", name="Started")
     to = target.bounding_box()
     page.mouse.move(start["x"] + 30, start["y"] + 10)
@@ -247,10 +258,10 @@ def test_columns_are_moved_by_keys_and_by_dragging(site: Site, shown: List) -> N
     page.mouse.move(to["x"] + 12, to["y"] + 10, steps=2)
     page.locator(".w-head-before").wait_for()
     page.mouse.up()
-    assert heads(page)[:3] == ["Name", "optimizer", "Started"]
+    poll(page, lambda: heads(page)[:3] == ["Name", "optimizer", "Started"])
     assert head.get_attribute("aria-sort") == "none"  # to drag is not to click
     shown.press("Control+z")
-    shown.wait("() => document.querySelectorAll('[data-column]')[1].innerText === 'Started'")
+    poll(page, lambda: heads(page)[1] == "Started")
 
 
 def test_runs_are_coloured_by_a_param(site: Site, client: MlflowClient, shown: List) -> None:
@@ -268,8 +279,12 @@ def test_runs_are_coloured_by_a_param(site: Site, client: MlflowClient, shown: L
     by_value: dict[str, int] = {}
     for run in runs:
         by_value[run.data.params["lr"]] = by_value.get(run.data.params["lr"], 0) + 1
-    said = [one.inner_text().split() for one in legend.get_by_role("button").all()]
-    assert {value: int(n) for value, n in said} == by_value
+
+    def legend_words() -> list[list[str]]:
+        return [text.split() for text in legend.get_by_role("button").all_inner_texts()]
+
+    poll(page, lambda: {value: int(n) for value, n in legend_words()} == by_value)
+    said = legend_words()
     assert [float(value) for value, _ in said] == sorted(map(float, by_value))
     shown.wait(
         """runs => {
@@ -304,13 +319,17 @@ def test_the_palette_leads_anywhere_by_keys(site: Site, client: MlflowClient, sh
 
     def call(text: str, option: str) -> None:
         shown.press("Control+k")
-        page.keyboard.type(text)
-        page.get_by_role("listbox").get_by_role("option", name=option).first.wait_for()
-        while True:
-            chosen = page.get_by_role("listbox").get_by_role("option", selected=True)
-            if option in chosen.inner_text():
-                break
+        page.get_by_role("combobox").last.press_sequentially(text)
+        box = page.get_by_role("listbox")
+        box.get_by_role("option", name=option).first.wait_for()
+
+        def is_chosen() -> bool:
+            if option in box.get_by_role("option", selected=True).inner_text():
+                return True
             shown.press("ArrowDown")
+            return False
+
+        poll(page, is_chosen)
         shown.press("Enter")
 
     call("train/los", "train/loss")
@@ -343,7 +362,7 @@ def test_groups_have_means_and_open_to_their_runs(
     values = [run.data.metrics["val/accuracy"] for run in runs if run.data.metrics]
     mean = sum(values) / len(values)
     row = page.get_by_role("row").filter(has=page.get_by_title("adamw", exact=True)).first
-    assert f"{float(f'{mean:.3g}'):g} ±" in row.inner_text()
+    poll(page, lambda: f"{float(f'{mean:.3g}'):g} ±" in row.inner_text())
     page.get_by_role("button", name="Open adamw").click()
     first = plain_names(runs)[0]
     shown.row(first).wait_for()
@@ -362,12 +381,15 @@ def test_pins_the_baseline_and_solo_by_keyboard(site: Site, shown: List) -> None
     page.get_by_role("grid").focus()
     shown.press("j", "j", "b", "j", "p", "Space")
     page.locator(".w-run-delta").first.wait_for()
-    shown.wait("() => new URLSearchParams(location.search).get('eye')?.startsWith('all,-')")
+    for key, start in (("eye", "all,-"), ("base", ""), ("pin", "")):
+        shown.wait(
+            "([key, start]) => new URLSearchParams(location.search).get(key)?.startsWith(start)",
+            [key, start],
+        )
     query = page.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
     assert re.fullmatch("[0-9a-f]{32}", query["base"])
     assert re.fullmatch("[0-9a-f]{32}", query["pin"])
-    pinned = page.get_by_role("row").nth(1)
-    assert pinned.get_by_title("Pinned").count() == 1
+    page.get_by_role("row").nth(1).get_by_title("Pinned").wait_for()
     # Three undone, one after the other.
     shown.press("Control+z", "Control+z", "Control+z")
     shown.wait("() => location.search === ''")
@@ -386,17 +408,30 @@ def test_ones_own_view_saves_itself_and_a_link_shows_it(
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     shown = List(page)
     shown.open(site)
-    page.get_by_role("columnheader", name="Started").get_by_role("button").click()
-    page.get_by_role("columnheader", name="Started").get_by_role("button").click()
+    started = page.get_by_role("columnheader", name="Started")
+    started.get_by_role("button").click()
+    poll(page, lambda: started.get_attribute("aria-sort") == "descending")
+    started.get_by_role("button").click()
+    poll(page, lambda: started.get_attribute("aria-sort") == "ascending")
     page.get_by_role("button", name="Columns").click()
-    with page.expect_response("**/views/personal") as saved:  # heard, not touched
-        page.get_by_role("button", name="Hide Duration").click()
-        page.keyboard.press("Escape")
-    assert saved.value.ok
+    page.get_by_role("button", name="Hide Duration").click()
+    page.keyboard.press("Escape")
+    poll(page, lambda: "Duration" not in heads(page))
+
+    def is_saved() -> bool:
+        kept = json.loads(own_view(page))
+        columns = [column["name"] for column in kept["columns"]]
+        return (
+            kept["order"] == ["attributes.start_time"]
+            and "attributes.start_time" in columns
+            and "attributes.duration" not in columns
+        )
+
+    poll(page, is_saved)
     # Without the query: what comes back was saved.
     shown.open(site)
     shown.wait("() => location.search.includes('o=')")
-    assert page.get_by_role("columnheader", name="Duration").count() == 0
+    poll(page, lambda: "Started" in heads(page) and "Duration" not in heads(page))
     # Another browser has a workspace of its own, and sees this one by its link.
     page.get_by_role("button", name="Copy link").click()
     page.get_by_text("is copied").wait_for()
@@ -405,14 +440,12 @@ def test_ones_own_view_saves_itself_and_a_link_shows_it(
     other = List(open_page())
     other.open(site)
     other.page.get_by_role("columnheader", name="Duration").wait_for()
-    assert (
-        other.page.get_by_role("columnheader", name="Started").get_attribute("aria-sort") == "none"
-    )
+    head = other.page.get_by_role("columnheader", name="Started")
+    assert head.get_attribute("aria-sort") == "none"
     other.open(site, link[link.index("?") :])
     other.page.get_by_role("button", name="View: From a link").wait_for()
-    head = other.page.get_by_role("columnheader", name="Started")
-    assert head.get_attribute("aria-sort") == "ascending"
-    assert other.page.get_by_role("columnheader", name="Duration").count() == 0
+    poll(page, lambda: head.get_attribute("aria-sort") == "ascending")
+    poll(page, lambda: "Duration" not in heads(other.page))
 
 
 def test_a_named_view_changes_only_when_it_is_saved(
@@ -433,16 +466,13 @@ def test_a_named_view_changes_only_when_it_is_saved(
     # Who opens it sees it as it was saved; after Save there is another revision.
     other = List(open_page())
     other.open(site, f"?v={named}")
-    assert (
-        other.page.get_by_role("textbox", name="Search runs", exact=True).input_value() == "adamw"
-    )
+    field = other.page.get_by_role("textbox", name="Search runs", exact=True)
+    poll(page, lambda: field.input_value() == "adamw")
     page.get_by_role("button", name="View: <b>LR</b> sweep").click()
     page.get_by_role("menuitem", name="Save", exact=True).click()
     shown.wait("() => new URLSearchParams(location.search).get('v')?.endsWith('@2')")
     other.page.reload()
-    shown_again = other.page.get_by_role("textbox", name="Search runs", exact=True)
-    shown_again.wait_for()
-    assert shown_again.input_value() == "adamw"
+    poll(page, lambda: field.input_value() == "adamw")
 
 
 @pytest.fixture
@@ -656,7 +686,7 @@ def test_a_new_run_appears_by_itself(
     shown.expect_counts(7)
     shown.wait(points, [going_on, 2])
     shown.row("going on").get_by_title("failed").wait_for(timeout=60_000)
-    assert "at=" not in page.url
+    shown.wait("() => !location.search.includes('at=')")
     # What came while it was frozen, and nobody listened, is there when it follows again.
     page.get_by_role("button", name=re.compile("up to date|live")).click()
     page.get_by_role("button", name="frozen, as of").wait_for()
@@ -675,16 +705,19 @@ def test_runs_are_compared_by_what_differs(site: Site, client: MlflowClient, sho
     page.goto(site.pages(f"/e/{site.sweep.experiment_id}/compare?runs={query}"))
     rows = page.locator("tbody tr:not([aria-hidden])")
     rows.first.wait_for()
+    first = page.locator("tbody tr", has_text="train/loss").first
+    losses = [run.data.metrics["train/loss"] for run in runs]
+
+    def has_losses() -> bool:
+        titles = first.locator("td").evaluate_all("cells => cells.map((one) => one.title)")
+        return [float(title) for title in titles] == pytest.approx(losses, rel=1e-4)
+
+    poll(page, has_losses)
     keys = page.locator("tbody th").all_inner_texts()
     assert not any(key.startswith("seed") for key in keys)
-    first = page.locator("tbody tr", has_text="train/loss").first
-    titles = [cell.get_attribute("title") for cell in first.locator("td").all()]
-    assert [float(title or "nan") for title in titles] == [
-        pytest.approx(run.data.metrics["train/loss"], rel=1e-4) for run in runs
-    ]
     page.get_by_role("button", name=re.compile("as baseline")).first.click()
     page.locator(".w-run-delta").first.wait_for()
-    assert runs[0].info.run_id in page.url
+    poll(page, lambda: runs[0].info.run_id in page.url.partition("base=")[2])
     page.get_by_label("Differences only").uncheck()
     page.locator("tbody th", has_text="seed").first.wait_for()
     assert axe_violations(page) == []
@@ -717,5 +750,5 @@ def test_an_empty_experiment_says_how_to_begin(
     experiment_id = client.create_experiment("nothing yet")
     shown.open(site, experiment_id=experiment_id)
     shown.page.get_by_text("No runs yet").wait_for()
-    assert site.server.address in shown.page.locator("pre").inner_text()
+    shown.page.locator("pre").filter(has_text=site.server.address).wait_for()
     assert axe_violations(shown.page) == []

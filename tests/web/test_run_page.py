@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from browser import PHONE, Site, axe_violations
+from browser import PHONE, Site, axe_violations, poll
 from mlflow_weir.store.console.lines import without_styles
 from mlflow_weir.store.delivery import records
 from run_data import (
@@ -59,6 +59,7 @@ def test_the_overview_says_what_mlflow_says_and_why_it_ended(
     metrics = panel.get_by_role("region", name="Metrics")
     for key in ("train/loss", "val/<b>f1</b>"):
         row = metrics.get_by_role("row").filter(has_text=key)
+        row.wait_for()
         last, low, high = (float(one.inner_text()) for one in row.get_by_role("cell").all()[:3])
         assert last == pytest.approx(run.data.metrics[key], rel=1e-5)
         values = [point.value for point in client.get_metric_history(run.info.run_id, key)]
@@ -68,8 +69,9 @@ def test_the_overview_says_what_mlflow_says_and_why_it_ended(
         row = params.get_by_role("row").filter(has=page.get_by_text(key, exact=True))
         assert row.get_by_role("cell").inner_text() == run.data.params[key]
     lines = panel.get_by_role("region", name="Console")
-    assert LAST_LINE in lines.inner_text()
+    lines.get_by_text(LAST_LINE).wait_for()
     alerts = panel.get_by_role("region", name="Alerts")
+    alerts.wait_for()
     shown = [one.inner_text() for one in alerts.get_by_role("listitem").all()]
     assert [one.split()[0] for one in shown] == ["error", "warning", "info"]
     assert f"NaN {XSS}" in shown[0]
@@ -130,24 +132,29 @@ def test_hardware_panels_draw_what_mlflows_client_returns(
     history = client.get_metric_history(site.rich.run_id, "system/gpu_1_temperature_celsius")
     values = [point.value for point in history]
     row = figure.locator("li").filter(has_text="chip")
-    assert float(row.locator("[data-line]").inner_text()) == pytest.approx(values[-1], rel=1e-4)
+    last = row.locator("[data-line]")
+    poll(page, lambda: float(last.inner_text()) == pytest.approx(values[-1], rel=1e-4))
     said = figure.get_by_role("img").get_attribute("aria-label")
     assert f"{max(values):.3g}" in said
     assert f"{min(values):.3g}" in said
     # When it was slowed down, and what the run did, is behind the lines.
     gpu = panel.locator("details").filter(has_text="GPU 1").first
     share = 100 * (THROTTLED.stop - THROTTLED.start) / len(history)
-    assert gpu.locator("summary").inner_text().endswith(f"slowed down {share:.0f} % of the time")
+    gpu.locator("summary").get_by_text(f"slowed down {share:.0f} % of the time").wait_for()
     assert "slowed" not in panel.locator("details").filter(has_text="GPU 0").first.inner_text()
     warn = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--w-warn')")
-    shades = figure.locator("canvas").first.evaluate(SHADED_COLUMNS, warn)
-    assert shades == pytest.approx(share / 100, abs=0.03)
+    canvas = figure.locator("canvas").first
+    # They are drawn when they are known, which may be after the lines.
+    poll(
+        page,
+        lambda: canvas.evaluate(SHADED_COLUMNS, warn) == pytest.approx(share / 100, abs=0.03),
+    )
     phases = page.get_by_role("list", name="Phases of the run").get_by_role("listitem")
     phases.nth(2).wait_for()
     assert [one.inner_text().split()[0] for one in phases.all()] == ["Before", "Steps", "After"]
     # Something is drawn in the line's colour.
     colour = row.locator(".w-dot").evaluate("dot => getComputedStyle(dot).backgroundColor")
-    assert figure.locator("canvas").first.evaluate(COUNT_PIXELS, colour) > 50
+    poll(page, lambda: canvas.evaluate(COUNT_PIXELS, colour) > 50)
     # A run that stops three times for 20 s after 20 steps, and then logs its validation.
     sender, run_id = Sender(site.server), new_id()
     metrics = []
@@ -165,6 +172,7 @@ def test_hardware_panels_draw_what_mlflows_client_returns(
     panel = open_tab(page, site, "hardware", run_id)
     phases.filter(has_text="3 validations").get_by_text("1 m", exact=True).wait_for()
     panel.locator("figure canvas").first.wait_for()
+    page.locator(".w-phase-validation").wait_for()
     # Two of them are within the panel's time, and take 40 s of its 99: a strip, not the line.
     primary = page.locator(".w-phase-validation").evaluate(
         "(one) => getComputedStyle(one).backgroundColor"
@@ -278,12 +286,13 @@ def test_a_line_and_its_moment_on_the_charts_lead_to_one_another(
     chart.get_by_role("application").press("Shift+ArrowRight")
     page.wait_for_function("window.__weirCharts().hoverX < 1e6")
     chart.get_by_role("application").press("Enter")
+    panel.get_by_role("link", name="Console at").wait_for()
     step = page.evaluate("window.__weirCharts().hoverX")
     history = client.get_metric_history(site.rich.run_id, "train/loss")
     (logged,) = (point.timestamp for point in history if point.step == step)
     link = panel.get_by_role("link", name="Console at")
-    link.wait_for()
-    assert f"t={logged}" in str(link.get_attribute("href"))
+    # There is one of the moment before until the step's own time is known.
+    poll(page, lambda: f"t={logged}" in str(link.get_attribute("href")))
     link.click()
     line = (logged - FIRST_START_MS) // LINE_MS
     page.wait_for_function("n => location.search === `?line=${n}`", arg=line)
@@ -368,7 +377,7 @@ def test_pictures_follow_the_slider_and_stand_beside_another_runs(site: Site, pa
     panel = open_tab(page, site, "media")
     cats = panel.locator("figure").filter(has_text="samples/cats")
     cats.locator("img").wait_for()
-    assert "step 1,000" in cats.inner_text()
+    cats.get_by_text("step 1,000").wait_for()
     slider = panel.get_by_role("slider", name="Step")
     slider.press("Home")
     cats.get_by_text("step 0").wait_for()
@@ -403,27 +412,27 @@ def test_norms_and_distributions_are_what_was_watched(site: Site, page: Any) -> 
     names = panel.locator(".w-heat-name")
     names.first.wait_for()
     # What went wrong comes first.
-    assert names.first.inner_text() == LAYERS[-1]
-    assert names.count() == len(LAYERS)
+    poll(page, lambda: names.first.inner_text() == LAYERS[-1])
+    poll(page, lambda: names.count() == len(LAYERS))
     panel.get_by_text("1 layer has NaN or infinite values").wait_for()
     heat = panel.get_by_role("img", name=f"Norms of {len(LAYERS)} layers")
     box = heat.bounding_box()
     column = len(WATCHED_STEPS) - 1
     heat.hover(position={"x": box["width"] * (column + 0.5) / len(WATCHED_STEPS), "y": 24 + 12})
-    step = WATCHED_STEPS[column]
-    said = panel.locator(".w-heat-at").first.inner_text()
-    assert said.startswith(f"{LAYERS[0]} · step {step:,} · ")
-    assert float(said.split(" · ")[2]) == pytest.approx(watched(step).norm[0], rel=1e-3)
-    bad = WATCHED_STEPS.index(BAD_STEP)
-    pixel = heat.evaluate(
-        "(canvas, share) => [...canvas.getContext('2d').getImageData("
-        "Math.floor(canvas.width * share), 10, 1, 1).data].slice(0, 3)",
-        (bad + 0.5) / len(WATCHED_STEPS),
+    at = f"{LAYERS[0]} · step {WATCHED_STEPS[column]:,} · "
+    told = panel.locator(".w-heat-at").first
+    said = poll(page, lambda: (text := told.inner_text()).startswith(at) and text)
+    assert float(said.split(" · ")[2]) == pytest.approx(
+        watched(WATCHED_STEPS[column]).norm[0], rel=1e-3
     )
-    assert pixel == [200, 45, 76]
+    bad = WATCHED_STEPS.index(BAD_STEP)
+    pixel = """(canvas, share) => [...canvas.getContext('2d').getImageData(
+        Math.floor(canvas.width * share), 10, 1, 1).data].slice(0, 3)"""
+    share = (bad + 0.5) / len(WATCHED_STEPS)
+    poll(page, lambda: heat.evaluate(pixel, share) == [200, 45, 76])
     names.nth(3).click()
     panel.get_by_role("img", name="Distribution over").wait_for()
-    assert "layer=" in page.url
+    poll(page, lambda: "layer=" in page.url)
     panel.get_by_role("heading", name=LAYERS[2]).wait_for()
     page.reload()
     panel.get_by_role("heading", name=LAYERS[2]).wait_for()
@@ -483,7 +492,8 @@ def test_every_tab_is_accessible_and_fits_a_phone(
     if system == "dark":
         page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
         for tab in TABS:
-            open_tab(page, site, tab)
+            panel = open_tab(page, site, tab)
+            panel.locator("h2, canvas, [role=log], nav, button").first.wait_for()
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], tab
             # Where one is, and what there is to do: two lines, whatever the run is called.
             assert page.get_by_role("banner").bounding_box()["height"] < 90, tab
@@ -583,13 +593,14 @@ def test_tabs_are_walked_by_keys(site: Site, page: Any) -> None:
     page.get_by_role("tab", name="Overview").focus()
     page.keyboard.press("ArrowRight")
     page.get_by_role("tab", name="Charts", selected=True).wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Charts"
+    page.wait_for_function("document.activeElement.textContent === 'Charts'")
     page.keyboard.press("End")
     page.get_by_role("tab", name="Files", selected=True).wait_for()
 
 
 def test_a_hostile_name_is_text_in_heading_and_title(site: Site, page: Any) -> None:
     open_tab(page, site, "overview")
+    page.get_by_role("heading", level=1).filter(has_text=XSS).wait_for()
     heading = page.get_by_role("heading", level=1).inner_text()
     assert XSS in heading
     assert "\u202e" not in heading + page.title()

@@ -113,16 +113,17 @@ export function VisitorRun({
   tab: RunTab
 }) {
   const answer = useAnswer<RunFacts>("run", { run_id: runId })
-  const { data, retry } = answer
+  const { data, isLoading, retry } = answer
   const run = useMemo<RunFacts | null>(() => data && { ...NOTHING, ...data }, [data])
   const isOpen = share.is_live && run !== null && isLive(run)
   useEffect(() => {
-    if (!isOpen) return
+    // To ask again gives up the answer that is under way: a slow server would never get to give one.
+    if (!isOpen || isLoading) return
     const timer = window.setInterval(() => {
       if (!document.hidden) retry()
     }, LIVE_MS)
     return () => window.clearInterval(timer)
-  }, [isOpen, retry])
+  }, [isOpen, isLoading, retry])
   const panelId = useId()
   const tabs = TABS.filter((one) => one.isShown(share))
   const selected = tabs.find((one) => one.id === tab) ?? tabs[0]

@@ -56,15 +56,16 @@ export interface TabProps {
 /** One run: its state and why, and eight views of it. */
 export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
   const answer = useAnswer<RunFacts>("run", { run_id: runId })
-  const { data: run, retry } = answer
+  const { data: run, isLoading, retry } = answer
   const isOpen = run !== null && isLive(run)
   useEffect(() => {
-    if (!isOpen) return
+    // To ask again gives up the answer that is under way: a slow server would never get to give one.
+    if (!isOpen || isLoading) return
     const timer = window.setInterval(() => {
       if (!document.hidden) retry()
     }, LIVE_MS)
     return () => window.clearInterval(timer)
-  }, [isOpen, retry])
+  }, [isOpen, isLoading, retry])
   const panelId = useId()
   const { query } = useRoute()
   usePaletteSource({

@@ -9,8 +9,10 @@ import { STOCK } from "../addresses"
 import type { FrameMessage, ShellMessage } from "../router"
 import { SHELL_PREFIX } from "./place"
 
-// Past this a frame that does not answer was not let in (X-Frame-Options): the page opens whole.
-const ANSWER_MS = 15_000
+// A frame that has loaded and does not answer was not let in (X-Frame-Options): the page opens whole.
+const ANSWER_MS = 10_000
+// One that is not even loaded by then: on a slow way that takes long, and goes well.
+const LOAD_MS = 60_000
 const NARROW_PX = 576
 
 interface Shown {
@@ -60,10 +62,15 @@ function show(path: string, query: string): Shown {
     (document.body.classList.contains("dark-mode") ? "color-scheme: dark" : "color-scheme: light")
   document.body.append(frame)
   titleBefore = document.title
-  const timer = window.setTimeout(() => {
+  const giveUp = (): void => {
     if (shown && !shown.isReady) location.assign(standalone(shown.path, shown.query))
-  }, ANSWER_MS)
-  return { frame, path, query, isReady: false, title: null, timer }
+  }
+  const made = { frame, path, query, isReady: false, title: null, timer: window.setTimeout(giveUp, LOAD_MS) }
+  frame.addEventListener("load", () => {
+    window.clearTimeout(made.timer)
+    made.timer = window.setTimeout(giveUp, ANSWER_MS)
+  })
+  return made
 }
 
 function hide(gone: Shown): void {
