@@ -102,11 +102,12 @@ def test_a_writer_killed_at_random_moments(sqlite_url: str, n_kills: int) -> Non
         writer = start_writer(sqlite_url, run_id, stored)
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
-        time.sleep(0.05 + rng.random())
+        said = "".join(writer.stdout.readline() for _ in range(rng.randint(3, 40)))
+        time.sleep(rng.random() / 20)  # to be anywhere in a step
         writer.send_signal(signal.SIGKILL)
-        said, error = writer.communicate()
+        rest, error = writer.communicate()
         assert writer.returncode == -signal.SIGKILL, error
-        acknowledged = [*range(stored), *steps_said(said)]
+        acknowledged = [*range(stored), *steps_said(said + rest)]
         stored = require_exactly_once(sqlite_url, run_id, acknowledged)
     assert stored > 8
 

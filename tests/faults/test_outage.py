@@ -177,11 +177,10 @@ def test_a_training_does_not_notice_that_its_store_is_away(
         assert run_id
         agents.wait_until(lambda: delivered(spool) > 10_000, "something is delivered")
         store.kill()
+        # What it had taken just before is noted a moment later.
+        wait_out(training, outage_s / 2)
         before = delivered(spool)
-        end_s = time.monotonic() + outage_s
-        while time.monotonic() < end_s:  # the outage itself, during which nothing is awaited
-            assert training.poll() is None, training.communicate()
-            time.sleep(1)
+        wait_out(training, outage_s / 2)
         assert delivered(spool) == before
         store.start()
         out, err = training.communicate("end\n", timeout=RECOVERY_S)
@@ -211,6 +210,14 @@ def test_a_training_does_not_notice_that_its_store_is_away(
         record_property("figures", figures)
         assert said["n_asked"] == 0, "log calls ask nothing"
         assert kib < MOST_AGENT_KIB
+
+
+def wait_out(training: subprocess.Popen[str], outage_s: float) -> None:
+    """Let a part of the outage pass, during which nothing is awaited."""
+    end_s = time.monotonic() + outage_s
+    while time.monotonic() < end_s:
+        assert training.poll() is None, training.communicate()
+        time.sleep(1)
 
 
 def delivered(spool: Spool) -> int:

