@@ -112,10 +112,15 @@ def add_target(
         if url == "-":
             url = click.prompt("URL", hide_input=True, err=True)
         body |= {"kind": "webhook" if webhook else "slack", "url": url.strip()}
-    made = server.ask("/targets/change", body)["target"]
+    answer = server.ask("/targets/change", body)
+    made, key = answer["target"], answer.get("key", "")
+    shown = {**made, "key": key} if key else made
     _say(
-        made, f"target {plain(made['name'])} is there; `weir alert target test` tries it", as_json
+        shown, f"target {plain(made['name'])} is there; `weir alert target test` tries it", as_json
     )
+    if key and not as_json:
+        click.echo(key)
+        click.echo("What it gets is signed with this key, shown this once.", err=True)
 
 
 @target.command("test")

@@ -21,6 +21,7 @@ import click
 
 from mlflow_weir import __version__
 from mlflow_weir.errors import ConfigError, SchemaMismatch
+from mlflow_weir.plugin.cli.doctor_alerts import check_alerts
 from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_console, check_hardware
 from mlflow_weir.plugin.cli.doctor_spool import (
     MIN_FREE_BYTES,
@@ -72,7 +73,7 @@ def examine(uri: str) -> list[Finding]:
         backend = store_at(uri)
     except ConfigError as exc:
         return [*findings, Finding("store", False, without_secrets(uri), str(exc))]
-    findings.append(check_database(backend))
+    findings += check_database(backend)
     local = local_folder(backend)
     if local is not None:
         findings.append(check_folder(local))
@@ -117,29 +118,32 @@ def check_git() -> Finding:
     return Finding("git", answer.returncode == 0, answer.stdout.strip() or answer.stderr.strip())
 
 
-def check_database(backend: Backend) -> Finding:
-    """Does the database answer, and are the tables in it those of the installed versions?"""
+def check_database(backend: Backend) -> list[Finding]:
+    """Does the database answer, with tables of the installed versions, and are alerts sent?"""
     import sqlalchemy
 
     shown = without_secrets(backend.database_uri)
     url = sqlalchemy.make_url(strip(backend.database_uri))
     file = database_file(backend)
     if file is not None and not os.path.lexists(file):
-        return Finding("database", True, f"{shown}: not there yet, made on first use")
+        return [Finding("database", True, f"{shown}: not there yet, made on first use")]
     engine = sqlalchemy.create_engine(url, connect_args=_connect_args(url.get_backend_name()))
     try:
         with engine.connect() as connection:
             tables = set(sqlalchemy.inspect(connection).get_table_names())
             if "alembic_version" in tables:
-                return check_schema(connection, shown, is_new="alembic_version_weir" not in tables)
+                is_new = "alembic_version_weir" not in tables
+                found = [check_schema(connection, shown, is_new=is_new)]
+                has_alerts = found[0].ok and "weir_alert_target" in tables
+                alerts = check_alerts(connection) if has_alerts else None
+                return [*found, alerts] if alerts is not None else found
     except sqlalchemy.exc.SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
-        return Finding(
-            "database", False, f"{shown}: {reason}", "Check the address, and that it is running."
-        )
+        hint = "Check the address, and that it is running."
+        return [Finding("database", False, f"{shown}: {reason}", hint)]
     finally:
         engine.dispose()
-    return Finding("database", True, f"{shown}: empty, tables are made on first use")
+    return [Finding("database", True, f"{shown}: empty, tables are made on first use")]
 
 
 def check_schema(connection: sa.Connection, shown: str, *, is_new: bool) -> Finding:

@@ -34,6 +34,7 @@ class Target:
         url: Of a webhook; "" for e-mail.
         recipients: Of e-mail.
         base: The server's address as people open it, without a last slash; "" if unknown.
+        key: What a webhook's deliveries are signed with; "" where they are not.
     """
 
     target_id: str
@@ -46,6 +47,7 @@ class Target:
     is_paused: bool = False
     created_ms: int = 0
     created_by: str = ""
+    key: str = ""
 
     @property
     def place(self) -> str:
@@ -73,7 +75,12 @@ def add(connection: Any, target: Target) -> None:
         raise ConfigError(f"name: there is a target {target.name!r} already")
     if len(there) >= MAX_TARGETS:
         raise ConfigError(f"there are {len(there)} targets already, at most {MAX_TARGETS}")
-    document = {"url": target.url, "recipients": list(target.recipients), "base": target.base}
+    document = {
+        "url": target.url,
+        "recipients": list(target.recipients),
+        "base": target.base,
+        "key": target.key,
+    }
     connection.execute(
         sa.insert(schema.alert_target).values(
             target_id=target.target_id,
@@ -133,4 +140,5 @@ def _target(row: Mapping[Any, Any]) -> Target:
         bool(row["is_paused"]),
         row["created_ms"],
         row["created_by"],
+        said.get("key", ""),  # those of before have none
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 import signal
@@ -135,6 +137,7 @@ print(run.info.run_id)
     (odd,) = (one.body["alert"] for one in found if one.body["alert"]["title"] == "None")
     assert odd["level"] == "warning"  # "fatal" is no level
     (burns,) = scene.http.wait("/chat")
+    assert "webhook-signature" not in burns.headers  # chat services check none
     assert "<!" not in burns.body["text"]
     assert "@channel" not in burns.body["text"]
     assert "&lt;b&gt;one&lt;/b&gt;" in burns.body["text"]
@@ -343,10 +346,23 @@ def test_the_command_does_what_the_routes_do(
         return done.output
 
     secret = f"{scene.http.address}/cli?token=of-the-url"
-    weir("target", "add", "cli", "--webhook", "-", typed=f"{secret}\n")
+    key = weir("target", "add", "cli", "--webhook", "-", typed=f"{secret}\n").split()
+    (signing,) = [one for one in key if one.startswith("whsec_")]
     for words in (("list",), ("list", "--json"), ("test", "cli")):
-        assert "of-the-url" not in weir("target", *words)
-    assert scene.http.wait("/cli?token=of-the-url")[0].body["alert"]["title"] == "A test"
+        shown = weir("target", *words)
+        assert "of-the-url" not in shown
+        assert signing not in shown
+    (tried,) = scene.http.wait("/cli?token=of-the-url")
+    assert tried.body["alert"]["title"] == "A test"
+    # Signed as Standard Webhooks says, over what was sent, byte by byte, and when.
+    at_s = tried.headers["webhook-timestamp"]
+    signed = f"{tried.body['id']}.{at_s}.".encode() + tried.raw
+    assert tried.headers["webhook-id"] == tried.body["id"]
+    assert int(at_s) > 1_700_000_000
+    secret_key = base64.b64decode(signing.removeprefix("whsec_"))
+    assert len(secret_key) == 32
+    digest = hmac.new(secret_key, signed, "sha256").digest()
+    assert tried.headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
     weir("rule", "add", "val/loss >= -1e-3", "-e", experiment_id, "--to", "cli")
     rule = json.loads(weir("rule", "add", "alert", "-e", experiment_id, "--to", "cli", "--json"))
     assert "val/loss >= -0.001" in weir("rule", "list", "-e", experiment_id)

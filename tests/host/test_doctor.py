@@ -27,7 +27,7 @@ from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_hardware
 from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.journal.spool import Delivered, JournalFolder, Spool, Target
 from mlflow_weir.plugin.journal.writer import Journal
-from mlflow_weir.store import migrations
+from mlflow_weir.store import migrations, schema
 from nvml import Nvml, gpu
 
 
@@ -234,6 +234,30 @@ def test_tables_of_another_version_are_reported(
     finding = by_check(examine(ours))["database"]
     assert not finding.ok
     assert hint in finding.hint
+
+
+def test_alerts_that_nobody_takes_are_told(sqlite_folder: DatabaseServer) -> None:
+    url = sqlite_folder.new_mlflow_database()
+    engine = sa.create_engine(url)
+    migrations.upgrade(engine)
+    ours = url.replace("sqlite", "sqlite+weir", 1)
+    assert "alerts" not in by_check(examine(ours))
+    now_ms = time.time_ns() // 1_000_000
+    made = {"workspace": None, "document": "{}", "is_paused": False, "created_ms": 1}
+    target = {"target_id": "a" * 32, "name": "ops", "kind": "email", "created_by": "", **made}
+    sent = {"alert_id": "b" * 32, "target_id": "a" * 32, "run_uuid": "c" * 32, "n_tries": 1}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(schema.alert_target).values(**target))
+    expected = Finding("alerts", True, "targets: 1, rules in force: 0")
+    assert by_check(examine(ours))["alerts"] == expected
+    for state, due_ms, hint in (("waiting", 1, "weir ui"), ("failed", now_ms, "weir alert log")):
+        row = {**sent, "delivery_id": state, "state": state, "due_ms": due_ms, "told": "no"}
+        with engine.begin() as connection:
+            connection.execute(sa.insert(schema.alert_delivery).values(tried_ms=now_ms, **row))
+        found = by_check(examine(ours))["alerts"]
+        assert not found.ok
+        assert hint in found.hint
+    engine.dispose()
 
 
 def test_databases_that_answer_are_told_apart(mlflow_database_url: str) -> None:

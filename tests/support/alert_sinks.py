@@ -32,6 +32,7 @@ class Taken(NamedTuple):
     path: str
     headers: dict[str, str]
     body: Any
+    raw: bytes
 
 
 class HttpSink:
@@ -49,10 +50,11 @@ class HttpSink:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                body = json.loads(raw)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 is_new = self.path not in [one.path for one in sink.taken]
-                sink.taken.append(Taken(self.path, headers, body))
+                sink.taken.append(Taken(self.path, headers, body, raw))
                 if sink.holds.is_set():
                     sink._released.wait()
                     return

@@ -6,8 +6,12 @@ chat neither a link, nor markup, nor a call to everybody.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import re
+import secrets
 from datetime import datetime, timezone
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -20,6 +24,7 @@ _SLACK_TEXT = 3_000
 _MARKS = {"info": ":information_source:", "warning": ":warning:", "error": ":rotating_light:"}
 _CALL = re.compile(r"@(?=channel|here|all|everyone)", re.IGNORECASE)
 _MARKUP = re.compile(r"([*_~`])")
+_KEY_MARK = "whsec_"
 _APART = "\N{ZERO WIDTH SPACE}"
 
 
@@ -54,6 +59,27 @@ def as_json(claimed: Claimed) -> bytes:
         "experiment": {"id": str(claimed.experiment_id), "name": claimed.experiment_name},
     }
     return json.dumps(body).encode()
+
+
+def new_key() -> str:
+    """Return a key to sign with, as Standard Webhooks writes it."""
+    return _KEY_MARK + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def signature(key: str, delivery_id: str, at_s: int, body: bytes) -> dict[str, str]:
+    """Return the headers by which a webhook's receiver knows that a delivery is the server's own.
+
+    They are those of Standard Webhooks (https://www.standardwebhooks.com), for which there are
+    libraries to check them.
+    """
+    signed = f"{delivery_id}.{at_s}.".encode() + body
+    secret = base64.b64decode(key.removeprefix(_KEY_MARK))
+    digest = hmac.new(secret, signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
 
 
 def as_slack(claimed: Claimed) -> bytes:

@@ -11,6 +11,7 @@ import http.client
 import smtplib
 import socket
 import ssl
+import time
 
 import requests
 
@@ -32,7 +33,8 @@ def send(claimed: Claimed) -> Outcome:
     """Try to send a delivery; every fault becomes an outcome."""
     if claimed.target.kind == "email":
         return _mail(claimed)
-    body = messages.as_slack if claimed.target.kind == "slack" else messages.as_json
+    is_chat = claimed.target.kind == "slack"
+    body = messages.as_slack(claimed) if is_chat else messages.as_json(claimed)
     try:
         place = hosts.read_url(claimed.target.url)
         address = hosts.resolve(place.host, place.port)
@@ -40,7 +42,11 @@ def send(claimed: Claimed) -> Outcome:
         return Outcome(False, str(exc), is_final=True)
     except hosts.NotResolved as exc:
         return Outcome(False, str(exc))
-    return _post(place, address, body(claimed), claimed.delivery_id)
+    signed = {}
+    if claimed.target.key:
+        key = claimed.target.key
+        signed = messages.signature(key, claimed.delivery_id, int(time.time()), body)
+    return _post(place, address, body, {ID_HEADER: claimed.delivery_id, **signed})
 
 
 class _Pinned(http.client.HTTPConnection):
@@ -67,11 +73,11 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def _post(place: Place, address: str, body: bytes, delivery_id: str) -> Outcome:
+def _post(place: Place, address: str, body: bytes, more: dict[str, str]) -> Outcome:
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"mlflow-weir/{__version__}",
-        ID_HEADER: delivery_id,
+        **more,
     }
     connection = _Pinned(place, address)
     try:

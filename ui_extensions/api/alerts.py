@@ -11,7 +11,8 @@
     POST alerts/targets/change
         {"action": "add", "name", "kind": "webhook" | "slack" | "email", "url"?, "recipients"?,
          "base"?}, or {"action": "pause" | "resume" | "delete" | "test", "id"}
-        → {"target"}, with "is_sent" and "told" after "test"
+        → {"target"}, with "is_sent" and "told" after "test", and after "add" of a webhook "key",
+        which its deliveries are signed with and which is told this once
 
 Alerts and rules of an experiment are seen by who may read it, its rules changed and its
 deliveries seen by who may edit it. Without an experiment, a rule is for all of the workspace's
@@ -39,7 +40,7 @@ from mlflow_weir.store.alerts.targets import Target
 from mlflow_weir.store.delivery.connection import reading, transaction
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.ui_extensions import access, audit, deliveries, mlflow_private, readable
-from mlflow_weir.ui_extensions.alerting import hosts, keeper, sending
+from mlflow_weir.ui_extensions.alerting import hosts, keeper, messages, sending
 from mlflow_weir.ui_extensions.api.runs import answered
 from mlflow_weir.ui_extensions.rate_limits import RateLimit
 
@@ -189,7 +190,7 @@ def _change_target(fields: Fields) -> dict[str, Any]:
         with transaction(engine) as connection:
             targets.add(connection, new)
         audit.note("target.add", target=new.target_id, kind=new.kind, name=new.name)
-        return {"target": _target_as_json(new)}
+        return {"target": _target_as_json(new), **({"key": new.key} if new.key else {})}
     target_id = _id(fields)
     with reading(engine) as connection:
         target = targets.read(connection, target_id)
@@ -242,6 +243,7 @@ def _new_target(fields: Fields) -> Target:
         False,
         _now_ms(),
         access.principal() or "",
+        messages.new_key() if kind == "webhook" else "",
     )
 
 
