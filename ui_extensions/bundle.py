@@ -19,6 +19,7 @@ _MARK = "sources.sha256"
 _PAGE = "index.html"
 _PUBLIC = "public"
 _PUBLISHED = "published"
+_PUBLISHED_KINDS = ("runs", "report")
 _PUBLIC_PAGE = "public.html"
 _GONE_PAGE = "gone.html"
 _INVITE_PAGE = "invite.html"
@@ -65,18 +66,29 @@ class PublicBundle:
 
 
 @dataclass(frozen=True)
-class PublishedBundle:
-    """What the pages of published runs are made of, built apart: they need no server.
+class PublishedPage:
+    """One kind of published page.
 
     Attributes:
         script: A classic script.
         style: Its style sheet.
-        first_paint: A script that sets the theme before anything is painted.
-        icon: SVG.
     """
 
     script: bytes
     style: bytes
+
+
+@dataclass(frozen=True)
+class PublishedBundle:
+    """What published pages are made of, built apart: they need no server.
+
+    Attributes:
+        pages: Of ``runs``, and of a ``report``.
+        first_paint: A script that sets the theme before anything is painted.
+        icon: SVG.
+    """
+
+    pages: dict[str, PublishedPage]
     first_paint: bytes
     icon: bytes
 
@@ -147,8 +159,13 @@ def _load() -> Bundle:
             _assets(public / "assets"),
         ),
         PublishedBundle(
-            (published / "page.js").read_bytes(),
-            (published / "page.css").read_bytes(),
+            {
+                kind: PublishedPage(
+                    (published / f"{kind}.js").read_bytes(),
+                    (published / f"{kind}.css").read_bytes(),
+                )
+                for kind in _PUBLISHED_KINDS
+            },
             (published / "first-paint.js").read_bytes(),
             (published / "icon.svg").read_bytes(),
         ),

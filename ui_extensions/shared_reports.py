@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flask
@@ -48,15 +49,7 @@ def describe(fields: Fields, caller: access.Access) -> dict[str, Any]:
     run_ids = list(dict.fromkeys(run_id for ids in panel_runs for run_id in ids))
     found = share_candidates.describe(run_ids)
     keys = share_candidates.all_keys(run_ids)
-    every = Shown(
-        metrics=frozenset(keys["metrics"]),
-        params=frozenset(keys["params"]),
-        tags=frozenset(keys["tags"]),
-        code=True,
-        patch=True,
-        media=True,
-    )
-    limited = shared_reports.limit(every, document, keys)
+    limited = shared_reports.limit(_all_of(keys), document, keys)
     counts = keys["metrics"]
     return {
         "n_runs": len(run_ids),
@@ -71,15 +64,29 @@ def describe(fields: Fields, caller: access.Access) -> dict[str, Any]:
     }
 
 
-def read(fields: Fields, caller: access.Access, shown: Shown, *, is_live: bool) -> Found:
+def read(
+    fields: Fields,
+    caller: access.Access,
+    shown: Shown,
+    as_of_ms: int | None,
+    *,
+    shows_all: bool = False,
+) -> Found:
     """Return what a link to a report shows; end the request where the caller may not make it.
+
+    Args:
+        fields: The request.
+        caller: Who makes it.
+        shown: What was ticked.
+        as_of_ms: When it is frozen; None for a live link.
+        shows_all: All that its panels show, whatever was ticked.
 
     Raises:
         ConfigError: It was never published, has too many runs, or is to be live and is not.
     """
     report, document, experiments = _published(fields, caller)
     panels = report_document.panels(document)
-    if is_live and any(panel["runs"]["at"] is not None for panel in panels):
+    if as_of_ms is None and any(panel["runs"]["at"] is not None for panel in panels):
         raise ConfigError(
             "panels of this report are frozen: share it frozen, or make them live and publish it"
         )
@@ -94,18 +101,31 @@ def read(fields: Fields, caller: access.Access, shown: Shown, *, is_live: bool) 
     if len(cut_ms) > links.MAX_RUNS:
         raise ConfigError(f"{len(cut_ms):,} runs, at most {links.MAX_RUNS:,} in one link")
     keys = share_candidates.all_keys(list(cut_ms))
-    shown = shared_reports.limit(shown, document, keys)
+    ticked = replace(_all_of(keys), names=shown.names) if shows_all else shown
+    shown = shared_reports.limit(ticked, document, keys)
     frozen_at: dict[int, list[str]] = {}
     for run_id, moment_ms in cut_ms.items():
         if moment_ms is not None and moment_ms < links.now_ms():
             frozen_at.setdefault(moment_ms, []).append(run_id)
-    cut = shared_reports.shown_report(document, shown, panel_runs, keys)
+    cut = shared_reports.shown_report(document, shown, panel_runs, keys, as_of_ms)
     return Found(
         experiments,
         list(cut_ms),
         shown,
         SharedReport(report.report_id, report.revision, cut, panel_runs),
         frozen_at,
+    )
+
+
+def _all_of(keys: Mapping[str, Collection[str]]) -> Shown:
+    """Return all that panels may show of runs with these keys."""
+    return Shown(
+        metrics=frozenset(keys["metrics"]),
+        params=frozenset(keys["params"]),
+        tags=frozenset(keys["tags"]),
+        code=True,
+        patch=True,
+        media=True,
     )
 
 

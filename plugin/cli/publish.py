@@ -1,4 +1,4 @@
-"""``weir publish``: runs as pages that need no server, in a folder or in S3."""
+"""``weir publish``: runs or a report as pages that need no server, in a folder or in S3."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from mlflow_weir import __version__
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.plugin.cli.report_words import report_id_of
 from mlflow_weir.plugin.cli.shown_fields import show_option, shown_fields
 from mlflow_weir.plugin.cli.stores import is_server, store_at
 
@@ -26,7 +27,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="EXPERIMENT|RUN...")
+@click.argument("targets", nargs=-1, metavar="EXPERIMENT|report:ID|RUN...")
 @click.option(
     "--to", "place", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Where the pages go."
 )
@@ -37,6 +38,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
     help="Tracking server or database; MLFLOW_TRACKING_URI when left out.",
 )
 @click.option("--filter", "filter_", default="", help="Of an experiment only runs that match.")
+@click.option("--view", default="", help="Of an experiment a saved view, by its name.")
 @click.option("--title", default="", help="What readers see first.")
 @show_option
 @click.option("--numbered", is_flag=True, help="Number the runs instead of naming them.")
@@ -64,6 +66,7 @@ def publish(
     place: str,
     uri: str,
     filter_: str,
+    view: str,
     title: str,
     show: tuple[str, ...],
     numbered: bool,
@@ -76,9 +79,10 @@ def publish(
     unpublish: bool,
     as_json: bool,
 ) -> None:
-    """Write an experiment or runs as pages that need no server.
+    """Write an experiment, runs or a report as pages that need no server.
 
     They show the runs as they are now, and of them the fields that --show names and nothing else.
+    A report (report:ID, or its page's address) is as it was published last, its panels as of now.
     Publishing to the same place again writes what has changed. Nothing but Weir's own files is
     ever touched there.
     """
@@ -93,7 +97,9 @@ def publish(
             raise ConfigError("--unpublish takes away all that was published at --to")
         _say_removed(places.take_away(there), there.address, as_json)
         return
-    wish = _wish(targets, filter_, title, show, numbered)
+    wish = _wish(targets, filter_, title, show, numbered)._replace(view=view)
+    if view and not wish.experiment:
+        raise ConfigError("--view is for an experiment")
     say = _quiet if as_json else _progress
     with tempfile.TemporaryDirectory(prefix="weir-publish-") as folder:
         names, about, summary = _make(
@@ -116,10 +122,11 @@ def _make(
     with asking.preview(source, wish) as link:
         summary = collecting.collect(link, collecting.Pieces(folder), say)
         title = link.title
+    kind = "report" if wish.report_id else "runs"
     if is_single:
-        names = page_files.write_single(folder, folder / "data", title, summary.start)
+        names = page_files.write_single(folder, folder / "data", title, summary.start, kind)
     else:
-        names = page_files.write_set(folder, title, summary.start)
+        names = page_files.write_set(folder, title, summary.start, kind)
     about = {
         "weir": __version__,
         "title": title,
@@ -136,17 +143,21 @@ def _wish(
     from mlflow_weir.ui_extensions.publishing.asking import Wish, is_run_id
 
     if not targets:
-        raise ConfigError("name an experiment or runs")
+        raise ConfigError("name an experiment, a report or runs")
+    shown = shown_fields(show)
     run_ids = tuple(dict.fromkeys(one for one in targets if is_run_id(one)))
-    if any(one.startswith("report:") for one in targets):
-        raise ConfigError("reports cannot be published yet", hint="name an experiment or runs")
-    if not run_ids and len(targets) == 1:
-        return Wish(targets[0], (), filter_, title, shown_fields(show), numbered)
-    if len(run_ids) != len(set(targets)):
-        raise ConfigError("name one experiment, or runs by their ids")
+    reports = [found for one in targets if (found := report_id_of(one)) is not None]
+    if not run_ids and not reports and len(targets) == 1:
+        if targets[0].startswith("report:"):
+            raise ConfigError(f"{targets[0]!r:.100}: a report is named by its id of 32 digits")
+        return Wish(targets[0], (), filter_, title, shown, numbered)
+    if len(reports) not in {0, len(targets)} or len(reports) > 1:
+        raise ConfigError("a report is published alone")
+    if not reports and len(run_ids) != len(set(targets)):
+        raise ConfigError("name one experiment, one report, or runs by their ids")
     if filter_:
         raise ConfigError("--filter is for an experiment")
-    return Wish("", run_ids, "", title, shown_fields(show), numbered)
+    return Wish("", run_ids, "", title, shown, numbered, *reports)
 
 
 def _source(uri: str) -> Source:

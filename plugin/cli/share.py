@@ -11,6 +11,7 @@ import click
 
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.plugin.cli.report_words import report_id_of
 from mlflow_weir.plugin.cli.shown_fields import show_option, shown_fields
 from mlflow_weir.plugin.cli.stores import is_server
 from mlflow_weir.plugin.uri import without_secrets
@@ -46,7 +47,9 @@ def share() -> None:
 @_uri
 @click.option("--experiment", help="Experiment, by name or id.")
 @click.option("--run", "run_ids", multiple=True, help="Run, by id; may be given several times.")
+@click.option("--report", help="Report, by its id or its page's address.")
 @click.option("--filter", "filter_", default="", help="Of an experiment only runs that match.")
+@click.option("--view", default="", help="Of an experiment a saved view, by its name.")
 @click.option("--title", help="What visitors read first.")
 @show_option
 @click.option("--frozen", is_flag=True, help="Show the runs as they are now, whatever comes.")
@@ -58,7 +61,9 @@ def create(
     uri: str,
     experiment: str | None,
     run_ids: tuple[str, ...],
+    report: str | None,
     filter_: str,
+    view: str,
     title: str | None,
     show: tuple[str, ...],
     frozen: bool,
@@ -67,17 +72,20 @@ def create(
     password: bool,
     as_json: bool,
 ) -> None:
-    """Make a link to runs or to an experiment, and print its address."""
+    """Make a link to runs, an experiment or a report, and print its address."""
     server = _server(uri)
-    if bool(experiment) == bool(run_ids):
-        raise ConfigError("name an experiment or runs", hint="--experiment or --run")
-    experiment_ids, name = _experiments(server, experiment, run_ids)
+    if bool(experiment) + bool(run_ids) + bool(report) != 1:
+        raise ConfigError(
+            "name an experiment, runs or a report", hint="--experiment, --run or --report"
+        )
+    if (filter_ or view) and not experiment:
+        raise ConfigError("--filter and --view are for an experiment")
+    name, about = (
+        _report(server, report) if report else _runs(server, experiment, run_ids, filter_, view)
+    )
     body: dict[str, Any] = {
-        "kind": "experiment" if experiment else "run" if len(run_ids) == 1 else "runs",
+        **about,
         "title": title or name,
-        "experiment_ids": experiment_ids,
-        "run_ids": list(run_ids) or None,
-        "filter": {"filter": filter_} if experiment else None,
         "is_live": not frozen,
         "shown": shown_fields(show),
         "replaces_names": numbered,
@@ -242,6 +250,38 @@ def _server(uri: str) -> str:
             hint="start one with `weir ui`, and set MLFLOW_TRACKING_URI=http://…",
         )
     return uri.rstrip("/")
+
+
+def _report(server: str, named: str) -> tuple[str, dict[str, Any]]:
+    """Return what a report is called, and how a link to it is asked for."""
+    report_id = report_id_of(named) or report_id_of(f"report:{named}")
+    if report_id is None:
+        raise ConfigError(f"--report {named!r:.100}: an id of 32 digits, or a page's address")
+    found = _ask(server, "reports/read", {"id": report_id})
+    return str(found["title"]), {"kind": "report", "report_id": report_id}
+
+
+def _runs(
+    server: str, experiment: str | None, run_ids: tuple[str, ...], filter_: str, view: str
+) -> tuple[str, dict[str, Any]]:
+    """Return what runs are called together, and how a link to them is asked for."""
+    experiment_ids, name = _experiments(server, experiment, run_ids)
+    about: dict[str, Any] = {"experiment_ids": experiment_ids}
+    if experiment is None:
+        kind = "run" if len(run_ids) == 1 else "runs"
+        return name, {**about, "kind": kind, "run_ids": list(run_ids)}
+    if not view:
+        return name, {**about, "kind": "experiment", "filter": {"filter": filter_}}
+    from mlflow_weir.store.sharing import views
+
+    named = _ask(server, "views", {"experiments": experiment_ids})["named"]
+    ids = [one["id"] for one in named if one["name"] == view]
+    if not ids:
+        others = ", ".join(sorted(one["name"] for one in named)) or "it has none"
+        raise Refused(f"the experiment has no view {view!r:.100}: {others:.300}")
+    document = json.loads(_ask(server, "views/read", {"id": ids[0]})["document"])
+    found = views.filter_of(document, filter_)
+    return f"{name}: {view}", {**about, "kind": "view", "filter": found, "view": document}
 
 
 def _experiments(

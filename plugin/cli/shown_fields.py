@@ -13,13 +13,15 @@ _BOXES = (
     *("notes", "code", "patch", "console", "command", "host", "git_url"),
     *("files", "hardware", "histograms", "media"),
 )
+PANELS = "panels"
+"""All that a report's panels show."""
 
 show_option = click.option(
     "--show",
     multiple=True,
     metavar="FIELD",
     help="A field to show, and nothing else: metrics.KEY, params.KEY, tags.KEY, `metrics` for all "
-    f"metrics, or one of {', '.join(_BOXES)}.",
+    f"metrics, one of {', '.join(_BOXES)}; of a report `panels` for all that its panels show.",
 )
 
 
@@ -36,11 +38,11 @@ def shown_fields(fields: tuple[str, ...]) -> dict[str, Any]:
             shown.setdefault(kind, []).append(key)
         elif field == "metrics":
             shown.setdefault("metrics", []).append("*")
-        elif field in _BOXES:
+        elif field in _BOXES or field == PANELS:
             shown[field] = True
         else:
             raise ConfigError(
                 f"--show {field!r:.100}: no such field",
-                hint=f"metrics.KEY, params.KEY, tags.KEY, metrics, {', '.join(_BOXES)}",
+                hint=f"metrics.KEY, params.KEY, tags.KEY, metrics, {', '.join(_BOXES)}, panels",
             )
     return shown

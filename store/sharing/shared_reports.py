@@ -79,6 +79,7 @@ def shown_report(
     shown: Shown,
     panel_runs: Sequence[Collection[str]],
     keys: Mapping[str, Collection[str]],
+    as_of_ms: int | None,
 ) -> dict[str, Any]:
     """Return a report without what its link does not show.
 
@@ -87,6 +88,7 @@ def shown_report(
         shown: As ``limit`` returns it.
         panel_runs: The runs of each panel, in order.
         keys: ``metrics``, ``params`` and ``tags`` that these runs have.
+        as_of_ms: When its live panels are frozen; None where they stay live.
     """
     numbers = iter(range(len(panel_runs)))
 
@@ -96,6 +98,8 @@ def shown_report(
             number = next(numbers)
             cutter = ViewCutter(shown, set(panel_runs[number]), keys)
             panel = _shown_panel(node["attrs"]["panel"], number, shown, cutter)
+            if panel["runs"]["at"] is None:
+                panel["runs"]["at"] = as_of_ms
             found["attrs"] = {"panel": panel}
         if "content" in node:
             found["content"] = [cut(child) for child in node["content"]]

@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -279,3 +279,20 @@ def _require_room(engine: sa.Engine, scope: str, kind: str, limit: int) -> None:
 def _digest(*parts: str) -> str:
     joined = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=16).hexdigest()
+
+
+def filter_of(document: Mapping[str, Any], more: str = "") -> dict[str, Any]:
+    """Return which runs a view shows, as ``POST runs`` takes a filter.
+
+    Args:
+        document: The view.
+        more: A filter that they have to pass, too.
+    """
+    texts = [str(document.get("filter") or ""), more]
+    if document.get("hidesCrashed") is True:
+        texts.append("not status in ('FAILED', 'KILLED')")
+    return {
+        "filter": " and ".join(f"({text})" for text in texts if text.strip()),
+        "search": str(document.get("search") or ""),
+        "regex": document.get("isRegex") is True,
+    }

@@ -239,7 +239,14 @@ def test_a_rebuild_is_served_without_a_restart(
         for page in ("public.html", "gone.html", "invite.html"):
             (tmp_path / "public" / page).write_text("<title>Weir</title>")
         (tmp_path / "published").mkdir(exist_ok=True)
-        for one in ("page.js", "page.css", "first-paint.js", "icon.svg"):
+        for one in (
+            "runs.js",
+            "runs.css",
+            "report.js",
+            "report.css",
+            "first-paint.js",
+            "icon.svg",
+        ):
             (tmp_path / "published" / one).write_text("")
         (tmp_path / "mark").write_text(text)
         (tmp_path / "mark").replace(tmp_path / "sources.sha256")

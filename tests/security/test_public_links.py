@@ -24,6 +24,7 @@ from histogram_tables import record_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store.delivery import records
+from reports import panel, paragraph, write_report
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
 from sharing import MANAGE, Link, make_link, manage
 
@@ -969,6 +970,36 @@ def test_weir_share_makes_and_manages_links(mine: Mine, monkeypatch: pytest.Monk
     assert {entry["outcome"] for entry in log} == {"opened", "paused", "revoked"}
     assert "127.0.0.1" in weir("log", share_id)
     assert "no such field" in weir("create", *run, "--show", "argv", status=1)
+    # A report, all that its panels show; a saved view, and the runs that it shows.
+    charts = {"cards": [{"id": "c", "keys": ["loss"]}], "runs": {"ids": mine.runs[:1]}}
+    report_id, _ = write_report(
+        mine.server,
+        mine.experiment_id,
+        "Findings",
+        paragraph("words"),
+        panel(mine.experiment_id, **charts),
+        user=mine.user,
+    )
+    page = f"{mine.server.address}/weir/reports/{report_id}"
+    reported = json.loads(weir("create", "--report", page, "--show", "panels", "--json"))
+    shared = Link(mine.server, {}, "", reported["path"]).ask("share").body
+    assert (shared["title"], shared["shown"]["metrics"]) == ("Findings", ["loss"])
+    assert shared["report"]["content"][0] == paragraph("words")
+    assert (shared["kind"], shared["n_runs"], shared["is_live"]) == ("report", 1, True)
+    first = {"filter": f"run_id = '{mine.runs[0]}'", "groupBy": ["params.lr"], "version": 1}
+    saved = {"experiments": [mine.experiment_id], "name": "Best", "document": json.dumps(first)}
+    views = "/ajax-api/3.0/weir/views/save"
+    assert call(mine.server, "POST", views, saved, None, mine.user).status == 200
+    view = ["--experiment", mine.experiment_id, "--view"]
+    made = json.loads(weir("create", *view, "Best", "--show", "params.lr", "--json"))
+    viewed = Link(mine.server, {}, "", made["path"]).ask("share").body
+    assert (viewed["kind"], viewed["n_runs"]) == ("view", 1)
+    assert viewed["view"]["groupBy"] == ["params.lr"]
+    assert "has no view 'Worst'" in weir("create", *view, "Worst", status=1)
+    assert "no such report" in weir("create", "--report", "0" * 32, status=1)
+    assert "are for an experiment" in weir("create", *run, "--view", "Best", status=1)
+    assert "an id of 32" in weir("create", "--report", "x", status=1)
+    assert "name an experiment" in weir("create", *run, "--report", report_id, status=1)
     assert "--days" in weir("create", *run, "--days", "0", status=1)
     assert "there is no experiment" in weir("create", "--experiment", "nobody's", status=1)
     assert "tracking server" in weir("list", "--uri", "sqlite+weir:///x.db", status=1)

@@ -29,11 +29,13 @@ from browser import PHONE, Site, axe_violations
 from databases import DatabaseServer
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store.tracking_store import WeirStore
+from mlflow_weir.ui_extensions.publishing import series_pieces
 from mlflow_weir.ui_extensions.publishing.s3 import S3Options, S3Prefix
+from reports import ask, panel, paragraph, png, write_report
 from run_data import N_LINES, XSS
 from s3_server import S3Server
 from senders import call
-from workspace_data import SeededRun, curve, write_runs
+from workspace_data import FIRST_START_MS, SeededRun, curve, write_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -175,12 +177,159 @@ def test_a_sweep_opens_from_a_folder_and_from_a_static_host(
     page.wait_for_function(LAST_X, arg=["train/loss", run_id, last_ms - start_ms])
     axis.select_option("wall")
     page.wait_for_function(LAST_X, arg=["train/loss", run_id, last_ms])
+    # Over another metric, as the server draws it.
+    question = {"runs": [run_id], "parts": [{"key": "train/loss"}], "x": "m:val/loss"}
+    body = post(site, "series", {**question, "buckets": 2_500})
+    ((_, columns),) = series_pieces.read_parts(body)
+    axis.select_option("m:val/loss")
+    page.wait_for_function(LAST_X, arg=["train/loss", run_id, np.frombuffer(columns["x"])[-1]])
     # What only a server can do is not offered; what is offered works.
-    for name in ("Filter", "Group", "Share"):
+    for name in ("Filter", "Share"):
         assert page.get_by_role("button", name=name, exact=True).count() == 0
     page.get_by_role("textbox", name="Search runs").fill("adamw-lr0.1-s4")
     page.wait_for_function("() => document.querySelectorAll('.w-runs .w-run-name').length === 1")
     assert axe_violations(page) == []
+
+
+def test_a_report_is_published_with_its_panels_as_of_then(
+    site: Site, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    experiment_id, run_ids = site.sweep.experiment_id, site.sweep.run_ids
+    early_ms = FIRST_START_MS + 2_600_000
+    cards = [{"id": "c", "keys": ["train/loss"]}]
+    title = "Results <b>of</b> the sweep </script>"
+    report_id, _ = write_report(
+        site.server,
+        experiment_id,
+        title,
+        paragraph(XSS),
+        {"type": "mathBlock", "attrs": {"tex": "\\frac{a}{b}"}},
+        panel(experiment_id, title="Live", cards=cards, runs={"ids": run_ids[:3]}),
+        panel(experiment_id, title="Early", cards=cards, runs={"at": early_ms, "most": 3}),
+        panel(experiment_id, title="Groups", cards=cards, runs={"groupBy": ["params.optimizer"]}),
+        panel(
+            experiment_id,
+            "runs",
+            title="Table",
+            columns=["params.lr", "metrics.train/loss:min"],
+            runs={"order": ["-metrics.train/loss:min"], "most": 4},
+        ),
+        panel(experiment_id, "compare", title="Beside", parts=["params"], runs={"most": 2}),
+        picture=png(24, 24),
+    )
+    ask(site.server, "/comments", {"id": report_id, "action": "add", "text": "never shown"})
+    folder = tmp_path / "out"
+    address = f"{site.server.address}/weir/reports/{report_id}?w=x"
+    done = published(site, address, "--to", str(folder), shown=("panels",))
+    everything = contents(files_of(folder))
+    for hidden in ("never shown", report_id, "val/loss", site.server.address):
+        assert hidden not in everything
+    assert "frac{a}{b}" in everything
+    page = open_page(color_scheme="dark", viewport=PHONE)
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url))
+    page.goto(done["address"])
+    assert page.title() == title
+    # All that the report's own page shows, drawn by the same parts.
+    page.locator(".w-report-math math").wait_for()
+    page.locator(".w-report-picture img").wait_for()
+    groups = groups_of(site, experiment_id, run_ids)
+    inside = rows_of_panel(site, experiment_id, early_ms)
+    early = {one: n for one in inside if (n := points_of(site, one, early_ms))}
+    assert any(n < points_of(site, one, None) for one, n in early.items())
+    for name, n_lines in (("Live", 3), ("Early", len(early)), ("Groups", len(groups))):
+        chart = page.get_by_role("group", name=name, exact=True)
+        chart.scroll_into_view_if_needed()
+        chart.locator(f"[data-painted='{n_lines}']").wait_for()
+    for name, n_rows in (("Table", 4), ("Beside", 1)):
+        table = page.get_by_role("group", name=name, exact=True)
+        table.scroll_into_view_if_needed()
+        table.locator("tbody tr").nth(n_rows - 1).wait_for()
+    heads = page.locator(".w-panel-head").all_inner_texts()
+    assert len(heads) == 5
+    assert all("frozen at" in one and "live" not in one for one in heads)
+    live = {run_id: points_of(site, run_id, None) for run_id in run_ids[:3]}
+    charts = charts_of(page, 3)
+    points = [{line["runId"]: len(line["x"]) for line in one["lines"]} for one in charts]
+    assert early in points
+    assert live in points
+    # A group's band is the server's.
+    question = {
+        "runs": run_ids,
+        "parts": [{"key": "train/loss"}],
+        "x": "step",
+        "buckets": 256,  # as many as a chart of that width
+        "groups": groups,
+    }
+    ((_, columns),) = series_pieces.read_parts(post(site, "series", question))
+    (bands,) = [one["lines"] for one in charts if one["lines"][0]["runId"].startswith("group:")]
+    assert [x for line in bands for x in line["x"]] == np.frombuffer(columns["x"]).tolist()
+    assert [value for line in bands for value in line["last"]] == pytest.approx(
+        np.frombuffer(columns["centre"]).tolist(), rel=1e-6, nan_ok=True
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate("window.wasRun === undefined && window.__hostile === undefined")
+    assert [url for url in seen if not url.startswith(("file://", "blob:", "data:"))] == []
+    # A run of it has its page, with what is shown; and all of it is taken away again.
+    page.get_by_role("group", name="Table").locator("tbody a").first.click()
+    page.get_by_role("link", name="To the report").wait_for()
+    page.get_by_role("link", name="To the report").click()
+    page.locator(".w-report-math math").wait_for()
+    assert publish(site, "--to", str(folder), "--unpublish", shown=()).exit_code == 0
+    assert files_of(folder) == {}
+    # Words alone are a report too.
+    words, _ = write_report(site.server, experiment_id, "Words", paragraph("nothing but words"))
+    one_file = published(site, f"report:{words}", "--to", str(folder), "--single-file", shown=())
+    page.goto(one_file["address"])
+    page.get_by_text("nothing but words").wait_for()
+
+
+def post(site: Site, name: str, question: dict[str, Any]) -> bytes:
+    """Ask the server itself."""
+    request = urllib.request.Request(
+        f"{site.server.address}/ajax-api/3.0/weir/{name}",
+        json.dumps(question).encode(),
+        {"Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=60) as answer:
+        found: bytes = answer.read()
+    return found
+
+
+def rows_of_panel(site: Site, experiment_id: str, at_ms: int) -> list[str]:
+    """Return the three newest runs that had begun at a moment."""
+    asked = {"experiments": [experiment_id], "columns": [], "limit": 3}
+    body = post(site, "runs", {**asked, "filter": f"start_time <= {at_ms}", "at": at_ms})
+    return [row["id"] for row in json.loads(body)["rows"]]
+
+
+def points_of(site: Site, run_id: str, at_ms: int | None) -> int:
+    """Return how many points of its loss a run had at a moment."""
+    question = {"runs": [run_id], "parts": [{"key": "train/loss"}], "x": "step", "buckets": 2_500}
+    at = {} if at_ms is None else {"at": at_ms}
+    ((header, _),) = series_pieces.read_parts(post(site, "series", {**question, **at}))
+    return int(header["n_points"])
+
+
+def groups_of(site: Site, experiment_id: str, run_ids: list[str]) -> list[list[int]]:
+    """Return the places of each optimizer's runs."""
+    question = {"experiments": [experiment_id], "by": ["params.optimizer"], "columns": []}
+    groups = json.loads(post(site, "groups", question))["groups"]
+    ids = [base64.b64decode(group["ids"]).hex() for group in groups]
+    return [[run_ids.index(one[at : at + 32]) for at in range(0, len(one), 32)] for one in ids]
+
+
+def charts_of(page: Any, n: int) -> list[dict[str, Any]]:
+    """Return what the charts have drawn, once so many have drawn all of it."""
+    found: list[dict[str, Any]] = page.wait_for_function(
+        """(n) => {
+            const { charts } = window.__weirCharts(true)
+            return charts.length === n && charts.every((one) => one.isComplete) && charts
+        }""",
+        arg=n,
+    ).json_value()
+    return found
 
 
 def test_every_tab_of_a_hostile_run_is_harmless_on_a_phone(
@@ -275,7 +424,10 @@ def test_a_database_is_published_without_a_server(
     missing = publish_at(f"sqlite+weir:///{tmp_path}/none.db", "local", "--to", str(folder))
     assert "there is no database" in missing.output
     assert not (tmp_path / "none.db").exists()
-    assert "reports cannot be published yet" in publish_at(uri, "report:1", "--to", "x").output
+    assert "named by its id" in publish_at(uri, "report:1", "--to", "x").output
+    alone = publish_at(uri, f"report:{run_id}", run_id, "--to", "x")
+    assert "a report is published alone" in alone.output
+    assert "no such report" in publish_at(uri, f"report:{run_id}", "--to", "x").output
 
 
 def test_a_place_is_its_owners_alone(site: Site, tmp_path: Path) -> None:
@@ -405,6 +557,35 @@ def test_pages_go_to_a_bucket_and_are_taken_away_again(
     while (found := status_of(short)) != 403 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert found == 403
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
+def test_a_large_file_goes_to_a_bucket_in_parts(
+    site: Site, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checksums: str
+) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    client = MlflowClient(site.server.address)
+    experiment_id = client.create_experiment(f"large {checksums}")
+    run_id = client.create_run(experiment_id).info.run_id
+    large = tmp_path / "weights.bin"
+    # Noise as large as a file may be: what it becomes in the page is larger than a part.
+    large.write_bytes(np.random.default_rng(1).bytes(16 << 20))
+    client.log_artifact(run_id, str(large))
+    bucket = s3.new_bucket(checksums.replace("_", "-"))
+    to = ("--to", f"s3://{bucket}/large", "--endpoint-url", s3.address, "--checksums", checksums)
+    published(site, run_id, *to, shown=("files",))
+    found = s3.client.list_objects_v2(Bucket=bucket)["Contents"]
+    (piece,) = [one for one in found if one["Size"] > 16 << 20]
+    assert piece["ETag"].strip('"').endswith("-2")  # of two parts
+    content = s3.client.get_object(Bucket=bucket, Key=piece["Key"])["Body"].read()
+    told = PIECE.match(content.decode("ascii"))
+    assert told is not None
+    assert zlib.decompress(base64.b64decode(told[2])) == large.read_bytes()
+    again = published(site, run_id, *to, shown=("files",))
+    assert piece["Key"].removeprefix("large/") not in again["written"]
+    assert publish(site, *to, "--unpublish", shown=()).exit_code == 0
+    assert "Contents" not in s3.client.list_objects_v2(Bucket=bucket)
 
 
 def status_of(address: str) -> int:

@@ -6,13 +6,15 @@
     POST shares/create      {"kind", "title", "experiment_ids", "run_ids"?, "filter"?, "view"?,
                              "is_live", "shown", "replaces_names", "expires_ms"?, "password"?,
                              "is_preview"?} → {"share", "token", "path"}; the token is said once
-    POST shares/list        {"experiment_id"?} → {"policy", "has_login", "max_days", "shares"}
+    POST shares/list        {"experiment_id"?} → {"policy", "has_login", "max_days", "embed":
+                            sites that may show links in a frame, "shares"}
     POST shares/change      {"id", "action": "pause" | "resume" | "revoke" | "rotate"}
         → {"share"}, with "token" and "path" after "rotate"
     POST shares/log         {"id"} → {"entries": [{"at_ms", "outcome", "address"}]}
 
 A link to a report has ``report_id`` instead of experiments, runs and view: it shows what was
-published last, and of its panels' runs at most what is ticked.
+published last, and of its panels' runs at most what is ticked; with ``"panels": true`` among what
+is ticked, all that they show.
 
 ``filter`` is ``{"filter", "search", "regex"}`` as ``POST runs`` has it. A link is made, and seen
 in the list, by who may edit its experiments; it is paused, revoked and its log read by who made it
@@ -28,7 +30,7 @@ from typing import Any
 import flask
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.settings import PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS
+from mlflow_weir.settings import PUBLIC_LINKS, PUBLIC_LINKS_EMBED, PUBLIC_LINKS_MAX_DAYS
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.runs import filter_language
 from mlflow_weir.store.sharing import frozen_runs, links, views, visibility
@@ -99,15 +101,20 @@ def _create(fields: Fields) -> dict[str, Any]:
         )
     is_live, is_preview = fields.flag("is_live"), fields.flag("is_preview")
     replaces_names = fields.flag("replaces_names")
-    shown = read_shown(object_of(fields, "shown") or {}, names=not replaces_names)
+    ticked = object_of(fields, "shown") or {}
     at_ms = links.now_ms()
     found = None
     run_ids: list[str] | None
     if fields.text("kind") == "report":
-        found = shared_reports.read(fields, caller, shown, is_live=is_live)
+        shows_all = ticked.pop("panels", False) is True
+        shown = read_shown(ticked, names=not replaces_names)
+        found = shared_reports.read(
+            fields, caller, shown, None if is_live else at_ms, shows_all=shows_all
+        )
         experiments, run_ids, run_filter = found.experiment_ids, found.run_ids, None
         shown = found.shown
     else:
+        shown = read_shown(ticked, names=not replaces_names)
         experiments = _editable(fields, caller)
         run_ids, run_filter = _scope(fields, experiments, caller)
     if visibility.is_any_private(deliveries.require_store().engine, experiments):
@@ -176,6 +183,7 @@ def _list(fields: Fields) -> dict[str, Any]:
         "policy": PUBLIC_LINKS.get(),
         "has_login": mlflow_private.is_auth_on(),
         "max_days": PUBLIC_LINKS_MAX_DAYS.get(),
+        "embed": list(PUBLIC_LINKS_EMBED.get()),
         "shares": [_as_json(one, caller) for one in found if _may_see(one, caller)],
     }
 
@@ -212,6 +220,8 @@ def _note(action: str, share: Share, **detail: Any) -> None:
     only = share.experiment_ids[0] if len(share.experiment_ids) == 1 else None
     if only is None:
         detail["experiment_ids"] = list(share.experiment_ids)
+    if share.report is not None:
+        detail["report"] = share.report.report_id
     audit.note(action, target=share.share_id, experiment_id=only, kind=share.kind, **detail)
 
 

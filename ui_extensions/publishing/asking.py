@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.store.sharing import views
 
 ROUTES = "/ajax-api/3.0/weir"
 MLFLOW_ROUTES = "/api/2.0/mlflow"
@@ -153,6 +154,8 @@ class Wish(NamedTuple):
         title: What readers see first; "" for the experiment's or the run's name.
         shown: The fields, as ``shares/create`` takes them.
         is_numbered: Runs are numbered instead of named.
+        report_id: A report instead of these.
+        view: Name of a saved view of the experiment, which says which runs and how they are shown.
     """
 
     experiment: str
@@ -161,6 +164,8 @@ class Wish(NamedTuple):
     title: str
     shown: Mapping[str, Any]
     is_numbered: bool
+    report_id: str = ""
+    view: str = ""
 
 
 class Preview:
@@ -206,15 +211,10 @@ def preview(source: Source, wish: Wish) -> Iterator[Preview]:
     Raises:
         Refused: The server does not do it; the message is its own.
     """
-    experiment_ids, name = _experiments(source, wish)
-    title = wish.title or name
-    kind = "experiment" if wish.experiment else "run" if len(wish.run_ids) == 1 else "runs"
+    title, about = _subject(source, wish)
     body = {
-        "kind": kind,
+        **about,
         "title": title,
-        "experiment_ids": experiment_ids,
-        "run_ids": list(wish.run_ids) or None,
-        "filter": {"filter": wish.filter_text} if wish.experiment else None,
         "is_live": False,
         "shown": dict(wish.shown),
         "replaces_names": wish.is_numbered,
@@ -227,6 +227,43 @@ def preview(source: Source, wish: Wish) -> Iterator[Preview]:
         with contextlib.suppress(WeirError):  # it ends by itself in ten minutes
             end = {"id": made["share"]["id"], "action": "revoke"}
             source.request("POST", f"{ROUTES}/shares/change", end)
+
+
+def _subject(source: Source, wish: Wish) -> tuple[str, dict[str, Any]]:
+    """Return what is published is called, and how a link to it is asked for."""
+    if wish.report_id:
+        question = {"id": wish.report_id}
+        found = _json(source.request("POST", f"{ROUTES}/reports/read", question), is_ours=True)
+        about = {"kind": "report", "report_id": wish.report_id}
+        return wish.title or str(found["title"]), about
+    experiment_ids, name = _experiments(source, wish)
+    if wish.view:
+        document = _saved_view(source, experiment_ids, wish.view)
+        return wish.title or f"{name}: {wish.view}", {
+            "kind": "view",
+            "experiment_ids": experiment_ids,
+            "filter": views.filter_of(document, wish.filter_text),
+            "view": document,
+        }
+    kind = "experiment" if wish.experiment else "run" if len(wish.run_ids) == 1 else "runs"
+    return wish.title or name, {
+        "kind": kind,
+        "experiment_ids": experiment_ids,
+        "run_ids": list(wish.run_ids) or None,
+        "filter": {"filter": wish.filter_text} if wish.experiment else None,
+    }
+
+
+def _saved_view(source: Source, experiment_ids: list[str], name: str) -> dict[str, Any]:
+    question = {"experiments": experiment_ids}
+    named = _json(source.request("POST", f"{ROUTES}/views", question), is_ours=True)["named"]
+    ids = [one["id"] for one in named if one["name"] == name]
+    if not ids:
+        others = ", ".join(sorted(one["name"] for one in named)) or "it has none"
+        raise Refused(f"the experiment has no view {name!r:.100}: {others:.300}")
+    found = _json(source.request("POST", f"{ROUTES}/views/read", {"id": ids[0]}), is_ours=True)
+    document: dict[str, Any] = json.loads(found["document"])
+    return document
 
 
 def is_run_id(text: str) -> bool:

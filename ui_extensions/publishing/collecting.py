@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.store.sharing import report_document, shared_reports
 from mlflow_weir.ui_extensions.publishing import series_pieces
 from mlflow_weir.ui_extensions.publishing.asking import Preview, Refused
 
@@ -36,6 +37,10 @@ _COLUMNS = 200
 _COMPARED = 50
 _LINES = 5_000
 _MAX_FOLDERS = 300
+
+
+_NO_COLUMNS: Mapping[str, Any] = {"params": [], "tags": [], "metrics": []}
+_NO_KEYS: Mapping[str, Any] = {"keys": [], "n_runs": 0, "is_partial": False}
 
 
 class Pieces:
@@ -107,10 +112,15 @@ def collect(link: Preview, pieces: Pieces, say: Say) -> Summary:
     summary = Summary()
     share = link.ask_json("share", {})
     experiments = share["experiments"]
-    columns = link.ask_json("columns", {"experiments": experiments})
-    keys = link.ask_json("keys", {"experiments": experiments})
-    names, rows, standing = _rows(link, experiments, columns)
-    if not rows:
+    columns, keys, standing = dict(_NO_COLUMNS), dict(_NO_KEYS), None
+    names: list[str] = []
+    rows: list[dict[str, Any]] = []
+    if experiments:  # a report without a panel has none
+        columns = link.ask_json("columns", {"experiments": experiments})
+        keys = link.ask_json("keys", {"experiments": experiments})
+        names, rows, standing = _rows(link, experiments, columns)
+    report = share["report"]
+    if not rows and report is None:
         raise ConfigError("there are no such runs to publish")
     run_ids = [row["id"] for row in rows]
     summary.n_runs, summary.shown = len(rows), share["shown"]
@@ -124,9 +134,9 @@ def collect(link: Preview, pieces: Pieces, say: Say) -> Summary:
             content = _run(link, pieces, run_id, share["shown"])
             runs[run_id] = pieces.add_json({**content, "compared": compared[run_id]})
         say(f"{at + len(some):,} of {len(run_ids):,} runs")
-    chunks, series, first_ms = _series(
-        link, pieces, run_ids, [one["key"] for one in keys["keys"]], summary, say
-    )
+    all_keys = [one["key"] for one in keys["keys"]]
+    series = _series(link, pieces, run_ids, all_keys, summary, say, None)
+    of_report = {} if report is None else _of_report(link, pieces, share, all_keys)
     summary.start = pieces.add_json(
         {
             "share": {**share, "view": _view(share["view"])},
@@ -136,12 +146,47 @@ def collect(link: Preview, pieces: Pieces, say: Say) -> Summary:
             "names": names,
             "rows": rows,
             "runs": runs,
-            "chunks": chunks,
-            "series": series,
-            "first_ms": first_ms,
+            **series,
+            **of_report,
         }
     )
     return summary
+
+
+def _of_report(
+    link: Preview, pieces: Pieces, share: Mapping[str, Any], all_keys: Sequence[str]
+) -> dict[str, Any]:
+    """Return each panel's runs, the pictures, and curves as of earlier moments of panels."""
+    report = share["report"]
+    panels: dict[str, list[str]] = {}
+    moments: dict[int, tuple[dict[str, None], set[str]]] = {}
+    for number, panel in enumerate(report_document.panels(report), start=1):
+        question = {"experiments": [str(number)], "columns": [], "limit": _ROWS}
+        run_ids = [row["id"] for row in link.ask_json("runs", question)["rows"]]
+        panels[str(number)] = run_ids
+        at_ms = panel["runs"]["at"]
+        if panel["kind"] == "charts" and at_ms < share["as_of_ms"]:
+            of_moment = moments.setdefault(at_ms, ({}, set()))
+            of_moment[0].update(dict.fromkeys(run_ids))
+            of_moment[1].update(shared_reports.fields_of(panel, "metrics", all_keys))
+    images = {}
+    for image in sorted(report_document.images(report)):
+        answer = link.ask("reports/image", {"image": image})
+        images[image] = [pieces.add(answer.body), answer.content_type]
+    earlier = [
+        {"at": at_ms}
+        | _series(
+            link,
+            pieces,
+            list(runs),
+            [key for key in all_keys if key in wanted],
+            Summary(),
+            lambda words: None,
+            at_ms,
+        )
+        for at_ms, (runs, wanted) in moments.items()
+    ]
+    return {"panels": panels, "images": images, "moments": earlier}
 
 
 def _rows(
@@ -263,8 +308,21 @@ def _series(
     keys: Sequence[str],
     summary: Summary,
     say: Say,
-) -> tuple[list[Sequence[str]], dict[str, Any], dict[str, int]]:
-    """Return the runs of each chunk, of each metric its pieces, and when each run began."""
+    at_ms: int | None,
+) -> dict[str, Any]:
+    """Return the runs of each chunk, of each metric its pieces, and when each run began.
+
+    Args:
+        link: That shows them.
+        pieces: What takes them.
+        run_ids: Of which runs.
+        keys: Of which metrics.
+        summary: What is counted.
+        say: Told how far it is.
+        at_ms: As of which moment; None for all that the link shows.
+    """
+    if not run_ids:
+        return {"chunks": [], "series": {}, "first_ms": {}}
     n_buckets = _buckets(len(run_ids), len(keys))
     size = max(1, _BUCKETS_A_PIECE // n_buckets)
     chunks = [run_ids[at : at + size] for at in range(0, len(run_ids), size)]
@@ -274,7 +332,7 @@ def _series(
         mine: dict[str, list[tuple[str, int]]] = {"step": [], "relative": []}
         for place, chunk in enumerate(chunks):
             for axis, n in (("step", n_buckets), ("relative", max(1, n_buckets // 2))):
-                header, columns = _part(link, chunk, key, axis, n)
+                header, columns = _part(link, chunk, key, axis, n, at_ms)
                 if not columns["run"]:
                     continue
                 mine[axis].append((pieces.add(series_pieces.pack(header, columns)), place))
@@ -282,11 +340,11 @@ def _series(
                     summary.n_points += header["n_points"]
                     summary.n_buckets += _n_buckets(header)
             if any(run_id not in first_ms for run_id in chunk):
-                first_ms |= _beginnings(link, chunk, key)
+                first_ms |= _beginnings(link, chunk, key, at_ms)
         series[key] = mine
         if done % 10 == 0 or done == len(keys):
             say(f"{done:,} of {len(keys):,} metrics")
-    return chunks, series, first_ms
+    return {"chunks": chunks, "series": series, "first_ms": first_ms}
 
 
 def _buckets(n_runs: int, n_keys: int) -> int:
@@ -301,7 +359,7 @@ def _buckets(n_runs: int, n_keys: int) -> int:
 
 
 def _part(
-    link: Preview, run_ids: Sequence[str], key: str, axis: str, n_buckets: int
+    link: Preview, run_ids: Sequence[str], key: str, axis: str, n_buckets: int, at_ms: int | None
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     question = {
         "runs": list(run_ids),
@@ -309,6 +367,7 @@ def _part(
         "x": axis,
         "buckets": n_buckets,
         "want": ["mean", "count"],
+        **({} if at_ms is None else {"at": at_ms}),
     }
     try:
         ((header, columns),) = series_pieces.read_parts(link.ask("series", question).body)
@@ -322,11 +381,13 @@ def _n_buckets(header: Mapping[str, Any]) -> int:
     return int(sizes["low"])
 
 
-def _beginnings(link: Preview, run_ids: Sequence[str], key: str) -> dict[str, int]:
+def _beginnings(
+    link: Preview, run_ids: Sequence[str], key: str, at_ms: int | None
+) -> dict[str, int]:
     """Return when the runs that have this metric began: the same last point by both clocks."""
     last: dict[str, dict[str, float]] = {}
     for axis in ("wall", "relative"):
-        header, columns = _part(link, run_ids, key, axis, 1)
+        header, columns = _part(link, run_ids, key, axis, 1, at_ms)
         of = dict(zip(*_line_ends(header, columns), strict=True))
         last[axis] = {run_ids[place]: x for place, x in of.items()}
     return {
@@ -352,18 +413,4 @@ def _view(view: Any) -> Any:
     """Return a view without what a page without a server does not do."""
     if not isinstance(view, dict):
         return view
-    return _with_plain_axes({**view, "filter": "", "groupBy": [], "showsDeleted": False})
-
-
-def _with_plain_axes(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_plain_axes(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: _with_plain_axes(one) for key, one in value.items()}
-    axis = found.get("x")
-    if axis == "relp":
-        found["x"] = "rel"
-    elif isinstance(axis, str) and axis.startswith("m:"):
-        found["x"] = "step"
-    return found
+    return {**view, "filter": "", "showsDeleted": False}

@@ -36,25 +36,27 @@ def require_bundle() -> bundle.PublishedBundle:
     return built.published
 
 
-def write_set(folder: Path, title: str, start: str) -> list[str]:
+def write_set(folder: Path, title: str, start: str, kind: str) -> list[str]:
     """Write the page and its assets beside the pieces.
 
     Args:
         folder: With ``data/`` in it.
         title: What browsers and chat tools show.
         start: Name of the piece that names all others.
+        kind: ``runs`` or ``report``.
 
     Returns:
         The names of all files of the set, the page last.
     """
     built = require_bundle()
+    own = built.pages[kind]
     assets = folder / "assets"
     assets.mkdir()
     names = {}
     for stem, end, content in (
         ("first-paint", "js", built.first_paint),
-        ("page", "js", built.script),
-        ("page", "css", built.style),
+        ("page", "js", own.script),
+        ("page", "css", own.style),
     ):
         digest = hashlib.sha256(content).hexdigest()[:16]
         names[f"{stem}.{end}"] = f"assets/{stem}-{digest}.{end}"
@@ -71,7 +73,7 @@ def write_set(folder: Path, title: str, start: str) -> list[str]:
     return [*data, *names.values(), PAGE]
 
 
-def write_single(folder: Path, pieces: Path, title: str, start: str) -> list[str]:
+def write_single(folder: Path, pieces: Path, title: str, start: str, kind: str) -> list[str]:
     """Write the page as one file that holds its pieces.
 
     Args:
@@ -79,6 +81,7 @@ def write_single(folder: Path, pieces: Path, title: str, start: str) -> list[str
         pieces: The folder of the pieces.
         title: What browsers and chat tools show.
         start: Name of the piece that names all others.
+        kind: ``runs`` or ``report``.
 
     Returns:
         The names of all files: one.
@@ -87,8 +90,9 @@ def write_single(folder: Path, pieces: Path, title: str, start: str) -> list[str
         ConfigError: It would be too large for browsers to open at ease.
     """
     built = require_bundle()
-    scripts = [_in_page(built.first_paint), _in_page(built.script)]
-    style = _in_page(built.style)
+    own = built.pages[kind]
+    scripts = [_in_page(built.first_paint), _in_page(own.script)]
+    style = _in_page(own.style)
     data = []
     n_bytes = 0
     for path in sorted(pieces.iterdir()):

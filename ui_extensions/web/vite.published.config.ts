@@ -1,7 +1,7 @@
 /**
- * The page of published runs: the page of a shared link in surroundings without a server. One
- * classic script and one style sheet, which a browser also takes from a folder (`file:`), where it
- * refuses modules, workers and `fetch`.
+ * The pages that are published, of runs and of a report (`--mode`): the page of a shared link in
+ * surroundings without a server. One classic script and one style sheet each, which a browser also
+ * takes from a folder (`file:`), where it refuses modules, workers and `fetch`.
  */
 
 import { readFileSync } from "node:fs"
@@ -21,8 +21,10 @@ const PUBLISHED: Record<string, string> = {
   "src/data/match-keys.ts": "src/published/match-keys.ts",
   "src/data/smoothing-thread.ts": "src/published/smoothing-thread.ts",
   "src/offers.ts": "src/published/offers.ts",
-  "src/public/report.tsx": "src/published/report.tsx",
 }
+
+// What a report is drawn with, formulas above all, is half as much again.
+const NO_REPORTS = { "src/public/report.tsx": "src/published/report.tsx" }
 
 /** What the page has beside its script, which `publishing/page_files.py` puts into it. */
 const beside: Plugin = {
@@ -34,16 +36,17 @@ const beside: Plugin = {
   },
 }
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [surroundings(PUBLISHED, KEPT_OUT), react(), beside],
+  plugins: [surroundings(mode === "report" ? PUBLISHED : { ...PUBLISHED, ...NO_REPORTS }, KEPT_OUT), react(), beside],
   publicDir: false,
   define: { "process.env.NODE_ENV": '"production"' },
   build: {
     ...BUILD,
+    emptyOutDir: mode === "runs", // the first of the two
     outDir: "../static/published",
     cssCodeSplit: false,
-    chunkSizeWarningLimit: 1_000,
+    chunkSizeWarningLimit: 1_200,
     modulePreload: false,
     rollupOptions: {
       // What is left of it is Vite's own, for modules that are loaded later; here none are.
@@ -53,9 +56,9 @@ export default defineConfig({
       input: here("src/public/main.tsx"),
       output: {
         format: "iife",
-        entryFileNames: "page.js",
-        assetFileNames: "page[extname]",
+        entryFileNames: `${mode}.js`,
+        assetFileNames: `${mode}[extname]`,
       },
     },
   },
-})
+}))

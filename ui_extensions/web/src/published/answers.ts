@@ -4,8 +4,9 @@ import { ApiError } from "../api/error"
 import type { ConsoleAnswer, ConsoleLine, ConsoleSource } from "../run/console-lines"
 import type { ComparedRun } from "../runs/comparison"
 import { jsonOf, bytesOf } from "./data"
+import { answerGroups } from "./groups"
 import { answerRuns } from "./run-list"
-import { publishedSet } from "./set"
+import { publishedSet, rowsOf } from "./set"
 
 type Body = Record<string, unknown>
 
@@ -46,6 +47,7 @@ function own<T>(of: Readonly<Record<string, T>> | undefined, name: string): T {
 export const ANSWERS: Readonly<Record<string, (body: Body) => Promise<unknown>>> = {
   share: async () => (await publishedSet()).share,
   runs: async (body) => answerRuns(await publishedSet(), body),
+  groups: async (body) => answerGroups(await publishedSet(), body),
   columns: async () => (await publishedSet()).columns,
   keys: async (body) => answerKeys(body),
   "runs/compare": async ({ run_ids }) => ({
@@ -76,15 +78,23 @@ export const ANSWERS: Readonly<Record<string, (body: Body) => Promise<unknown>>>
   },
 }
 
-async function answerKeys({ runs }: Body): Promise<unknown> {
-  const { keys } = await publishedSet()
-  if (!Array.isArray(runs) || runs.length === 0) return keys
+async function answerKeys({ runs: named, experiments }: Body): Promise<unknown> {
+  const set = await publishedSet()
+  const isNamed = Array.isArray(named) && named.length > 0
+  if (!isNamed && set.panels === undefined) return set.keys
+  const runs = isNamed ? named : rowsOf(set, experiments).map((row) => row.id)
   const counts = new Map<string, number>()
   for (const id of runs) {
     for (const { key } of (await pieceOf(id)).compared.metrics) counts.set(key, (counts.get(key) ?? 0) + 1)
   }
   const found = [...counts].sort(([a], [b]) => (a < b ? -1 : 1))
   return { keys: found.map(([key, n_runs]) => ({ key, n_runs })), n_runs: runs.length, is_partial: false }
+}
+
+/** Answer `POST reports/image`. @throws ApiError where there is no such picture. */
+export async function pictureOf({ image }: Body): Promise<Blob> {
+  const [name, type] = own((await publishedSet()).images, String(image))
+  return new Blob([await bytesOf(name)], { type })
 }
 
 /** Answer `POST file`. @throws ApiError where the file was not published. */

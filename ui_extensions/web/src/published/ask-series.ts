@@ -5,12 +5,14 @@
  */
 
 import { ApiError } from "../api/error"
-import type { Curve } from "../data/curve"
+import type { BandCurve, Curve } from "../data/curve"
 import type { Header, Numbers, Part } from "../data/parts"
 import { partOf, view } from "../data/parts"
 import type { SeriesQuestion } from "../data/ask-series"
+import { bandOf, joined, widthOf, withoutPauses } from "./bands"
 import { bytesOf } from "./data"
-import { publishedSet } from "./set"
+import type { Curves } from "./set"
+import { curvesAt, publishedSet } from "./set"
 
 export type { SeriesQuestion } from "../data/ask-series"
 
@@ -21,42 +23,87 @@ interface PieceHeader extends Header {
   readonly same: Readonly<Record<string, string>>
 }
 
-const AXES: Record<string, "step" | "relative"> = { step: "step", wall: "relative", relative: "relative" }
+const AXES: Record<string, "step" | "relative"> = {
+  step: "step",
+  wall: "relative",
+  relative: "relative",
+  process: "relative",
+}
 
 /** Answer what the charts ask. @throws ApiError where it was not published. */
 export async function* askSeries(
   question: SeriesQuestion,
   options: { signal: AbortSignal; onBytes: (n: number) => void },
 ): AsyncGenerator<Part> {
-  const set = await publishedSet()
-  const axis = AXES[question.x]
+  const other = question.x.startsWith("m:") ? question.x.slice(2) : null
+  const axis = other === null ? AXES[question.x] : "step"
   if (axis === undefined) throw new ApiError(400, "published pages have no such x axis")
+  const set = curvesAt(await publishedSet(), question.at)
+  const beside = other === null ? null : (await read(set, other, axis, options)).curves
   for (const { key } of question.parts) {
-    const curves = new Map<string, Curve>()
-    let header: Header = { key, kind: "lines", level: 0, n_points: 0, most_points: 0, most_buckets: 0 }
-    const pieces = Object.hasOwn(set.series, key) ? (set.series[key]?.[axis] ?? []) : []
-    for (const [name, chunk] of pieces) {
-      const bytes = await bytesOf(name)
-      if (options.signal.aborted) throw new DOMException("nobody wants it any more", "AbortError")
-      options.onBytes(bytes.byteLength)
-      const part = readPiece(bytes)
-      header = joined(header, part.header)
-      for (const [place, { curve }] of part.lines) {
-        const id = set.chunks[chunk]?.[place]
-        if (id === undefined) continue
-        curves.set(id, question.x === "wall" ? moved(curve, set.first_ms[id] ?? 0) : curve)
-      }
-    }
-    const lines = new Map<number, { curve: Curve; isWhole: boolean }>()
-    question.runs.forEach((id, place) => {
+    const { header, curves } = await read(set, key, axis, options)
+    const shown = question.runs.map((id) => {
       const curve = curves.get(id)
-      if (curve) lines.set(place, { curve, isWhole: true })
+      if (curve === undefined) return null
+      if (beside !== null) {
+        const x = beside.get(id)
+        return x === undefined ? null : joined(curve, x)
+      }
+      if (question.x === "process") return withoutPauses(curve)
+      return question.x === "wall" ? moved(curve, set.first_ms[id] ?? 0) : curve
     })
-    yield { header, lines, groups: new Map() }
+    if (question.groups !== undefined) yield grouped(header, shown, question)
+    else {
+      const lines = new Map<number, { curve: Curve; isWhole: boolean }>()
+      shown.forEach((curve, place) => {
+        if (curve !== null) lines.set(place, { curve, isWhole: true })
+      })
+      yield { header, lines, groups: new Map() }
+    }
   }
 }
 
-function joined(one: Header, other: Header): Header {
+/** Read a metric's lines, all that there are. */
+async function read(
+  set: Curves,
+  key: string,
+  axis: "step" | "relative",
+  options: { signal: AbortSignal; onBytes: (n: number) => void },
+): Promise<{ header: Header; curves: Map<string, Curve> }> {
+  const curves = new Map<string, Curve>()
+  let header: Header = { key, kind: "lines", level: 0, n_points: 0, most_points: 0, most_buckets: 0 }
+  const pieces = Object.hasOwn(set.series, key) ? (set.series[key]?.[axis] ?? []) : []
+  for (const [name, chunk] of pieces) {
+    const bytes = await bytesOf(name)
+    if (options.signal.aborted) throw new DOMException("nobody wants it any more", "AbortError")
+    options.onBytes(bytes.byteLength)
+    const part = readPiece(bytes)
+    header = together(header, part.header)
+    for (const [place, { curve }] of part.lines) {
+      const id = set.chunks[chunk]?.[place]
+      if (id !== undefined) curves.set(id, curve)
+    }
+  }
+  return { header, curves }
+}
+
+/** Put runs into the groups that were asked for: places in the question's runs. */
+function grouped(header: Header, shown: readonly (Curve | null)[], question: SeriesQuestion): Part {
+  const groups = new Map<number, BandCurve>()
+  const there = shown.filter((curve) => curve !== null)
+  const nBuckets = Math.max(1, Number(question.buckets))
+  // What is a point each has cells of any width.
+  const isBucketed = there.some((curve) => curve.count?.some((n) => n > 1))
+  const width = widthOf(there, nBuckets, question.x.startsWith("m:") ? null : isBucketed ? header.level : 0)
+  for (const [group, places] of (question.groups as readonly (readonly number[])[]).entries()) {
+    const members = places.map((place) => shown[place] ?? null).filter((curve) => curve !== null)
+    const band = bandOf(members, width, String(question.centre), String(question.band))
+    if (band !== null) groups.set(group, band)
+  }
+  return { header: { ...header, kind: "groups" }, lines: new Map(), groups }
+}
+
+function together(one: Header, other: Header): Header {
   return {
     key: one.key,
     kind: "lines",
@@ -79,7 +126,7 @@ export function readPiece(bytes: ArrayBuffer): Part {
   let at = 4 + size
   for (const [name, type, n] of header.columns) {
     const width = { u8: 1, u32: 4, f32: 4, f64: 8 }[type] ?? 0
-    columns.set(name, view(together(new Uint8Array(bytes, at, n * width), width), type, 0, n))
+    columns.set(name, view(inRow(new Uint8Array(bytes, at, n * width), width), type, 0, n))
     at += n * width
   }
   for (const [name, other] of Object.entries(header.same)) {
@@ -90,7 +137,7 @@ export function readPiece(bytes: ArrayBuffer): Part {
 }
 
 /** Put the bytes of each number together: all first bytes come first, as these are much alike. */
-function together(apart: Uint8Array, width: number): ArrayBuffer {
+function inRow(apart: Uint8Array, width: number): ArrayBuffer {
   const found = new Uint8Array(apart.length)
   const n = apart.length / width
   for (let byte = 0; byte < width; byte += 1) {

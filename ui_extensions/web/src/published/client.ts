@@ -5,7 +5,7 @@
 
 import type { CallOptions } from "../api/error"
 import { ApiError } from "../api/error"
-import { ANSWERS, fileOf } from "./answers"
+import { ANSWERS, fileOf, pictureOf } from "./answers"
 
 export type { CallOptions } from "../api/error"
 export { ApiError, isAbort } from "../api/error"
@@ -31,6 +31,7 @@ export async function callBlob(
   body: unknown,
   options: CallOptions = {},
 ): Promise<Blob> {
+  if (path === "reports/image") return wanted(await pictureOf((body ?? {}) as Record<string, unknown>), options)
   if (path !== "file") throw new ApiError(404, "this page has no such thing")
   return wanted(await fileOf((body ?? {}) as Record<string, unknown>), options)
 }

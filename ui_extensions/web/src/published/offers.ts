@@ -1,2 +1,2 @@
 /** In place of `offers.ts`: what published pages do without a server. */
-export const OFFERS = { filter: false, group: false, moreAxes: false }
+export const OFFERS = { filter: false, group: true, moreAxes: true }

@@ -1,6 +1,6 @@
 import { Empty } from "../controls/state"
 
-/** Pages without a server show runs: a report is a file of its own, which its page exports. */
+/** In place of `public/report.tsx`, on pages of runs: a report has a page of its own. */
 export function VisitorReport(_: object) {
-  return <Empty>Reports are not published in this form.</Empty>
+  return <Empty>There is no report here.</Empty>
 }

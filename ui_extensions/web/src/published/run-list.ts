@@ -4,12 +4,14 @@ import { ApiError } from "../api/error"
 import type { Cell, RunRow, RunsAnswer } from "../runs/api"
 import { cellNumber, columnName, isNumberColumn, parseColumn } from "../runs/columns"
 import type { PublishedSet } from "./set"
+import { rowsOf } from "./set"
 
 const CRASHED = ["FAILED", "KILLED"]
 /** What the page itself asks, with no filter of anybody's: see `effectiveFilter`. */
 const OWN_FILTER = /^(not status in \('FAILED', 'KILLED'\))?( and )?(start_time <= \d+)?$/
 
-interface Question {
+export interface Question {
+  readonly experiments?: readonly string[]
   readonly run_ids?: readonly string[]
   readonly columns?: readonly string[]
   readonly filter?: string
@@ -30,13 +32,13 @@ export function answerRuns(set: PublishedSet, question: Question): RunsAnswer | 
     const rows = question.run_ids.flatMap((id) => wanted.get(id) ?? [])
     return { rows: rows.map((row) => withCells(set, row, columns)), now }
   }
-  const found = inOrder(set, searched(set, question), question.order ?? [])
+  const found = matching(set, question)
   const offset = question.offset ?? 0
   const shown = found.slice(offset, offset + (question.limit ?? 200))
   const ids = packed(found)
   return {
     rows: shown.map((row) => withCells(set, row, columns)),
-    total: set.rows.length,
+    total: rowsOf(set, question.experiments).length,
     matching: found.length,
     digest: ids,
     ids: question.known === ids ? null : ids,
@@ -46,9 +48,15 @@ export function answerRuns(set: PublishedSet, question: Question): RunsAnswer | 
   }
 }
 
-function searched(set: PublishedSet, { filter = "", search = "", regex }: Question): readonly RunRow[] {
+/** The runs that a question is about, in its order. @throws ApiError like `answerRuns`. */
+export function matching(set: PublishedSet, question: Question): readonly RunRow[] {
+  return inOrder(set, searched(set, question), question.order ?? [])
+}
+
+function searched(set: PublishedSet, { experiments, filter = "", search = "", regex }: Question): readonly RunRow[] {
   if (!OWN_FILTER.test(filter)) throw new ApiError(400, "published pages have no filter")
-  const rows = filter.startsWith("not ") ? set.rows.filter((row) => !CRASHED.includes(row.status)) : set.rows
+  const all = rowsOf(set, experiments)
+  const rows = filter.startsWith("not ") ? all.filter((row) => !CRASHED.includes(row.status)) : all
   if (search === "") return rows
   if (regex) {
     let pattern: RegExp
@@ -102,13 +110,15 @@ function placeOf(name: string, cell: Cell): Place {
   return Number.isNaN(value) ? { kind: 1, key: text } : { kind: 0, key: value }
 }
 
-function nameOf(name: string): string {
+/** A column's whole name. */
+export function nameOf(name: string): string {
   return columnName(parseColumn(name))
 }
 
 const places = new WeakMap<PublishedSet, Map<string, number>>()
 
-function cellOf(set: PublishedSet, row: RunRow, name: string): Cell {
+/** What a run has in a column, by its whole name. */
+export function cellOf(set: PublishedSet, row: RunRow, name: string): Cell {
   switch (name) {
     case "attributes.run_id":
       return row.id
@@ -138,7 +148,8 @@ function withCells(set: PublishedSet, row: RunRow, columns: readonly string[]): 
   return { ...row, cells: columns.map((name) => cellOf(set, row, nameOf(name))) }
 }
 
-function packed(rows: readonly RunRow[]): string {
+/** Ids as the server packs them. */
+export function packed(rows: readonly Pick<RunRow, "id">[]): string {
   const pieces: string[] = []
   for (const { id } of rows) {
     for (let at = 0; at < 32; at += 2) pieces.push(String.fromCharCode(parseInt(id.slice(at, at + 2), 16)))

@@ -1,6 +1,7 @@
 /** The charts of a panel: cards of the workspace, on their own runs. */
 
 import "../charts/charts.css"
+import "../charts/inspect"
 
 import { useCallback, useMemo, useState } from "react"
 
