@@ -21,6 +21,7 @@ from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store.sharing import invites
+from reports import document, paragraph
 from senders import Answer, User, call, new_id
 from sharing import Link, make_link, manage
 
@@ -511,6 +512,31 @@ def test_a_service_account_works_in_its_experiments_alone(place: Place) -> None:
     assert BOB.name not in [one["name"] for one in done(server, "accounts", {}, ADMIN)["accounts"]]
 
 
+def reports_deeds(server: ServerProcess, experiment_id: str) -> str:
+    """Do all that there is to do with a report, as its writer; return its id."""
+    about = {"experiment_ids": [experiment_id], "title": "Mine"}
+    made = done(server, "reports/create", about, ALICE)["report"]
+    report = {"id": made["id"]}
+    content = document(paragraph("what a report says"))
+    for draft in (1, 2, 3):  # as one types: one deed
+        save = {"action": "save", "draft": draft, "title": "Mine", "document": content}
+        done(server, "reports/change", {**report, **save}, ALICE)
+    done(server, "reports/change", {**report, "action": "publish", "draft": 4}, ALICE)
+    done(
+        server, "reports/change", {**report, "action": "restore", "revision": 1, "draft": 4}, ALICE
+    )
+    asked = {"kind": "report", "title": "t", "report_id": made["id"], "is_live": True}
+    done(server, "shares/create", {**asked, "shown": {"panels": True}}, ALICE)
+    said = {**report, "action": "add", "text": "what a comment says"}
+    (comment,) = done(server, "reports/comments", said, ALICE)["comments"]
+    settle = {**report, "action": "resolve", "comment": comment["id"]}
+    done(server, "reports/comments", settle, ALICE)
+    copy = done(server, "reports/change", {**report, "action": "clone", "title": "c"}, ALICE)
+    for one in (copy["report"]["id"], made["id"]):
+        done(server, "reports/change", {"id": one, "action": "delete"}, ALICE)
+    return str(made["id"])
+
+
 def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     server, mine = place.server, make_experiment(place.server)
     done(server, "visibility/change", {"experiment_id": mine.id, "level": "private"}, ALICE)
@@ -536,6 +562,7 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     invited = invite(server, experiment_id=mine.id, permission="READ")
     assert joins(invited, f"new-{name}", password).status == 200
     account = done(server, "accounts/create", {"name": name, "experiment_ids": [mine.id]}, ADMIN)
+    report = reports_deeds(server, mine.id)
     body = {"experiment_id": mine.id}
     assert call(server, "POST", f"{STOCK}/experiments/delete", body, user=ALICE).status == 200
 
@@ -546,10 +573,17 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
         for action in (
             *("visibility", "visibility", "permission", "link.create", "link.pause"),
             *("link.resume", "link.rotate", "link.revoke", "rule.add", "rule.delete"),
-            *("run.delete", "run.restore", "experiment.delete"),
+            *("run.delete", "run.restore", "report.create", "report.edit", "report.publish"),
+            *("report.restore", "link.create", "report.comment", "report.comment.resolve"),
+            *("report.clone", "report.delete", "report.delete", "experiment.delete"),
         )
     ]
-    rest = [(one["who"], one["action"]) for one in entries if one["who"] != ALICE.name]
+    told = {one["action"]: one["detail"] for one in entries if one["target"] == report}
+    assert told["report.publish"] == {"title": "Mine", "version": 1}
+    linked = [one["detail"] for one in entries if one["action"] == "link.create"]
+    assert [one.get("report") for one in linked] == [None, report]
+    others = [one for one in entries if not one["action"].startswith("report.")]
+    rest = [(one["who"], one["action"]) for one in others if one["who"] != ALICE.name]
     joined = [(ADMIN.name, "invite.create"), (f"new-{name}", "invite.accept")]
     assert rest == [*joined, (ADMIN.name, "permission")]
     assert all(one["address"] == "127.0.0.1" for one in entries)
@@ -561,10 +595,10 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     everything = done(server, "audit", {"limit": 1000}, ADMIN)["entries"]
     assert {"account.create", "user.create"} <= {one["action"] for one in everything}
     by = done(server, "audit", {"who": ALICE.name, "action": "link", "limit": 2}, ADMIN)
-    assert [one["action"] for one in by["entries"]] == ["link.revoke", "link.rotate"]
+    assert [one["action"] for one in by["entries"]] == ["link.create", "link.revoke"]
     last = by["entries"][-1]["id"]
     before = {"who": ALICE.name, "action": "link", "before": last, "limit": 1}
-    assert done(server, "audit", before, ADMIN)["entries"][0]["action"] == "link.resume"
+    assert done(server, "audit", before, ADMIN)["entries"][0]["action"] == "link.rotate"
     # Of others' experiments, and of all, not everybody reads it.
     for user, status in ((None, 401), (BOB, 403), (ALICE, 403)):
         assert api(server, "audit", {}, user).status == status
@@ -577,5 +611,6 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
         rows = [str(row) for row in connection.execute(sa.text("SELECT * FROM weir_audit"))]
     engine.dispose()
     secrets = (password, invited.token, link.token, account["password"], "a link's password")
+    secrets += ("what a report says", "what a comment says")
     assert rows
     assert not [one for row in rows for one in secrets if one in row]

@@ -41,10 +41,11 @@ import flask
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.delivery.fields import Fields
-from mlflow_weir.store.sharing import report_document, reports
+from mlflow_weir.store.sharing import links, report_document, reports
 from mlflow_weir.store.sharing.reports import Comment, Report
 from mlflow_weir.ui_extensions import (
     access,
+    audit,
     deliveries,
     mlflow_private,
     readable,
@@ -56,6 +57,7 @@ from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 
 MAX_BODY_BYTES = 2 * report_document.MAX_BYTES
 MAX_IMAGE_BODY_BYTES = reports.MAX_IMAGE_BYTES * 4 // 3 + 1_024
+_EDITING_MS = 10 * 60_000
 _ACTIONS = ("save", "append", "publish", "restore", "clone", "picture", "delete")
 
 
@@ -176,6 +178,7 @@ def _create(fields: Fields) -> dict[str, Any]:
         report_document.EMPTY if document is None else document,
         _author(),
     )
+    _note("create", report)
     return {"report": _as_json(report, caller)}
 
 
@@ -187,9 +190,12 @@ def _change(fields: Fields) -> dict[str, Any]:
         if not report_rights.may_delete(report, caller):
             flask.abort(access.refusal(403, access.NOT_PERMITTED))
         reports.delete(engine, report.report_id)
+        _note("delete", report)
         return {"report": _as_json(report, caller)}
     _require_editor(report, caller)
     more: dict[str, Any] = {}
+    detail: dict[str, Any] = {}
+    before = report
     if action == "save":
         draft, title = fields.whole("draft"), fields.text("title")
         document = fields.raw("document")
@@ -198,15 +204,22 @@ def _change(fields: Fields) -> dict[str, Any]:
         report = reports.append(engine, report.report_id, fields.items("content"), author)
     elif action == "publish":
         report = reports.publish(engine, report.report_id, fields.whole("draft"), author)
+        detail["version"] = report.revision
     elif action == "restore":
         revision, draft = fields.whole("revision"), fields.whole("draft")
         report = reports.restore(engine, report.report_id, revision, draft, author)
+        detail["version"] = revision
     elif action == "clone":
         report = reports.clone(engine, report, fields.text("title"), author)
+        detail["copy_of"] = before.report_id
     elif action == "picture":
         more = {"image": reports.add_image(engine, report.report_id, _picture(fields))}
     else:
         raise ConfigError(f"action: expected {', '.join(_ACTIONS)}")
+    if action in {"save", "append"}:
+        _note_edit(before, author)
+    elif action in {"publish", "restore", "clone"}:
+        _note(action, report, **detail)
     return {"report": _as_json(report, caller), **more}
 
 
@@ -217,6 +230,7 @@ def _comments(fields: Fields) -> dict[str, Any]:
     if action == "add":
         quote = fields.text_or_none("quote") or ""
         reports.add_comment(engine, report.report_id, _author(), fields.text("text"), quote)
+        _note("comment", report)
     elif action is not None:
         comment = reports.read_comment(engine, report.report_id, fields.text("comment"))
         if comment is None:
@@ -232,6 +246,7 @@ def _comments(fields: Fields) -> dict[str, Any]:
             flask.abort(access.refusal(403, access.NOT_PERMITTED))
         else:
             raise ConfigError("action: expected add, resolve, reopen or delete")
+        _note(f"comment.{action}", report, author=comment.author)
     found = reports.list_comments(engine, report.report_id)
     may_edit, may_delete = (
         report_rights.may_edit(report, caller),
@@ -282,6 +297,27 @@ def _readable(fields: Fields, caller: access.Access) -> Report:
 def _require_editor(report: Report, caller: access.Access) -> None:
     if not report_rights.may_edit(report, caller):
         flask.abort(access.refusal(403, access.NOT_PERMITTED))
+
+
+def _note(action: str, report: Report, **detail: Any) -> None:
+    """Note a deed; what is written in a report or of it is in no note, but for its title."""
+    experiments = list(report.experiment_ids)
+    if len(experiments) > 1:
+        detail["experiment_ids"] = experiments
+    audit.note(
+        f"report.{action}",
+        target=report.report_id,
+        experiment_id=experiments[0] if len(experiments) == 1 else None,
+        title=report.title,
+        **detail,
+    )
+
+
+def _note_edit(before: Report, author: str) -> None:
+    """Note that somebody writes: drafts are saved every few seconds, which is one deed."""
+    is_going_on = before.draft > 1 and before.saved_by == author
+    if not is_going_on or links.now_ms() - before.saved_ms > _EDITING_MS:
+        _note("edit", before)
 
 
 def _author() -> str:

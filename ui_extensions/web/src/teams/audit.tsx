@@ -14,6 +14,7 @@ const ACTIONS: readonly (readonly [string, string])[] = [
   ["visibility", "Visibility"],
   ["permission", "Permissions"],
   ["link", "Links"],
+  ["report", "Reports"],
   ["invite", "Invitations"],
   ["account", "Service accounts"],
   ["user", "Users"],
