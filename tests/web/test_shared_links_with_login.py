@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,52 @@ READER = User("rita", "rita's own 1st password")
 ROUTES = "/api/2.0/mlflow"
 
 
+class Site:
+    """Another web site, whose one page is what it is told."""
+
+    def __init__(self) -> None:
+        self.page = ""
+        site = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = f"<!doctype html><title>Wiki</title>{site.page}".encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def sites() -> Iterator[tuple[Site, Site]]:
+    """Run a site that may show links in a frame, and one that may not."""
+    both = Site(), Site()
+    yield both
+    for one in both:
+        one.stop()
+
+
 @pytest.fixture(scope="module")
 def server(
-    pages_are_built: None, sqlite_folder: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+    pages_are_built: None,
+    sites: tuple[Site, Site],
+    sqlite_folder: DatabaseServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ServerProcess]:
     """Run a server that asks for a login."""
     folder: Path = tmp_path_factory.mktemp("login")
@@ -40,6 +85,7 @@ def server(
         NO_JOBS,
         ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
         ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+        ("WEIR_PUBLIC_LINKS_EMBED", sites[0].origin),
     )
     with start_servers(ServerSpec(arguments, folder, variables)) as (started,):
         for user in (OWNER, READER):
@@ -67,9 +113,12 @@ def make_run(server: ServerProcess) -> tuple[str, str]:
 
 
 def test_the_owner_shares_a_reader_may_not_and_a_visitor_needs_no_account(
-    server: ServerProcess, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+    server: ServerProcess,
+    sites: tuple[Site, Site],
+    open_page: Callable[..., Any],
+    allow_errors: Callable[[str], None],
 ) -> None:
-    allow_errors("40[134]")  # of who may not, and of the link that ends
+    allow_errors("40[134]|frame-ancestors")  # of who may not, and of the link that ends
     experiment_id, run_id = make_run(server)
 
     def signed_in(user: User) -> Any:
@@ -86,6 +135,9 @@ def test_the_owner_shares_a_reader_may_not_and_a_visitor_needs_no_account(
     field = dialog.get_by_role("textbox", name="The link, shown this once")
     field.wait_for()
     address = field.input_value()
+    wiki, other = sites
+    frame = dialog.get_by_role("textbox", name=f"To show it within a page of {wiki.origin}")
+    wiki.page = other.page = frame.input_value()
     dialog.get_by_role("button", name="Done").click()
 
     visitor = open_page(color_scheme="light")
@@ -97,6 +149,20 @@ def test_the_owner_shares_a_reader_may_not_and_a_visitor_needs_no_account(
     answers = [one.response().all_headers() for one in finished if one.response()]
     assert answers
     assert all("www-authenticate" not in one and "set-cookie" not in one for one in answers)
+    # The site that the server lets have it shows it in a frame, and no other one; nor any other
+    # page of the server.
+    for one, is_allowed in ((wiki, True), (other, False)):
+        around = open_page(color_scheme="light")
+        around.goto(one.origin)
+        framed = around.frame_locator("iframe")
+        if is_allowed:
+            framed.locator("[data-keys=loss] canvas").first.wait_for()
+            assert around.context.cookies() == []
+        else:
+            around.wait_for_function("() => document.readyState === 'complete'")
+            assert around.frames[1].url.startswith("chrome-error:")
+    inside = owner.request.get(f"{server.address}/weir/e/{experiment_id}").headers
+    assert "frame-ancestors 'self'" in inside["content-security-policy"]
     # Nor does it lead further: what the server has is as closed as before.
     for path in (f"/weir/e/{experiment_id}", "/", "/ajax-api/2.0/mlflow/experiments/search"):
         assert visitor.request.get(f"{server.address}{path}").status == 401, path

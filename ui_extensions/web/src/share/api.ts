@@ -103,6 +103,8 @@ export interface Shares {
   readonly has_login: boolean
   /** The longest a link may live; null or absent where there is no limit. */
   readonly max_days?: number | null
+  /** Sites whose pages may show links in a frame; absent from servers of before. */
+  readonly embed?: readonly string[]
   readonly shares: readonly Share[]
 }
 

@@ -95,7 +95,7 @@ function Form({
     [scope, draft.title, draft.isLive, draft.shown, draft.replacesNames],
   )
   if (scope === undefined || preview === null) return null
-  if (made !== null) return <MadeLink made={made} onDone={onClose} />
+  if (made !== null) return <MadeLink made={made} sites={server.embed ?? []} onDone={onClose} />
   const isOff = server.policy === "off"
   const create = async (): Promise<void> => {
     setBusy(true)

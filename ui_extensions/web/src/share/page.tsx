@@ -43,13 +43,15 @@ export function SharedPage() {
         {(data) => (
           <>
             <Policy server={data} />
-            <List shares={data.shares} experimentId={experimentId} />
+            <List shares={data.shares} sites={data.embed ?? NO_SITES} experimentId={experimentId} />
           </>
         )}
       </StateOf>
     </Page>
   )
 }
+
+const NO_SITES: readonly string[] = []
 
 function Policy({ server }: { server: Shares }) {
   const words = {
@@ -62,9 +64,12 @@ function Policy({ server }: { server: Shares }) {
 
 function List({
   shares,
+  sites,
   experimentId,
 }: {
   shares: readonly Share[]
+  /** Whose pages may show links in a frame. */
+  sites: readonly string[]
   experimentId: string | null
 }) {
   const [search, setSearch] = useState("")
@@ -122,7 +127,7 @@ function List({
           </thead>
           <tbody>
             {found.slice(0, most).map((share) => (
-              <ShareRow key={share.id} share={share} names={names} />
+              <ShareRow key={share.id} share={share} sites={sites} names={names} />
             ))}
           </tbody>
         </table>

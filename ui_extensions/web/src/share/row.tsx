@@ -20,9 +20,12 @@ type Asked = "revoke" | "rotate" | "log" | null
 /** One link in the list, with what can be done with it. */
 export function ShareRow({
   share,
+  sites,
   names,
 }: {
   share: Share
+  /** Whose pages may show links in a frame. */
+  sites: readonly string[]
   names: ReadonlyMap<string, string>
 }) {
   const [asked, ask] = useState<Asked>(null)
@@ -105,7 +108,7 @@ export function ShareRow({
           />
         )}
         {asked === "revoke" && <Revoke share={share} onClose={() => ask(null)} />}
-        {asked === "rotate" && <Rotate share={share} onClose={() => ask(null)} />}
+        {asked === "rotate" && <Rotate share={share} sites={sites} onClose={() => ask(null)} />}
         {asked === "log" && <Log share={share} onClose={() => ask(null)} />}
       </td>
     </tr>
@@ -148,7 +151,7 @@ function Revoke({ share, onClose }: { share: Share; onClose: () => void }) {
   )
 }
 
-function Rotate({ share, onClose }: { share: Share; onClose: () => void }) {
+function Rotate({ share, sites, onClose }: { share: Share; sites: readonly string[]; onClose: () => void }) {
   const [made, setMade] = useState<Made | null>(null)
   const [fault, setFault] = useState<Error | null>(null)
   const [isBusy, setBusy] = useState(false)
@@ -188,7 +191,7 @@ function Rotate({ share, onClose }: { share: Share; onClose: () => void }) {
           {fault && <Failed what="No new address was made" error={fault} />}
         </>
       ) : (
-        <MadeLink made={made} onDone={close} />
+        <MadeLink made={made} sites={sites} onDone={close} />
       )}
     </Dialog>
   )
