@@ -51,7 +51,13 @@ export function exportMarkdown({ article, title, about, document }: Exported): P
   })
 }
 
-/** The browser's own way to paper and PDF. */
-export function printReport({ article }: Exported): Promise<void> {
-  return inLight(article, () => window.print())
+/** The browser's own way to paper and PDF: charts are drawn anew as wide as paper is. */
+export async function printReport({ article }: Exported): Promise<void> {
+  const page = document.documentElement
+  page.classList.add("w-on-paper")
+  try {
+    await inLight(article, () => window.print())
+  } finally {
+    page.classList.remove("w-on-paper")
+  }
 }

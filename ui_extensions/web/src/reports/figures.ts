@@ -12,12 +12,12 @@ export interface Figure {
   readonly text: string
 }
 
-const WAIT_MS = 30_000
+const WAIT_MS = 120_000
 const LOOK_MS = 150
 
 const UNFINISHED = "[data-loading=true], .w-loading, .w-skeleton"
 
-/** Wait until everything within an element is there; false where something is not after half a minute. */
+/** Wait until everything within an element is there; false where something is not after two minutes. */
 export async function isComplete(place: Element): Promise<boolean> {
   const until = Date.now() + WAIT_MS
   let quiet = 0

@@ -151,7 +151,14 @@ export function ReportPage({ reportId }: { reportId: string }) {
                 )}
                 <ReportFrame
                   title={found.title}
-                  about={<span title={dateTime(found.at_ms)}>{aboutText(found)}</span>}
+                  about={
+                    <>
+                      <span className="w-off-paper" title={dateTime(found.at_ms)}>
+                        {aboutText(found)}
+                      </span>
+                      <span className="w-for-paper">{paperText(found)}</span>
+                    </>
+                  }
                   document={found.document}
                   blank={<Empty>There is nothing in it yet.</Empty>}
                   aside={<Comments reportId={reportId} />}
@@ -182,6 +189,13 @@ export function ReportPage({ reportId }: { reportId: string }) {
       </StateOf>
     </Page>
   )
+}
+
+/** On paper nothing is a while ago. */
+function paperText(found: ReadReport): string {
+  const who = found.author ? `${visible(found.author, NAME_LENGTH)} · ` : ""
+  const what = found.revision === 0 ? "draft" : `version ${found.revision}`
+  return `${who}${dateTime(found.at_ms)} · ${what} · printed ${dateTime(Date.now())}`
 }
 
 function aboutText(found: ReadReport): string {
