@@ -33,8 +33,8 @@ def test_no_part_that_writes_and_no_route_of_mlflows_is_in_the_bundle_for_visito
     everything = "\n".join([public.page, public.gone, *texts.values()])
     routes = routes_of_the_api()
     assert routes >= ASKED
-    # A route and a page have that name: the grammar of pages is the same in both bundles.
-    assert names(everything, routes) - {"reports"} <= ASKED
+    # Routes and pages have these names: the grammar of pages is the same in both bundles.
+    assert names(everything, routes) - {"reports", "alerts"} <= ASKED
     # The pages inside do name what writes: the same look finds it there.
     inside = "\n".join(one.content.decode() for one in built.assets.values())
     assert names(inside, routes) >= {"runs/act", "views/save", "views/personal", "views/delete"}

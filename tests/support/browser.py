@@ -117,7 +117,7 @@ def serve_site(folder: Path, empty: str) -> Iterator[Site]:
             *("--artifacts-destination", str(folder / "artifacts")),
         ],
         folder,
-        (NO_JOBS,),
+        (NO_JOBS, ("WEIR_ALERT_HOSTS", "127.0.0.1")),
     )
     with start_servers(spec) as (server,):
         yield Site(server, sweep, rich)

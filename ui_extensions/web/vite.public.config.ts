@@ -18,6 +18,7 @@ export const SURROUNDINGS: Record<string, string> = {
 }
 
 export const KEPT_OUT = [
+  "src/alerts/",
   "src/api/stock.ts",
   "src/layout/page.tsx",
   "src/palette/",

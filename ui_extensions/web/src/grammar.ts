@@ -25,6 +25,7 @@ export type Place =
   | { page: "report"; reportId: string; isEdited: boolean }
   | { page: "shared" }
   | { page: "teams" }
+  | { page: "alerts" }
   | { page: "unknown" }
 
 /** Query keys that belong to where a page is shown, not to what it shows. */
@@ -46,6 +47,7 @@ export function parsePlace(path: string): Place {
   if (head === "" || head === "home") return id ? { page: "unknown" } : { page: "home" }
   if (head === "shared" && !id) return { page: "shared" }
   if (head === "teams" && !id) return { page: "teams" }
+  if (head === "alerts" && !id) return { page: "alerts" }
   if (head === "reports" && !id) return { page: "reports" }
   if (head === "reports" && REPORT.test(id) && (tail === "" || tail === "edit")) {
     return { page: "report", reportId: id, isEdited: tail === "edit" }
@@ -78,6 +80,8 @@ export function pathOf(place: Place): string {
       return "/shared"
     case "teams":
       return "/teams"
+    case "alerts":
+      return "/alerts"
     default:
       return "/"
   }

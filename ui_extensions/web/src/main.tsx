@@ -20,6 +20,7 @@ import { startTheme } from "./theme"
 // A page's code is fetched with the page, but for the one that most go to.
 const Compare = later(async () => (await import("./pages/compare")).Compare)
 const SharedPage = later(async () => (await import("./share/page")).SharedPage)
+const AlertsPage = later(async () => (await import("./alerts/page")).AlertsPage)
 const TeamsPage = later(async () => (await import("./teams/page")).TeamsPage)
 const ReportsPage = later(async () => (await import("./reports/list-page")).ReportsPage)
 const ReportPage = later(async () => (await import("./reports/page")).ReportPage)
@@ -46,6 +47,8 @@ function Shown({ place }: { place: Place }) {
       return <SharedPage />
     case "teams":
       return <TeamsPage />
+    case "alerts":
+      return <AlertsPage />
     default:
       return <NotFound />
   }

@@ -39,7 +39,10 @@ export function Home() {
       id="/"
       title="Workspace"
       actions={
-        <PlaceLink to={{ page: "teams" }}>Teams</PlaceLink>
+        <>
+          <PlaceLink to={{ page: "alerts" }}>Alerts</PlaceLink>
+          <PlaceLink to={{ page: "teams" }}>Teams</PlaceLink>
+        </>
       }
     >
       <StateOf

@@ -159,6 +159,11 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                 <PlaceLink className="w-head-link" to={{ page: "reports" }} query={new URLSearchParams({ e: first })}>
                   Reports
                 </PlaceLink>
+                {experimentIds.length === 1 && (
+                  <PlaceLink className="w-head-link" to={{ page: "alerts" }} query={new URLSearchParams({ e: first })}>
+                    Alerts
+                  </PlaceLink>
+                )}
                 {experimentIds.length === 1 && view.mayEdit && <ShareBadge experimentId={first} />}
               </>
             }

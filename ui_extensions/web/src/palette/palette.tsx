@@ -110,6 +110,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const pages: Target[] = [
       { id: "page reports", label: "Reports", icon: "file", group: "Pages", go: () => go({ page: "reports" }) },
       { id: "page shared", label: "Shared links", icon: "link", group: "Pages", go: () => go({ page: "shared" }) },
+      { id: "page alerts", label: "Alerts", icon: "warning", group: "Pages", go: () => go({ page: "alerts" }) },
+      { id: "page teams", label: "Teams", icon: "group", group: "Pages", go: () => go({ page: "teams" }) },
     ]
     return [
       ...best(commands, wanted),

@@ -1,0 +1,205 @@
+import { useState } from "react"
+
+import { call } from "../api/client"
+import { PAGES } from "../addresses"
+import { Button } from "../controls/button"
+import { Empty, Failed } from "../controls/state"
+import { ToldOnce, useDeed } from "../teams/parts"
+import { ago, dateTime } from "../text/format"
+import { visible } from "../text/visible"
+import type { Target, Targets } from "./api"
+
+const KINDS: Readonly<Record<Target["kind"], string>> = {
+  webhook: "Webhook (JSON)",
+  slack: "Slack, or what takes the same",
+  email: "E-mail",
+}
+
+/** Where alerts may be sent: an administrator's to change. */
+export function TargetsTab({ answer, onChanged }: { answer: Targets; onChanged: () => void }) {
+  return (
+    <>
+      {answer.may_edit ? (
+        <NewTarget hasMail={answer.has_mail} onAdded={onChanged} />
+      ) : (
+        <p className="w-secondary">Where alerts may be sent is an administrator’s to say.</p>
+      )}
+      {answer.targets.length === 0 ? (
+        <Empty>Alerts are shown on the runs’ pages, and sent nowhere: there is no target.</Empty>
+      ) : (
+        <table className="w-kv w-teams-table">
+          <thead>
+            <tr>
+              <th scope="col">Name</th>
+              <th scope="col">Kind</th>
+              <th scope="col">Where</th>
+              <th scope="col">Made</th>
+              <th scope="col">
+                <span className="w-hidden-text">Actions</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {answer.targets.map((one) => (
+              <Row key={one.id} target={one} mayEdit={answer.may_edit} onChanged={onChanged} />
+            ))}
+          </tbody>
+        </table>
+      )}
+    </>
+  )
+}
+
+function Row({ target, mayEdit, onChanged }: { target: Target; mayEdit: boolean; onChanged: () => void }) {
+  const { isBusy, fault, run } = useDeed()
+  const [told, setTold] = useState("")
+  const [isAsked, ask] = useState(false)
+  const name = visible(target.name, 100)
+  const change = (action: "pause" | "resume" | "delete"): void =>
+    run(async () => {
+      await call("alerts/targets/change", { id: target.id, action })
+      onChanged()
+    })
+  const test = (): void => {
+    setTold("")
+    run(async () => {
+      const found = await call<{ is_sent: boolean; told: string }>("alerts/targets/change", {
+        id: target.id,
+        action: "test",
+      })
+      setTold(`${found.is_sent ? "Sent" : "Not sent"}: ${visible(found.told, 200)}`)
+    })
+  }
+  return (
+    <tr>
+      <th scope="row" data-head="Name">
+        <span className="w-teams-name" dir="auto">
+          {name}
+        </span>
+        {target.is_paused && <span className="w-badge w-badge-warn">Paused</span>}
+        {told && (
+          <span className="w-secondary" role="status">
+            {told}
+          </span>
+        )}
+        {fault && <Failed what="That was not done" error={fault} />}
+      </th>
+      <td data-head="Kind">{KINDS[target.kind]}</td>
+      <td data-head="Where">
+        <span className="w-teams-name">{visible(target.place, 300)}</span>
+      </td>
+      <td data-head="Made" title={dateTime(target.created_ms)}>
+        {ago(target.created_ms)}
+        {target.created_by && ` by ${visible(target.created_by, 60)}`}
+      </td>
+      <td className="w-teams-actions">
+        {mayEdit &&
+          (isAsked ? (
+            <>
+              <Button isSmall kind="danger" disabled={isBusy} onClick={() => change("delete")}>
+                Delete {name}
+              </Button>
+              <Button isSmall onClick={() => ask(false)}>
+                Keep it
+              </Button>
+            </>
+          ) : (
+            <>
+              <Button isSmall disabled={isBusy} onClick={test} aria-label={`Send a test to ${name}`}>
+                Test
+              </Button>
+              <Button isSmall disabled={isBusy} onClick={() => change(target.is_paused ? "resume" : "pause")}>
+                {target.is_paused ? "Resume" : "Pause"}
+              </Button>
+              <Button isSmall icon="trash" disabled={isBusy} onClick={() => ask(true)}>
+                Delete…
+              </Button>
+            </>
+          ))}
+      </td>
+    </tr>
+  )
+}
+
+function NewTarget({ hasMail, onAdded }: { hasMail: boolean; onAdded: () => void }) {
+  const { isBusy, fault, run } = useDeed()
+  const [name, setName] = useState("")
+  const [kind, setKind] = useState<Target["kind"]>("webhook")
+  const [where, setWhere] = useState("")
+  const [key, setKey] = useState<string | null>(null)
+  const isMail = kind === "email"
+  return (
+    <form
+      className="w-teams-form"
+      aria-label="Add a target"
+      onSubmit={(event) => {
+        event.preventDefault()
+        run(async () => {
+          const recipients = where.split(/[\s,;]+/).filter((one) => one !== "")
+          const made = await call<{ key?: string }>("alerts/targets/change", {
+            action: "add",
+            name: name.trim(),
+            kind,
+            base: new URL("..", PAGES).href.replace(/\/$/, ""),
+            ...(isMail ? { recipients } : { url: where.trim() }),
+          })
+          setKey(made.key ?? null)
+          setName("")
+          setWhere("")
+          onAdded()
+        })
+      }}
+    >
+      <label>
+        Name{" "}
+        <input className="w-input" maxLength={100} value={name} onChange={(event) => setName(event.target.value)} />
+      </label>
+      <label>
+        Kind{" "}
+        <select
+          className="w-input"
+          value={kind}
+          onChange={(event) => {
+            setKind(event.target.value as Target["kind"])
+            setWhere("")
+          }}
+        >
+          {Object.entries(KINDS).map(([id, words]) => (
+            <option key={id} value={id}>
+              {words}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label className="w-alerts-where">
+        {isMail ? "To" : "Address"}{" "}
+        <input
+          className="w-input"
+          // Who knows a webhook's address may write there.
+          type={isMail ? "text" : "password"}
+          autoComplete="off"
+          spellCheck={false}
+          maxLength={4_000}
+          placeholder={isMail ? "ada@example.com, bob@example.com" : "https://…"}
+          value={where}
+          onChange={(event) => setWhere(event.target.value)}
+        />
+      </label>
+      <Button kind="primary" type="submit" disabled={isBusy || name.trim() === "" || where.trim() === ""}>
+        Add the target
+      </Button>
+      {isMail && !hasMail && (
+        <p className="w-secondary">This server has no mail server yet (WEIR_SMTP, WEIR_SMTP_FROM): mail waits until then.</p>
+      )}
+      {fault && <Failed what="No target was added" error={fault} />}
+      {key !== null && (
+        <ToldOnce title="A webhook" label="Its signing key, shown this once" text={key} onDone={() => setKey(null)}>
+          <p>
+            What it gets is signed with this key, as Standard Webhooks says: whoever takes it can tell that it comes
+            from this server.
+          </p>
+        </ToldOnce>
+      )}
+    </form>
+  )
+}
