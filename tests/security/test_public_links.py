@@ -971,13 +971,13 @@ def test_weir_share_makes_and_manages_links(mine: Mine, monkeypatch: pytest.Monk
     assert "127.0.0.1" in weir("log", share_id)
     assert "no such field" in weir("create", *run, "--show", "argv", status=1)
     # A report, all that its panels show; a saved view, and the runs that it shows.
-    charts = {"cards": [{"id": "c", "keys": ["loss"]}], "runs": {"ids": mine.runs[:1]}}
+    cards = [{"id": "c", "keys": ["loss"]}]
     report_id, _ = write_report(
         mine.server,
         mine.experiment_id,
         "Findings",
         paragraph("words"),
-        panel(mine.experiment_id, **charts),
+        panel(mine.experiment_id, cards=cards, runs={"ids": mine.runs[:1]}),
         user=mine.user,
     )
     page = f"{mine.server.address}/weir/reports/{report_id}"
