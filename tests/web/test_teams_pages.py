@@ -87,9 +87,9 @@ def test_an_experiment_is_private_public_and_given_to_people(
     reader.get_by_text("does not exist").first.wait_for()
 
     # Who is signed in lists their own runs alone: MLflow's client says whose they are.
-    for name, user in (("mine", OWNER), ("another's", READER)):
+    for whose, user in (("mine", OWNER), ("another's", READER)):
         tags = [{"key": "mlflow.user", "value": user.name}]
-        ask("runs/create", {"experiment_id": of, "run_name": name, "tags": tags})
+        ask("runs/create", {"experiment_id": of, "run_name": whose, "tags": tags})
     owner.goto(f"{server.address}/weir/e/{of}")
     owner.locator('.w-run-name[title="another\'s"]').wait_for()
     owner.get_by_role("button", name="Which runs are drawn").click()
