@@ -29,13 +29,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from mlflow.entities import LifecycleStage, Run
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlRun
 from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.operators import desc_op
 
 from mlflow_weir.store import mlflow_private
 from mlflow_weir.store.runs.conditions import Filters, Order, Scope, select_of, table_of
@@ -43,6 +44,21 @@ from mlflow_weir.store.runs.entities import load_runs
 
 # What SQLite looks up and sorts in about 30 ms, and counts in an index in 1 ms.
 _FEW_ROWS = 20_000
+
+
+class _Search(NamedTuple):
+    """A search as statements.
+
+    Attributes:
+        segments: What they find, one after the other, is the answer, in its order.
+        n_skipped: Runs at the start of the answer that they leave out; none of the page.
+        n_runs: Runs of the whole answer, where it is known.
+    """
+
+    segments: Sequence[sa.Select[Any]]
+    n_skipped: int = 0
+    n_runs: int | None = None
+
 
 _runs = SqlRun.__table__
 _latest = SqlLatestMetric.__table__
@@ -75,8 +91,8 @@ def search_runs(
         ids = mlflow_private.parse_experiment_ids(experiment_ids)
         scope = Scope(store._filter_experiment_ids(session, ids), sorted(stages))
         limit = None if max_results is None else max_results + 1
-        segments = _segments(session, scope, filters, order, offset + (limit or 0))
-        found = _find_page(session, segments, offset, limit)
+        search = _as_statements(session, scope, filters, order, offset, limit)
+        found = _find_page(session, search, offset, limit)
         next_page_token = None
         if max_results is not None and len(found) > max_results:
             found = found[:max_results]
@@ -84,61 +100,106 @@ def search_runs(
         return load_runs(session, found), next_page_token
 
 
-def _segments(
-    session: Session, scope: Scope, filters: Filters, order: Order, n_wanted: int
-) -> list[sa.Select[Any]]:
-    """Write the search as statements whose results, one after the other, are the answer.
+def _as_statements(
+    session: Session,
+    scope: Scope,
+    filters: Filters,
+    order: Order,
+    offset: int,
+    limit: int | None,
+) -> _Search:
+    """Write a search as statements.
 
     Args:
         session: Where SQLite's index entries are counted.
         scope: Which runs.
         filters: Which of them.
         order: In which order.
-        n_wanted: Runs up to the end of the page; 0 for all.
+        offset: Runs before the page.
+        limit: Runs of the page; None for all that follow.
     """
     if not scope.experiment_ids:
-        return []
+        return _Search([])
     conditions = [*scope.clauses(), *filters.clauses()]
     if order.leads_with == "start_time":
-        return _by_start_time(conditions, order)
+        return _Search(_by_start_time(conditions, order))
     dialect = session.get_bind().dialect.name
     if dialect == "postgresql" and order.leads_with == "metric":
-        return _by_metric(conditions, order)
+        return _Search(_by_metric(conditions, order))
     if dialect == "sqlite" and (order.leads_with == "metric" or filters.on_keys):
-        return _chosen_for_sqlite(session, scope, filters, order, n_wanted)
-    return [_sorted_whole(conditions, order)]
+        return _chosen_for_sqlite(session, scope, filters, order, offset, limit)
+    return _Search([_sorted_whole(conditions, order)])
 
 
 def _chosen_for_sqlite(
-    session: Session, scope: Scope, filters: Filters, order: Order, n_wanted: int
-) -> list[sa.Select[Any]]:
+    session: Session,
+    scope: Scope,
+    filters: Filters,
+    order: Order,
+    offset: int,
+    limit: int | None,
+) -> _Search:
     """Choose where SQLite starts: at the runs, at a selective filter, or at a metric's values.
 
     The look-ups that each way takes are weighed against one another; what they have in common is
     the time of one, about 3 µs in a database larger than SQLite's page cache.
     """
     conditions = [*scope.clauses(), *filters.clauses()]
+    n_wanted = offset + (limit or 0)  # up to the end of the page; 0 for all
     in_scope = sa.select(_runs.c.run_uuid).where(*scope.clauses())
-    n_runs = _bounded_count(session, in_scope, max(_FEW_ROWS, 4 * n_wanted))
+    n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one() or 0
+    most = max(_FEW_ROWS, 4 * n_wanted, math.isqrt(n_wanted * n_all) + 1)
+    n_runs = _bounded_count(session, in_scope, most)
     if n_runs <= _FEW_ROWS or not n_wanted:
-        return [_sorted_whole(conditions, order)]
+        return _Search([_sorted_whole(conditions, order)])
     for rows in filters.on_keys:
         if table_of(rows) is not _latest:
             continue  # the values of params and tags have no index to count in
         # With m runs that match, a walk along the order tries n_wanted * n_runs / m of them:
         # more than m look-ups, where m is below the root of that.
-        limit = math.isqrt(n_wanted * n_runs)
-        n_matching = _bounded_count(session, rows.with_only_columns(_latest.c.run_uuid), limit)
-        if n_matching <= limit:
+        at_most = math.isqrt(n_wanted * n_runs)
+        n_matching = _bounded_count(session, rows.with_only_columns(_latest.c.run_uuid), at_most)
+        if n_matching <= at_most:
             scoped = scope.clauses(by_index=10 * n_matching > n_runs)
-            return [_sorted_whole([*scoped, *filters.clauses(start_from=rows)], order)]
+            return _Search([_sorted_whole([*scoped, *filters.clauses(start_from=rows)], order)])
     if order.leads_with == "metric":
+        walked = [*scope.clauses(by_index=False), *filters.clauses()]
+        if not any(filters) and n_all <= 2 * n_runs <= 2 * most:
+            segments = _by_metric(conditions, order, walked)
+            return _begun_deep(session, scope, order, _Search(segments, n_runs=n_runs), offset)
         # Other experiments' runs stand between ours in the metric's index.
-        n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one()
         if n_wanted * n_all < n_runs * n_runs:
-            walked = [*scope.clauses(by_index=False), *filters.clauses()]
-            return _by_metric(conditions, order, walked)
-    return [_sorted_whole(conditions, order)]
+            return _Search(_by_metric(conditions, order, walked))
+    return _Search([_sorted_whole(conditions, order)])
+
+
+def _begun_deep(
+    session: Session, scope: Scope, order: Order, search: _Search, offset: int
+) -> _Search:
+    """Let a walk along a metric begin at the value that its page begins with.
+
+    The walk looks up each run that it passes over, which costs ten times what its entry in the
+    metric's index does. Here only entries are read, and held against the runs out of scope, which
+    the caller has found to be few.
+    """
+    if not offset:
+        return search
+    (metric, *_), (_, by_value, *_) = order.joins, order.by
+    # Unlike NOT, which has no answer for a NULL either.
+    out_of_scope = sa.and_(*scope.clauses(by_index=False)).is_not(sa.true())
+    numbers = sa.select(metric.c.value).where(
+        metric.c.is_nan == sa.false(),
+        metric.c.run_uuid.not_in(sa.select(_runs.c.run_uuid).where(out_of_scope)),
+    )
+    first = session.execute(numbers.order_by(by_value).offset(offset).limit(1)).scalar()
+    if first is None:
+        return search._replace(segments=search.segments[1:], n_skipped=_count(session, numbers))
+    value, is_falling = metric.c.value, getattr(by_value, "modifier", None) is desc_op
+    n_before = offset
+    if _count(session, numbers.where(value == first)) > 1:
+        n_before = _count(session, numbers.where(value > first if is_falling else value < first))
+    from_first = search.segments[0].where(value <= first if is_falling else value >= first)
+    return search._replace(segments=[from_first, *search.segments[1:]], n_skipped=n_before)
 
 
 def _sorted_whole(conditions: Sequence[sa.ColumnElement[bool]], order: Order) -> sa.Select[Any]:
@@ -201,12 +262,15 @@ def _joined(start: sa.FromClause, subqueries: Sequence[sa.Subquery]) -> sa.FromC
     return start
 
 
-def _find_page(
-    session: Session, segments: Sequence[sa.Select[Any]], offset: int, limit: int | None
-) -> list[str]:
+def _find_page(session: Session, search: _Search, offset: int, limit: int | None) -> list[str]:
     """Read ``limit`` run ids from ``offset`` on, asking no more segments than that takes."""
+    if search.n_runs is not None and limit is not None:
+        limit = min(limit, search.n_runs - offset)
+        if limit <= 0:
+            return []
+    offset -= search.n_skipped
     found: list[str] = []
-    for segment in segments:
+    for segment in search.segments:
         page = segment.offset(offset)
         if limit is not None:
             page = page.limit(limit - len(found))
@@ -214,7 +278,7 @@ def _find_page(
         found += ids
         if limit is not None and len(found) >= limit:
             break
-        if segment is segments[-1]:
+        if segment is search.segments[-1]:
             break
         # A page that starts behind this segment starts that much earlier in the next.
         offset = 0 if ids else max(0, offset - (_count(session, segment) if offset > 0 else 0))
