@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,14 +35,30 @@ _CACHE_KIB = 65_536
 
 
 def require_file(db_uri: str) -> None:
-    """Refuse a SQLite URI that names a folder, which MLflow would try to open for minutes.
+    """Refuse a SQLite URI that names what MLflow would try to open for minutes.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: It names a folder, or a file that this user may not read.
     """
     url = sa.make_url(db_uri)
-    if url.get_backend_name() == "sqlite" and url.database and Path(url.database).is_dir():
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    try:
+        is_folder = stat.S_ISDIR(os.stat(url.database).st_mode)
+    except PermissionError:  # of a folder above it
+        is_folder, is_readable = False, False
+    except (OSError, ValueError):
+        return  # not there yet, or no path at all: SQLite says what it makes of it
+    else:
+        # Not by opening it: to close it again would give up the locks that SQLite has on it.
+        is_readable = os.access(url.database, os.R_OK)
+    if is_folder:
         raise ConfigError(f"{url.database}: a folder, not a file", hint="check the path")
+    if not is_readable:
+        raise ConfigError(
+            f"{url.database}: permission denied",
+            hint="check the path in the URI, and who may read the file",
+        )
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:

@@ -43,7 +43,7 @@ def open_engine(db_uri: str, environment: Mapping[str, str] | None = None) -> sa
         environment: Of the process whose journal is delivered, for MLflow's TLS settings.
 
     Raises:
-        ConfigError: A SQLite URI names a folder.
+        ConfigError: A SQLite URI names a folder, or a file that this user may not read.
     """
     require_file(db_uri)
     url = sa.make_url(db_uri)

@@ -39,15 +39,16 @@ def opened(db_uri: str) -> Iterator[sa.Engine]:
         db_uri: SQLAlchemy URI without ``weir`` in it.
 
     Raises:
-        ConfigError: The URI is not one, there is no such SQLite file, it is not a database, or
-            the database holds no MLflow tables.
+        ConfigError: The URI is not one, there is no such SQLite file, this user may not read it,
+            it is not a database, or the database holds no MLflow tables.
         StoreUnavailable: The server does not answer or does not let this user in.
         StoreError: The database failed at what was done with the engine.
     """
     url = _parsed(db_uri)
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
-        what = "a folder, not a file" if Path(url.database).is_dir() else "no such file"
-        raise ConfigError(f"{url.database}: {what}", hint="check the path in the URI")
+    if url.get_backend_name() == "sqlite" and url.database:
+        engines.require_file(db_uri)
+        if not Path(url.database).is_file():
+            raise ConfigError(f"{url.database}: no such file", hint="check the path in the URI")
     engine = _engine(url)
     try:
         try:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from databases import DatabaseServer
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import schema
@@ -71,6 +76,61 @@ def test_a_file_that_is_no_database_and_a_folder_are_told(tmp_path: Path) -> Non
         WeirStore(f"sqlite:///{garbage}", str(tmp_path))
     with pytest.raises(MlflowException, match="a folder, not a file"):
         WeirStore(f"sqlite:///{tmp_path}", str(tmp_path))
+
+
+OPEN_AS_NOBODY = """
+import os, sys
+from mlflow.exceptions import MlflowException
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.store.maintenance.database import opened
+from mlflow_weir.store.tracking_store import WeirStore
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+for path in sys.argv[1:]:
+    try:
+        WeirStore(f"sqlite:///{path}", "artifacts")
+    except MlflowException as exc:
+        print(exc)
+    try:
+        with opened(f"sqlite:///{path}"):
+            pass
+    except ConfigError as exc:
+        print(exc)
+"""
+
+
+def test_a_file_that_this_user_may_not_read_is_told(sqlite_folder: DatabaseServer) -> None:
+    database = Path(str(sa.make_url(sqlite_folder.new_mlflow_database()).database))
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is closed to other users
+        folder = Path(name)
+        unreadable = folder / "unreadable.db"
+        in_closed, in_kept = folder / "closed" / "a.db", folder / "kept" / "b.db"
+        for path in (unreadable, in_closed, in_kept):
+            path.parent.mkdir(exist_ok=True)
+            shutil.copyfile(database, path)
+            WeirStore(f"sqlite:///{path}", name)._dispose_engine()  # in write-ahead mode from now
+        folder.chmod(0o755)
+        unreadable.chmod(0o000)
+        in_closed.parent.chmod(0o000)
+        in_kept.chmod(0o444)
+        in_kept.parent.chmod(0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", OPEN_AS_NOBODY, *map(str, (unreadable, in_closed, in_kept))],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=False,
+        )
+        for path in (in_closed, in_kept):
+            path.parent.chmod(0o755)
+    said = done.stdout.splitlines()
+    assert len(said) == 6, done.stderr
+    for line, path in zip(said[:4], [unreadable] * 2 + [in_closed] * 2, strict=True):
+        assert f"{path}: permission denied (check the path in the URI, and who may" in line
+    assert "allow this user to write the file and its folder" in said[4]
+    assert "(check the path in the URI, and who may read the file)" in said[5]
 
 
 def test_compaction_is_put_off_where_another_process_writes(
