@@ -47,6 +47,10 @@ _LIMIT = 1.2
 _LOG, _CHART = "log_metric, p50", "chart"
 
 
+_Content = tuple[str, dict[str, Any]]
+"""A database's URL, and what one has to know of what it holds."""
+
+
 class _Filled(NamedTuple):
     """A store, and what it holds.
 
@@ -63,12 +67,19 @@ class _Filled(NamedTuple):
     spent: dict[str, list[float]]
 
 
-def measure(place: Place, sizes: Sizes) -> list[Row]:
-    """Fill a store of each size, then measure all of them in turn."""
+def fill(place: Place, sizes: Sizes) -> tuple[_Content, dict[int, _Content]]:
+    """Fill a store of each size; return stock's, and ours by the points in it."""
     first = _filled_stock(place, sizes.stored_points[0])
-    contents: dict[int, tuple[str, dict[str, Any]]] = {}
+    contents: dict[int, _Content] = {}
     for size in sizes.stored_points:
         contents[size] = _filled_weir(place, size, list(contents.items())[-1:])
+        say(f"{place.name}: {size:,} points are there")
+    return first, contents
+
+
+def measure(place: Place, sizes: Sizes) -> list[Row]:
+    """Fill a store of each size, then measure all of them in turn."""
+    first, contents = fill(place, sizes)
     stock = _opened(SqlAlchemyStore, *first)
     weir = {size: _opened(WeirStore, *content) for size, content in contents.items()}
     for number in range(_ROUNDS):
@@ -84,7 +95,7 @@ def measure(place: Place, sizes: Sizes) -> list[Row]:
     return _rows(place, stock, weir)
 
 
-def _filled_stock(place: Place, points: int) -> tuple[str, dict[str, Any]]:
+def _filled_stock(place: Place, points: int) -> _Content:
     def fill(url: str) -> dict[str, Any]:
         store = SqlAlchemyStore(url, ARTIFACTS)
         experiment_id = store.create_experiment("growth")
@@ -97,9 +108,7 @@ def _filled_stock(place: Place, points: int) -> tuple[str, dict[str, Any]]:
     return place.filled(f"growth_{points}_stock", fill)
 
 
-def _filled_weir(
-    place: Place, points: int, smaller: Sequence[tuple[int, tuple[str, dict[str, Any]]]]
-) -> tuple[str, dict[str, Any]]:
+def _filled_weir(place: Place, points: int, smaller: Sequence[tuple[int, _Content]]) -> _Content:
     """Fill a store, beginning with a copy of a smaller one where one is given."""
 
     def fill(url: str) -> dict[str, Any]:

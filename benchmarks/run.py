@@ -2,9 +2,9 @@
 
 Needs PostgreSQL's server on this machine. Databases are made in a folder below ``/var/tmp``, on a
 real disk, and removed at the end; with ``--data`` those that take long to fill stay, and the next
-run with that folder measures on them, also where the one before it was broken off. Sections can
-be run one by one; results are kept as one JSON file a section in ``benchmarks/results`` and shown
-in ``benchmarks/RESULTS.md``.
+run with that folder measures on them, also where the one before it was broken off; ``--fill`` does
+no more than fill them. Sections can be run one by one; results are kept as one JSON file a section
+in ``benchmarks/results`` and shown in ``benchmarks/RESULTS.md``.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def main() -> int:
     arguments = _parsed(sys.argv[1:])
     measured = SMOKE if arguments.smoke else LONG if arguments.long else Sizes()
     command = _shown_command(sys.argv[1:])
+    if arguments.fill:
+        _fill(arguments.only, arguments.data, measured)
+        return 0
     missed = 0
     # Ended from outside, it still removes gigabytes of databases.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -103,6 +106,10 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         "--data", type=lambda text: Path(text).absolute(), metavar="DIR",
         help="keep databases that take long to fill in this folder, and use those that are there",
     )  # fmt: skip
+    parser.add_argument(
+        "--fill", action="store_true",
+        help="fill these databases and measure nothing: a busy machine can do that ahead",
+    )  # fmt: skip
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
         "--long", action="store_true", help="add 1,000,000 runs and 100,000,000 points"
@@ -110,7 +117,10 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     how_much.add_argument(
         "--smoke", action="store_true", help="tiny sizes: see that it works, keep no results"
     )
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if arguments.fill and arguments.data is None:
+        parser.error("--fill needs --data DIR: without it, nothing of it would be left")
+    return arguments
 
 
 def _shown_command(words: list[str]) -> str:
@@ -144,6 +154,14 @@ def _scratch() -> Iterator[Path]:
             yield folder
         finally:
             os.chdir(_HERE)
+
+
+def _fill(names: list[str], kept: Path, measured: Sizes) -> None:
+    with _scratch() as folder, open_places(folder, kept) as places:
+        for name in names:
+            for place in places if hasattr(SECTIONS[name], "fill") else []:
+                SECTIONS[name].fill(place, measured)
+                place.drop_all()
 
 
 def _run_section(

@@ -24,6 +24,13 @@ _REPEATS = 7
 _GROWTH_LIMITS = (1.3, 2.0)  # at 10 and at 100 times the first size
 
 
+def fill(place: Place, sizes: Sizes) -> None:
+    """Fill an experiment of each size for each store."""
+    for n_runs in sizes.searched_runs:
+        _filled(place, n_runs)
+        say(f"{place.name}: {n_runs:,} runs are there")
+
+
 def measure(place: Place, sizes: Sizes) -> list[Row]:
     """Fill an experiment of each size and ask every query of both stores."""
     rows: list[Row] = []
