@@ -60,7 +60,7 @@ test: $(STAMP) ## run the tests; skips are listed with their reasons
 
 test-long: $(STAMP) ## run all tests, those that take minutes too
 	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
-		$(PY) -m pytest $(SPREAD) $(PYTEST_ARGS) || status=1; exit $$status
+		$(PY) -m pytest $(SPREAD) --hypothesis-profile=long $(PYTEST_ARGS) || status=1; exit $$status
 
 # What tells one version of MLflow from another: its private names, its stores' answers, its schemes.
 OLDER = $(VENV)/mlflow-$(MLFLOW)

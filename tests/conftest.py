@@ -21,6 +21,7 @@ pytest_plugins = ["databases", "browser", "nvml", "s3_server"]
 
 # How long an example takes tells of the machine: 0.2 s, the default, is nothing to a busy one.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("here"))  # make test-long: more examples
 settings.load_profile("here")
 
 # MLflow sends usage data from a thread in the background, and a test has no business with that.

@@ -52,17 +52,21 @@ INT64_MAX = 2**63 - 1
 REFUSES_REPEATED_NAN = mlflow.__version__.startswith("3.15.")
 drawn_nan = [] if REFUSES_REPEATED_NAN else [math.nan]
 
-# The pair outlives one example on purpose: each example logs to runs of its own.
-generated = settings(
-    max_examples=15,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-        HealthCheck.data_too_large,
-    ],
-)
+
+def examples(pair: StorePair) -> settings:
+    """Say how many examples there are: all of them on SQLite, a part on what is slower.
+
+    ``make test-long`` has all everywhere. The pair outlives an example on purpose: each logs to
+    runs of its own.
+    """
+    is_quick = pair.is_direct and pair.stock.engine.dialect.name == "sqlite"
+    has_all = is_quick or settings.get_current_profile_name() == "long"
+    return settings(
+        max_examples=15 if has_all else 5,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
 
 values = st.one_of(
     st.sampled_from(
@@ -161,41 +165,44 @@ def forget(pair: StorePair, run_id: str) -> None:
     pair.call("get_max_step_for_metric", run_id, "loss")
 
 
-@generated
-@given(sequence=st.lists(calls, min_size=1, max_size=8))
-@example(sequence=[("log_batch", [Metric("loss", math.nan, 0, 0), Metric("loss", 0.0, 0, 0)])])
-@example(sequence=[("log_batch", [Metric("loss", 0.0, 0, 0), Metric("loss", math.nan, 0, 0)])])
-@example(sequence=[("log_batch", [Metric("loss", -0.0, 0, 0), Metric("loss", 0.0, 0, 0)])])
-@example(
-    sequence=[
-        ("log_batch", [Metric("loss", math.inf, 0, 0)]),
-        ("log_batch", [Metric("loss", 1.7976931348623157e308, 0, 0), Metric("loss", 1, 0, 0)]),
-    ]
-)
-def test_logged_metrics_are_read_alike(pair: StorePair, sequence: list[tuple[Any, ...]]) -> None:
-    runs = [pair.new_run(), pair.new_run()]
-    batches_so_far: list[list[Metric]] = []
-    seen_keys = {"absent"}
-    for name, *arguments in sequence:
-        run_id = runs[len(batches_so_far) % 2]
-        if name == "log_metric":
-            pair.call("log_metric", run_id, arguments[0])
-            batches_so_far.append([arguments[0]])
-        elif name == "log_batch":
-            log(pair, run_id, arguments[0])
-            batches_so_far.append(arguments[0])
-        elif name == "repeat" and batches_so_far:
-            log(pair, run_id, batches_so_far[arguments[0] % len(batches_so_far)])
-        elif name != "repeat":
-            pair.call(name, runs[0])
-    for batch in batches_so_far:
-        seen_keys.update(metric.key for metric in batch)
-    for run_id in runs:
-        pair.compare_history(run_id, sorted(seen_keys)[:8])
-    pair.compare_tables()
-    for run_id in runs:
-        forget(pair, run_id)
-    pair.compare_tables()
+def test_logged_metrics_are_read_alike(pair: StorePair) -> None:
+    @examples(pair)
+    @given(sequence=st.lists(calls, min_size=1, max_size=8))
+    @example(sequence=[("log_batch", [Metric("loss", math.nan, 0, 0), Metric("loss", 0.0, 0, 0)])])
+    @example(sequence=[("log_batch", [Metric("loss", 0.0, 0, 0), Metric("loss", math.nan, 0, 0)])])
+    @example(sequence=[("log_batch", [Metric("loss", -0.0, 0, 0), Metric("loss", 0.0, 0, 0)])])
+    @example(
+        sequence=[
+            ("log_batch", [Metric("loss", math.inf, 0, 0)]),
+            ("log_batch", [Metric("loss", 1.7976931348623157e308, 0, 0), Metric("loss", 1, 0, 0)]),
+        ]
+    )
+    def check(sequence: list[tuple[Any, ...]]) -> None:
+        runs = [pair.new_run(), pair.new_run()]
+        batches_so_far: list[list[Metric]] = []
+        seen_keys = {"absent"}
+        for name, *arguments in sequence:
+            run_id = runs[len(batches_so_far) % 2]
+            if name == "log_metric":
+                pair.call("log_metric", run_id, arguments[0])
+                batches_so_far.append([arguments[0]])
+            elif name == "log_batch":
+                log(pair, run_id, arguments[0])
+                batches_so_far.append(arguments[0])
+            elif name == "repeat" and batches_so_far:
+                log(pair, run_id, batches_so_far[arguments[0] % len(batches_so_far)])
+            elif name != "repeat":
+                pair.call(name, runs[0])
+        for batch in batches_so_far:
+            seen_keys.update(metric.key for metric in batch)
+        for run_id in runs:
+            pair.compare_history(run_id, sorted(seen_keys)[:8])
+        pair.compare_tables()
+        for run_id in runs:
+            forget(pair, run_id)
+        pair.compare_tables()
+
+    check()
 
 
 @pytest.mark.quick_on("sqlite")
@@ -226,65 +233,68 @@ intervals = st.one_of(
 )
 
 
-@generated
-@given(history=batches, limit=limits, interval=intervals, chosen_steps=st.lists(steps, max_size=9))
 @pytest.mark.quick_on("sqlite", "postgresql")
 def test_limits_and_intervals_are_stocks_with_stock_sampling(
-    pair: StorePair,
-    monkeypatch: pytest.MonkeyPatch,
-    history: list[Metric],
-    limit: int,
-    interval: tuple[int | None, int | None],
-    chosen_steps: list[int],
+    pair: StorePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WEIR_STOCK_SAMPLING", "1")
-    runs = [pair.new_run(), pair.new_run(), pair.new_run()]
-    log(pair, runs[0], history)
-    log(pair, runs[1], history[::2])
-    for key in sorted({metric.key for metric in history})[:3] or ["absent"]:
-        pair.call("get_metric_history_bulk_interval", runs, key, limit, *interval)
-        pair.call("get_metric_history_bulk_interval", [runs[1]], key, limit, *interval)
-        pair.call("get_metric_history_bulk_limited", runs, key, limit)
-        pair.call("get_metric_history_bulk_limited", [*runs, "0" * 32, runs[0]], key, limit)
-        pair.call(
-            "get_metric_history_bulk_interval_from_steps_limited",
-            runs[0],
-            key,
-            chosen_steps,
-            limit,
-        )
-        pair.call("get_metric_history_limited", runs[0], key, limit)
-        pair.read_pages(runs[0], key, max(limit, 1 + len(history) // 20))
-    for run_id in runs:
-        forget(pair, run_id)
+    @examples(pair)
+    @given(
+        history=batches, limit=limits, interval=intervals, chosen_steps=st.lists(steps, max_size=9)
+    )
+    def check(
+        history: list[Metric],
+        limit: int,
+        interval: tuple[int | None, int | None],
+        chosen_steps: list[int],
+    ) -> None:
+        monkeypatch.setenv("WEIR_STOCK_SAMPLING", "1")
+        runs = [pair.new_run(), pair.new_run(), pair.new_run()]
+        log(pair, runs[0], history)
+        log(pair, runs[1], history[::2])
+        for key in sorted({metric.key for metric in history})[:3] or ["absent"]:
+            pair.call("get_metric_history_bulk_interval", runs, key, limit, *interval)
+            pair.call("get_metric_history_bulk_interval", [runs[1]], key, limit, *interval)
+            pair.call("get_metric_history_bulk_limited", runs, key, limit)
+            pair.call("get_metric_history_bulk_limited", [*runs, "0" * 32, runs[0]], key, limit)
+            pair.call(
+                "get_metric_history_bulk_interval_from_steps_limited",
+                runs[0],
+                key,
+                chosen_steps,
+                limit,
+            )
+            pair.call("get_metric_history_limited", runs[0], key, limit)
+            pair.read_pages(runs[0], key, max(limit, 1 + len(history) // 20))
+        for run_id in runs:
+            forget(pair, run_id)
+
+    check()
 
 
-@generated
-@given(history=batches, limit=limits, interval=intervals)
-def test_the_bulk_interval_call_keeps_extremes_in_stocks_size(
-    pair: StorePair,
-    history: list[Metric],
-    limit: int,
-    interval: tuple[int | None, int | None],
-) -> None:
-    run_id = pair.new_run()
-    log(pair, run_id, history)
-    try:
-        if None in interval and interval != (None, None):
-            pair.call("get_metric_history_bulk_interval", [run_id], "k0", limit, *interval)
-            return
-        for key in sorted({metric.key for metric in history})[:3]:
-            logged = [
-                metric
-                for metric in pair.stock.get_metric_history(run_id, key)
-                if interval[0] is None or interval[0] <= metric.step <= interval[1]
-            ]
-            arguments = ([run_id], key, limit, *interval)
-            found = pair.weir.get_metric_history_bulk_interval(*arguments)
-            stock = pair.stock.get_metric_history_bulk_interval(*arguments)
-            check_sample(found, stock, logged, max(1, limit))
-    finally:
-        forget(pair, run_id)
+def test_the_bulk_interval_call_keeps_extremes_in_stocks_size(pair: StorePair) -> None:
+    @examples(pair)
+    @given(history=batches, limit=limits, interval=intervals)
+    def check(history: list[Metric], limit: int, interval: tuple[int | None, int | None]) -> None:
+        run_id = pair.new_run()
+        log(pair, run_id, history)
+        try:
+            if None in interval and interval != (None, None):
+                pair.call("get_metric_history_bulk_interval", [run_id], "k0", limit, *interval)
+                return
+            for key in sorted({metric.key for metric in history})[:3]:
+                logged = [
+                    metric
+                    for metric in pair.stock.get_metric_history(run_id, key)
+                    if interval[0] is None or interval[0] <= metric.step <= interval[1]
+                ]
+                arguments = ([run_id], key, limit, *interval)
+                found = pair.weir.get_metric_history_bulk_interval(*arguments)
+                stock = pair.stock.get_metric_history_bulk_interval(*arguments)
+                check_sample(found, stock, logged, max(1, limit))
+        finally:
+            forget(pair, run_id)
+
+    check()
 
 
 def place(metric: Metric) -> tuple[int, int, float, bool]:
@@ -338,112 +348,114 @@ any_key = st.builds(
 )
 
 
-@generated
-@given(
-    names=st.lists(any_key, min_size=1, max_size=6, unique_by=lambda key: key[:3]),
-    together=st.booleans(),
-)
-def test_keys_in_any_script_are_taken_or_refused_alike(
-    pair: StorePair, names: list[str], together: bool
-) -> None:
-    run_id = pair.new_run()
-    metrics = [Metric(name, index / 3, index, index) for index, name in enumerate(names)]
-    if together:
-        log(pair, run_id, metrics)
-    for metric in metrics:
-        pair.call("log_metric", run_id, metric)
-        pair.call("log_metric", run_id, Metric(metric.key, 9.0, 9, 9))
-    pair.compare_history(run_id, names)
-    pair.compare_tables()
-    forget(pair, run_id)
-
-
-@pytest.mark.parametrize(
-    "alike",
-    [
-        ("Loss", "loss"),
-        ("e\u0301", "é"),
-        ("a", "á"),
-        ("ß", "ss"),
-        ("\U00020000", "\U00020001"),
-        ("\U0001d518", "\U0001d519"),
-    ],
-    ids=["case", "combining", "accent", "sharp-s", "astral-ideographs", "astral-letters"],
-)
-@pytest.mark.parametrize("together", [True, False], ids=["one-batch", "two-calls"])
-def test_keys_that_a_collation_may_take_for_one(
-    direct_pair: StorePair, alike: tuple[str, str], together: bool
-) -> None:
-    pair = direct_pair
-    run_id = pair.new_run()
-    metrics = [Metric(key, index, index, index) for index, key in enumerate(alike)]
-    if together:
-        log(pair, run_id, metrics)
-    else:
+def test_keys_in_any_script_are_taken_or_refused_alike(pair: StorePair) -> None:
+    @examples(pair)
+    @given(
+        names=st.lists(any_key, min_size=1, max_size=6, unique_by=lambda key: key[:3]),
+        together=st.booleans(),
+    )
+    def check(names: list[str], together: bool) -> None:
+        run_id = pair.new_run()
+        metrics = [Metric(name, index / 3, index, index) for index, name in enumerate(names)]
+        if together:
+            log(pair, run_id, metrics)
         for metric in metrics:
             pair.call("log_metric", run_id, metric)
+            pair.call("log_metric", run_id, Metric(metric.key, 9.0, 9, 9))
+        pair.compare_history(run_id, names)
+        pair.compare_tables()
+        forget(pair, run_id)
+
+    check()
+
+
+ALIKE = {
+    "case": ("Loss", "loss"),
+    "combining": ("e\u0301", "é"),
+    "accent": ("a", "á"),
+    "sharp s": ("ß", "ss"),
+    "astral ideographs": ("\U00020000", "\U00020001"),
+    "astral letters": ("\U0001d518", "\U0001d519"),
+}
+
+
+# Cases of a table share a pair of stores, which takes longer to make than a case.
+@pytest.mark.parametrize("together", [True, False], ids=["one-batch", "two-calls"])
+def test_keys_that_a_collation_may_take_for_one(direct_pair: StorePair, together: bool) -> None:
+    pair = direct_pair
     # Where MariaDB refuses the second key, stock MLflow finds the first under its name as well;
     # Weir compares keys themselves (docs/decisions/003-metric-history.md).
     on_mariadb = pair.weir.engine.dialect.name in {"mysql", "mariadb"}
-    pair.compare_history(run_id, alike[:1] if on_mariadb else alike)
-    pair.compare_tables()
-
-
-@generated
-@given(
-    sequence=st.lists(
-        st.lists(
-            st.tuples(st.integers(0, 2), st.integers(0, 2), values, st.integers(0, 2)), max_size=8
-        ),
-        min_size=1,
-        max_size=5,
-    ),
-    one_by_one=st.booleans(),
-)
-def test_metrics_of_logged_models_and_data_sets(
-    direct_pair: StorePair, sequence: list[list[tuple[int, int, Any, int]]], one_by_one: bool
-) -> None:
-    pair = direct_pair
-    experiment_id = pair.new_experiment(f"models {next(numbers)}")
-    run_id = pair.new_run(experiment_id)
-    models = [
-        pair.call("create_logged_model", experiment_id, f"model{index}", run_id).model_id
-        for index in range(2)
-    ]
-    data_set = Dataset("data", "digest", "local", "here")
-    pair.call("log_inputs", run_id, [DatasetInput(data_set, [])])
-    for batch in sequence:
-        metrics = [
-            Metric(
-                f"k{key}",
-                value,
-                step,
-                step,
-                model_id=None if which == 2 else models[which],
-                dataset_name="data" if key == 1 else None,
-                dataset_digest="digest" if key == 1 else None,
-                run_id=run_id,
-            )
-            for which, key, value, step in batch
-        ]
-        if one_by_one:
+    for name, alike in ALIKE.items():
+        run_id = pair.new_run(name=name)
+        metrics = [Metric(key, index, index, index) for index, key in enumerate(alike)]
+        if together:
+            log(pair, run_id, metrics)
+        else:
             for metric in metrics:
                 pair.call("log_metric", run_id, metric)
-        else:
-            log(pair, run_id, metrics)
-    for model_id in models:
-        pair.call("get_logged_model", model_id)
-    order = [{"field_name": "metrics.k0", "ascending": False}]
-    pair.call("search_logged_models", [experiment_id], "metrics.k0 > 0", None, 10, order)
-    pair.compare_history(run_id, ["k0", "k1", "k2"])
-    pair.compare_tables()
-    for model_id in models:
-        pair.call("delete_logged_model", model_id)
-    forget(pair, run_id)
-    pair.compare_tables()
+        pair.compare_history(run_id, alike[:1] if on_mariadb else alike)
+        pair.compare_tables()
 
 
-BAD_POINTS = {
+def test_metrics_of_logged_models_and_data_sets(direct_pair: StorePair) -> None:
+    pair = direct_pair
+
+    @examples(pair)
+    @given(
+        sequence=st.lists(
+            st.lists(
+                st.tuples(st.integers(0, 2), st.integers(0, 2), values, st.integers(0, 2)),
+                max_size=8,
+            ),
+            min_size=1,
+            max_size=5,
+        ),
+        one_by_one=st.booleans(),
+    )
+    def check(sequence: list[list[tuple[int, int, Any, int]]], one_by_one: bool) -> None:
+        experiment_id = pair.new_experiment(f"models {next(numbers)}")
+        run_id = pair.new_run(experiment_id)
+        models = [
+            pair.call("create_logged_model", experiment_id, f"model{index}", run_id).model_id
+            for index in range(2)
+        ]
+        data_set = Dataset("data", "digest", "local", "here")
+        pair.call("log_inputs", run_id, [DatasetInput(data_set, [])])
+        for batch in sequence:
+            metrics = [
+                Metric(
+                    f"k{key}",
+                    value,
+                    step,
+                    step,
+                    model_id=None if which == 2 else models[which],
+                    dataset_name="data" if key == 1 else None,
+                    dataset_digest="digest" if key == 1 else None,
+                    run_id=run_id,
+                )
+                for which, key, value, step in batch
+            ]
+            if one_by_one:
+                for metric in metrics:
+                    pair.call("log_metric", run_id, metric)
+            else:
+                log(pair, run_id, metrics)
+        for model_id in models:
+            pair.call("get_logged_model", model_id)
+        order = [{"field_name": "metrics.k0", "ascending": False}]
+        pair.call("search_logged_models", [experiment_id], "metrics.k0 > 0", None, 10, order)
+        pair.compare_history(run_id, ["k0", "k1", "k2"])
+        pair.compare_tables()
+        for model_id in models:
+            pair.call("delete_logged_model", model_id)
+        forget(pair, run_id)
+        pair.compare_tables()
+
+    check()
+
+
+BAD_POINTS: dict[str, tuple[Any, ...]] = {
     "no-key": (None, 1.0, 0, 0),
     "empty-key": ("", 1.0, 0, 0),
     "key-of-251": ("x" * 251, 1.0, 0, 0),
@@ -466,7 +478,7 @@ BAD_POINTS = {
 # What stock's validation lets through and its databases then take each in a way of its own:
 # SQLite keeps a fraction and refuses 65 bits, PostgreSQL rounds or refuses by the number of points
 # in the call, MariaDB stores the nearest number of 64 bits without a word.
-ODD_NUMBERS = {
+ODD_NUMBERS: dict[str, tuple[Any, Any]] = {
     "step-of-65-bits": (0, 2**64),
     "step-below-64-bits": (0, -(2**63) - 1),
     "timestamp-of-65-bits": (2**64, 0),
@@ -476,32 +488,28 @@ ODD_NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_POINTS.values(), ids=BAD_POINTS.keys())
-def test_bad_points_are_refused_alike(pair: StorePair, bad: tuple[Any, ...]) -> None:
-    run_id = pair.new_run()
-    log(pair, run_id, [Metric("k", 0.5, 0, 0)])
-    key, value, timestamp, step = bad
-    metric = Metric(key, value, timestamp, step)
-    pair.call("log_metric", run_id, metric)
-    log(pair, run_id, [Metric("good", 1.0, 1, 1), metric, Metric("good", 2.0, 2, 2)])
-    pair.call("log_batch", run_id, [metric], [Param("p", "1")], [RunTag("t", "1")])
-    pair.compare_history(run_id, ["k", "good"])
-    pair.compare_tables()
+def test_bad_points_are_refused_alike(pair: StorePair) -> None:
+    for name, (key, value, timestamp, step) in BAD_POINTS.items():
+        run_id = pair.new_run(name=name)
+        log(pair, run_id, [Metric("k", 0.5, 0, 0)])
+        metric = Metric(key, value, timestamp, step)
+        pair.call("log_metric", run_id, metric)
+        log(pair, run_id, [Metric("good", 1.0, 1, 1), metric, Metric("good", 2.0, 2, 2)])
+        pair.call("log_batch", run_id, [metric], [Param("p", "1")], [RunTag("t", "1")])
+        pair.compare_history(run_id, ["k", "good"])
+        pair.compare_tables()
 
 
-@pytest.mark.parametrize("odd", ODD_NUMBERS.values(), ids=ODD_NUMBERS.keys())
-@pytest.mark.parametrize("n_others", [0, 2], ids=["alone", "in-a-batch"])
-def test_numbers_that_no_column_holds_are_refused_in_words(
-    pair: StorePair, odd: tuple[Any, Any], n_others: int
-) -> None:
-    run_id = pair.new_run()
-    others = [Metric("good", 1.0, index, index) for index in range(n_others)]
-    with pytest.raises(MlflowException, match=r"step|timestamp") as refused:
-        pair.weir.log_batch(run_id, [*others, Metric("k", 1.0, *odd)], [], [])
-    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
-    assert pair.weir.get_metric_history(run_id, "k") == []
-    assert pair.weir.get_metric_history(run_id, "good") == []
-    assert pair.weir.get_run(run_id).data.metrics == {}
+def test_numbers_that_no_column_holds_are_refused_in_words(pair: StorePair) -> None:
+    for (name, odd), n_others in itertools.product(ODD_NUMBERS.items(), (0, 2)):
+        run_id = pair.new_run(name=name)
+        others = [Metric("good", 1.0, index, index) for index in range(n_others)]
+        with pytest.raises(MlflowException, match=r"step|timestamp") as refused:
+            pair.weir.log_batch(run_id, [*others, Metric("k", 1.0, *odd)], [], [])
+        assert refused.value.error_code == "INVALID_PARAMETER_VALUE", name
+        assert pair.weir.get_metric_history(run_id, "k") == [], name
+        assert pair.weir.get_metric_history(run_id, "good") == [], name
+        assert pair.weir.get_run(run_id).data.metrics == {}, name
 
 
 def test_too_many_are_refused_alike(pair: StorePair) -> None:
@@ -525,27 +533,30 @@ def test_too_many_are_refused_alike(pair: StorePair) -> None:
     pair.compare_tables()
 
 
-@pytest.mark.parametrize("run_id", ["0" * 32, "", "not/an/id", None, "x" * 300])
-def test_unknown_runs_answer_alike(pair: StorePair, run_id: str | None) -> None:
-    metric = Metric("k", 1.0, 0, 0)
-    pair.call("log_metric", run_id, metric)
-    pair.call("log_metric", run_id, Metric("k", 1.0, 0, 0, model_id="m-" + "0" * 32))
-    pair.call("log_batch", run_id, [metric], [Param("p", "1")], [RunTag("t", "1")])
-    pair.call("log_batch", run_id, [], [], [])
-    pair.call("get_run", run_id)
-    pair.call("get_metric_history", run_id, "k")
-    pair.call("get_metric_history", run_id, "k", 5, None)
-    pair.call("get_metric_history", run_id, "k", 5, "no such page")
-    pair.call("get_metric_history_bulk", [run_id], "k", 10)
-    pair.call("get_metric_history_bulk", [], "k", 10)
-    pair.call("get_metric_history_bulk_interval", [run_id], "k", 10, None, None)
-    pair.call("get_metric_history_bulk_interval", [], "k", 10, None, None)
-    pair.call("get_metric_history_bulk_interval_from_steps", run_id, "k", [0], 10)
-    pair.call("get_max_step_for_metric", run_id, "k")
-    pair.call("delete_run", run_id)
-    pair.call("restore_run", run_id)
-    pair.call("_hard_delete_run", run_id)
-    pair.compare_tables()
+UNKNOWN = ("0" * 32, "", "not/an/id", None, "x" * 300)
+
+
+def test_unknown_runs_answer_alike(pair: StorePair) -> None:
+    for run_id in UNKNOWN:
+        metric = Metric("k", 1.0, 0, 0)
+        pair.call("log_metric", run_id, metric)
+        pair.call("log_metric", run_id, Metric("k", 1.0, 0, 0, model_id="m-" + "0" * 32))
+        pair.call("log_batch", run_id, [metric], [Param("p", "1")], [RunTag("t", "1")])
+        pair.call("log_batch", run_id, [], [], [])
+        pair.call("get_run", run_id)
+        pair.call("get_metric_history", run_id, "k")
+        pair.call("get_metric_history", run_id, "k", 5, None)
+        pair.call("get_metric_history", run_id, "k", 5, "no such page")
+        pair.call("get_metric_history_bulk", [run_id], "k", 10)
+        pair.call("get_metric_history_bulk", [], "k", 10)
+        pair.call("get_metric_history_bulk_interval", [run_id], "k", 10, None, None)
+        pair.call("get_metric_history_bulk_interval", [], "k", 10, None, None)
+        pair.call("get_metric_history_bulk_interval_from_steps", run_id, "k", [0], 10)
+        pair.call("get_max_step_for_metric", run_id, "k")
+        pair.call("delete_run", run_id)
+        pair.call("restore_run", run_id)
+        pair.call("_hard_delete_run", run_id)
+        pair.compare_tables()
 
 
 def test_page_tokens_and_limits_answer_alike(pair: StorePair) -> None:
@@ -574,7 +585,7 @@ def test_deletion_and_restoration_of_runs_and_experiments(pair: StorePair) -> No
 
     def look() -> None:
         for run_id in runs:
-            pair.compare_history(run_id, ["a", "b", "absent"])
+            pair.compare_history(run_id, ["a", "absent"])
             pair.call("log_metric", run_id, Metric("a", 1.5, 99, 99))
             pair.call("log_metric", run_id, Metric("a", 1.5, 99, 99, model_id="m-" + "0" * 32))
             pair.call("log_batch", run_id, metrics[:2], [], [])
@@ -739,6 +750,7 @@ def test_threads_log_to_one_run(pair: StorePair) -> None:
     compare_after_a_race(pair, run_id, 4)
 
 
+@pytest.mark.quick_on("sqlite", "postgresql")
 def test_processes_log_to_one_run(pair: StorePair, tmp_path: Path) -> None:
     run_id = pair.new_run()
     context = multiprocessing.get_context("forkserver")

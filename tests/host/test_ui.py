@@ -50,7 +50,13 @@ def address_of(process: subprocess.Popen[str]) -> str:
     raise AssertionError("".join(seen))
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.long) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_it_serves_and_leaves_no_process_behind(
     ui: subprocess.Popen[str], tmp_path: Path, signum: signal.Signals
 ) -> None:
