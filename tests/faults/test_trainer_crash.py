@@ -179,7 +179,9 @@ def require_run(client: MlflowClient, run: Run, said: Said) -> None:
     killed = ("KILLED", "signal SIGKILL")
     # Where the kernel does not tell how another process's child ended, nobody can know.
     unknown = ("FAILED", "ended without saying why")
-    ends = {killed, unknown, *([("FINISHED", None)] if n == N_STEPS else [])}
+    ends: set[tuple[str, str | None]] = {killed, unknown}
+    if n == N_STEPS:  # killed on its way out, or not at all
+        ends |= {("FINISHED", None), ("FINISHED", "signal SIGKILL after the end of the program")}
     assert (run.info.status, run.data.tags.get("weir.exit_cause")) in ends
 
 

@@ -23,6 +23,8 @@ MADE_UP = (
     (re.compile(r"[0-9a-f]{20,32}"), "ID"),
     (re.compile(r"\b[0-9]{4,}(-[0-9]+)?\b"), "N"),
     (re.compile(r"\btmp\w{8}\b"), "tmp"),
+    (re.compile(r"\bweir-spool-\w+"), "(the spool's folder)"),
+    (re.compile(r"\btest_\w+"), "(the training's folder)"),
 )
 
 needs_strace = pytest.mark.skipif(
