@@ -24,6 +24,9 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError"
 }
 
+/** How long after a server was away it is asked again. */
+export const AGAIN_MS = 5_000
+
 const AWAY: readonly number[] = [0, 502, 503, 504]
 
 /** Whether the same question may well be answered in a moment: the server, or the way to it, is away. */

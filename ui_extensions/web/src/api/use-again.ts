@@ -1,8 +1,6 @@
 import { useEffect } from "react"
 
-import { isAway } from "./error"
-
-const AGAIN_MS = 5_000
+import { AGAIN_MS, isAway } from "./error"
 
 /** Ask again, every few seconds and while somebody looks, as long as the server is away. */
 export function useAgain(error: Error | null, again: () => void): void {

@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 
+import { AGAIN_MS } from "../api/error"
 import { encoded } from "./encoded-parts"
 import type { Query } from "./series-store"
 import { SeriesStore } from "./series-store"
@@ -110,6 +111,23 @@ describe("series that are kept", () => {
     expect(asks()).toEqual([RUNS, ["a"], RUNS])
     expect(server.asked[2]?.parts[0]?.from).toEqual([2, 2])
     expect([series.error, series.curves.get("a")?.last[0]]).toEqual([null, 3])
+  })
+
+  it("come by themselves once the server is there again", async () => {
+    server.onAsk = async () => {
+      if (server.asked.length < 3) throw new TypeError("Failed to fetch")
+    }
+    const { series } = store.watch(query(), () => undefined)
+    await pass()
+    expect([series.error?.message, asks().length]).toEqual(["the server does not answer", 1])
+    for (const n of [2, 3]) {
+      await vi.advanceTimersByTimeAsync(AGAIN_MS)
+      await pass()
+      expect(asks()).toHaveLength(n)
+    }
+    expect([series.error, series.curves.size]).toEqual([null, 2])
+    await vi.advanceTimersByTimeAsync(4 * AGAIN_MS)
+    expect(asks()).toHaveLength(3)
   })
 
   it("go on from what they have while they are shown", async () => {

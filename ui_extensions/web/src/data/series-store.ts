@@ -5,6 +5,7 @@
  */
 
 import { isAbort } from "../api/client"
+import { AGAIN_MS, isAway } from "../api/error"
 import { SERIES_BUCKETS, SERIES_LINES } from "../api/limits"
 import type { XAxis } from "../charts/types"
 import { askSeries } from "./ask-series"
@@ -99,6 +100,7 @@ export class SeriesStore {
   readonly #watchers = new Set<Watcher>()
   readonly #requests = new Set<Request>()
   #timer: ReturnType<typeof setTimeout> | null = null
+  #later: ReturnType<typeof setTimeout> | null = null
   #clock = 0
   /** Requests and points so far, for tests and the status line. */
   readonly counts = { requests: 0, points: 0, bytes: 0 }
@@ -157,6 +159,16 @@ export class SeriesStore {
   retry(): void {
     for (const set of this.#sets.values()) set.error = null
     this.#schedule()
+  }
+
+  /** The server is away: what it did not answer is asked for again, while somebody looks. */
+  #askLater(): void {
+    this.#later ??= setTimeout(() => {
+      this.#later = null
+      if (document.hidden) return this.#askLater()
+      for (const set of this.#sets.values()) if (isAway(set.error)) set.error = null
+      this.#schedule()
+    }, AGAIN_MS)
   }
 
   #canGrow(set: CurveSet, curve: Curve | null): boolean {
@@ -299,6 +311,7 @@ export class SeriesStore {
         for (const set of sets.slice(next)) {
           set.error = error instanceof Error ? error : new Error(String(error))
         }
+        if (isAway(error)) this.#askLater()
       }
     }
     this.#requests.delete(request)
