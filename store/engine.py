@@ -61,6 +61,23 @@ def require_file(db_uri: str) -> None:
         )
 
 
+def require_folder(db_uri: str) -> None:
+    """Refuse a SQLite URI of a file to be made where this user cannot, which MLflow tries as long.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    url = sa.make_url(db_uri)
+    if url.get_backend_name() != "sqlite" or not url.database or os.path.exists(url.database):
+        return
+    folder = os.path.dirname(url.database)
+    if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{url.database}: cannot be made, nothing can be written in its folder",
+            hint="name one in a folder that you can write; for weir:, WEIR_HOME names it",
+        )
+
+
 def prepare_sqlite(engine: sa.Engine) -> None:
     """Give SQLite a cache, and put the file into write-ahead mode where that is safe.
 

@@ -117,6 +117,7 @@ class _WeirMethods:
         with cls._weir_engines_lock:
             if db_uri not in cls._weir_engines:
                 engines.require_file(db_uri)
+                engines.require_folder(db_uri)
                 engine = mlflow_private.create_engine(db_uri)
                 if engine.dialect.name == "sqlite":
                     engines.prepare_sqlite(engine)

@@ -114,10 +114,12 @@ def test_a_file_that_this_user_may_not_read_is_told(sqlite_folder: DatabaseServe
         folder.chmod(0o755)
         unreadable.chmod(0o000)
         in_closed.parent.chmod(0o000)
+        new = in_kept.parent / "new.db"
         in_kept.chmod(0o444)
         in_kept.parent.chmod(0o555)
         done = subprocess.run(
-            [sys.executable, "-c", OPEN_AS_NOBODY, *map(str, (unreadable, in_closed, in_kept))],
+            [sys.executable, "-c", OPEN_AS_NOBODY]
+            + [str(path) for path in (unreadable, in_closed, in_kept, new)],
             capture_output=True,
             text=True,
             cwd=folder,
@@ -126,11 +128,13 @@ def test_a_file_that_this_user_may_not_read_is_told(sqlite_folder: DatabaseServe
         for path in (in_closed, in_kept):
             path.parent.chmod(0o755)
     said = done.stdout.splitlines()
-    assert len(said) == 6, done.stderr
+    assert len(said) == 8, done.stderr
     for line, path in zip(said[:4], [unreadable] * 2 + [in_closed] * 2, strict=True):
         assert f"{path}: permission denied (check the path in the URI, and who may" in line
     assert "allow this user to write the file and its folder" in said[4]
     assert "(check the path in the URI, and who may read the file)" in said[5]
+    assert f"{new}: cannot be made, nothing can be written in its folder" in said[6]
+    assert f"{new}: no such file" in said[7]
 
 
 def test_compaction_is_put_off_where_another_process_writes(
