@@ -83,18 +83,25 @@ def all_keys(run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     return found
 
 
-def add_files(facts: dict[str, dict[str, Any]]) -> None:
+def add_files(facts: dict[str, dict[str, Any]], run_ids: Sequence[str]) -> None:
     """Write down which files runs have now, by the caller's own rights.
+
+    Args:
+        facts: Of all runs; those that are not named have no file to be seen.
+        run_ids: Whose files are to be seen.
 
     Raises:
         ConfigError: They are too many to be frozen.
     """
-    if len(facts) > MAX_RUNS_WITH_FILES:
+    for one in facts.values():
+        one["files"] = []
+    named = [run_id for run_id in run_ids if run_id in facts]
+    if len(named) > MAX_RUNS_WITH_FILES:
         raise ConfigError(
-            f"files of {len(facts):,} runs: at most {MAX_RUNS_WITH_FILES} can be frozen with files"
+            f"files of {len(named):,} runs: at most {MAX_RUNS_WITH_FILES} can be frozen with files"
         )
     n_files = 0
-    for run_id, one in facts.items():
+    for run_id in named:
         files: list[list[Any]] = []
         for folder, entries in artifacts.walk(run_id, max_folders=_MAX_FOLDERS):
             if is_captured(folder):
@@ -104,7 +111,7 @@ def add_files(facts: dict[str, dict[str, Any]]) -> None:
                 for entry in entries
                 if not entry.is_folder and not is_captured(entry.path)
             ]
-        one["files"] = files
+        facts[run_id]["files"] = files
         n_files += len(files)
         if n_files > MAX_FROZEN_FILES:
             raise ConfigError(f"more than {MAX_FROZEN_FILES:,} files cannot be frozen")

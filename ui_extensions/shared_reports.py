@@ -31,12 +31,14 @@ class Found(NamedTuple):
     Attributes:
         experiment_ids: The report's and its panels'.
         run_ids: Of all panels.
+        media_run_ids: Of the panels with pictures, which need the runs' files.
         shown: What was ticked, as far as the panels show it.
         frozen_at: Runs by the earlier moment that they are frozen at.
     """
 
     experiment_ids: list[str]
     run_ids: list[str]
+    media_run_ids: list[str]
     shown: Shown
     report: SharedReport
     frozen_at: Mapping[int, Sequence[str]]
@@ -107,10 +109,17 @@ def read(
     for run_id, moment_ms in cut_ms.items():
         if moment_ms is not None and moment_ms < links.now_ms():
             frozen_at.setdefault(moment_ms, []).append(run_id)
+    with_media = [
+        run_id
+        for panel, ids in zip(panels, panel_runs, strict=True)
+        if panel["kind"] == "media"
+        for run_id in ids
+    ]
     cut = shared_reports.shown_report(document, shown, panel_runs, keys, as_of_ms)
     return Found(
         experiments,
         list(cut_ms),
+        list(dict.fromkeys(with_media)),
         shown,
         SharedReport(report.report_id, report.revision, cut, panel_runs),
         frozen_at,

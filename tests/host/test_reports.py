@@ -276,6 +276,8 @@ def link(address: str) -> dict[str, Any]:
         (changed("16.attrs.panel.runs.filter", "params.lr >"), "runs.filter"),
         (changed("16.attrs.panel.runs.most", 10**6), "from 1 to 1,000"),
         (link("javascript:alert(1)"), "http://"),
+        (link("javascript://x/%0aalert(1)"), "http://"),
+        (link("data://text/html,x"), "http://"),
         (link("JaVaScript:alert(1)"), "http://"),
         (link("java\nscript:alert(1)"), "control characters"),
         (link("data:text/html,<script>1</script>"), "http://"),

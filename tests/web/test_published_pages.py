@@ -215,12 +215,15 @@ def test_a_report_is_published_with_its_panels_as_of_then(
             runs={"order": ["-metrics.train/loss:min"], "most": 4},
         ),
         panel(experiment_id, "compare", title="Beside", parts=["params"], runs={"most": 2}),
+        # Of one run, among more than can be frozen with their files.
+        panel(experiment_id, "media", title="Media", runs={"ids": run_ids[:1]}),
         picture=png(24, 24),
     )
     ask(site.server, "/comments", {"id": report_id, "action": "add", "text": "never shown"})
     folder = tmp_path / "out"
     address = f"{site.server.address}/weir/reports/{report_id}?w=x"
     done = published(site, address, "--to", str(folder), shown=("panels",))
+    delete_report(site, report_id)  # what is published stays; others find no report
     everything = contents(files_of(folder))
     for hidden in ("never shown", report_id, "val/loss", site.server.address):
         assert hidden not in everything
@@ -245,8 +248,11 @@ def test_a_report_is_published_with_its_panels_as_of_then(
         table = page.get_by_role("group", name=name, exact=True)
         table.scroll_into_view_if_needed()
         table.locator("tbody tr").nth(n_rows - 1).wait_for()
+    media = page.get_by_role("group", name="Media", exact=True)
+    media.scroll_into_view_if_needed()
+    media.locator(".w-panel-head").wait_for()
     heads = page.locator(".w-panel-head").all_inner_texts()
-    assert len(heads) == 5
+    assert len(heads) == 6
     assert all("frozen at" in one and "live" not in one for one in heads)
     live = {run_id: points_of(site, run_id, None) for run_id in run_ids[:3]}
     charts = charts_of(page, 3)
@@ -280,8 +286,15 @@ def test_a_report_is_published_with_its_panels_as_of_then(
     # Words alone are a report too.
     words, _ = write_report(site.server, experiment_id, "Words", paragraph("nothing but words"))
     one_file = published(site, f"report:{words}", "--to", str(folder), "--single-file", shown=())
+    delete_report(site, words)
     page.goto(one_file["address"])
     page.get_by_text("nothing but words").wait_for()
+
+
+def delete_report(site: Site, report_id: str) -> None:
+    """Take a report away."""
+    answer = ask(site.server, "/change", {"id": report_id, "action": "delete"})
+    assert answer.status == 200, answer
 
 
 def post(site: Site, name: str, question: dict[str, Any]) -> bytes:

@@ -139,7 +139,7 @@ def _create(fields: Fields) -> dict[str, Any]:
                 )
         run_ids = [run_id for run_id in run_ids if run_id in facts]
         if shown.files or shown.media:
-            share_candidates.add_files(facts)
+            share_candidates.add_files(facts, run_ids if found is None else found.media_run_ids)
     view = None if found is not None else object_of(fields, "view")
     if view is not None:
         among = run_ids

@@ -12,6 +12,7 @@ import { Page } from "../layout/page"
 import { go, shareableLink } from "../router"
 import { ShareButton } from "../share/button"
 import { reportScope } from "../share/scopes"
+import { VisibilityBadge } from "../teams/badge"
 import { ago, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { ReadReport } from "./api"
@@ -64,6 +65,15 @@ export function ReportPage({ reportId }: { reportId: string }) {
     <Page
       id={`/reports/${reportId}`}
       title={title}
+      beside={
+        data?.report.experiment_ids.length === 1 &&
+        first !== undefined && (
+          <VisibilityBadge
+            experimentId={first}
+            name={names.data?.experiments[0]?.name ?? `experiment ${first}`}
+          />
+        )
+      }
       crumbs={[
         { key: "reports", content: <PlaceLink to={{ page: "reports" }}>Reports</PlaceLink> },
         ...(first === undefined
