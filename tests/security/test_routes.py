@@ -25,12 +25,12 @@ from browser import build_pages
 from databases import DatabaseServer
 from histogram_tables import record_of, table_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
-from mlflow_weir.ui_extensions import access, api, bundle
+from mlflow_weir.ui_extensions import access, api, bundle, mlflow_private
 from mlflow_weir.ui_extensions import app as extension
 from reports import paragraph, png, write_report
 from route_questions import Things, ask, question
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
-from sharing import make_link, manage
+from sharing import Link, make_link, manage
 
 ADMIN = User("admin", "an administrator's 1st password")
 ALICE = User("alice", "alice's own 1st password")
@@ -1184,3 +1184,59 @@ def test_every_route_hides_what_is_in_another_workspace(servers: Servers) -> Non
         assert things.secret not in str(answer.body), where
     rows = question("weir.runs", things, owner)
     assert rows.is_answered(ask(owner, "POST", f"{access.PREFIX}/runs", rows))
+
+
+def test_private_and_invitations_hold_in_a_workspace(servers: Servers) -> None:
+    if not mlflow_private.can_deny():
+        pytest.skip("this MLflow cannot deny what its default allows")
+    server, there = servers.auth_workspaces, {"X-MLFLOW-WORKSPACE": "team-p"}
+
+    def ask_admin(path: str, body: dict[str, Any]) -> Any:
+        answer = call(server, "POST", path, body, there, ADMIN)
+        assert answer.status in {200, 201}, answer
+        return answer.body
+
+    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-p"}, user=ADMIN)
+    assert created.status in {200, 201}, created
+    things = with_everything(server, Sender(server, ADMIN, headers=there))
+    new_role = {"name": f"readers {new_id()}", "workspace": "team-p"}
+    role = ask_admin("/api/3.0/mlflow/roles/create", new_role)["role"]["id"]
+    may = {"role_id": role, "resource_type": "experiment", "resource_pattern": "*"}
+    ask_admin("/api/3.0/mlflow/roles/permissions/add", {**may, "permission": "READ"})
+    assigned = {"username": BOB.name, "role_id": role}
+    ask_admin("/api/3.0/mlflow/roles/assign", assigned)
+
+    def reads(user: User) -> set[bool]:
+        stock = f"/api/2.0/mlflow/runs/get?run_id={things.run_id}"
+        body = {"run_id": things.run_id}
+        answers = (
+            call(server, "GET", stock, None, there, user),
+            call(server, "POST", f"{access.PREFIX}/run", body, there, user),
+        )
+        assert all(one.status in {200, 403, 404} for one in answers), answers
+        return {one.status == 200 and things.secret in str(one.body) for one in answers}
+
+    assert (reads(BOB), reads(CAROL)) == ({True}, {False})
+    change = {"experiment_id": things.experiment_id, "level": "private"}
+    path = f"{access.PREFIX}/visibility/change"
+    # From elsewhere there is no such experiment, whoever asks.
+    assert call(server, "POST", path, change, user=ADMIN).status == 404
+    ask_admin(path, change)
+    assert (reads(BOB), reads(CAROL), reads(ADMIN)) == ({False}, {False}, {True})
+    named = {"experiment_id": things.experiment_id, "name": BOB.name}
+    for permission, is_in in (("READ", True), (None, False)):
+        ask_admin(f"{access.PREFIX}/people/change", {**named, "permission": permission})
+        assert reads(BOB) == {is_in}
+    # Who is invited to it is in, and in its workspace; who is invited there alone is not.
+    for terms, is_in in (
+        ({"experiment_id": things.experiment_id, "permission": "READ"}, True),
+        ({}, False),
+    ):
+        made = ask_admin(f"{access.PREFIX}/invites/create", terms)
+        invited = Link(server, made["invite"], made["token"], made["path"])
+        user = User(f"new-{new_id()}", "a password of twelve")
+        joined = invited.ask("accept", {"name": user.name, "password": user.password})
+        assert joined.status == 200, joined
+        assert reads(user) == {is_in}
+    ask_admin(path, {**change, "level": "team"})
+    assert (reads(BOB), reads(CAROL)) == ({True}, {False})
