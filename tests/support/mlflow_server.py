@@ -23,7 +23,68 @@ from warm_python import WarmProcess, warm_python
 
 START_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 3.0
-COMMAND = "from mlflow.cli import cli; cli()"
+# The command, whose server is a second child of the waiting Python: forked before MLflow's server
+# is imported, it becomes what the command would have started, with the same words and environment.
+COMMAND = """
+import importlib, json, os, runpy, sys
+
+reading, writing = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.close(writing)
+    with open(reading, encoding="utf-8") as told:
+        job = told.read()
+    if not job:
+        os._exit(0)  # the command has ended before it had a server
+    sys.argv[1:], environment = json.loads(job)
+    os.environ.clear()
+    os.environ.update(environment)
+    # Which looks, where MLflow is imported, whether this is a server.
+    importlib.reload(sys.modules["mlflow_weir.plugin.entry_points"])
+    runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+    sys.exit()
+os.close(reading)
+
+import mlflow.server
+
+
+class Server:
+    returncode = None
+    pid = pid
+
+    def poll(self, options=os.WNOHANG):
+        if self.returncode is None:
+            found, status = os.waitpid(pid, options)
+            if found:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self):
+        return self.poll(0)
+
+    def send_signal(self, signum):
+        os.kill(pid, signum)
+
+
+exec_cmd = mlflow.server._exec_cmd
+
+
+def start(words, *, extra_env, **options):
+    if words[:3] != [sys.executable, "-m", "uvicorn"]:
+        os.close(writing)
+        return exec_cmd(words, extra_env=extra_env, **options)
+    with open(writing, "w", encoding="utf-8") as telling:
+        json.dump([words[3:], {**os.environ, **extra_env}], telling)
+    return Server()
+
+
+if sys.argv[-2:] != ["--workers", "1"]:
+    os.close(writing)  # workers are processes that a server starts by itself
+else:
+    mlflow.server._exec_cmd = start
+from mlflow.cli import cli
+cli()
+"""
 RUNS_NO_JOB = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 _Process = WarmProcess | subprocess.Popen[bytes]
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "WEIR_")
@@ -99,8 +160,8 @@ def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, _Process]]:
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", **dict(spec.variables)}
     words = [
         *("mlflow", *spec.arguments, "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", str(spec.workers)),
         *(("--static-prefix", spec.prefix) if spec.prefix else ()),
+        *("--workers", str(spec.workers)),
     ]
     process: _Process
     with log.open("wb") as output:
@@ -114,7 +175,7 @@ def _process(spec: ServerSpec) -> Iterator[tuple[ServerProcess, _Process]]:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        else:  # the command alone: the server that it starts is a Python of its own
+        else:
             process = warm_python().start_session(COMMAND, words, environment, spec.folder, output)
     try:
         yield ServerProcess(f"http://127.0.0.1:{port}", spec.folder, log, process.pid), process
