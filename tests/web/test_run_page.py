@@ -498,6 +498,10 @@ def test_every_tab_is_accessible_and_fits_a_phone(
             # Where one is, and what there is to do: two lines, whatever the run is called.
             assert page.get_by_role("banner").bounding_box()["height"] < 90, tab
             assert page.get_by_role("tab", selected=True).count() == 1
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+        page.get_by_role("group", name="Settings of all charts").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 SIZES = """word => performance.getEntriesByType("resource")

@@ -43,7 +43,7 @@ export function ShareButton({
   return (
     <>
       {mayShare && (
-        <Button icon="link" isSmall className="w-share-button" disabled={!isReady} onClick={() => open(scopes())}>
+        <Button icon="share" isSmall className="w-share-button" disabled={!isReady} onClick={() => open(scopes())}>
           Share
         </Button>
       )}
