@@ -44,8 +44,7 @@ TRACE_URI = "weir-trace:"
 
 FILE_NAME = "trace.json"
 
-_READ_WAIT_S = 30.0
-_FLUSH_WAIT_S = 60.0
+_WAIT_S = 60.0
 _AWAY_WAIT_S = 3.0  # long enough for an agent that waits to try again
 _EXPORTER = "mlflow.tracing.export.mlflow_v3"  # imported with the first trace
 _MOST_LINKED = 100  # in one call, by MLflow's rules
@@ -179,7 +178,7 @@ class JournaledTraces(JournaledExperiments):
         Raises:
             MlflowException: It does not answer; and what it answers.
         """
-        if IS_SETTLED.get() or bring_traces(self.recorder, _READ_WAIT_S):
+        if IS_SETTLED.get() or bring_traces(self.recorder, _WAIT_S):
             return call(*arguments, **options)
         token = IS_SETTLED.set(True)  # no further wait on the way
         try:
@@ -244,7 +243,7 @@ def deliver_on_flush() -> None:
 @never_raises(None)
 def _deliver(found: Sequence[Recorder]) -> None:
     for recorder in found:
-        bring_traces(recorder, _FLUSH_WAIT_S)
+        bring_traces(recorder, _WAIT_S)
 
 
 def _while_it_may(state: client.DeliveryState) -> bool:
