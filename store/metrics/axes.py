@@ -73,6 +73,25 @@ class Joined(NamedTuple):
     x: Float64Column
 
 
+class Celled(NamedTuple):
+    """Lines over another metric, in cells along its values, which all runs share.
+
+    Attributes:
+        lines: Their ``x`` is a place on a grid; ``values_of`` has the values.
+        first: The other metric's smallest value, at place 0.
+        share: Distance of two places.
+    """
+
+    lines: Lines
+    first: float
+    share: float
+
+    def values_of(self, place: Int64Column) -> Float64Column:
+        """Return the other metric's values at places of the grid."""
+        found: Float64Column = self.first + place * self.share
+        return found
+
+
 def join(y: Mapping[int, Series], x: Mapping[int, Series], n_runs: int, n_buckets: int) -> Joined:
     """Draw a metric over another of the same run, point by point in step order.
 
@@ -86,6 +105,32 @@ def join(y: Mapping[int, Series], x: Mapping[int, Series], n_runs: int, n_bucket
         n_runs: Number of runs.
         n_buckets: Most buckets of a line.
     """
+    atoms, values, sizes = _paired(y, x)
+    place = np.concatenate([np.arange(n, dtype=np.int64) for n in sizes] or [_NO_PLACES])
+    level = max(0, (max(sizes, default=1) - 1) // n_buckets).bit_length()
+    lines = make_lines(atoms, place, place, level, np.zeros(n_runs, dtype=np.bool_))
+    ends = np.cumsum(lines.count) - 1
+    return Joined(lines, values[ends])
+
+
+def join_in_cells(
+    y: Mapping[int, Series], x: Mapping[int, Series], n_runs: int, n_buckets: int
+) -> Celled:
+    """Draw a metric over another as ``join`` does, in cells of equal width along the other."""
+    atoms, values, _ = _paired(y, x)
+    first, last = (values.min(), values.max()) if len(values) else (0.0, 0.0)
+    n_places = n_buckets << _PLACES_LEVEL
+    # Halves, so that the distance of large values does not overflow.
+    share = 2 * ((last / 2 - first / 2) / n_places) or 1.0
+    place = np.rint(2 * ((values / 2 - first / 2) / share)).astype(np.int64)
+    lines = make_lines(atoms, place, place, _PLACES_LEVEL, np.zeros(n_runs, dtype=np.bool_))
+    return Celled(lines, float(first), float(share))
+
+
+def _paired(
+    y: Mapping[int, Series], x: Mapping[int, Series]
+) -> tuple[Atoms, Float64Column, list[int]]:
+    """Return the points that have an x, what that is, and how many points each run has."""
     owners: list[int] = []
     kept: list[Series] = []
     values: list[Float64Column] = []
@@ -97,13 +142,10 @@ def join(y: Mapping[int, Series], x: Mapping[int, Series], n_runs: int, n_bucket
             values.append(found)
     sizes = [len(points) for points in kept]
     atoms = atoms_of_points(np.repeat(np.array(owners, dtype=np.int64), sizes), concatenate(kept))
-    place = np.concatenate([np.arange(n, dtype=np.int64) for n in sizes] or [_NO_PLACES])
-    level = max(0, (max(sizes, default=1) - 1) // n_buckets).bit_length()
-    lines = make_lines(atoms, place, place, level, np.zeros(n_runs, dtype=np.bool_))
-    ends = np.cumsum(lines.count) - 1
-    return Joined(lines, np.concatenate(values or [np.empty(0)])[ends])
+    return atoms, np.concatenate(values or [np.empty(0)]), sizes
 
 
+_PLACES_LEVEL = 32
 _NO_PLACES = np.empty(0, dtype=np.int64)
 
 

@@ -230,6 +230,41 @@ def test_groups_are_of_all_members_each_counted_once(served: Served) -> None:
                 np.testing.assert_allclose(columns[name][rows], column, rtol=1e-12)
 
 
+def test_groups_over_another_metric_meet_at_its_values(served: Served) -> None:
+    run_ids, n_buckets = served.sweep.run_ids[:8], 20
+    groups = [[0, 1, 2, 3, 4], [5, 6, 7]]
+    asked = question(run_ids, "val/loss", x="m:train/lr", groups=groups, band="minmax")
+    (part,) = ask(served.server, {**asked, "buckets": n_buckets})
+    points = []
+    for run_id in run_ids:
+        lr = {m.step: m.value for m in served.client.get_metric_history(run_id, "train/lr")}
+        history = served.client.get_metric_history(run_id, "val/loss")
+        points.append([(lr[m.step], m.value) for m in history])
+    first = min(x for run in points for x, _ in run)
+    width = (max(x for run in points for x, _ in run) - first) / n_buckets
+    columns = part.columns
+    assert columns["group"].tolist() == [0, 1]
+    for at, members in enumerate(groups):
+        cells: dict[int, list[tuple[float, float]]] = {}
+        for member in members:
+            inside: dict[int, list[tuple[float, float]]] = {}
+            for x, value in points[member]:
+                # What lies on a bound is in the cell that it begins.
+                inside.setdefault(int((x - first) / width + 1e-7), []).append((x, value))
+            for cell, own in inside.items():
+                mean = float(np.mean([value for _, value in own]))
+                cells.setdefault(cell, []).append((max(x for x, _ in own), mean))
+        expected = [cells[cell] for cell in sorted(cells)]
+        rows = slice(columns["start"][at], columns["start"][at + 1])
+        assert columns["n"][rows].tolist() == [len(own) for own in expected]
+        for name, of in (
+            ("x", [max(x for x, _ in own) for own in expected]),
+            ("centre", [float(np.mean([value for _, value in own])) for own in expected]),
+            ("high", [max(v for _, v in own) if len(own) > 1 else np.nan for own in expected]),
+        ):
+            np.testing.assert_allclose(columns[name][rows], of, rtol=1e-6, atol=1e-12)
+
+
 def test_keys_with_how_many_runs_have_them(served: Served) -> None:
     counts: dict[str, int] = {}
     for run in served.client.search_runs([served.sweep.experiment_id], max_results=100):

@@ -24,7 +24,7 @@ With ``at``, points of runs that had not ended at that moment are left out where
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import flask
@@ -237,6 +237,10 @@ def _over_other(
 ) -> bytes:
     n_runs = len(question.run_ids)
     points = reader.read_points(question.source(part.key))
+    if question.group_of_run is not None:
+        # Steps are each run's own; what a group's runs have in common are the other's values.
+        celled = axes.join_in_cells(points, other, n_runs, question.n_buckets)
+        return _encode_groups(question, part, celled.lines, celled.values_of)
     joined = axes.join(points, other, n_runs, question.n_buckets)
     totals = np.zeros(n_runs, dtype=np.int64)
     for owner, series in points.items():
@@ -252,7 +256,32 @@ def _encode(
     totals: Int64Column,
     is_whole: npt.NDArray[np.bool_],
 ) -> bytes:
-    header = {
+    if question.group_of_run is not None:
+        return _encode_groups(question, part, lines, lambda x: x)
+    columns = series_parts.line_columns(
+        lines, x, totals=totals, is_whole=is_whole, want=question.want
+    )
+    columns, shared = series_parts.shared_once(columns, lines.start)
+    header = {**_header(part, lines), "kind": "lines", "shared": shared}
+    return series_parts.encode_part(header, columns)
+
+
+def _encode_groups(
+    question: _Question,
+    part: _Part,
+    lines: Lines,
+    x_of: Callable[[Int64Column], npt.NDArray[Any]],
+) -> bytes:
+    assert question.group_of_run is not None
+    bands = make_bands(lines, question.group_of_run, question.centre, question.band)
+    return series_parts.encode_part(
+        {**_header(part, lines), "kind": "groups"},
+        series_parts.band_columns(bands, x_of(bands.x)),
+    )
+
+
+def _header(part: _Part, lines: Lines) -> dict[str, Any]:
+    return {
         "key": part.key,
         "level": lines.level,
         "n_points": int(lines.count.sum()),
@@ -261,16 +290,6 @@ def _encode(
         ),
         "most_buckets": int(np.diff(lines.start).max(initial=0)),
     }
-    if question.group_of_run is None:
-        columns = series_parts.line_columns(
-            lines, x, totals=totals, is_whole=is_whole, want=question.want
-        )
-        columns, shared = series_parts.shared_once(columns, lines.start)
-        return series_parts.encode_part({**header, "kind": "lines", "shared": shared}, columns)
-    bands = make_bands(lines, question.group_of_run, question.centre, question.band)
-    return series_parts.encode_part(
-        {**header, "kind": "groups"}, series_parts.band_columns(bands, bands.x)
-    )
 
 
 def _understood(fields: Fields, share_of_limits: int) -> _Question:
