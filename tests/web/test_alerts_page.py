@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from agents import wait_until
 from alert_sinks import HttpSink
 from browser import PHONE, Site, axe_violations
-from senders import Sender, new_id, operation
+from senders import Sender, create_run, new_id, operation
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -18,10 +19,16 @@ HOSTILE = "<img src=x onerror='window.wasRun=1'> \u202e " + "long" * 40
 
 
 def test_alerts_are_set_up_and_followed_on_their_page(
-    site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
+    site: Site,
+    open_page: Callable[..., Any],
+    allow_errors: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     allow_errors("400")  # of the address that is refused
-    experiment_id, run_id = site.rich.experiment_id, site.rich.run_id
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    run_id = new_id()
+    experiment_id = MlflowClient(site.server.address).create_experiment(f"alerts {run_id}")
+    Sender(site.server).send(create_run(run_id, experiment_id))
     sink = HttpSink()
     page = open_page(color_scheme="light")
     page.goto(site.pages(f"/e/{experiment_id}"))
