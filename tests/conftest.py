@@ -8,6 +8,7 @@ skip with its reason still.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -38,7 +39,9 @@ MLFLOW_ADDRESSES = (
 
 @pytest.fixture(autouse=True)
 def internal_errors(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    no_settings_from_outside: None,  # whose end comes after monkeypatch's, which puts back
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[list[Exception]]:
     """Fail a test during which the guard swallowed anything, unless it says it expects that."""
     seen: list[Exception] = []
@@ -53,9 +56,11 @@ def no_settings_from_outside(session_spool: Path) -> Iterator[None]:
     """Take our variables and MLflow's addresses out of the environment of every test.
 
     Journals go to a spool of the test session's own. What a test leaves in the environment goes
-    with it: MLflow itself writes there (``set_experiment``: MLFLOW_EXPERIMENT_ID).
+    with it: MLflow itself writes there (``set_experiment``: MLFLOW_EXPERIMENT_ID). So does the
+    tracking URI, which MLflow's server sets in the process that it is in.
     """
     before = dict(os.environ)
+    uri = _tracking_uri()
     for name in before:
         if name.startswith("WEIR_") and name != "WEIR_REQUIRE_COMPONENTS":
             del os.environ[name]
@@ -67,6 +72,17 @@ def no_settings_from_outside(session_spool: Path) -> Iterator[None]:
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
+    if _tracking_uri() != uri:
+        sys.modules[_TRACKING].__dict__["_tracking_uri"] = uri
+
+
+_TRACKING = "mlflow.tracking._tracking_service.utils"
+
+
+def _tracking_uri() -> str | None:
+    """Return what this process was told to log to, be it by MLflow's server within it."""
+    found: str | None = getattr(sys.modules.get(_TRACKING), "_tracking_uri", None)
+    return found
 
 
 @pytest.fixture(scope="session")
