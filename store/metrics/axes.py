@@ -88,8 +88,7 @@ class Celled(NamedTuple):
 
     def values_of(self, place: Int64Column) -> Float64Column:
         """Return the other metric's values at places of the grid."""
-        found: Float64Column = self.first + place * self.share
-        return found
+        return np.asarray(self.first + place * self.share, dtype=np.float64)
 
 
 def join(y: Mapping[int, Series], x: Mapping[int, Series], n_runs: int, n_buckets: int) -> Joined:
