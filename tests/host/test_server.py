@@ -6,8 +6,10 @@ workspaces.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,6 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.genai.scorers import ResponseLength
 
-import mlflow_weir
 from agents import wait_until
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
@@ -175,7 +176,15 @@ def graphql_run(server: ServerProcess) -> Any:
     mlflow.set_experiment("pages")
     with mlflow.start_run(run_name="shown") as run:
         mlflow.log_metric("loss", 0.5, step=3)
-    assert mlflow_weir.finish()  # the page asks the server, without this process's journal
+
+    def has_ended() -> bool:
+        with contextlib.suppress(urllib.error.HTTPError):  # it is on its way
+            path = f"/api/2.0/mlflow/runs/get?run_id={run.info.run_id}"
+            return bool(request(server, path)["run"]["info"]["status"] == "FINISHED")
+        return False
+
+    # The page asks the server, without this process's journal; others' may wait for ever.
+    wait_until(has_ended, "the run is there to its end")
     client = MlflowClient()
     client.create_registered_model("registered")
     client.create_model_version("registered", run.info.artifact_uri, run.info.run_id)
