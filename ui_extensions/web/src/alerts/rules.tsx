@@ -3,6 +3,7 @@ import { useState } from "react"
 import { call } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { Button } from "../controls/button"
+import { HeadedTable } from "../controls/headed-table"
 import { Empty, Failed, StateOf } from "../controls/state"
 import { useDeed } from "../teams/parts"
 import { ago, dateTime } from "../text/format"
@@ -43,32 +44,18 @@ export function RulesTab({ experimentId, targets }: { experimentId: string | nul
               {experimentId === null ? "There is no rule for all experiments." : "There is no rule for this experiment."}
             </Empty>
           ) : (
-            <table className="w-kv w-teams-table">
-              <thead>
-                <tr>
-                  <th scope="col">When</th>
-                  <th scope="col">Level</th>
-                  <th scope="col">Sent to</th>
-                  <th scope="col">Of</th>
-                  <th scope="col">Made</th>
-                  <th scope="col">
-                    <span className="w-hidden-text">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {rules.map((rule) => (
-                  <Row
-                    key={rule.id}
-                    rule={rule}
-                    targets={targets}
-                    // One for all is changed where all are.
-                    mayEdit={may_edit && rule.experiment_id === experimentId}
-                    onChanged={answer.retry}
-                  />
-                ))}
-              </tbody>
-            </table>
+            <HeadedTable heads={["When", "Level", "Sent to", "Of", "Made"]}>
+              {rules.map((rule) => (
+                <Row
+                  key={rule.id}
+                  rule={rule}
+                  targets={targets}
+                  // One for all is changed where all are.
+                  mayEdit={may_edit && rule.experiment_id === experimentId}
+                  onChanged={answer.retry}
+                />
+              ))}
+            </HeadedTable>
           )}
         </>
       )}

@@ -3,6 +3,7 @@ import { useState } from "react"
 import { call } from "../api/client"
 import { PAGES } from "../addresses"
 import { Button } from "../controls/button"
+import { HeadedTable } from "../controls/headed-table"
 import { Empty, Failed } from "../controls/state"
 import { ToldOnce, useDeed } from "../teams/parts"
 import { ago, dateTime } from "../text/format"
@@ -27,24 +28,11 @@ export function TargetsTab({ answer, onChanged }: { answer: Targets; onChanged: 
       {answer.targets.length === 0 ? (
         <Empty>Alerts are shown on the runs’ pages, and sent nowhere: there is no target.</Empty>
       ) : (
-        <table className="w-kv w-teams-table">
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Kind</th>
-              <th scope="col">Where</th>
-              <th scope="col">Made</th>
-              <th scope="col">
-                <span className="w-hidden-text">Actions</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {answer.targets.map((one) => (
-              <Row key={one.id} target={one} mayEdit={answer.may_edit} onChanged={onChanged} />
-            ))}
-          </tbody>
-        </table>
+        <HeadedTable heads={["Name", "Kind", "Where", "Made"]}>
+          {answer.targets.map((one) => (
+            <Row key={one.id} target={one} mayEdit={answer.may_edit} onChanged={onChanged} />
+          ))}
+        </HeadedTable>
       )}
     </>
   )

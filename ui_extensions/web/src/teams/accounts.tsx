@@ -3,11 +3,12 @@ import { useState } from "react"
 import { call } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { Button } from "../controls/button"
+import { HeadedTable } from "../controls/headed-table"
 import { Empty, Failed, StateOf } from "../controls/state"
 import { ago, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Account } from "./api"
-import type { ExperimentName } from "./page"
+import type { ExperimentName } from "../layout/experiment-tabs"
 import { refusal, ToldOnce, useDeed } from "./parts"
 
 /** Users who are jobs: their experiments, and their passwords, each shown once. */
@@ -105,58 +106,46 @@ export function AccountsTab({
         empty={<Empty>There is no service account. A training job gets one of its own here.</Empty>}
       >
         {({ accounts }) => (
-          <table className="w-kv w-teams-table">
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Experiments</th>
-                <th scope="col">Password</th>
-                <th scope="col">
-                  <span className="w-hidden-text">Actions</span>
+          <HeadedTable heads={["Name", "Experiments", "Password"]}>
+            {accounts.map((one) => (
+              <tr key={one.name}>
+                <th scope="row" data-head="Name">
+                  <span className="w-teams-name">{visible(one.name, NAME_LENGTH)}</span>
+                  <span className="w-badge">Job</span>
+                  {one.disabled_ms !== null && <span className="w-badge w-badge-warn">Disabled</span>}
+                  {!one.is_there && <span className="w-badge w-badge-bad">Deleted in MLflow</span>}
+                  <span className="w-secondary">
+                    {one.note !== "" && `${visible(one.note, NAME_LENGTH)} · `}made by{" "}
+                    {visible(one.created_by, 60)}
+                  </span>
                 </th>
-              </tr>
-            </thead>
-            <tbody>
-              {accounts.map((one) => (
-                <tr key={one.name}>
-                  <th scope="row" data-head="Name">
-                    <span className="w-teams-name">{visible(one.name, NAME_LENGTH)}</span>
-                    <span className="w-badge">Job</span>
-                    {one.disabled_ms !== null && <span className="w-badge w-badge-warn">Disabled</span>}
-                    {!one.is_there && <span className="w-badge w-badge-bad">Deleted in MLflow</span>}
-                    <span className="w-secondary">
-                      {one.note !== "" && `${visible(one.note, NAME_LENGTH)} · `}made by{" "}
-                      {visible(one.created_by, 60)}
-                    </span>
-                  </th>
-                  <td data-head="Experiments">
-                    {one.experiments.length === 0
-                      ? "None"
-                      : one.experiments
-                          .map((of) => `${of.permission.toLowerCase()} ${nameOf(of.id)}`)
-                          .join(", ")}
-                  </td>
-                  <td data-head="Password" title={dateTime(one.rotated_ms)}>
-                    {one.disabled_ms !== null ? `disabled ${ago(one.disabled_ms)}` : ago(one.rotated_ms)}
-                  </td>
-                  <td className="w-teams-actions">
-                    {one.is_there && (
-                      <>
-                        <Button isSmall icon="refresh" disabled={isBusy} onClick={() => change(one, "rotate")}>
-                          New password
+                <td data-head="Experiments">
+                  {one.experiments.length === 0
+                    ? "None"
+                    : one.experiments
+                        .map((of) => `${of.permission.toLowerCase()} ${nameOf(of.id)}`)
+                        .join(", ")}
+                </td>
+                <td data-head="Password" title={dateTime(one.rotated_ms)}>
+                  {one.disabled_ms !== null ? `disabled ${ago(one.disabled_ms)}` : ago(one.rotated_ms)}
+                </td>
+                <td className="w-teams-actions">
+                  {one.is_there && (
+                    <>
+                      <Button isSmall icon="refresh" disabled={isBusy} onClick={() => change(one, "rotate")}>
+                        New password
+                      </Button>
+                      {one.disabled_ms === null && (
+                        <Button isSmall icon="stop" disabled={isBusy} onClick={() => change(one, "disable")}>
+                          Disable
                         </Button>
-                        {one.disabled_ms === null && (
-                          <Button isSmall icon="stop" disabled={isBusy} onClick={() => change(one, "disable")}>
-                            Disable
-                          </Button>
-                        )}
-                      </>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+                      )}
+                    </>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </HeadedTable>
         )}
       </StateOf>
     </>

@@ -7,7 +7,7 @@ import { Empty, Failed, StateOf } from "../controls/state"
 import { dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Entry } from "./api"
-import type { ExperimentName } from "./page"
+import type { ExperimentName } from "../layout/experiment-tabs"
 import { refusal, useDeed } from "./parts"
 
 const ACTIONS: readonly (readonly [string, string])[] = [

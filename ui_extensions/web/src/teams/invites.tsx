@@ -3,12 +3,13 @@ import { useState } from "react"
 import { call } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { Button } from "../controls/button"
+import { HeadedTable } from "../controls/headed-table"
 import { Empty, Failed, StateOf } from "../controls/state"
 import { addressOf } from "../share/shares"
 import { ago, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Invite, Permission } from "./api"
-import type { ExperimentName } from "./page"
+import type { ExperimentName } from "../layout/experiment-tabs"
 import { refusal, ToldOnce, useDeed } from "./parts"
 
 const DAY_MS = 86_400_000
@@ -115,60 +116,47 @@ export function InvitesTab({
         empty={<Empty>Nobody is invited.</Empty>}
       >
         {({ invites }) => (
-          <table className="w-kv w-teams-table">
-            <thead>
-              <tr>
-                <th scope="col">For</th>
-                <th scope="col">State</th>
-                <th scope="col">Made</th>
-                <th scope="col">Ends</th>
-                <th scope="col">
-                  <span className="w-hidden-text">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {invites.map((one) => (
-                <tr key={one.id}>
-                  <th scope="row" data-head="For">
-                    <span className="w-teams-name" dir="auto">
-                      {one.note === "" ? "Somebody" : visible(one.note, NAME_LENGTH)}
+          <HeadedTable heads={["For", "State", "Made", "Ends"]}>
+            {invites.map((one) => (
+              <tr key={one.id}>
+                <th scope="row" data-head="For">
+                  <span className="w-teams-name" dir="auto">
+                    {one.note === "" ? "Somebody" : visible(one.note, NAME_LENGTH)}
+                  </span>
+                  {one.experiment_id !== null && (
+                    <span className="w-secondary">
+                      {(one.permission ?? "").toLowerCase()} {nameOf(one.experiment_id)}
                     </span>
-                    {one.experiment_id !== null && (
-                      <span className="w-secondary">
-                        {(one.permission ?? "").toLowerCase()} {nameOf(one.experiment_id)}
-                      </span>
-                    )}
-                  </th>
-                  <td data-head="State">
-                    <span className={`w-badge ${STATES[one.state].kind}`}>{STATES[one.state].word}</span>
-                    {one.used_by !== null && ` by ${visible(one.used_by, 60)}`}
-                  </td>
-                  <td data-head="Made" title={dateTime(one.created_ms)}>
-                    {ago(one.created_ms)} by {visible(one.created_by, 60)}
-                  </td>
-                  <td data-head="Ends">{dateTime(one.expires_ms)}</td>
-                  <td>
-                    {one.state === "open" && (
-                      <Button
-                        isSmall
-                        icon="close"
-                        disabled={isBusy}
-                        onClick={() =>
-                          run(async () => {
-                            await call("invites/revoke", { id: one.id })
-                            answer.retry()
-                          })
-                        }
-                      >
-                        Take back
-                      </Button>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+                  )}
+                </th>
+                <td data-head="State">
+                  <span className={`w-badge ${STATES[one.state].kind}`}>{STATES[one.state].word}</span>
+                  {one.used_by !== null && ` by ${visible(one.used_by, 60)}`}
+                </td>
+                <td data-head="Made" title={dateTime(one.created_ms)}>
+                  {ago(one.created_ms)} by {visible(one.created_by, 60)}
+                </td>
+                <td data-head="Ends">{dateTime(one.expires_ms)}</td>
+                <td>
+                  {one.state === "open" && (
+                    <Button
+                      isSmall
+                      icon="close"
+                      disabled={isBusy}
+                      onClick={() =>
+                        run(async () => {
+                          await call("invites/revoke", { id: one.id })
+                          answer.retry()
+                        })
+                      }
+                    >
+                      Take back
+                    </Button>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </HeadedTable>
         )}
       </StateOf>
     </>

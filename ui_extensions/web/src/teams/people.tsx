@@ -3,6 +3,7 @@ import { useId, useState } from "react"
 import { call } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { Button } from "../controls/button"
+import { HeadedTable } from "../controls/headed-table"
 import { Checkbox, SearchBox } from "../controls/input"
 import { Empty, Failed, StateOf } from "../controls/state"
 import { count } from "../text/format"
@@ -113,23 +114,11 @@ export function PeopleTab({ experimentId }: { experimentId: string }) {
                   ? "Nobody else may see it (the server’s default)."
                   : `Everybody else may ${PERMISSION_WORDS[data.default_permission].toLowerCase()} (the server’s default).`}
             </p>
-            <table className="w-kv w-teams-table">
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">May</th>
-                  <th scope="col">By</th>
-                  <th scope="col">
-                    <span className="w-hidden-text">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.people.map((person) => (
-                  <Row key={person.name} person={person} onChange={change} />
-                ))}
-              </tbody>
-            </table>
+            <HeadedTable heads={["Name", "May", "By"]}>
+              {data.people.map((person) => (
+                <Row key={person.name} person={person} onChange={change} />
+              ))}
+            </HeadedTable>
             {data.total > data.people.length && (
               <Button isSmall onClick={() => setLimit(limit + STEP)}>
                 {count(data.total - data.people.length)} more: search, or show more
