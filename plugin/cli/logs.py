@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -14,10 +15,11 @@ import click
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.plugin.cli.stores import is_server, store_at
+from mlflow_weir.plugin.journal.files import list_waiting
 from mlflow_weir.plugin.journal.reader import JournalReader
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
 from mlflow_weir.plugin.uri import strip
-from mlflow_weir.store.console.document import FOLDER, NAME, missing
+from mlflow_weir.store.console.document import FOLDER, NAME, missing, n_missing
 from mlflow_weir.store.console.lines import STREAMS, Line, lines_of, without_styles
 from mlflow_weir.store.delivery.records import Operation, RecordError, decode
 
@@ -25,6 +27,7 @@ _POLL_S = 0.5
 _STATUS_S = 2.0
 _PAGE = 10_000
 _TIMEOUT_S = 30
+_TEXT_S = 20.0
 _RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 _CONSOLE = b'O["console"'
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\\[[0-9;:]*m)")
@@ -50,25 +53,20 @@ def logs(run_id: str, uri: str, follow: bool, as_json: bool) -> None:
         raise ConfigError(f"{run_id!r:.100} is not a run's id", hint="32 hexadecimal digits")
     show = _Output(as_json)
     place: _Database | _Server = _Server(uri) if is_server(uri) else _Database(uri)
-    found = place.read(run_id) | _waiting(run_id)
-    if not found and not follow and _show_artifact(run_id, uri, as_json):
-        return
-    show.lines(found, is_last=not follow)
     n_ended = 0
-    while follow:
-        # The end may be known a moment before the last lines are.
+    while follow and n_ended < 2:  # the end may be known a moment before the last lines are
         n_ended += _has_ended(run_id, uri)
         give_up_s = time.monotonic() + _STATUS_S
-        while True:
-            found = place.read(run_id) | _waiting(run_id)
-            show.lines(found, is_last=n_ended > 1)
-            if n_ended > 1 or time.monotonic() > give_up_s:
-                break
+        while n_ended < 2 and time.monotonic() < give_up_s:
+            show.lines(_found(place, run_id), is_last=False, past_gaps=not place.is_stock)
             time.sleep(_POLL_S)
-        if n_ended > 1:
-            if not found:
-                _show_artifact(run_id, uri, as_json)
+    found = _found(place, run_id)
+    if place.is_stock or not found:
+        text = _wait_for_text(run_id, uri) if follow else _text(run_id, uri)
+        if text is not None:
+            show.rest_of(text)
             return
+    show.lines(found, is_last=True)
 
 
 class _Output:
@@ -79,11 +77,13 @@ class _Output:
         self._printed: dict[str, int] = {}  # by source, the number after the last
         self._last: dict[str, Line] = {}
 
-    def lines(self, found: Lines, *, is_last: bool) -> None:
+    def lines(self, found: Lines, *, is_last: bool, past_gaps: bool = True) -> None:
         for source in dict.fromkeys(source for source, _ in sorted(found)):
             lines = [found[key] for key in sorted(found) if key[0] == source]
             at = self._printed.get(source, 0)
             new = [line for line in lines if line.n >= at]
+            if not past_gaps:
+                new = [line for line, n in zip(new, itertools.count(at)) if line.n == n]
             if new and not is_last and self._last.get(source) != new[-1]:
                 self._last[source] = new.pop()
             for line in new:
@@ -92,6 +92,16 @@ class _Output:
                 at = line.n + 1
                 self._say(source, line)
             self._printed[source] = at
+
+    def rest_of(self, text: str) -> None:
+        """Print what of a run's text is not printed yet."""
+        source = next(iter(self._printed)) if len(self._printed) == 1 else ""
+        at, n = self._printed.get(source, 0), 0
+        for line in text.splitlines():
+            after = n + (n_missing(line) or 1)
+            if after > at:
+                self._say(source, Line(n, 0, 0, line))
+            n = after
 
     def _say(self, source: str, line: Line) -> None:
         if self._as_json:
@@ -113,6 +123,8 @@ class _Output:
 
 class _Database:
     """A tracking database."""
+
+    is_stock = False
 
     def __init__(self, uri: str) -> None:
         from mlflow_weir.store.delivery.connection import open_engine
@@ -144,10 +156,11 @@ class _Database:
 
 
 class _Server:
-    """A tracking server."""
+    """A tracking server; a stock one has no place for lines."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+        self.is_stock = False
         self._seqs: dict[str, int] = {}
         self._n_lines: dict[str, int] = {}
         self._found: Lines = {}
@@ -189,19 +202,30 @@ class _Server:
                 max_retries=1,
                 raise_on_status=False,
             )
+            self.is_stock = answer.status_code in {404, 405}
             return answer.json() if answer.status_code == 200 else None
         except (MlflowException, OSError, ValueError):
             return None
 
 
-def _waiting(run_id: str) -> Lines:
-    """Return the lines that wait on this machine for delivery."""
+def _found(place: _Database | _Server, run_id: str) -> Lines:
+    """Return the lines that there are, those that are delivered meanwhile among them."""
+    waiting = _waiting(run_id)  # before the store: what moves is in both, not in neither
+    return place.read(run_id) | waiting
+
+
+def _journals() -> list[JournalFolder]:
     try:
         spool = Spool.look()
     except WeirError:
-        return {}
+        return []
+    return [] if spool is None else spool.journals()
+
+
+def _waiting(run_id: str) -> Lines:
+    """Return the lines that wait on this machine for delivery."""
     found: Lines = {}
-    for folder in spool.journals() if spool is not None else []:
+    for folder in _journals():
         try:
             for fields in _records(folder):
                 if fields.get("run_id") == run_id:
@@ -229,8 +253,21 @@ def _records(folder: JournalFolder) -> Iterator[dict[str, Any]]:
         reader.close()
 
 
-def _show_artifact(run_id: str, uri: str, as_json: bool) -> bool:
-    """Show the text among the run's artifacts, which is all that a stock server has."""
+def _wait_for_text(run_id: str, uri: str) -> str | None:
+    """Return the text of a run that has just ended, for which its process may need a moment."""
+    give_up_s = time.monotonic() + _TEXT_S
+    while True:
+        text = _text(run_id, uri)
+        if text is not None or time.monotonic() > give_up_s or not _journals():
+            return text
+        time.sleep(_POLL_S)
+
+
+def _text(run_id: str, uri: str) -> str | None:
+    """Return what a run printed as its artifact, which is all that a stock server has."""
+    waiting = _waiting_text(run_id)
+    if waiting is not None:
+        return waiting
     settings.adopt_environment({"WEIR_CLIENT": "off"})
     from mlflow import MlflowClient
     from mlflow.artifacts import load_text
@@ -238,12 +275,24 @@ def _show_artifact(run_id: str, uri: str, as_json: bool) -> bool:
 
     try:
         root = MlflowClient(uri).get_run(run_id).info.artifact_uri
-        text = load_text(f"{root}/{FOLDER}/{NAME}")
+        return str(load_text(f"{root}/{FOLDER}/{NAME}"))
     except (MlflowException, OSError):
-        return False
-    lines = [Line(n, 0, 0, one) for n, one in enumerate(text.splitlines())]
-    _Output(as_json).lines({("", line.n): line for line in lines}, is_last=True)
-    return True
+        return None
+
+
+def _waiting_text(run_id: str) -> str | None:
+    """Return the artifact while it waits on this machine for its upload."""
+    for folder in _journals():
+        for one in list_waiting(folder.files):
+            try:
+                upload = one.read()
+                if (upload.artifact_path, upload.name) == (FOLDER, NAME) and run_id in re.split(
+                    "[:/]", upload.artifact_uri
+                ):
+                    return (one.data / NAME).read_text("utf-8", "replace")
+            except (WeirError, OSError):
+                continue  # uploaded and removed meanwhile
+    return None
 
 
 def _has_ended(run_id: str, uri: str) -> bool:

@@ -5,6 +5,7 @@ As a terminal would show it, without colours; where lines were not kept, one lin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from mlflow_weir.store.console.lines import Line
@@ -28,6 +29,15 @@ def text_of(lines: Iterable[Line], n_lines: int) -> Iterator[str]:
         at = line.n + 1
     if at < n_lines:
         yield missing(n_lines - at)
+
+
+_MISSING = re.compile(r"\[weir: ([0-9,]+) lines? not kept here\]\Z")
+
+
+def n_missing(line: str) -> int:
+    """Return for how many lines one stands, as ``missing`` writes it; 0 where it is none."""
+    found = _MISSING.match(line)
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def missing(n: int) -> str:

@@ -39,6 +39,11 @@ CHANGING = (
     (re.compile(r"\b20[0-9]{2}[-/][0-9]{2}[-/][0-9]{2}[ T][0-9:.]+(\+[0-9:]+)?\b"), "TIME"),
     (re.compile(r"\b[0-9]+\.[0-9]{3,}(e-?[0-9]+)?\b"), "NUMBER"),
 )
+# Without it MLflow may lose what was logged asynchronously just before the process ends.
+LAST = """
+import mlflow
+mlflow.flush_async_logging()
+"""
 
 
 class Example(NamedTuple):
@@ -85,7 +90,7 @@ def left_by(folder: Path, script: str, scheme: str) -> Left:
     folder.mkdir(parents=True)
     put_mlflow_tables(folder / "a.db")
     training = Training(folder, Place(f"{scheme}:///{folder}/a.db", {}))
-    code, out, err = training.outcome(script, MLFLOW_ENABLE_ASYNC_LOGGING="false")
+    code, out, err = training.outcome(script + LAST, MLFLOW_ENABLE_ASYNC_LOGGING="false")
     if scheme != "sqlite":
         training.settle()
         agent.nudge(training.spool, agent.STOP)
@@ -154,5 +159,7 @@ def test_every_example_that_runs_on_stock(tmp_path: Path) -> None:
         elif stock[:3] == left_by(folder / "again", script, "sqlite")[:3]:
             different[name] = (stock, journaled)
     print(f"{n_same} the same of {len(EXAMPLES)}; not run on stock: {not_here}")
+    for name, (stock, ours) in different.items():
+        print(name, stock, ours, sep="\n")
     assert different == {}
     assert n_same > len(QUICK)
