@@ -1,4 +1,4 @@
-"""``weir db``: upgrade, compact, check or eject a tracking database."""
+"""``weir db``: upgrade, compact, check, retain or eject a tracking database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflow_weir.plugin.cli.db_retain import retain
 from mlflow_weir.plugin.cli.stores import store_at
 from mlflow_weir.plugin.uri import strip
 
@@ -52,10 +53,11 @@ _DELIVERY_WAIT_S = 60.0
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def db() -> None:
-    """Upgrade, compact, check or eject a tracking database.
+    """Upgrade, compact, check, retain or eject a tracking database.
 
     URI is any tracking URI of Weir's (`weir:`, `weir:///dir`, `sqlite+weir:///file.db`, ...) or
-    the plain database URI behind it. Take a back-up before `compact` and `eject`.
+    the plain database URI behind it. Take a back-up before `compact`, `retain` and
+    `eject`.
     """
 
 
@@ -67,12 +69,12 @@ def upgrade(uri: str, dry_run: bool, as_json: bool) -> None:
     """Create or migrate Weir's tables and indexes (MLflow's own: `mlflow db upgrade`)."""
     from mlflow_weir.store.maintenance.upgrade import upgrade as run
 
-    with _database(uri) as engine:
+    with database(uri) as engine:
         report = run(engine, dry_run=dry_run)
     would = "would be " if dry_run else ""
     lines = [f"{would}applied: {name}" for name in report.revisions]
     lines += [f"{would}created: index {name}" for name in report.indexes]
-    _print(report, lines or ["nothing to do: tables and indexes are current"], as_json)
+    print_report(report, lines or ["nothing to do: tables and indexes are current"], as_json)
 
 
 @db.command()
@@ -86,8 +88,8 @@ def compact(uri: str, dry_run: bool, as_json: bool) -> None:
     """
     from mlflow_weir.store.maintenance.compact import compact as run
 
-    with _database(uri) as engine:
-        report = _with_bars(lambda bars: run(engine, bars, dry_run=dry_run))
+    with database(uri) as engine:
+        report = with_bars(lambda bars: run(engine, bars, dry_run=dry_run))
     would = "would be " if dry_run else ""
     lines = [
         f"{would}moved from MLflow's table: {report.moved_rows:,} rows",
@@ -97,7 +99,7 @@ def compact(uri: str, dry_run: bool, as_json: bool) -> None:
     ]
     if report.freed_bytes is not None:
         lines.append(f"the file is {report.freed_bytes:,} bytes smaller")
-    _print(report, lines + report.notes, as_json)
+    print_report(report, lines + report.notes, as_json)
 
 
 @db.command()
@@ -107,15 +109,15 @@ def check(uri: str, as_json: bool) -> None:
     """Verify every checksum, count and index entry; exit with 1 when something is wrong."""
     from mlflow_weir.store.maintenance.check import check as run
 
-    with _database(uri) as engine:
-        report = _with_bars(lambda bars: run(engine, bars))
+    with database(uri) as engine:
+        report = with_bars(lambda bars: run(engine, bars))
     lines = [
         f"{report.n_points:,} points in {report.n_batches:,} batches and {report.n_chunks:,} "
         f"chunks with {report.n_rollups:,} rollups: "
         + (f"{len(report.problems)} problems" if report.problems else "all well"),
         *report.problems,
     ]
-    _print(report, report.notes or lines, as_json)
+    print_report(report, report.notes or lines, as_json)
     if report.problems:
         raise SystemExit(1)
 
@@ -133,7 +135,7 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
     from mlflow_weir.store.maintenance.eject import eject as run
 
     _require_delivered(uri)
-    with _database(uri) as engine:
+    with database(uri) as engine:
         if not dry_run and not yes:
             plan = run(engine, ProgressBars(), dry_run=True)
             click.confirm(
@@ -142,7 +144,7 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
                 abort=True,
                 err=True,
             )
-        report = _with_bars(lambda bars: run(engine, bars, dry_run=dry_run))
+        report = with_bars(lambda bars: run(engine, bars, dry_run=dry_run))
     would = "would be " if dry_run else ""
     lines = [
         f"{would}written back: {report.n_points:,} points of {report.n_batches:,} batches and "
@@ -152,7 +154,7 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
         lines.append(f"{would}kept as artifacts: what {report.n_consoles:,} runs printed")
     if not dry_run:
         lines.append("the database is stock MLflow's again")
-    _print(report, lines + report.notes, as_json)
+    print_report(report, lines + report.notes, as_json)
 
 
 def _require_delivered(uri: str) -> None:
@@ -170,13 +172,15 @@ def _require_delivered(uri: str) -> None:
         )
 
 
-def _database(uri: str) -> AbstractContextManager[sa.Engine]:
+def database(uri: str) -> AbstractContextManager[sa.Engine]:
+    """Open the database that a command was given, for as long as the block takes."""
     from mlflow_weir.store.maintenance.database import opened
 
     return opened(strip(store_at(uri).database_uri))
 
 
-def _with_bars(work: Callable[[ProgressBars], Any]) -> Any:
+def with_bars(work: Callable[[ProgressBars], Any]) -> Any:
+    """Do work whose progress is drawn, and return what it returns."""
     bars = ProgressBars()
     try:
         return work(bars)
@@ -184,5 +188,9 @@ def _with_bars(work: Callable[[ProgressBars], Any]) -> Any:
         bars.finish()
 
 
-def _print(report: Any, lines: list[str], as_json: bool) -> None:
+def print_report(report: Any, lines: list[str], as_json: bool) -> None:
+    """Print a report: the lines, or all of it as JSON."""
     click.echo(json.dumps(asdict(report), indent=2) if as_json else "\n".join(lines))
+
+
+db.add_command(retain)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -165,9 +165,23 @@ def delete(session: Session | sa.Connection, chunk_ids: Sequence[int]) -> int:
 
 def delete_runs(session: Session, run_ids: Sequence[str]) -> None:
     """Delete everything our tables hold of these runs."""
+    _delete_from(session, run_ids, schema.OF_A_RUN)
+
+
+def delete_history(session: Session, run_ids: Sequence[str]) -> None:
+    """Delete all that was logged over time, MLflow's own rows too; runs keep number and links."""
+    kept = (schema.ordinal, schema.share_run)
+    of_time = [table for table in schema.OF_A_RUN if table not in kept]
+    _delete_from(session, run_ids, [*of_time, schema.mlflow_metrics])
+
+
+def _delete_from(
+    session: Session, run_ids: Sequence[str], of_a_run: Iterable[sa.TableClause]
+) -> None:
+    of_a_run = list(of_a_run)
     for start in range(0, len(run_ids), 500):
         ids = run_ids[start : start + 500]
         owned = sa.select(schema.chunk.c.chunk_id).where(schema.chunk.c.run_uuid.in_(ids))
         session.execute(sa.delete(schema.rollup).where(schema.rollup.c.chunk_id.in_(owned)))
-        for table in schema.OF_A_RUN:
+        for table in of_a_run:
             session.execute(sa.delete(table).where(table.c.run_uuid.in_(ids)))

@@ -46,20 +46,25 @@ class Entry(NamedTuple):
 
 def add(engine: sa.Engine, entry: Entry) -> None:
     """Write an entry; its id is the database's to give."""
-    detail = json.dumps(entry.detail, separators=(",", ":"))
     with engine.begin() as connection:
-        connection.execute(
-            sa.insert(schema.audit).values(
-                at_ms=entry.at_ms,
-                who=_fitting(entry.who, 255),
-                address=_fitting(entry.address, 64),
-                action=entry.action[:40],
-                experiment_id=None if entry.experiment_id is None else int(entry.experiment_id),
-                workspace=entry.workspace,
-                target=_fitting(entry.target, 255),
-                detail=detail if len(detail) <= _MAX_DETAIL else "{}",
-            )
+        add_in(connection, entry)
+
+
+def add_in(connection: sa.Connection, entry: Entry) -> None:
+    """Write an entry in the caller's transaction, together with what it tells of."""
+    detail = json.dumps(entry.detail, separators=(",", ":"))
+    connection.execute(
+        sa.insert(schema.audit).values(
+            at_ms=entry.at_ms,
+            who=_fitting(entry.who, 255),
+            address=_fitting(entry.address, 64),
+            action=entry.action[:40],
+            experiment_id=None if entry.experiment_id is None else int(entry.experiment_id),
+            workspace=entry.workspace,
+            target=_fitting(entry.target, 255),
+            detail=detail if len(detail) <= _MAX_DETAIL else "{}",
         )
+    )
 
 
 def read(
