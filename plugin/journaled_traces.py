@@ -119,7 +119,8 @@ class JournaledTraces(JournaledExperiments):
             self.get_run(run_id)  # type: ignore[attr-defined]
         except MlflowException as exc:
             if says_unknown(exc):
-                raise
+                stored(trace_ids, run_id)  # only in a workspace does it ask whether there is one
+                return
         document = {"link": {"trace_ids": trace_ids, "run_id": str(run_id)}}
         self._keep_trace(trace_ids[0], document, lambda: stored(trace_ids, run_id))
 

@@ -39,11 +39,15 @@ CHANGING = (
     (re.compile(r"\b20[0-9]{2}[-/][0-9]{2}[-/][0-9]{2}[ T][0-9:.]+(\+[0-9:]+)?\b"), "TIME"),
     (re.compile(r"\b[0-9]+\.[0-9]{3,}(e-?[0-9]+)?\b"), "NUMBER"),
 )
+# What create_run answers has tags that are no text as they were given; from a server, and from us,
+# it is what is stored: text.
+DIFFERENT = {"client.delete_tag[0]"}
 # Without it MLflow may lose what was logged asynchronously just before the process ends.
 LAST = """
 import mlflow
 mlflow.flush_async_logging()
 """
+DICT = re.compile(r"(?<=\{)[^{}]*(?=\})")  # its order is nobody's promise
 
 
 class Example(NamedTuple):
@@ -100,7 +104,7 @@ def left_by(folder: Path, script: str, scheme: str) -> Left:
 def unchanging(text: str) -> str:
     for pattern, word in CHANGING:
         text = pattern.sub(word, text)
-    return text
+    return DICT.sub(lambda found: ", ".join(sorted(found[0].split(", "))), text)
 
 
 def runs_in(uri: str) -> str:
@@ -161,5 +165,5 @@ def test_every_example_that_runs_on_stock(tmp_path: Path) -> None:
     print(f"{n_same} the same of {len(EXAMPLES)}; not run on stock: {not_here}")
     for name, (stock, ours) in different.items():
         print(name, stock, ours, sep="\n")
-    assert different == {}
+    assert different.keys() == DIFFERENT
     assert n_same > len(QUICK)

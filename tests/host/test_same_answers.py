@@ -400,6 +400,7 @@ def test_keys_that_a_collation_may_take_for_one(direct_pair: StorePair, together
 
 def test_metrics_of_logged_models_and_data_sets(direct_pair: StorePair) -> None:
     pair = direct_pair
+    fails = REFUSES_REPEATED_NAN and pair.stock.engine.dialect.name != "sqlite"
 
     @examples(pair)
     @given(
@@ -407,6 +408,8 @@ def test_metrics_of_logged_models_and_data_sets(direct_pair: StorePair) -> None:
             st.lists(
                 st.tuples(st.integers(0, 2), st.integers(0, 2), values, st.integers(0, 2)),
                 max_size=8,
+                # Stock 3.15 fails there on a point that two models have, or one twice, in a batch.
+                unique_by=(lambda point: (point[1], point[3])) if fails else None,
             ),
             min_size=1,
             max_size=5,
