@@ -35,7 +35,8 @@ from mlflow_weir.store.sharing.frozen_runs import FrozenRuns
 from mlflow_weir.store.sharing.links import Share
 from mlflow_weir.store.sharing.shown import NOT_SHOWN
 from mlflow_weir.ui_extensions import access, artifacts, deliveries
-from mlflow_weir.ui_extensions.readable import MAX_RUNS, RUN_ID
+from mlflow_weir.ui_extensions.ids import is_id
+from mlflow_weir.ui_extensions.readable import MAX_RUNS
 
 MAX_LIVE_RUNS = 5_000
 CAPTURED = "weir"
@@ -120,7 +121,7 @@ class LinkSight:
     def require_run(self, run_id: str) -> None:
         """End the request with 404 where a run is not to be seen, as where there is none."""
         if run_id not in self._run_ids:
-            if not RUN_ID.match(run_id):
+            if not is_id(run_id):
                 flask.abort(access.refusal(400, "a run id that is not 32 hexadecimal digits"))
             flask.abort(access.refusal(404, f"run {run_id} does not exist"))
 
@@ -317,9 +318,11 @@ class NumberedRuns:
         """Say how many there are, and what tells when that changes."""
         return self._runs.standing()
 
-    def contents(self, run_ids: Sequence[str]) -> dict[str, comparison.Contents]:
-        """Return all that runs among them were given and logged."""
-        return self._runs.contents(run_ids)
+    def contents(
+        self, run_ids: Sequence[str], at_ms: int | None = None
+    ) -> dict[str, comparison.Contents]:
+        """Return all that runs among them were given and logged, now or as of a moment."""
+        return self._runs.contents(run_ids, at_ms)
 
     def numbers(self, rows: Sequence[Row]) -> dict[str, int]:
         """Return each run's number in its experiment."""

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.ui_extensions import access, deliveries, mlflow_private
+from mlflow_weir.ui_extensions.ids import is_id
 
 MAX_RUNS = 20_000
 """Most runs of one request; a page that shows more asks by experiment."""
@@ -23,7 +24,6 @@ MAX_RUNS = 20_000
 MAX_EXPERIMENTS = 200
 """Most experiments of one request: each is a question to MLflow."""
 
-RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 _EXPERIMENT_ID = re.compile(r"[0-9]{1,18}\Z")
 _MAX_IN = 500  # SQLite's oldest limit on bound values is 999
 
@@ -59,7 +59,7 @@ def readable_runs(run_ids: Sequence[str], caller: access.Access | None = None) -
     if len(run_ids) > MAX_RUNS:
         flask.abort(access.refusal(413, f"{len(run_ids)} runs, at most {MAX_RUNS} at once"))
     for run_id in run_ids:
-        if not RUN_ID.match(run_id):
+        if not is_id(run_id):
             flask.abort(access.refusal(400, "a run id that is not 32 hexadecimal digits"))
     caller = caller or access.Access()
     there = _experiments_of(list(dict.fromkeys(run_ids)))

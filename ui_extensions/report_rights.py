@@ -6,21 +6,18 @@ began it and may still edit it, or may delete its experiments, deletes it.
 
 from __future__ import annotations
 
-import re
-
 import flask
 
 from mlflow_weir.store.sharing import reports
 from mlflow_weir.store.sharing.reports import Report
 from mlflow_weir.ui_extensions import access, deliveries, mlflow_private
-
-_ID = re.compile(r"[0-9a-f]{32}\Z")
+from mlflow_weir.ui_extensions.ids import is_id
 
 
 def require_report(report_id: str, caller: access.Access) -> Report:
     """Return a report that the caller may read; end the request where there is none."""
     report = None
-    if _ID.match(report_id):
+    if is_id(report_id):
         report = reports.read(deliveries.require_store().engine, report_id)
     workspace = mlflow_private.request_workspace()
     if report is None or report.workspace != workspace or not may_read(report, caller):

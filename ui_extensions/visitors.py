@@ -31,7 +31,6 @@ OF_INVITES = ("weir_public.page", *ONLY_OF_INVITES)
 """Endpoints that an invitation opens."""
 _CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_X_MLFLOW_WORKSPACE", "REMOTE_USER")
 _CREATOR_S = 10.0
-_MS_A_DAY = 86_400_000
 _log = logging.getLogger(__name__)
 
 of_address = RateLimit(burst=1_000, per_second=50)
@@ -190,7 +189,7 @@ def expiry_of(share: Share) -> int | None:
     most_days = PUBLIC_LINKS_MAX_DAYS.get()
     if most_days is None:
         return share.expires_ms
-    latest_ms = share.created_ms + round(most_days * _MS_A_DAY)
+    latest_ms = share.created_ms + round(most_days * links.MS_A_DAY)
     return latest_ms if share.expires_ms is None else min(share.expires_ms, latest_ms)
 
 

@@ -113,14 +113,8 @@ def add_target(
             url = click.prompt("URL", hide_input=True, err=True)
         body |= {"kind": "webhook" if webhook else "slack", "url": url.strip()}
     answer = server.ask("/targets/change", body)
-    made, key = answer["target"], answer.get("key", "")
-    shown = {**made, "key": key} if key else made
-    _say(
-        shown, f"target {plain(made['name'])} is there; `weir alert target test` tries it", as_json
-    )
-    if key and not as_json:
-        click.echo(key)
-        click.echo("What it gets is signed with this key, shown this once.", err=True)
+    words = f"target {plain(name)} is there; `weir alert target test` tries it"
+    _say_target(answer, words, as_json)
 
 
 @target.command("test")
@@ -138,14 +132,17 @@ def test_target(name: str, uri: str, as_json: bool) -> None:
 
 @target.command("set")
 @click.argument("name")
-@click.argument("action", type=click.Choice(("pause", "resume", "delete")))
+@click.argument("action", type=click.Choice(("pause", "resume", "delete", "key")))
 @_uri
 @_json
 def set_target(name: str, action: str, uri: str, as_json: bool) -> None:
-    """Pause, resume or delete target NAME; what waits for one that is deleted is never sent."""
+    """Pause, resume or delete target NAME, or make a webhook a new key to sign with.
+
+    What waits for one that is deleted is never sent.
+    """
     server = _Server(uri)
-    changed = server.ask("/targets/change", {"action": action, "id": server.target(name)})
-    _say(changed["target"], f"{action}: target {plain(name)}", as_json)
+    answer = server.ask("/targets/change", {"action": action, "id": server.target(name)})
+    _say_target(answer, f"{action}: target {plain(name)}", as_json)
 
 
 @alert.group()
@@ -214,7 +211,7 @@ def add_rule(
 
 @rule.command("set")
 @click.argument("rule_id", metavar="RULE")
-@click.argument("action", type=click.Choice(("pause", "resume", "delete")))
+@click.argument("action", type=click.Choice(("pause", "resume", "delete", "key")))
 @_uri
 @_json
 def set_rule(rule_id: str, action: str, uri: str, as_json: bool) -> None:
@@ -335,6 +332,14 @@ def _print(found: Any, rows: Sequence[Sequence[Any]], head: Sequence[str], as_js
 
 def _say(found: Any, words: str, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=2) if as_json else words)
+
+
+def _say_target(answer: dict[str, Any], words: str, as_json: bool) -> None:
+    made, key = answer["target"], answer.get("key", "")
+    _say({**made, "key": key} if key else made, words, as_json)
+    if key and not as_json:
+        click.echo(key)
+        click.echo("What it gets is signed with this key, shown this once.", err=True)
 
 
 def _time(at_ms: int | None) -> str:

@@ -18,7 +18,6 @@ from mlflow_weir.plugin.uri import without_secrets
 
 _ROUTES = "/ajax-api/3.0/weir"
 _TIMEOUT_S = 60
-_MS_A_DAY = 86_400_000
 
 _uri = click.option(
     "--uri",
@@ -274,12 +273,7 @@ def _runs(
         return name, {**about, "kind": "experiment", "filter": {"filter": filter_}}
     from mlflow_weir.store.sharing import views
 
-    named = _ask(server, "views", {"experiments": experiment_ids})["named"]
-    ids = [one["id"] for one in named if one["name"] == view]
-    if not ids:
-        others = ", ".join(sorted(one["name"] for one in named)) or "it has none"
-        raise Refused(f"the experiment has no view {view!r:.100}: {others:.300}")
-    document = json.loads(_ask(server, "views/read", {"id": ids[0]})["document"])
+    document = views.read_named(lambda name, body: _ask(server, name, body), experiment_ids, view)
     found = views.filter_of(document, filter_)
     return f"{name}: {view}", {**about, "kind": "view", "filter": found, "view": document}
 
@@ -318,7 +312,9 @@ def _expiry(days: str) -> int | None:
         n_days = 0
     if not 0 < n_days <= 36_500:
         raise ConfigError(f"--days {days!r:.100}", hint="a number of days, or never")
-    return round(time.time() * 1_000 + n_days * _MS_A_DAY)
+    from mlflow_weir.store.sharing.links import MS_A_DAY
+
+    return round(time.time() * 1_000 + n_days * MS_A_DAY)
 
 
 def _ask(server: str, name: str, body: dict[str, Any]) -> Any:

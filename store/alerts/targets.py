@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,19 +75,13 @@ def add(connection: Any, target: Target) -> None:
         raise ConfigError(f"name: there is a target {target.name!r} already")
     if len(there) >= MAX_TARGETS:
         raise ConfigError(f"there are {len(there)} targets already, at most {MAX_TARGETS}")
-    document = {
-        "url": target.url,
-        "recipients": list(target.recipients),
-        "base": target.base,
-        "key": target.key,
-    }
     connection.execute(
         sa.insert(schema.alert_target).values(
             target_id=target.target_id,
             workspace=target.workspace,
             name=target.name,
             kind=target.kind,
-            document=json.dumps(document),
+            document=_document(target),
             is_paused=target.is_paused,
             created_ms=target.created_ms,
             created_by=target.created_by[:255],
@@ -117,9 +111,29 @@ def set_paused(connection: Any, target_id: str, is_paused: bool) -> None:
     )
 
 
+def set_key(connection: Any, target: Target, key: str) -> None:
+    """Sign what a webhook gets from now on with a key; the one before, if any, is no more used."""
+    connection.execute(
+        sa.update(schema.alert_target)
+        .where(_columns.target_id == target.target_id)
+        .values(document=_document(replace(target, key=key)))
+    )
+
+
 def delete(connection: Any, target_id: str) -> None:
     """Forget a target and its address; what still waits for it is never sent."""
     connection.execute(sa.delete(schema.alert_target).where(_columns.target_id == target_id))
+
+
+def _document(target: Target) -> str:
+    return json.dumps(
+        {
+            "url": target.url,
+            "recipients": list(target.recipients),
+            "base": target.base,
+            "key": target.key,
+        }
+    )
 
 
 def _read(connection: Any, condition: sa.ColumnElement[bool]) -> list[Target]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_weir.store.metrics.points import INFINITY
-from mlflow_weir.store.runs import extremes
+from mlflow_weir.store.runs import extremes, moment
 
 MAX_RUNS = 50
 MAX_KEYS = 5_000
@@ -74,6 +74,43 @@ def read_contents(session: Session, run_ids: Sequence[str]) -> dict[str, Content
             n_left_out,
         )
     return found
+
+
+def as_of(session: Session, contents: Mapping[str, Contents], at_ms: int) -> dict[str, Contents]:
+    """Return the contents of runs with their metrics as of a moment; params and tags as they are.
+
+    Args:
+        session: Reading.
+        contents: Of ``read_contents``.
+        at_ms: The moment.
+
+    Raises:
+        ChunkCorrupt: A stored row fails its checksum; the message names it.
+        TooMuchAsked: More points would have to be read than ``curves.MAX_RAW_POINTS``.
+    """
+    run_ids = list(contents)
+    limits = zip(run_ids, moment.last_ms(session, run_ids, at_ms), strict=True)
+    running = [run_id for run_id, last_ms in limits if last_ms == at_ms]
+    keys = sorted({one.key for run_id in running for one in contents[run_id].metrics})
+    values = moment.values_at(session, running, keys, at_ms) if keys else {}
+
+    def metrics_of(run_id: str) -> list[LoggedMetric]:
+        found = ((key, values[key].get(run_id)) for key in keys)
+        return [
+            LoggedMetric(
+                key,
+                one.latest,
+                one.step,
+                *(None if math.isnan(end) else end for end in (one.low, one.high)),
+            )
+            for key, one in found
+            if one is not None
+        ]
+
+    return {
+        **contents,
+        **{run_id: contents[run_id]._replace(metrics=metrics_of(run_id)) for run_id in running},
+    }
 
 
 def as_json_number(value: float | None) -> Number:

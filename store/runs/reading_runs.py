@@ -67,8 +67,14 @@ class ReadableRuns(Protocol):
         """Say how many there are, and what tells when that changes."""
         ...
 
-    def contents(self, run_ids: Sequence[str]) -> dict[str, comparison.Contents]:
-        """Return all that runs among them were given and logged."""
+    def contents(
+        self, run_ids: Sequence[str], at_ms: int | None = None
+    ) -> dict[str, comparison.Contents]:
+        """Return all that runs among them were given and logged, now or as of a moment.
+
+        Raises:
+            TooMuchAsked: More points would have to be read than one request is given.
+        """
         ...
 
     def numbers(self, rows: Sequence[listing.Row]) -> dict[str, int]:
@@ -175,10 +181,20 @@ class StoredRuns:
                 return changes.standing(session, self._scope.experiment_ids)
             return changes.standing_of(session, list(self._within))
 
-    def contents(self, run_ids: Sequence[str]) -> dict[str, comparison.Contents]:
-        """Return all that runs among them were given and logged."""
+    def contents(
+        self, run_ids: Sequence[str], at_ms: int | None = None
+    ) -> dict[str, comparison.Contents]:
+        """Return all that runs among them were given and logged, now or as of a moment."""
+        fault = None
         with self._session_maker() as session:
-            return comparison.read_contents(session, self._among(run_ids))
+            found = comparison.read_contents(session, self._among(run_ids))
+            try:
+                found = found if at_ms is None else comparison.as_of(session, found, at_ms)
+            except TooMuchAsked as exc:
+                fault = exc  # as in ``rows``
+        if fault is not None:
+            raise fault
+        return found
 
     def numbers(self, rows: Sequence[listing.Row]) -> dict[str, int]:
         """Return each run's number in its experiment."""

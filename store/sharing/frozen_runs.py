@@ -223,8 +223,10 @@ class FrozenRuns:
             max((facts["end_ms"] or 0 for facts in all_facts), default=0),
         )
 
-    def contents(self, run_ids: Sequence[str]) -> dict[str, comparison.Contents]:
-        """Return all that was written down of runs among them."""
+    def contents(
+        self, run_ids: Sequence[str], at_ms: int | None = None
+    ) -> dict[str, comparison.Contents]:
+        """Return all that was written down of runs among them, whatever moment is asked for."""
         return {
             run_id: comparison.Contents(
                 sorted(facts["params"].items()),

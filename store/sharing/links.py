@@ -36,7 +36,8 @@ MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 4, 200
 KEY_MS = 12 * 3_600_000
 MAX_VISITS = 1_000
 ACTIVE, PAUSED, EXPIRED, REVOKED = "active", "paused", "expired", "revoked"
-_FORGET_REVOKED_MS = 90 * 86_400_000
+MS_A_DAY = 86_400_000
+_FORGET_REVOKED_MS = 90 * MS_A_DAY
 # With a name before it: a public experiment's address.
 _TOKEN = re.compile(r"([a-z0-9-]{1,60}\.)?[A-Za-z0-9_-]{43}\Z")
 _NO_TOKEN = "-" * 43  # is the hash of none that was ever given out

@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -296,3 +296,25 @@ def filter_of(document: Mapping[str, Any], more: str = "") -> dict[str, Any]:
         "search": str(document.get("search") or ""),
         "regex": document.get("isRegex") is True,
     }
+
+
+def read_named(
+    ask: Callable[[str, dict[str, Any]], Any], experiment_ids: Sequence[str], name: str
+) -> dict[str, Any]:
+    """Return the document of the named view that a server has under a name.
+
+    Args:
+        ask: Asks one of the server's routes and returns its answer.
+        experiment_ids: Whose view it is.
+        name: Matched exactly.
+
+    Raises:
+        ConfigError: There is none; the message names those that there are.
+    """
+    named = ask("views", {"experiments": list(experiment_ids)})["named"]
+    ids = [one["id"] for one in named if one["name"] == name]
+    if not ids:
+        others = ", ".join(sorted(one["name"] for one in named)) or "it has none"
+        raise ConfigError(f"the experiment has no view {name!r:.100}: {others:.300}")
+    document: dict[str, Any] = json.loads(ask("views/read", {"id": ids[0]})["document"])
+    return document

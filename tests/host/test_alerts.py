@@ -366,6 +366,21 @@ def test_the_command_does_what_the_routes_do(
     assert len(secret_key) == 32
     digest = hmac.new(secret_key, signed, "sha256").digest()
     assert tried.headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
+    # One of before Weir signed, as it is in the database, gets a key like any other.
+    scene.execute(
+        "UPDATE weir_alert_target SET document = json_remove(document, '$.key') WHERE name = 'cli'"
+    )
+    listed = json.loads(weir("target", "list", "--json"))
+    assert [one["is_signed"] for one in listed if one["name"] == "cli"] == [False]
+    (again,) = [
+        one for one in weir("target", "set", "cli", "key").split() if one.startswith("whsec_")
+    ]
+    assert again != signing
+    weir("target", "test", "cli")
+    _, tried = scene.http.wait("/cli?token=of-the-url", 2)
+    signed = f"{tried.body['id']}.{tried.headers['webhook-timestamp']}.".encode() + tried.raw
+    digest = hmac.new(base64.b64decode(again.removeprefix("whsec_")), signed, "sha256").digest()
+    assert tried.headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
     weir("rule", "add", "val/loss >= -1e-3", "-e", experiment_id, "--to", "cli")
     rule = json.loads(weir("rule", "add", "alert", "-e", experiment_id, "--to", "cli", "--json"))
     assert "val/loss >= -0.001" in weir("rule", "list", "-e", experiment_id)
@@ -373,7 +388,7 @@ def test_the_command_does_what_the_routes_do(
         create_run(run_id, "e", run_name="r"), raised(run_id, "by hand"),
         *points(run_id, "val/loss", [0.0]),
     )  # fmt: skip
-    scene.http.wait("/cli?token=of-the-url", 3)
+    scene.http.wait("/cli?token=of-the-url", 4)
     wait_until(lambda: weir("log", "-e", experiment_id).count("sent") == 2, "both", DEADLINE_S)
     assert "by hand" in weir("list", run_id)
     assert "r: val/loss >= -0.001" in weir("list", "-e", experiment_id)

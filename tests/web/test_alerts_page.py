@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,23 @@ def test_alerts_are_set_up_and_followed_on_their_page(
     row.get_by_text("Sent: answered 200").wait_for()
     (tried,) = sink.wait("/hook?token=hush")
     assert "webhook-signature" in tried.headers
+    # One of before Weir signed is said to be so, and gets a key; later another, in two steps.
+    with sqlite3.connect(site.server.folder / "mlflow.db", timeout=60) as connection:
+        forget = "UPDATE weir_alert_target SET document = json_remove(document, '$.key')"
+        connection.execute(forget)
+    connection.close()
+    page.reload()
+    row.get_by_text("Not signed").wait_for()
+    row.get_by_role("button", name="Sign", exact=True).click()
+    told = page.get_by_role("dialog")
+    told.get_by_label("Its signing key, shown this once").wait_for()
+    told.get_by_role("button", name="Done").click()
+    row.get_by_text("Not signed").wait_for(state="detached")
+    row.get_by_role("button", name="New key…").click()
+    row.get_by_role("button", name="End the key of").click()
+    key = told.get_by_label("Its signing key, shown this once").input_value()
+    assert key.startswith("whsec_")
+    told.get_by_role("button", name="Done").click()
     # A rule that sends there, and one for a metric.
     page.get_by_role("tab", name="Rules").click()
     form = page.get_by_role("form", name="Add a rule")

@@ -115,10 +115,10 @@ def test_panels_compare_the_runs_as_mlflow_has_them(
     page.get_by_label("By the last value of").select_option("val/loss")
     having = {k: run for k, run in runs.items() if "val/loss" in run.data.metrics}
     losses = {k: run.data.metrics["val/loss"] for k, run in having.items()}
-    bars = page.get_by_role("region", name="Bars")
+    bars = page.get_by_role("article", name="Bars")
     smallest = sorted(losses.values())[:40]
     poll(page, lambda: titles(bars) == pytest.approx(smallest, rel=1e-6))
-    scatter = page.get_by_role("region", name="Scatter")
+    scatter = page.get_by_role("article", name="Scatter")
     scatter.get_by_label("Param of the scatter").select_option("lr")
 
     def has_dots() -> bool:
@@ -130,10 +130,10 @@ def test_panels_compare_the_runs_as_mlflow_has_them(
         return len(values) == len(having) and values == sorted(values)
 
     poll(page, has_dots)
-    parallel = page.get_by_role("region", name="Parallel coordinates")
+    parallel = page.get_by_role("article", name="Parallel coordinates")
     # A run without it has its params.
     poll(page, lambda: parallel.locator("polyline").count() == len(runs))
-    importance = page.get_by_role("region", name="Param importance")
+    importance = page.get_by_role("article", name="Param importance")
     row = importance.get_by_role("row").filter(has=page.get_by_role("rowheader", name="lr"))
     told_rho = float((row.locator("td").nth(1).text_content() or "").replace("\u2212", "-"))
     lrs = [float(having[k].data.params["lr"]) for k in having]
@@ -322,7 +322,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
         "# Why these\n<b>no</b> *markup* [x](javascript:1)"
     )
     dialog.get_by_role("button", name="Add", exact=True).click()
-    text = page.get_by_role("region", name="Why these")
+    text = page.get_by_role("article", name="Why these")
     text.get_by_role("heading", name="Why these").wait_for()
     assert text.locator("em").inner_text() == "markup"
     assert text.locator("b, a[href^=javascript]").count() == 0
@@ -337,7 +337,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     dialog.get_by_role("button", name="Add", exact=True).click()
     name = "train/loss\nval/loss"
     text.wait_for()
-    own = page.get_by_role("region", name="Both <b>losses</b>")
+    own = page.get_by_role("article", name="Both <b>losses</b>")
     own.wait_for()
     own.locator(".w-chart[data-loading=false]").wait_for()
     found = poll(page, lambda: chart(page, name, True))
@@ -396,7 +396,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
 
     # Pictures, run beside run, by step.
     page.get_by_role("button", name=re.compile("^Media")).click()
-    panel = page.get_by_role("region", name="Images: samples/cats")
+    panel = page.get_by_role("article", name="Images: samples/cats")
     panel.locator("img").first.wait_for()
     steps = panel.locator("input[type=range]")
     first = panel.locator("figcaption .w-secondary").first.inner_text()

@@ -248,6 +248,7 @@ def test_a_report_is_published_with_its_panels_as_of_then(
         table = page.get_by_role("group", name=name, exact=True)
         table.scroll_into_view_if_needed()
         table.locator("tbody tr").nth(n_rows - 1).wait_for()
+    page.get_by_text("params and tags as they were when this was shared").wait_for()
     media = page.get_by_role("group", name="Media", exact=True)
     media.scroll_into_view_if_needed()
     media.locator(".w-panel-head").wait_for()
@@ -361,7 +362,7 @@ def test_every_tab_of_a_hostile_run_is_harmless_on_a_phone(
     panel.get_by_role("region", name="Notes").locator("h3", has_text="What this was").wait_for()
     assert "gpu-node-7" in panel.get_by_role("region", name="About").inner_text()
     tabs = {
-        "Charts": panel.locator("section.w-card canvas").first,
+        "Charts": panel.locator("article.w-card canvas").first,
         "Hardware": panel.locator("figure canvas").first,
         "Console": panel.get_by_text(f"{N_LINES:,} lines"),
         "Code": panel.get_by_role("heading", name="Changes since the commit"),

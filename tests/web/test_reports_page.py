@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from browser import PHONE, Site, axe_violations
 from mlflow_weir import reports
@@ -284,6 +285,8 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
             runs={"ids": named},
         ),
         panel(experiment_id, "runs", columns=["params.lr", "params.optimizer"], runs={"most": 2}),
+        # Two charts of one metric: a page has no two landmarks of the same name.
+        panel(experiment_id, cards=[{"id": "c", "keys": ["train/loss"]}], runs={"ids": named[:1]}),
         picture=png(32, 32),
     )
     ask(site.server, "/comments", {"id": report_id, "action": "add", "text": "never shown"})
@@ -311,7 +314,7 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
     rows = link.ask("runs", {"experiments": ["1"], "columns": []}).body["rows"]
     assert {row["id"] for row in rows} == set(named)
     assert len(link.ask("runs", {"experiments": ["2"], "columns": []}).body["rows"]) == 2
-    assert link.ask("runs", {"experiments": ["3"], "columns": []}).status == 404
+    assert link.ask("runs", {"experiments": ["4"], "columns": []}).status == 404
     others = set(site.sweep.run_ids) - {row["id"] for row in rows}
     assert link.ask("run", {"run_id": others.pop()}).status == 404
     keys = link.ask("keys", {"experiments": ["1"]}).body["keys"]
@@ -327,6 +330,9 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
     page.wait_for_function(
         "() => document.querySelector('.w-panel [data-painted]')?.dataset.painted === '3'"
     )
+    for chart in page.get_by_role("article", name="train/loss", exact=True).all():
+        chart.scroll_into_view_if_needed()
+    page.locator(".w-panel [data-painted='1']").wait_for()
     page.locator(".w-report-picture img").wait_for()
     assert page.get_by_role("heading", name="Shared <i>results</i>").count() == 1
     assert axe_violations(page) == []
@@ -377,6 +383,24 @@ def test_a_frozen_panel_makes_a_frozen_link(site: Site) -> None:
     assert [(row["id"], row["status"], row["cells"]) for row in rows.body["rows"]] == inside
     draft = draft_of(site, report_id)
     assert draft["document"]["content"][0]["attrs"]["panel"]["runs"]["at"] == at_ms
+    # Side by side it is the same moment, by the points that MLflow's client gives.
+    client, run_ids = MlflowClient(site.server.address), [run_id for run_id, _, _ in inside]
+    asked = {"run_ids": run_ids, "at": at_ms}
+    members = {**asked, "experiments": [experiment_id]}
+    beside = call(site.server, "POST", "/ajax-api/3.0/weir/runs/compare", members).body["runs"]
+    n_cut = 0
+    for answer in (beside, link.ask("runs/compare", {**asked, "experiments": ["1"]}).body["runs"]):
+        assert [(one["id"], one["status"]) for one in answer] == [one[:2] for one in inside]
+        for one in answer:
+            points = client.get_metric_history(one["id"], "train/loss")
+            then = [p.value for p in points if one["end"] is not None or p.timestamp <= at_ms]
+            n_cut += len(points) > len(then)
+            kept = [found for found in one["metrics"] if found["key"] == "train/loss"]
+            assert [(found["min"], found["max"]) for found in kept] == (
+                [(min(then), max(then))] if then else []
+            )
+            assert [found["latest"] for found in kept] == then[-1:]
+    assert n_cut > 0
 
 
 def test_a_report_is_written_from_python(site: Site, tmp_path: Path) -> None:

@@ -334,8 +334,8 @@ def test_the_palette_leads_anywhere_by_keys(site: Site, client: MlflowClient, sh
         shown.press("Enter")
 
     call("train/los", "train/loss")
-    page.get_by_role("region", name="train/loss", exact=True).first.wait_for()
-    page.get_by_role("region", name="val/loss", exact=True).first.wait_for(state="detached")
+    page.get_by_role("article", name="train/loss", exact=True).first.wait_for()
+    page.get_by_role("article", name="val/loss", exact=True).first.wait_for(state="detached")
     shown.press("Control+k")
     page.get_by_role("listbox").get_by_role("option").nth(3).wait_for()
     assert axe_violations(page) == []

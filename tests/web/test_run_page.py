@@ -214,9 +214,9 @@ def test_charts_are_the_workspaces_grid_of_one_run(site: Site, page: Any) -> Non
     page.set_viewport_size({"width": 1500, "height": 1600})
     panel = open_tab(page, site, "charts")
     for key in ("train/loss", "val/<b>f1</b>"):
-        panel.get_by_role("region", name=key, exact=True).locator("canvas").first.wait_for()
+        panel.get_by_role("article", name=key, exact=True).locator("canvas").first.wait_for()
     panel.get_by_role("textbox", name="Search charts").fill("f1")
-    panel.get_by_role("region", name="train/loss").first.wait_for(state="detached")
+    panel.get_by_role("article", name="train/loss").first.wait_for(state="detached")
 
 
 COUNT_PIXELS = """(canvas, colour) => {
@@ -272,7 +272,7 @@ def test_a_line_and_its_moment_on_the_charts_lead_to_one_another(
     )
     assert axe_violations(page) == []
     strip.get_by_role("link", name="on all charts").click()
-    chart = panel.get_by_role("region", name="train/loss", exact=True)
+    chart = panel.get_by_role("article", name="train/loss", exact=True)
     chart.locator("canvas").first.wait_for()
     at_ms = int(page.url.split("t=")[1])
     page.wait_for_function("at => window.__weirCharts().hoverX === at", arg=at_ms)

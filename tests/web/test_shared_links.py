@@ -120,7 +120,7 @@ def test_a_view_is_shared_in_the_dialog_and_opens_for_somebody_without_an_accoun
     visitor.goto(address)
     assert visitor.title() == "<b>My</b> sweep"  # before any script has asked for anything
     visitor.locator("[data-keys='train/loss'] canvas").first.wait_for()
-    assert visitor.locator("section.w-card").count() == 1
+    assert visitor.locator("article.w-card").count() == 1
     run_id = site.sweep.run_ids[0]
     line = visitor.wait_for_function(
         """id => {
@@ -178,7 +178,7 @@ def test_every_tab_of_a_hostile_run_is_harmless_to_its_visitor(
     assert "gpu-node-7" in about
     assert axe_violations(page) == []
     tabs = {
-        "Charts": panel.locator("section.w-card canvas").first,
+        "Charts": panel.locator("article.w-card canvas").first,
         "Hardware": panel.locator("figure canvas").first,
         "Console": panel.get_by_text(f"{N_LINES:,} lines"),
         "Code": panel.get_by_role("heading", name="Changes since the commit"),
@@ -209,7 +209,7 @@ def test_what_is_not_ticked_is_nowhere_on_the_page(
     page.get_by_role("region", name="Metrics").get_by_text("train/loss").wait_for()
     assert [tab.inner_text() for tab in page.get_by_role("tab").all()] == ["Overview", "Charts"]
     page.get_by_role("tab", name="Charts").click()
-    page.locator("section.w-card canvas").first.wait_for()
+    page.locator("article.w-card canvas").first.wait_for()
     page.wait_for_load_state("networkidle")
     answers = [one.response().text() for one in asked]
     assert answers

@@ -10,9 +10,9 @@
          "value"?, "seconds"?}, or {"action": "pause" | "resume" | "delete", "id"} → {"rule"}
     POST alerts/targets/change
         {"action": "add", "name", "kind": "webhook" | "slack" | "email", "url"?, "recipients"?,
-         "base"?}, or {"action": "pause" | "resume" | "delete" | "test", "id"}
-        → {"target"}, with "is_sent" and "told" after "test", and after "add" of a webhook "key",
-        which its deliveries are signed with and which is told this once
+         "base"?}, or {"action": "pause" | "resume" | "delete" | "test" | "key", "id"}
+        → {"target"}, with "is_sent" and "told" after "test", and after "add" of a webhook, and
+        after "key", "key", which its deliveries are signed with and which is told this once
 
 Alerts and rules of an experiment are seen by who may read it, its rules changed and its
 deliveries seen by who may edit it. Without an experiment, a rule is for all of the workspace's
@@ -42,13 +42,13 @@ from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.ui_extensions import access, audit, deliveries, mlflow_private, readable
 from mlflow_weir.ui_extensions.alerting import hosts, keeper, messages, sending
 from mlflow_weir.ui_extensions.api.runs import answered
+from mlflow_weir.ui_extensions.ids import is_id
 from mlflow_weir.ui_extensions.rate_limits import RateLimit
 
 _MAX_LISTED = 1_000
 _USUAL_LISTED = 100
 _MAX_NAME = 100
 _MAX_RECIPIENTS = 50
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 _MAIL_ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x20\x7f]+@[a-zA-Z0-9.-]+\Z")
 _tests = RateLimit(5, 1 / 12)
 
@@ -198,16 +198,21 @@ def _change_target(fields: Fields) -> dict[str, Any]:
         flask.abort(access.refusal(404, "there is no such target"))
     if action == "test":
         return {"target": _target_as_json(target), **_test(target)}
-    if action not in {"pause", "resume", "delete"}:
-        raise ConfigError("action: expected add, pause, resume, delete or test")
+    if action not in {"pause", "resume", "delete", "key"}:
+        raise ConfigError("action: expected add, pause, resume, delete, test or key")
+    key = messages.new_key() if action == "key" else ""
+    if key and target.kind != "webhook":
+        raise ConfigError("action: only what a webhook gets is signed with a key")
     with transaction(engine) as connection:
-        if action == "delete":
+        if key:
+            targets.set_key(connection, target, key)
+        elif action == "delete":
             targets.delete(connection, target_id)
         else:
             targets.set_paused(connection, target_id, action == "pause")
         changed = targets.read(connection, target_id)
     audit.note(f"target.{action}", target=target_id, kind=target.kind, name=target.name)
-    return {"target": _target_as_json(changed or target)}
+    return {"target": _target_as_json(changed or target), **({"key": key} if key else {})}
 
 
 def _new_target(fields: Fields) -> Target:
@@ -298,7 +303,7 @@ def _may_see_rule(rule: Rule, caller: access.Access) -> bool:
 
 def _id(fields: Fields) -> str:
     found = fields.text("id")
-    if not _ID.match(found):
+    if not is_id(found):
         raise ConfigError("id: expected 32 hexadecimal digits")
     return found
 
@@ -338,6 +343,7 @@ def _target_as_json(target: Target) -> dict[str, Any]:
         "name": target.name,
         "kind": target.kind,
         "place": target.place,
+        "is_signed": bool(target.key),
         "is_paused": target.is_paused,
         "created_ms": target.created_ms,
         "created_by": target.created_by or None,

@@ -1,6 +1,7 @@
 """``POST runs/compare``: all that up to 50 runs were given and logged.
 
-    request  {"experiments": [id, …], "run_ids": [id, …], "deleted"?}
+    request  {"experiments": [id, …], "run_ids": [id, …], "deleted"?,
+              "at"?: ms, for states and metrics as they were then}
     200      {"runs": [{"id", "name", … as in POST runs, "params": [{"key", "value"}, …],
                         "tags": [{"key", "value"}, …],
                         "metrics": [{"key", "latest", "step", "min", "max"}, …],
@@ -18,7 +19,7 @@ from typing import Any
 import flask
 import sqlalchemy as sa
 
-from mlflow_weir.errors import ConfigError
+from mlflow_weir.errors import ConfigError, TooMuchAsked
 from mlflow_weir.store.delivery import mlflow_tables as tables
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.runs import comparison
@@ -50,8 +51,12 @@ def answer_compare(fields: Fields, sight: Sight) -> dict[str, Any]:
     if len(run_ids) > comparison.MAX_RUNS:
         raise ConfigError(f"{len(run_ids)} runs, at most {comparison.MAX_RUNS} side by side")
     runs.require_ids(run_ids)
-    rows = runs.rows_of(among, run_ids, [], sight)
-    found = among.contents([row["id"] for row in rows])
+    at_ms = fields.whole_or_none("at")
+    rows = runs.rows_of(among, run_ids, [], sight, at_ms)
+    try:
+        found = among.contents([row["id"] for row in rows], at_ms)
+    except TooMuchAsked as exc:
+        raise Refused(str(exc)) from exc
     return {"runs": [{**row, **_as_json(found[row["id"]], sight.shown)} for row in rows]}
 
 

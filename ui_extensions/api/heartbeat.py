@@ -9,16 +9,14 @@ A run that is not there, or not the caller's to edit, is left out without a word
 
 from __future__ import annotations
 
-import re
-
 import flask
 
 from mlflow_weir.store.delivery import heartbeats
 from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.ui_extensions import access, deliveries, review
+from mlflow_weir.ui_extensions.ids import is_id
 from mlflow_weir.ui_extensions.questions import read_question
 
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 _MAX_BYTES = 1 << 20
 
 
@@ -35,7 +33,7 @@ def add_to(routes: flask.Blueprint) -> None:
             run_ids = fields.texts("runs")
         except Refused as exc:
             return access.refusal(400, str(exc))
-        if not all(_ID.match(one) for one in [journal_id, *run_ids]):
+        if not all(is_id(one) for one in [journal_id, *run_ids]):
             return access.refusal(400, "an id that is not 32 hexadecimal digits")
         mine = review.runs_to_edit(engine, access.Access(), run_ids)
         revived = heartbeats.beat(engine, mine, journal_id, host)

@@ -34,12 +34,12 @@ from mlflow_weir.store.delivery.apply import Outcome, apply
 from mlflow_weir.store.delivery.gathering import gather
 from mlflow_weir.ui_extensions import access, deliveries
 from mlflow_weir.ui_extensions.alerting import keeper
+from mlflow_weir.ui_extensions.ids import is_id
 from mlflow_weir.ui_extensions.review import JournalReview
 
 MAX_BYTES = 8 << 20
 MAX_UNPACKED_BYTES = 32 << 20
 
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _GZIP = 31  # zlib's number for a gzip wrapper and nothing else
 _MAX_TOLD = 1_000
@@ -61,7 +61,7 @@ def add_to(routes: flask.Blueprint) -> None:
         engine = deliveries.engine()
         try:
             journal_id = flask.request.headers.get("X-Weir-Journal", "")
-            if not _ID.match(journal_id):
+            if not is_id(journal_id):
                 raise _BadBody("X-Weir-Journal: expected 32 hexadecimal digits")
             start, end = _number("X-Weir-Start"), _number("X-Weir-End")
             fencing = (

@@ -20,7 +20,6 @@ it.
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import Any
 
@@ -34,11 +33,10 @@ from mlflow_weir.ui_extensions import access, audit, deliveries, joining, mlflow
 from mlflow_weir.ui_extensions.api.people import require_users
 from mlflow_weir.ui_extensions.api.runs import answered
 from mlflow_weir.ui_extensions.api.shares import PUBLIC_PATH
+from mlflow_weir.ui_extensions.ids import is_id
 from mlflow_weir.ui_extensions.mlflow_private import KnownUser
 
 PERMISSIONS = ("READ", "EDIT", "MANAGE")
-_ID = re.compile(r"[0-9a-f]{32}\Z")
-_MS_A_DAY = 86_400_000
 _USUAL_DAYS = 7
 
 
@@ -90,7 +88,7 @@ def _invite(fields: Fields) -> dict[str, Any]:
         permission=permission,
         note=fields.text_or_none("note") or "",
         created_by=access.principal() or "",
-        expires_ms=expires_ms or links.now_ms() + _USUAL_DAYS * _MS_A_DAY,
+        expires_ms=expires_ms or links.now_ms() + _USUAL_DAYS * links.MS_A_DAY,
     )
     audit.note(
         "invite.create",
@@ -106,7 +104,7 @@ def _invite(fields: Fields) -> dict[str, Any]:
 def _revoke(fields: Fields) -> dict[str, Any]:
     _require_maker()
     invite_id, engine = fields.text("id"), _engine()
-    invite = invites.read(engine, invite_id) if _ID.match(invite_id) else None
+    invite = invites.read(engine, invite_id) if is_id(invite_id) else None
     if invite is None or invite.workspace != mlflow_private.request_workspace():
         flask.abort(access.refusal(404, "there is no such invitation"))
     if invites.revoke(engine, invite_id):

@@ -10,16 +10,13 @@ An agent asks when it takes a journal up: the one before it may have died with w
 
 from __future__ import annotations
 
-import re
-
 import flask
 
 from mlflow_weir.errors import NotPermitted
 from mlflow_weir.store.delivery import positions
 from mlflow_weir.store.delivery.connection import reading
 from mlflow_weir.ui_extensions import access, deliveries
-
-_ID = re.compile(r"[0-9a-f]{32}\Z")
+from mlflow_weir.ui_extensions.ids import is_id
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -27,7 +24,7 @@ def add_to(routes: flask.Blueprint) -> None:
 
     @access.route(routes, "/journals/<journal_id>", "GET")
     def journal(journal_id: str) -> flask.Response:
-        if not _ID.match(journal_id):
+        if not is_id(journal_id):
             return access.refusal(400, "an id that is not 32 hexadecimal digits")
         with reading(deliveries.engine()) as connection:
             state = positions.read(connection, journal_id)

@@ -13,7 +13,6 @@ be one whom MLflow lets delete the run where it is, change it, and create runs w
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import flask
@@ -23,9 +22,9 @@ from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.runs import moving
 from mlflow_weir.ui_extensions import access, audit, deliveries, readable
 from mlflow_weir.ui_extensions.api.runs import answered
+from mlflow_weir.ui_extensions.ids import is_id
 
 MAX_RUNS = moving.MAX_RUNS
-_RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -91,7 +90,7 @@ def _run_ids(fields: Fields) -> list[str]:
     run_ids = fields.texts("run_ids")
     if len(run_ids) > MAX_RUNS:
         raise ConfigError(f"{len(run_ids)} runs, at most {MAX_RUNS} at once")
-    if not all(map(_RUN_ID.match, run_ids)):
+    if not all(map(is_id, run_ids)):
         raise ConfigError("a run id that is not 32 hexadecimal digits")
     return run_ids
 

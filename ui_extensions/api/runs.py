@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +37,7 @@ from mlflow_weir.store.runs import filter_language, listing, run_columns
 from mlflow_weir.store.runs.reading_runs import ReadableRuns
 from mlflow_weir.store.runs.run_columns import Cell, Column
 from mlflow_weir.ui_extensions import access
+from mlflow_weir.ui_extensions.ids import is_id
 from mlflow_weir.ui_extensions.questions import read_question
 from mlflow_weir.ui_extensions.sights import Member, Sight
 
@@ -47,7 +47,6 @@ MAX_IDS = 500_000
 MAX_ORDER_TERMS = 5
 MAX_GROUPS = 200
 _MAX_BYTES = 4 << 20
-_RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -228,7 +227,7 @@ def require_ids(run_ids: list[str]) -> None:
     """Refuse what is no list of runs' ids, or a longer one than is answered."""
     if len(run_ids) > MAX_ROWS:
         raise ConfigError(f"{len(run_ids)} runs, at most {MAX_ROWS:,} at once")
-    if not all(_RUN_ID.match(run_id) for run_id in run_ids):
+    if not all(is_id(run_id) for run_id in run_ids):
         raise ConfigError("a run id that is not 32 hexadecimal digits")
 
 

@@ -24,7 +24,6 @@ or may delete the experiments. A token opens none of these routes.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import flask
@@ -49,10 +48,9 @@ from mlflow_weir.ui_extensions import (
     visitors,
 )
 from mlflow_weir.ui_extensions.api.runs import answered
+from mlflow_weir.ui_extensions.ids import is_id
 
 PUBLIC_PATH = "/weir/s"
-_ID = re.compile(r"[0-9a-f]{32}\Z")
-_MS_A_DAY = 86_400_000
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -268,8 +266,8 @@ def _expiry(fields: Fields, at_ms: int, *, is_preview: bool) -> int | None:
         raise ConfigError("expires_ms: expected a time to come")
     most_days = PUBLIC_LINKS_MAX_DAYS.get()
     if most_days is not None and not is_preview:
-        latest_ms = at_ms + round(most_days * _MS_A_DAY)
-        if expires_ms is None or expires_ms > latest_ms + _MS_A_DAY // 24:
+        latest_ms = at_ms + round(most_days * links.MS_A_DAY)
+        if expires_ms is None or expires_ms > latest_ms + links.MS_A_DAY // 24:
             raise ConfigError(f"this server lets links last {most_days:g} days at most")
         return min(expires_ms, latest_ms)
     return expires_ms
@@ -294,7 +292,7 @@ def _managed(fields: Fields, caller: access.Access) -> Share:
     """Return a link that the caller may manage; end the request where it is none."""
     share_id = fields.text("id")
     share = None
-    if _ID.match(share_id):
+    if is_id(share_id):
         share = links.read(deliveries.require_store().engine, share_id)
     workspace = mlflow_private.request_workspace()
     if share is None or share.workspace != workspace or not _may_see(share, caller):

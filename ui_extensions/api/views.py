@@ -19,7 +19,6 @@ is saved and deleted by who may edit all its experiments.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import flask
@@ -29,8 +28,8 @@ from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.sharing import views
 from mlflow_weir.ui_extensions import access, deliveries, readable
 from mlflow_weir.ui_extensions.api.runs import answered
+from mlflow_weir.ui_extensions.ids import is_id
 
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 _MAX_OWNER_CHARACTERS = 255
 
 
@@ -147,7 +146,7 @@ def _require_editor(caller: access.Access, experiments: list[str]) -> None:
 
 def _view_id(fields: Fields) -> str:
     view_id = fields.text("id")
-    if not _ID.match(view_id):
+    if not is_id(view_id):
         raise ConfigError("a view's id that is not 32 hexadecimal digits")
     return view_id
 
@@ -169,7 +168,7 @@ def _owner(fields: Fields) -> str:
     if named:
         return f"user {named}"[:_MAX_OWNER_CHARACTERS]
     browser = fields.text_or_none("browser") or "0" * 32
-    if not _ID.match(browser):
+    if not is_id(browser):
         raise ConfigError("a browser's id that is not 32 hexadecimal digits")
     return f"browser {browser}"
 

@@ -255,15 +255,10 @@ def _subject(source: Source, wish: Wish) -> tuple[str, dict[str, Any]]:
 
 
 def _saved_view(source: Source, experiment_ids: list[str], name: str) -> dict[str, Any]:
-    question = {"experiments": experiment_ids}
-    named = _json(source.request("POST", f"{ROUTES}/views", question), is_ours=True)["named"]
-    ids = [one["id"] for one in named if one["name"] == name]
-    if not ids:
-        others = ", ".join(sorted(one["name"] for one in named)) or "it has none"
-        raise Refused(f"the experiment has no view {name!r:.100}: {others:.300}")
-    found = _json(source.request("POST", f"{ROUTES}/views/read", {"id": ids[0]}), is_ours=True)
-    document: dict[str, Any] = json.loads(found["document"])
-    return document
+    def ask(route: str, body: dict[str, Any]) -> Any:
+        return _json(source.request("POST", f"{ROUTES}/{route}", body), is_ours=True)
+
+    return views.read_named(ask, experiment_ids, name)
 
 
 def is_run_id(text: str) -> bool:

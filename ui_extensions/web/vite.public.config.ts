@@ -15,6 +15,7 @@ export const SURROUNDINGS: Record<string, string> = {
   "src/api/headers.ts": "src/public/headers.ts",
   "src/api/limits.ts": "src/public/limits.ts",
   "src/layout/stock-link.tsx": "src/public/stock-link.tsx",
+  "src/reports/frozen-words.ts": "src/public/frozen-words.ts",
 }
 
 export const KEPT_OUT = [

@@ -39,6 +39,8 @@ export interface Target {
   readonly kind: "webhook" | "slack" | "email"
   /** Where it is, with nothing by which somebody could write there. */
   readonly place: string
+  /** Whether what a webhook gets is signed; those of before Weir signed have no key. */
+  readonly is_signed: boolean
   readonly is_paused: boolean
   readonly created_ms: number
   readonly created_by: string | null

@@ -41,11 +41,15 @@ export function TargetsTab({ answer, onChanged }: { answer: Targets; onChanged: 
 function Row({ target, mayEdit, onChanged }: { target: Target; mayEdit: boolean; onChanged: () => void }) {
   const { isBusy, fault, run } = useDeed()
   const [told, setTold] = useState("")
-  const [isAsked, ask] = useState(false)
+  const [asked, ask] = useState<"delete" | "key" | null>(null)
+  const [key, setKey] = useState<string | null>(null)
   const name = visible(target.name, 100)
-  const change = (action: "pause" | "resume" | "delete"): void =>
+  const isUnsigned = target.kind === "webhook" && !target.is_signed
+  const change = (action: "pause" | "resume" | "delete" | "key"): void =>
     run(async () => {
-      await call("alerts/targets/change", { id: target.id, action })
+      const changed = await call<{ key?: string }>("alerts/targets/change", { id: target.id, action })
+      ask(null)
+      setKey(changed.key ?? null)
       onChanged()
     })
   const test = (): void => {
@@ -65,12 +69,21 @@ function Row({ target, mayEdit, onChanged }: { target: Target; mayEdit: boolean;
           {name}
         </span>
         {target.is_paused && <span className="w-badge w-badge-warn">Paused</span>}
+        {isUnsigned && (
+          <span
+            className="w-badge w-badge-warn"
+            title="It was added before Weir signed: whoever takes it cannot tell that it comes from this server"
+          >
+            Not signed
+          </span>
+        )}
         {told && (
           <span className="w-secondary" role="status">
             {told}
           </span>
         )}
         {fault && <Failed what="That was not done" error={fault} />}
+        {key !== null && <SigningKey name={name} text={key} onDone={() => setKey(null)} />}
       </th>
       <td data-head="Kind">{KINDS[target.kind]}</td>
       <td data-head="Where">
@@ -82,12 +95,21 @@ function Row({ target, mayEdit, onChanged }: { target: Target; mayEdit: boolean;
       </td>
       <td className="w-teams-actions">
         {mayEdit &&
-          (isAsked ? (
+          (asked === "delete" ? (
             <>
               <Button isSmall kind="danger" disabled={isBusy} onClick={() => change("delete")}>
                 Delete {name}
               </Button>
-              <Button isSmall onClick={() => ask(false)}>
+              <Button isSmall onClick={() => ask(null)}>
+                Keep it
+              </Button>
+            </>
+          ) : asked === "key" ? (
+            <>
+              <Button isSmall kind="danger" disabled={isBusy} onClick={() => change("key")}>
+                End the key of {name}
+              </Button>
+              <Button isSmall onClick={() => ask(null)}>
                 Keep it
               </Button>
             </>
@@ -99,7 +121,12 @@ function Row({ target, mayEdit, onChanged }: { target: Target; mayEdit: boolean;
               <Button isSmall disabled={isBusy} onClick={() => change(target.is_paused ? "resume" : "pause")}>
                 {target.is_paused ? "Resume" : "Pause"}
               </Button>
-              <Button isSmall icon="trash" disabled={isBusy} onClick={() => ask(true)}>
+              {target.kind === "webhook" && (
+                <Button isSmall disabled={isBusy} onClick={() => (isUnsigned ? change("key") : ask("key"))}>
+                  {isUnsigned ? "Sign" : "New key…"}
+                </Button>
+              )}
+              <Button isSmall icon="trash" disabled={isBusy} onClick={() => ask("delete")}>
                 Delete…
               </Button>
             </>
@@ -180,14 +207,18 @@ function NewTarget({ hasMail, onAdded }: { hasMail: boolean; onAdded: () => void
         <p className="w-secondary">This server has no mail server yet (WEIR_SMTP, WEIR_SMTP_FROM): mail waits until then.</p>
       )}
       {fault && <Failed what="No target was added" error={fault} />}
-      {key !== null && (
-        <ToldOnce title="A webhook" label="Its signing key, shown this once" text={key} onDone={() => setKey(null)}>
-          <p>
-            What it gets is signed with this key, as Standard Webhooks says: whoever takes it can tell that it comes
-            from this server.
-          </p>
-        </ToldOnce>
-      )}
+      {key !== null && <SigningKey name="A webhook" text={key} onDone={() => setKey(null)} />}
     </form>
+  )
+}
+
+function SigningKey({ name, text, onDone }: { name: string; text: string; onDone: () => void }) {
+  return (
+    <ToldOnce title={name} label="Its signing key, shown this once" text={text} onDone={onDone}>
+      <p>
+        What it gets is signed with this key, as Standard Webhooks says: whoever takes it can tell that it comes from
+        this server.
+      </p>
+    </ToldOnce>
   )
 }

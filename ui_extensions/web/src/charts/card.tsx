@@ -158,7 +158,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   const hasNoNumber = shown.length > 0 && shown.every(({ curve }) => valuesOf(curve).min === Infinity)
   const nBelow = settings.yScale === "log" ? belowZero(shown) : 0
   return (
-    <section className="w-card" aria-label={title} style={{ width, height }} data-keys={name}>
+    <article className="w-card" aria-label={title} style={{ width, height }} data-keys={name}>
       <header className="w-card-head">
         {grip}
         <h3 title={keys.join(", ")}>{title}</h3>
@@ -222,7 +222,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
         {nBelow > 0 && <span>▾ {count(nBelow)} at or under 0</span>}
       </footer>
       {isTable && <ValueTable title={title} lines={shown} axis={settings.x} onClose={() => showTable(false)} />}
-    </section>
+    </article>
   )
 })
 

@@ -131,7 +131,7 @@ function useAssociations(params: readonly string[], table: readonly TableRow[]) 
 function Importance({ metric, params, table, width }: PanelProps) {
   const found = useAssociations(params, table)
   return (
-    <section className="w-card w-compare-card" style={{ width }} aria-label="Param importance">
+    <article className="w-card w-compare-card" style={{ width }} aria-label="Param importance">
       <h3 title="Spearman's rank correlation of numbers, correlation ratio of words. It says what goes together, not what makes what.">
         What goes with {visible(metric, 80)}
       </h3>
@@ -163,7 +163,7 @@ function Importance({ metric, params, table, width }: PanelProps) {
           </tbody>
         </table>
       </div>
-    </section>
+    </article>
   )
 }
 
@@ -210,7 +210,7 @@ function Parallel({ metric, params, table, width }: PanelProps) {
   const plot = HEIGHT - 70
   const x = (at: number): number => 40 + (at * (width - 104)) / Math.max(1, names.length - 1)
   return (
-    <section className="w-card w-compare-card" style={{ width }} aria-label="Parallel coordinates">
+    <article className="w-card w-compare-card" style={{ width }} aria-label="Parallel coordinates">
       <h3>Params and {visible(metric, 80)}</h3>
       <svg width={width - 24} height={HEIGHT - 8} role="img" aria-label={`${count(table.length)} runs across ${names.map((one) => visible(one, 40)).join(", ")}`}>
         {table.map((row, rowAt) => {
@@ -238,7 +238,7 @@ function Parallel({ metric, params, table, width }: PanelProps) {
           </g>
         ))}
       </svg>
-    </section>
+    </article>
   )
 }
 
@@ -252,7 +252,7 @@ function Scatter({ metric, params, table, width }: PanelProps) {
   const ys = axisOf(table.map((row) => row.value))
   const plot = { width: width - 96, height: HEIGHT - 84 }
   return (
-    <section className="w-card w-compare-card" style={{ width }} aria-label="Scatter">
+    <article className="w-card w-compare-card" style={{ width }} aria-label="Scatter">
       <h3>
         <select className="w-input" aria-label="Param of the scatter" value={key} onChange={(event) => choose(event.target.value)}>
           {params.map((one) => (
@@ -281,7 +281,7 @@ function Scatter({ metric, params, table, width }: PanelProps) {
           })}
         </g>
       </svg>
-    </section>
+    </article>
   )
 }
 
@@ -292,7 +292,7 @@ function Bars({ metric, table, width }: Omit<PanelProps, "params">) {
     .slice(0, MAX_BARS)
   const most = Math.max(...ordered.map((row) => Math.abs(row.value)), Number.MIN_VALUE)
   return (
-    <section className="w-card w-compare-card" style={{ width }} aria-label="Bars">
+    <article className="w-card w-compare-card" style={{ width }} aria-label="Bars">
       <h3>
         {visible(metric, 60)}, the {ordered.length < table.length ? `${count(ordered.length)} smallest` : "smallest first"}
       </h3>
@@ -311,6 +311,6 @@ function Bars({ metric, table, width }: Omit<PanelProps, "params">) {
           </tbody>
         </table>
       </div>
-    </section>
+    </article>
   )
 }

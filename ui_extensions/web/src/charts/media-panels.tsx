@@ -147,7 +147,7 @@ function MediaPanel({
   const title = visible(name, NAME_LENGTH)
   const side = Math.max(120, Math.min(260, Math.floor((width - 24) / Math.min(6, Math.max(1, having.length))) - 8))
   return (
-    <section className="w-card w-media-panel" aria-label={`Images: ${title}`}>
+    <article className="w-card w-media-panel" aria-label={`Images: ${title}`}>
       <header className="w-card-head">
         <h3 title={title}>{title}</h3>
         {slider}
@@ -178,7 +178,7 @@ function MediaPanel({
           )
         })}
       </div>
-    </section>
+    </article>
   )
 }
 

@@ -122,7 +122,7 @@ export function ScalarCard({
   const shownTitle = visible(title, NAME_LENGTH)
   const [only] = scalars
   return (
-    <section className="w-card" aria-label={shownTitle} style={{ width, height }} data-scalar={metric}>
+    <article className="w-card" aria-label={shownTitle} style={{ width, height }} data-scalar={metric}>
       <header className="w-card-head">
         {grip}
         <h3 title={metric}>{shownTitle}</h3>
@@ -187,6 +187,6 @@ export function ScalarCard({
           )}
         </div>
       )}
-    </section>
+    </article>
   )
 }

@@ -35,7 +35,7 @@ export function TextCard({
 }) {
   const shownName = visible(name, NAME_LENGTH)
   return (
-    <section className="w-card" aria-label={shownName} style={{ width, height }} data-text-card="">
+    <article className="w-card" aria-label={shownName} style={{ width, height }} data-text-card="">
       <header className="w-card-head">
         {grip}
         {title ? <h3>{visible(title, NAME_LENGTH)}</h3> : <span className="w-grid-space" />}
@@ -51,6 +51,6 @@ export function TextCard({
           <Markdown text={text} />
         </Suspense>
       </div>
-    </section>
+    </article>
   )
 }

@@ -32,7 +32,7 @@ export function Compare({ experimentIds }: { experimentIds: string[] }) {
   const asked = [...new Set((query.get("runs") ?? "").split(",").filter((id) => RUN_ID.test(id)))]
   const ids = asked.slice(0, MOST)
   const answer = useAsked(ids.length > 0 ? JSON.stringify([experimentIds, [...ids].sort()]) : null, ({ signal }) =>
-    readCompared(experimentIds, ids, signal ? { signal } : {}),
+    readCompared(experimentIds, ids, null, signal ? { signal } : {}),
   )
   const set = (change: Record<string, string | null>): void => {
     const next = new URLSearchParams(query)

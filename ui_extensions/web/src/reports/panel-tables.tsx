@@ -17,6 +17,7 @@ import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { DrawnRun } from "../charts/types"
 import type { Panel } from "./document"
+import { FROZEN_WORDS } from "./frozen-words"
 import type { PanelRuns } from "./panel-runs"
 
 const FIRST_ROWS = 30
@@ -92,7 +93,7 @@ export function PanelComparison({ panel, found }: { panel: Panel; found: PanelRu
   const [isBrief, setBrief] = useState(panel.differences !== false)
   const [most, setMost] = useState(FIRST_LINES)
   const answer = useAsked(JSON.stringify([panel.runs.experiments, ids, panel.runs.at]), ({ signal }) =>
-    readCompared(panel.runs.experiments, ids, signal ? { signal } : {}),
+    readCompared(panel.runs.experiments, ids, panel.runs.at, signal ? { signal } : {}),
   )
   const lines = useMemo(() => {
     const known = new Map((answer.data ?? []).map((run) => [run.id, run]))
@@ -108,7 +109,7 @@ export function PanelComparison({ panel, found }: { panel: Panel; found: PanelRu
       <div className="w-panel-tools">
         <Checkbox label="Differences only" isChecked={isBrief} onChange={setBrief} />
         {panel.runs.at !== null && (
-          <span className="w-secondary">params and last values are those of now</span>
+          <span className="w-secondary">{FROZEN_WORDS}</span>
         )}
       </div>
       {shown.length === 0 ? (

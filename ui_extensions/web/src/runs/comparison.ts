@@ -41,12 +41,14 @@ export interface ComparedLine {
   readonly differs: boolean
 }
 
+/** @param atMs States and metrics as of then; null for now. */
 export async function readCompared(
   experiments: readonly string[],
   runIds: readonly string[],
+  atMs: number | null,
   options: CallOptions,
 ): Promise<readonly ComparedRun[]> {
-  const body = { experiments, run_ids: runIds }
+  const body = { experiments, run_ids: runIds, ...(atMs === null ? {} : { at: atMs }) }
   const answer = await call<{ runs: readonly ComparedRun[] }>("runs/compare", body, options)
   return answer.runs
 }
