@@ -51,6 +51,8 @@ class Sizes:
         page_runs: Runs on the workspace page, all of them drawn.
         page_metrics: Metrics of each.
         page_points: Points of each metric.
+        guesses: At tokens of links, looked up; on PostgreSQL a tenth of it.
+        guessing_s: Seconds for which one address guesses at a server.
     """
 
     history_points: int = 1_000_000
@@ -79,18 +81,21 @@ class Sizes:
     page_runs: int = 1_000
     page_metrics: int = 50
     page_points: int = 10_000
+    guesses: int = 1_000_000
+    guessing_s: float = 30.0
 
 
 LONG = Sizes(
     searched_runs=(10_000, 100_000, 1_000_000),
     stored_points=(1_000_000, 10_000_000, 100_000_000),
+    guesses=10_000_000,
 )
 SMOKE = Sizes(
     20_000, 5, 500, 2, 20, 20, 50, (200, 400), (20_000, 140_000),
     log_calls=40, log_rounds=2, long_calls=400, outage_s=2.0, backlog_points=40_000, watch_s=1.0,
     fresh_points=40, loop_blocks=2, loop_steps=5, pair_starts=1, pair_rounds=2,
     pair_steps=5, watched_steps=10,
-    sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200,
+    sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200, guesses=3_000, guessing_s=3.0,
 )  # fmt: skip
 
 

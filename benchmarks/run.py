@@ -28,6 +28,7 @@ sys.path.insert(0, str(_HERE.parent / "tests" / "support"))
 import agent_work  # noqa: E402
 import everything  # noqa: E402
 import growth  # noqa: E402
+import guesses  # noqa: E402
 import history  # noqa: E402
 import log_calls  # noqa: E402
 import many_runs  # noqa: E402
@@ -55,6 +56,7 @@ SECTIONS: dict[str, ModuleType] = {
     "runs": many_runs,
     "watch": watching,
     "workspace": workspace,
+    "guesses": guesses,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"
