@@ -22,7 +22,6 @@ from mlflow.entities import (
     Metric,
     Param,
     Run,
-    RunData,
     RunInfo,
     RunInputs,
     RunOutputs,
@@ -34,6 +33,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin.late_run_data import LateRunData
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS, PendingNames, changed
 from mlflow_weir.plugin.repeated_metrics import RepeatedMetrics
 from mlflow_weir.store.delivery.records import Operation, Points
@@ -304,15 +304,8 @@ class RunView:
         """Return MLflow's entity; later changes of the view do not reach it."""
         return Run(
             changed(self._info),
-            RunData(
-                [
-                    Metric(key, value, timestamp, step)
-                    for key, ((step, timestamp, _), value) in list(self._latest.items())
-                ],
-                # Copied at once: another thread may be logging.
-                [Param(key, value) for key, value in list(self.params.items())],
-                [RunTag(key, value) for key, value in list(self.tags.items())],
-            ),
+            # Copied at once: another thread may be logging.
+            LateRunData(dict(self._latest), dict(self.params), dict(self.tags)),
             RunInputs(list(self._dataset_inputs), list(self._model_inputs)),
             RunOutputs(list(self._model_outputs)),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -216,3 +218,51 @@ def test_a_model_that_came_out_before_is_refused() -> None:
     seen.note_outputs([LoggedModelOutput("m-2", 1)])
     with pytest.raises(MlflowException, match="m-2"):
         seen.refuse_repeated_outputs([LoggedModelOutput("m-3", 1), LoggedModelOutput("m-2", 2)])
+
+
+def seen() -> Run:
+    """A run with one of each, as a view tells it."""
+    known = view()
+    known.note_points([Point("loss", 10, 1, 0.5), Point("odd", 11, 2, math.nan)])
+    known.note_params([Param("lr", "0.1")])
+    return known.to_run()
+
+
+def test_a_run_that_is_told_stays_as_it_was_told_whenever_it_is_read() -> None:
+    known = view()
+    known.note_points([Point("loss", 10, 1, 0.5)])
+    known.note_params([Param("lr", "0.1")])
+    told = known.to_run()
+    known.note_points([Point("loss", 20, 2, 0.25)])
+    known.note_params([Param("seed", "1")])
+    known.note_tags([RunTag("late", "yes")])
+    assert told.data.metrics == {"loss": 0.5}
+    assert (told.data.params, told.data.tags) == ({"lr": "0.1"}, {"mlflow.runName": "swift-fox"})
+
+
+def test_nothing_is_made_of_a_runs_values_before_they_are_read() -> None:
+    told = seen()
+    assert list(vars(told.data)) == ["_late"]
+    assert told.data.params == {"lr": "0.1"}
+    assert "_late" not in vars(told.data)
+
+
+@pytest.mark.parametrize(
+    "of", [lambda data: data, copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))]
+)
+def test_a_runs_values_are_mlflows_own_in_every_way(of: Any) -> None:
+    data, plain = (
+        of(seen().data),
+        RunData(
+            [Metric("loss", 0.5, 10, 1), Metric("odd", math.nan, 11, 2)],
+            [Param("lr", "0.1")],
+            [RunTag("mlflow.runName", "swift-fox")],
+        ),
+    )
+    assert isinstance(data, RunData)
+    assert repr(data) == repr(plain)
+    assert repr(dict(data)) == repr(dict(plain))
+    assert data.to_proto().SerializeToString() == plain.to_proto().SerializeToString()
+    assert seen().to_dictionary()["data"]["params"] == plain.params
+    with pytest.raises(AttributeError, match="no_such"):
+        getattr(data, "no_such")  # noqa: B009
