@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,8 @@ from mlflow.utils.search_utils import SearchUtils
 
 from mlflow_weir.store.runs import filter_language
 from mlflow_weir.store.runs.filter_language import Condition, FilterError, Group, parse, text_of
+from mlflow_weir.store.sharing.frozen_runs import FrozenRuns
+from tree import ROOT
 
 MLFLOWS_OWN = [
     "metrics.loss < 0.5",
@@ -163,3 +168,60 @@ def test_no_text_does_more_than_fail_to_be_a_filter(text: str) -> None:
     else:
         assert parse(text_of(tree)) == tree
     assert 0 <= position <= len(text)
+
+
+CORPUS = json.loads((ROOT / "tests/support/corpora/filters.json").read_text(encoding="utf-8"))
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value
+
+
+def _corpus_runs() -> FrozenRuns:
+    return FrozenRuns(
+        {
+            run["id"]: {
+                **{name: run[name] for name in ("name", "user", "status", "params", "tags")},
+                "experiment": 0,
+                "start_ms": run["start"],
+                "end_ms": run["end"],
+                "metrics": {
+                    key: [_number(latest), 0, 0, _number(low), _number(high)]
+                    for key, (latest, low, high) in run["metrics"].items()
+                },
+            }
+            for run in CORPUS["runs"]
+        }
+    )
+
+
+def _words(value: Any) -> Any:
+    """Return a tree as JSON can hold it: numbers that it has not as words."""
+    if isinstance(value, dict):
+        return {key: _words(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return list(map(_words, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    return value
+
+
+@pytest.mark.parametrize("one", CORPUS["filters"], ids=lambda one: one["text"])
+def test_published_pages_are_held_to_what_the_server_makes_of_a_filter(one: Any) -> None:
+    """The other side is ``web/src/published/filter.test.ts``."""
+    tree = parse(one["text"])
+    assert _words(None if tree is None else tree.as_json()) == one["tree"]
+    runs = [run["id"] for run in CORPUS["runs"]]
+    found = _corpus_runs().find(now_ms=CORPUS["now"], tree=tree).run_ids
+    assert sorted(map(runs.index, found)) == one["matching"]
+
+
+@pytest.mark.parametrize("one", CORPUS["faults"], ids=lambda one: one["message"])
+def test_published_pages_are_held_to_the_servers_faults(one: Any) -> None:
+    with pytest.raises(FilterError) as raised:
+        parse(one["text"])
+    fault = raised.value
+    assert (fault.position, fault.length, str(fault)) == (
+        *(one["position"], one["length"]),
+        one["message"],
+    )

@@ -183,9 +183,26 @@ def test_a_sweep_opens_from_a_folder_and_from_a_static_host(
     ((_, columns),) = series_pieces.read_parts(body)
     axis.select_option("m:val/loss")
     page.wait_for_function(LAST_X, arg=["train/loss", run_id, np.frombuffer(columns["x"])[-1]])
-    # What only a server can do is not offered; what is offered works.
-    for name in ("Filter", "Share"):
-        assert page.get_by_role("button", name=name, exact=True).count() == 0
+    # What only a server can do is not offered; what is offered works, as the server does it.
+    assert page.get_by_role("button", name="Share", exact=True).count() == 0
+    page.get_by_role("button", name="Filter", exact=True).click()
+    text = page.get_by_role("textbox", name="As text")
+    text.fill("params.lr > 0.01 and not status = 'FINISHED' or min(metrics.train/loss) < 0.2")
+    question = {"experiments": [site.sweep.experiment_id], "filter": text.input_value()}
+    wanted = json.loads(post(site, "runs", {**question, "columns": [], "limit": 1}))["matching"]
+    assert 0 < wanted < len(site.sweep.run_ids)
+    page.get_by_role("status").filter(
+        has_text=f"{wanted} of {len(site.sweep.run_ids)} runs"
+    ).wait_for()
+    text.fill("params.optimizer = 'adam'")
+    page.get_by_text("this page does not show that field").wait_for()
+    text.fill("status in (")
+    page.get_by_role("alert").filter(has_text="expected a value").wait_for()
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.get_by_role("button", name="Condition").click()
+    page.get_by_role("status").filter(has_text=re.compile("^(?!60 )[0-9]+ of 60 runs")).wait_for()
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.keyboard.press("Escape")
     page.get_by_role("textbox", name="Search runs").fill("adamw-lr0.1-s4")
     page.wait_for_function("() => document.querySelectorAll('.w-runs .w-run-name').length === 1")
     assert axe_violations(page) == []

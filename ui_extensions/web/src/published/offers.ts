@@ -1,2 +1,2 @@
 /** In place of `offers.ts`: what published pages do without a server. */
-export const OFFERS = { filter: false, group: true, moreAxes: true }
+export const OFFERS = { group: true, moreAxes: true }

@@ -1,14 +1,12 @@
-/** The run list without a server: searched and sorted as `store/runs/listing.py` does it. */
+/** The run list without a server: filtered, searched and sorted as `store/runs/listing.py` does it. */
 
 import { ApiError } from "../api/error"
 import type { Cell, RunRow, RunsAnswer } from "../runs/api"
 import { cellNumber, columnName, isNumberColumn, parseColumn } from "../runs/columns"
+import { filtered } from "./filter-runs"
+import { readFilter } from "./filter-text"
 import type { PublishedSet } from "./set"
 import { rowsOf } from "./set"
-
-const CRASHED = ["FAILED", "KILLED"]
-/** What the page itself asks, with no filter of anybody's: see `effectiveFilter`. */
-const OWN_FILTER = /^(not status in \('FAILED', 'KILLED'\))?( and )?(start_time <= \d+)?$/
 
 export interface Question {
   readonly experiments?: readonly string[]
@@ -23,7 +21,7 @@ export interface Question {
   readonly known?: string | null
 }
 
-/** Answer `POST runs`. @throws ApiError where a pattern cannot be read, or a filter is asked for. */
+/** Answer `POST runs`. @throws ApiError where a filter or a pattern cannot be read. */
 export function answerRuns(set: PublishedSet, question: Question): RunsAnswer | { rows: RunRow[]; now: number } {
   const columns = question.columns ?? []
   const now = set.share.as_of_ms ?? 0
@@ -42,7 +40,7 @@ export function answerRuns(set: PublishedSet, question: Question): RunsAnswer | 
     matching: found.length,
     digest: ids,
     ids: question.known === ids ? null : ids,
-    filter: { text: "", tree: null },
+    filter: { text: "", tree: readFilter(question.filter ?? "") },
     now,
     standing: set.standing,
   }
@@ -54,9 +52,11 @@ export function matching(set: PublishedSet, question: Question): readonly RunRow
 }
 
 function searched(set: PublishedSet, { experiments, filter = "", search = "", regex }: Question): readonly RunRow[] {
-  if (!OWN_FILTER.test(filter)) throw new ApiError(400, "published pages have no filter")
-  const all = rowsOf(set, experiments)
-  const rows = filter.startsWith("not ") ? all.filter((row) => !CRASHED.includes(row.status)) : all
+  const rows = filtered(readFilter(filter), rowsOf(set, experiments), {
+    nowMs: set.share.as_of_ms ?? 0,
+    cell: (row, name) => cellOf(set, row, name),
+    isShown: (name) => isShown(set, name),
+  })
   if (search === "") return rows
   if (regex) {
     let pattern: RegExp
@@ -115,7 +115,27 @@ export function nameOf(name: string): string {
   return columnName(parseColumn(name))
 }
 
-const places = new WeakMap<PublishedSet, Map<string, number>>()
+const ATTRIBUTES = ["run_id", "status", "start_time", "end_time"]
+
+/** Say whether runs may be chosen by a column, as the link says it that the page was read through. */
+function isShown(set: PublishedSet, name: string): boolean {
+  const { shown, replaces_names: isNumbered } = set.share
+  if (name === "attributes.run_name") return !isNumbered
+  if (name === "attributes.user_id") return shown.host
+  if (name.startsWith("attributes.")) return ATTRIBUTES.includes(name.slice("attributes.".length))
+  return placesOf(set).has(name)
+}
+
+const places = new WeakMap<PublishedSet, ReadonlyMap<string, number>>()
+
+function placesOf(set: PublishedSet): ReadonlyMap<string, number> {
+  let found = places.get(set)
+  if (found === undefined) {
+    found = new Map(set.names.map((one, at) => [one, at]))
+    places.set(set, found)
+  }
+  return found
+}
 
 /** What a run has in a column, by its whole name. */
 export function cellOf(set: PublishedSet, row: RunRow, name: string): Cell {
@@ -135,12 +155,7 @@ export function cellOf(set: PublishedSet, row: RunRow, name: string): Cell {
     case "attributes.duration":
       return row.start !== null && row.end !== null ? row.end - row.start : null
   }
-  let found = places.get(set)
-  if (found === undefined) {
-    found = new Map(set.names.map((one, at) => [one, at]))
-    places.set(set, found)
-  }
-  const at = found.get(name)
+  const at = placesOf(set).get(name)
   return at === undefined ? null : (row.cells[at] ?? null)
 }
 

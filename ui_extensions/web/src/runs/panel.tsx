@@ -97,7 +97,7 @@ export function RunsPanel({
           }
         />
         <div className="w-runs-buttons">
-          {OFFERS.filter && <FilterButton />}
+          <FilterButton />
           {OFFERS.group && <GroupButton />}
           <SortButton />
           <ColourButton />
