@@ -12,11 +12,22 @@ import os
 from typing import Any
 
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql as mysql
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg as postgresql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL
 
 __all__ = ["mysql", "postgresql", "sqlite"]
+
+
+class postgresql(PGDialect_psycopg):
+    """PostgreSQL without prepared statements, which PgBouncer's transaction mode loses."""
+
+    supports_statement_cache = True  # not inherited: SQLAlchemy looks in the class itself
+
+    def create_connect_args(self, url: URL) -> Any:
+        """Return what ``psycopg.connect`` gets."""
+        words, options = super().create_connect_args(url)  # type: ignore[no-untyped-call]
+        return words, {**options, "prepare_threshold": None}
 
 
 class sqlite(SQLiteDialect_pysqlite):

@@ -184,7 +184,7 @@ def model_registry_store(store_uri: str, tracking_uri: str | None = None, **opti
     from mlflow_weir.plugin import mlflow_private
 
     stock = mlflow_private.stock_model_registry_builder(registry)
-    return _understanding(stock(_resolve(store_uri)[0], **options), tracking_uri)
+    return _understanding(stock(_for_mlflow(store_uri), **options), tracking_uri)
 
 
 def server_registry_store(store_uri: str, tracking_uri: str | None = None, **options: Any) -> Any:
@@ -234,7 +234,7 @@ def workspace_store(workspace_uri: str, **options: Any) -> Any:
     """
     from mlflow_weir.plugin import mlflow_private
 
-    return mlflow_private.stock_workspace_builder()(_resolve(workspace_uri)[0], **options)
+    return mlflow_private.stock_workspace_builder()(_for_mlflow(workspace_uri), **options)
 
 
 def scorer_store(tracking_uri: str | None = None, **options: Any) -> Any:
@@ -242,6 +242,16 @@ def scorer_store(tracking_uri: str | None = None, **options: Any) -> Any:
     from mlflow_weir.plugin import mlflow_private
 
     return mlflow_private.scorer_store_class()(tracking_uri, **options)
+
+
+def _for_mlflow(uri: str) -> str:
+    """Return the URI that a store of MLflow's own opens.
+
+    PostgreSQL stays ``postgresql+weir``, a dialect of ours (``dialects.py``): MLflow's engine
+    would prepare statements, which does not go through PgBouncer.
+    """
+    resolved, _ = _resolve(uri)
+    return uri if resolved.startswith("postgresql+psycopg:") else resolved
 
 
 def _resolve(uri: str) -> tuple[str, str | None]:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -78,6 +78,22 @@ def require_folder(db_uri: str) -> None:
         )
 
 
+def prepare_no_statements(engine: sa.Engine) -> None:
+    """Keep psycopg from preparing statements on PostgreSQL's side; other drivers are left alone.
+
+    A statement is prepared in one session, and PgBouncer's transaction mode gives each transaction
+    whatever session is free: "prepared statement _pg3_0 does not exist", or already does.
+    """
+    if engine.dialect.driver != "psycopg":
+        return
+
+    def prepare_none(connection: Any, record: object) -> None:
+        connection.prepare_threshold = None
+
+    sa.event.listen(engine, "connect", prepare_none)
+    engine.dispose()  # the pool may hold a connection from before
+
+
 def prepare_sqlite(engine: sa.Engine) -> None:
     """Give SQLite a cache, and put the file into write-ahead mode where that is safe.
 
@@ -127,20 +143,16 @@ def schema_lock(engine: sa.Engine) -> Iterator[None]:
     """Let one process at a time create or migrate tables.
 
     On PostgreSQL the lock belongs to a transaction, which a connection pooler keeps in one
-    place; on SQLite it is a file lock, gone with the process that holds it.
+    place, and who waits for it holds no connection meanwhile: of a pool of twenty, twenty workers
+    that start together would leave none for the one that has the lock. On SQLite it is a file
+    lock, gone with the process that holds it.
 
     Raises:
         StoreUnavailable: Another process held it for five minutes.
     """
     dialect = engine.dialect.name
     if dialect == "postgresql":
-        with engine.connect() as connection, connection.begin():
-            wait_ms = f"{_LOCK_WAIT_SECONDS * 1000:.0f}"
-            connection.execute(sa.select(sa.func.set_config("lock_timeout", wait_ms, True)))
-            try:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
-            except sa.exc.OperationalError as exc:
-                raise _lock_taken() from exc
+        with _postgres_lock(engine):
             yield
     elif dialect in {"mysql", "mariadb"}:
         # The server has one space of names for the locks of all its databases.
@@ -157,6 +169,23 @@ def schema_lock(engine: sa.Engine) -> Iterator[None]:
         # One name for one file, however its path is written.
         with _file_lock(os.path.realpath(engine.url.database or "")):
             yield
+
+
+@contextlib.contextmanager
+def _postgres_lock(engine: sa.Engine) -> Iterator[None]:
+    give_up = time.monotonic() + _LOCK_WAIT_SECONDS
+    is_taken = sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK_NUMBER))
+    # The connection does nothing while another one migrates, and is to keep the lock.
+    patience = sa.select(sa.func.set_config("idle_in_transaction_session_timeout", "0", True))
+    while True:
+        with engine.connect() as connection, connection.begin():
+            if connection.execute(is_taken).scalar_one():
+                connection.execute(patience)
+                yield
+                return
+        if time.monotonic() > give_up:
+            raise _lock_taken()
+        time.sleep(random.uniform(0.05, 0.2))
 
 
 def _lock_taken() -> StoreUnavailable:

@@ -100,6 +100,11 @@ def create_engine(db_uri: str) -> sa.Engine:
     return engine
 
 
+def has_all_tables(engine: sa.Engine) -> bool:
+    """Say whether the database has every table that this MLflow's own migrations would make."""
+    return bool(db_utils._all_tables_exist(engine))
+
+
 def as_mlflow_error(error: WeirError) -> MlflowException:
     """Return the exception MLflow's callers know for one of ours; raise it ``from`` ours."""
     if error.retryable:

@@ -39,7 +39,7 @@ from mlflow_weir.store import migrations, mlflow_private
 from mlflow_weir.store.alerts import alerts
 from mlflow_weir.store.alerts.alerts import Alert
 from mlflow_weir.store.collector import paused_collector
-from mlflow_weir.store.delivery import rewinding
+from mlflow_weir.store.delivery import mlflow_tables, rewinding
 from mlflow_weir.store.metrics import batches, chunks, compaction, reading, sampling
 from mlflow_weir.store.metrics.points import (
     EMPTY,
@@ -95,10 +95,12 @@ class _WeirMethods:
             self._write_deadline_s = settings.WRITE_DEADLINE_SECONDS.get()
             settings.STOCK_SAMPLING.get()
             engine = self._get_or_create_engine(db_uri)
+            arguments = (db_uri, default_artifact_root, read_db_uri)
+            if _is_complete(engine):  # dozens of workers that start need not queue for nothing
+                super().__init__(*arguments)  # type: ignore[call-arg]
+                return
             with engines.schema_lock(engine):
-                super().__init__(  # type: ignore[call-arg]
-                    db_uri, default_artifact_root, read_db_uri=read_db_uri
-                )
+                super().__init__(*arguments)  # type: ignore[call-arg]
                 try:
                     if migrations.upgrade(engine):
                         with engine.begin() as connection:
@@ -121,6 +123,7 @@ class _WeirMethods:
                 engine = mlflow_private.create_engine(db_uri)
                 if engine.dialect.name == "sqlite":
                     engines.prepare_sqlite(engine)
+                engines.prepare_no_statements(engine)
                 cls._weir_engines[db_uri] = engine
             return cls._weir_engines[db_uri]
 
@@ -338,6 +341,21 @@ class WeirStore(_WeirMethods, SqlAlchemyStore):
 
 class WorkspaceAwareWeirStore(_WeirMethods, WorkspaceAwareSqlAlchemyStore):
     """The same where MLflow's workspaces are on."""
+
+
+def _is_complete(engine: sa.Engine) -> bool:
+    """Say whether opening the database creates nothing: neither tables nor the first experiment.
+
+    A MLflow that has more tables than the database has creates them as it opens it.
+    """
+    if not mlflow_private.has_all_tables(engine):
+        return False
+    first = sa.select(mlflow_tables.experiments.c.experiment_id).limit(1)
+    with engine.connect() as connection:
+        return (
+            migrations.current_revision(connection) == migrations.HEAD
+            and connection.execute(first).first() is not None
+        )
 
 
 def validated_points(metrics: Sequence[Metric], *, is_batch: bool) -> list[Point]:

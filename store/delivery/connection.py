@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlflow_weir.errors import StoreUnavailable
-from mlflow_weir.store.engine import is_transient, require_file
+from mlflow_weir.store.engine import is_transient, prepare_no_statements, require_file
 
 _CONNECT_S = 5
 _SILENCE_S = 30
@@ -35,12 +35,18 @@ _CLOCKS = {
 _PROGRAM_LIMIT = "54"  # PostgreSQL's class of what is too large for it, such as an index entry
 
 
-def open_engine(db_uri: str, environment: Mapping[str, str] | None = None) -> sa.Engine:
+def open_engine(
+    db_uri: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    keeps_connections: bool = True,
+) -> sa.Engine:
     """Return an engine whose every wait ends.
 
     Args:
         db_uri: SQLAlchemy URI without ``weir`` in it; a SQLite path must be absolute.
         environment: Of the process whose journal is delivered, for MLflow's TLS settings.
+        keeps_connections: False opens one for each use; of no account to SQLite.
 
     Raises:
         ConfigError: A SQLite URI names a folder, or a file that this user may not read.
@@ -69,14 +75,21 @@ def open_engine(db_uri: str, environment: Mapping[str, str] | None = None) -> sa
             "init_command": f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_S}",
             **_mysql_tls(environment or {}),
         }
-    return sa.create_engine(
+    pool: dict[str, Any] = {"poolclass": sa.NullPool}
+    if keeps_connections:
+        pool = {
+            "pool_size": 1,
+            "max_overflow": 4,  # beside a server's deliveries: heartbeats and work of its own
+            "pool_timeout": _CONNECT_S,
+            "pool_pre_ping": True,
+        }
+    engine = sa.create_engine(
         url,
-        pool_size=1,
-        max_overflow=2,
-        pool_timeout=_CONNECT_S,
-        pool_pre_ping=True,
+        **pool,
         connect_args={name: arguments[name] for name in arguments if name not in url.query},
     )
+    prepare_no_statements(engine)
+    return engine
 
 
 def _mysql_tls(environment: Mapping[str, str]) -> dict[str, str]:

@@ -95,7 +95,7 @@ def _engine(url: sa.URL) -> sa.Engine:
                 "ssl_key": mlflow_settings.MLFLOW_MYSQL_SSL_KEY.get(),
             }
             arguments.update((name, path) for name, path in certificates.items() if path)
-        return sa.create_engine(url, connect_args=arguments, pool_pre_ping=True)
+        engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True)
     except sa.exc.ArgumentError as exc:  # no such dialect or driver
         raise ConfigError(
             f"{_shown(url)}: {exc}",
@@ -106,6 +106,8 @@ def _engine(url: sa.URL) -> sa.Engine:
             f"{_shown(url)}: {exc}",
             hint="install the driver that the URI names, or name one that is installed",
         ) from exc
+    engines.prepare_no_statements(engine)
+    return engine
 
 
 def _connection_error(url: sa.URL, error: sa.exc.DBAPIError) -> WeirError:

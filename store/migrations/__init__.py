@@ -12,9 +12,13 @@ from alembic.script import ScriptDirectory
 
 from mlflow_weir.errors import SchemaMismatch
 from mlflow_weir.store import schema
+from mlflow_weir.store.engine import retrying
 
 HEAD = "0011"
 """The revision this version reads and writes; tests compare it with the scripts."""
+
+_TABLE_WAIT_S = 3
+_DEADLINE_S = 300.0
 
 VERSION_TABLE = "alembic_version_weir"
 
@@ -57,17 +61,29 @@ def pending(connection: sa.Connection) -> list[str]:
 def upgrade(engine: sa.Engine) -> list[str]:
     """Create or migrate the ``weir_*`` tables; the caller holds the schema lock.
 
+    Servers of the version before may serve meanwhile. On PostgreSQL all steps are one
+    transaction, and one that has to wait for a table that somebody reads holds up everybody who
+    comes after it: it gives up after seconds, and is tried again for minutes.
+
     Returns:
         The revisions applied, oldest first.
 
     Raises:
         SchemaMismatch: The database was written by a newer version.
     """
-    with engine.begin() as connection:
-        steps = pending(connection)
-        if steps:
-            command.upgrade(configuration(connection), "head")
-    return steps
+    is_postgres = engine.dialect.name == "postgresql"
+
+    def apply() -> list[str]:
+        with engine.begin() as connection:
+            steps = pending(connection)
+            if steps:
+                if is_postgres:
+                    wait = sa.func.set_config("lock_timeout", f"{_TABLE_WAIT_S}s", True)
+                    connection.execute(sa.select(wait))
+                command.upgrade(configuration(connection), "head")
+        return steps
+
+    return retrying(apply, _DEADLINE_S if is_postgres else 0.0)
 
 
 def is_absent(connection: sa.Connection) -> bool:

@@ -46,6 +46,11 @@ def session() -> Session:
     return Session(sa.create_engine("sqlite://"))
 
 
+def test_tables_are_asked_for_by_the_engine() -> None:
+    assert _parameters(db_utils._all_tables_exist) == ["engine"]
+    assert not mlflow_private.has_all_tables(sa.create_engine("sqlite://"))
+
+
 def test_clause_builders_take_what_we_give() -> None:
     filters = sqlalchemy_store._get_sqlalchemy_filter_clauses
     assert _parameters(filters) == ["parsed", "session", "dialect"]
