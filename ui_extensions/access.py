@@ -54,10 +54,13 @@ class Declared:
         content_type: Of the request's body; None where there is none and nothing is changed.
         is_public: It is for visitors of links: nobody is asked who they are, and what they may
             see is the link's to say (``visitors.py``).
+        is_unasked: It says nothing of what the server holds, and everybody may ask: load balancers
+            do, which have no login.
     """
 
     content_type: str | None
     is_public: bool
+    is_unasked: bool
 
 
 _declared: dict[str, Declared] = {}
@@ -70,6 +73,7 @@ def route(
     *,
     content_type: str | None = None,
     public: bool = False,
+    unasked: bool = False,
 ) -> Callable[[_View], _View]:
     """Add a view to the blueprint, for whoever the server lets in.
 
@@ -79,12 +83,13 @@ def route(
         method: The one it answers to.
         content_type: That a body must have; not to be left out for POST.
         public: For visitors of links, and for nobody else.
+        unasked: For everybody; it must say nothing of what the server holds.
     """
 
     def decorate(view: _View) -> _View:
         if method != "GET" and content_type is None:
             raise ValueError(f"{method} {path} declares no content type")
-        _declared[f"{blueprint.name}.{view.__name__}"] = Declared(content_type, public)
+        _declared[f"{blueprint.name}.{view.__name__}"] = Declared(content_type, public, unasked)
         return blueprint.route(path, methods=[method])(view)
 
     return decorate
@@ -95,6 +100,8 @@ def guard() -> flask.Response | None:
     declared = _declared.get(flask.request.endpoint or "")
     if declared is None:
         return refusal(403, NOT_PERMITTED)
+    if declared.is_unasked:
+        return None
     if declared.is_public:
         from mlflow_weir.ui_extensions import visitors
 
@@ -113,6 +120,12 @@ def is_public() -> bool:
     """Say whether the present request is for one of the routes that visitors of links have."""
     declared = _declared.get(flask.request.endpoint or "")
     return declared is not None and declared.is_public
+
+
+def is_unasked() -> bool:
+    """Say whether the present request is for one of the routes that everybody may ask."""
+    declared = _declared.get(flask.request.endpoint or "")
+    return declared is not None and declared.is_unasked
 
 
 def refuse_form(content_type: str | None) -> flask.Response | None:

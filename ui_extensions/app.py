@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_weir.settings import (
     ALERT_HOSTS,
     HEARTBEAT_TIMEOUT_SECONDS,
+    LOG_FORMAT,
     PUBLIC_LINKS,
     PUBLIC_LINKS_MAX_DAYS,
     SMTP_TLS,
@@ -24,7 +25,10 @@ from mlflow_weir.ui_extensions import (
     access,
     api,
     audit,
+    health,
     housekeeping,
+    logs,
+    metrics,
     mlflow_private,
     pages,
     public,
@@ -42,10 +46,12 @@ def install(app: flask.Flask) -> None:
     if access.BLUEPRINT in app.blueprints:
         return
     for setting in (
-        *(ALERT_HOSTS, HEARTBEAT_TIMEOUT_SECONDS, SMTP_TLS),
+        *(ALERT_HOSTS, HEARTBEAT_TIMEOUT_SECONDS, LOG_FORMAT, SMTP_TLS),
         *(PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS),
     ):
         setting.get()  # a value that cannot work is told now
+    logs.start()
+    metrics.start()
     for routes in blueprints():
         app.register_blueprint(routes)
     app.after_request(audit.note_mlflow)
@@ -57,15 +63,15 @@ def install(app: flask.Flask) -> None:
 
 def blueprints() -> list[flask.Blueprint]:
     """Return all routes of the extension."""
-    return [api.blueprint(), pages.blueprint(), public.blueprint()]
+    return [api.blueprint(), pages.blueprint(), public.blueprint(), health.blueprint()]
 
 
 def join_auth(auth: ModuleType) -> None:
     """Let MLflow's basic-auth app authenticate the extension's routes."""
     mlflow_private.join_auth(
         auth,
-        {access.BLUEPRINT, pages.BLUEPRINT, public.BLUEPRINT},
-        visitors.is_let_in_unasked,
+        {access.BLUEPRINT, pages.BLUEPRINT, public.BLUEPRINT, health.BLUEPRINT},
+        lambda: access.is_unasked() or visitors.is_let_in_unasked(),
         visibility.keep_private,
         visibility.is_private,
     )

@@ -1,6 +1,8 @@
 """Work of a server beside its requests: one thread in each process that serves.
 
 * Compaction of runs whose deliveries made it due, in this process, one at a time.
+* Compaction of runs that another process left behind (``store/metrics/left_behind.py``), by one
+  process of all.
 * Private experiments stay so for users who came while Weir was off (``visibility.py``).
 * Runs whose machine is lost are marked (``store/runs/node_lost.py``), by one process of all.
 
@@ -10,6 +12,7 @@ own. Whatever fails is tried again at the next turn and said in the log.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -24,8 +27,9 @@ from mlflow_weir.errors import CompactedElsewhere, StoreUnavailable, WeirError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.settings import HEARTBEAT_TIMEOUT_SECONDS
 from mlflow_weir.store import engine as engines
-from mlflow_weir.store.metrics import compaction
+from mlflow_weir.store.metrics import compaction, left_behind
 from mlflow_weir.store.runs.node_lost import mark_lost
+from mlflow_weir.ui_extensions import metrics
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +48,8 @@ class Housekeeper:
         self._news = threading.Condition()
         self._waiting: dict[str, tuple[bool, int]] = {}  # run: is it final, and the tries so far
         self._thread: threading.Thread | None = None
+        self._left_behind: set[str] = set()  # at the look before this
+        self._taken_over: set[str] = set()
 
     def start(self) -> None:
         """Start the thread where there is none."""
@@ -72,10 +78,14 @@ class Housekeeper:
                     lambda: bool(self._waiting), looked_at + turn_s - time.monotonic()
                 )
                 waiting, self._waiting = self._waiting, {}
+            meters = metrics.meters()
+            if meters is not None:
+                meters.to_compact.set(len(waiting))
             for run_id, (is_final, tries) in waiting.items():
                 self._compact(run_id, is_final=is_final, tries=tries)
             if time.monotonic() >= looked_at + turn_s:
                 self._look_for_lost_runs(turn_s)
+                self._take_over(turn_s)
                 _keep_private()
                 looked_at = time.monotonic()
 
@@ -88,12 +98,16 @@ class Housekeeper:
             compaction.compact_batches,
             compaction.merge_all if is_final else compaction.merge_due,
         )
+        meters = metrics.meters()
         try:
-            while any(_in_transaction(engine, run_id, step) for step in steps):
-                pass
+            with contextlib.nullcontext() if meters is None else meters.compactions.time():
+                while any(_in_transaction(engine, run_id, step) for step in steps):
+                    pass
         except (sa.exc.SQLAlchemyError, WeirError) as exc:
             if not engines.is_transient(exc):
                 raise
+            if meters is not None:
+                meters.compactions_failed.inc()
             if tries < _MAX_TRIES:
                 self.compact_later(run_id, is_final=is_final, tries=tries + 1)
 
@@ -115,6 +129,27 @@ class Housekeeper:
             return
         for run_id in lost:
             _log.warning("run %s: no heartbeat for %g s, marked as failed", run_id, timeout_s)
+
+    @never_raises(None)
+    def _take_over(self, turn_s: float) -> None:
+        """Compact what was due at the last look and still is: who had it to do is gone."""
+        engine = _engine()
+        if engine is None:
+            return
+        try:
+            found = left_behind.find(
+                engine, self._holder, lease_ms=round(1000 * turn_s * _LEASE_TURNS)
+            )
+        except StoreUnavailable as exc:
+            _log.debug("looking for runs to compact is put off: %s", exc)
+            return
+        runs = {} if found is None else found
+        # Once: what is damaged stays a run's batch, and is said in the log each time.
+        due = (runs.keys() & self._left_behind) - self._taken_over
+        self._left_behind = set(runs)
+        self._taken_over = (self._taken_over & self._left_behind) | due
+        for run_id in due:
+            self.compact_later(run_id, is_final=runs[run_id])
 
 
 def _keep_private() -> None:

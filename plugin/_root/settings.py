@@ -61,7 +61,7 @@ def pick_environment(names: Collection[str], prefixes: tuple[str, ...] = ()) -> 
 
 
 def adopt_environment(variables: Mapping[str, str]) -> None:
-    """Take over variables; only for a child that works for another process, and a command."""
+    """Take over variables; only for a child of another process, a command, and a server's own."""
     os.environ.update(variables)
 
 
@@ -314,6 +314,19 @@ JOURNAL_SYNC_SECONDS = Setting(
     seconds,
     "Longest time a record waits in the page cache before it is synced to disk.",
 )
+LOG_FORMAT = Setting(
+    "WEIR_LOG_FORMAT",
+    "text",
+    one_of("text", "json"),
+    "On a server: json writes each line of its log as a JSON object, with secrets taken out.",
+)
+METRICS_TOKEN = Setting(
+    "WEIR_METRICS_TOKEN",
+    "",
+    str,
+    "On a server: the token that Prometheus sends to read `/weir/metrics`; none keeps it away.",
+    is_secret=True,
+)
 PUBLIC_LINKS = Setting(
     "WEIR_PUBLIC_LINKS",
     "on",
@@ -443,6 +456,8 @@ ALL: tuple[Setting[Any], ...] = (
     HEARTBEAT_TIMEOUT_SECONDS,
     HOME,
     JOURNAL_SYNC_SECONDS,
+    LOG_FORMAT,
+    METRICS_TOKEN,
     NODE,
     PUBLIC_LINKS,
     PUBLIC_LINKS_EMBED,

@@ -149,10 +149,13 @@ def concrete(path: str) -> str:
     return path.replace("<journal_id>", "0" * 32).replace("<path:place>", "e/1")
 
 
-def routes() -> list[tuple[str, str, str]]:
-    """Return endpoint, method and path of every route of ours but those of links' visitors.
+UNASKED = ("weir_public.", "weir_health.")
 
-    Those are walked in test_public_links.py.
+
+def routes() -> list[tuple[str, str, str]]:
+    """Return endpoint, method and path of every route of ours that not everybody may ask.
+
+    Those of links' visitors are walked in test_public_links.py, those of load balancers below.
     """
     app = flask.Flask("walked")
     for blueprint in extension.blueprints():
@@ -160,7 +163,7 @@ def routes() -> list[tuple[str, str, str]]:
     return [
         (rule.endpoint, method, concrete(rule.rule))
         for rule in app.url_map.iter_rules()
-        if rule.endpoint != "static" and not rule.endpoint.startswith("weir_public.")
+        if rule.endpoint != "static" and not rule.endpoint.startswith(UNASKED)
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"})
     ]
 
@@ -407,6 +410,22 @@ print(json.dumps([sorted(flask_routes() - stock), stock_others == others()]))
 """
 
 
+def test_who_balances_load_is_not_asked_for_a_login_and_told_nothing_else(
+    servers: Servers,
+) -> None:
+    for server in (servers.auth, servers.auth_workspaces):
+        for user in (None, WRONG, BOB):
+            for name in ("live", "ready"):
+                answer = call(server, "GET", f"/weir/{name}", user=user)
+                assert (answer.status, answer.body) == (200, {name: True}), answer
+                assert answer.headers["cache-control"] == "no-store"
+                assert call(server, "POST", f"/weir/{name}", {}).status in {401, 403, 405}
+                # Which has a token of its own, or is not there.
+                assert call(server, "GET", "/weir/metrics", user=user).status == 404
+                for beyond in (f"/weir/{name}/", f"/weir/{name}/x", f"/weir/{name}y"):
+                    assert call(server, "GET", beyond).status in {401, 404}
+
+
 def test_the_routes_that_are_walked_are_all_that_the_app_gained() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ROUTES_OF_THE_APP],
@@ -418,8 +437,10 @@ def test_the_routes_that_are_walked_are_all_that_the_app_gained() -> None:
     gained, is_all_flask = json.loads(done.stdout.splitlines()[-1])
     assert is_all_flask
     walked = {(endpoint, method) for endpoint, method, _ in routes()}
-    public = {(e, method) for e, method, _ in gained if e.startswith("weir_public.")}
-    assert {(endpoint, method) for endpoint, method, _ in gained} - public == walked
+    unasked = {(e, method) for e, method, _ in gained if e.startswith(UNASKED)}
+    assert {(endpoint, method) for endpoint, method, _ in gained} - unasked == walked
+    probes = {endpoint for endpoint, _ in unasked if endpoint.startswith("weir_health.")}
+    assert probes == {"weir_health.live", "weir_health.ready", "weir_health.scraped"}
     assert len(walked) >= 30
 
 

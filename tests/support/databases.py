@@ -36,12 +36,15 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 import pymysql
 import pytest
 import sqlalchemy
 from pymysql.constants import CLIENT
+
+Running = TypeVar("Running")
 
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
@@ -580,9 +583,9 @@ def run_mariadb() -> Iterator[MariadbServer]:
 
 
 @contextlib.contextmanager
-def _or_skip(
-    server: contextlib.AbstractContextManager[DatabaseServer],
-) -> Iterator[DatabaseServer]:
+def or_skip(
+    server: contextlib.AbstractContextManager[Running],
+) -> Iterator[Running]:
     """Enter ``server``; skip the test where its program is missing, or fail where it must not."""
     with contextlib.ExitStack() as stack:
         try:
@@ -604,14 +607,14 @@ def sqlite_folder() -> Iterator[DatabaseServer]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[DatabaseServer]:
     """Run one PostgreSQL for this session."""
-    with _or_skip(run_postgres()) as server:
+    with or_skip(run_postgres()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[DatabaseServer]:
     """Run one MariaDB for this session."""
-    with _or_skip(run_mariadb()) as server:
+    with or_skip(run_mariadb()) as server:
         yield server
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import flask
 import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
 from mlflow_weir.errors import ChunkCorrupt, NotPermitted, StoreUnavailable
 from mlflow_weir.store.delivery.fields import Refused
-from mlflow_weir.ui_extensions import access, mlflow_private
+from mlflow_weir.ui_extensions import access, metrics, mlflow_private
 
 _RETRY_AFTER_S = 2
 
@@ -44,8 +46,10 @@ def blueprint() -> flask.Blueprint:
 
     prefix = mlflow_private.static_prefixed(access.PREFIX)
     routes = flask.Blueprint(access.BLUEPRINT, __name__, url_prefix=prefix)
+    routes.before_request(_begin)
     routes.before_request(access.guard)
     routes.after_request(info.introduce)
+    routes.after_request(_note)
     handle_errors(routes)
     for resource in (
         changes,
@@ -75,6 +79,17 @@ def blueprint() -> flask.Blueprint:
     ):
         resource.add_to(routes)
     return routes
+
+
+def _begin() -> None:
+    flask.g.weir_began_s = time.monotonic()
+
+
+def _note(answer: flask.Response) -> flask.Response:
+    began_s = flask.g.get("weir_began_s")
+    if began_s is not None:  # else an app of somebody else's has answered before us
+        metrics.note_request(time.monotonic() - began_s, answer.status_code)
+    return answer
 
 
 def handle_errors(routes: flask.Blueprint) -> None:

@@ -16,7 +16,8 @@
     413  more than 8 MiB, or 32 MiB unpacked
     425  a run does not exist, or is not the caller's, and the sender is patient; nothing was done
     423  somebody with a higher fencing number delivers it; nothing was done
-    503  Retry-After: the database is away; nothing was done, or all of it
+    503  Retry-After: the database is away, nothing was done, or all of it; or there are too many
+         deliveries at once (``admission.py``), and nothing was done
 
 Whoever did not hear an answer asks again with the same positions and is told the same.
 """
@@ -27,12 +28,13 @@ import re
 import zlib
 
 import flask
+import sqlalchemy as sa
 
 from mlflow_weir.errors import LeaseLost, PositionMismatch, RunNotThereYet, WeirError
 from mlflow_weir.frames import parse
 from mlflow_weir.store.delivery.apply import Outcome, apply
 from mlflow_weir.store.delivery.gathering import gather
-from mlflow_weir.ui_extensions import access, deliveries
+from mlflow_weir.ui_extensions import access, admission, deliveries, metrics
 from mlflow_weir.ui_extensions.alerting import keeper
 from mlflow_weir.ui_extensions.ids import is_id
 from mlflow_weir.ui_extensions.review import JournalReview
@@ -59,42 +61,62 @@ def add_to(routes: flask.Blueprint) -> None:
     @access.route(routes, "/ingest", "POST", content_type="application/octet-stream")
     def ingest() -> flask.Response:
         engine = deliveries.engine()
+        journal_id = flask.request.headers.get("X-Weir-Journal", "")
+        if not is_id(journal_id):
+            return access.refusal(400, "X-Weir-Journal: expected 32 hexadecimal digits")
         try:
-            journal_id = flask.request.headers.get("X-Weir-Journal", "")
-            if not is_id(journal_id):
-                raise _BadBody("X-Weir-Journal: expected 32 hexadecimal digits")
-            start, end = _number("X-Weir-Start"), _number("X-Weir-End")
-            fencing = (
-                _number("X-Weir-Fencing") if "X-Weir-Fencing" in flask.request.headers else None
-            )
-            payloads = _records(start, end)
-        except _BadBody as exc:
-            return access.refusal(exc.status, str(exc))
-        review = JournalReview(access.Access())
-        gathered = gather(payloads)
-        review.prepare(engine, journal_id, gathered)
-        try:
-            outcome = apply(
-                engine,
-                journal_id,
-                fencing,
-                start,
-                end,
-                payloads,
-                principal=access.principal(),
-                review=review,
-                is_patient=flask.request.headers.get("X-Weir-Patient") == "1",
-            )
-        except PositionMismatch as exc:
-            return access.refusal(409, str(exc), position=exc.position)
-        except LeaseLost as exc:
-            return access.refusal(423, str(exc))
-        except RunNotThereYet as exc:
-            return access.refusal(425, str(exc), run=exc.run_id)
-        deliveries.keep_house(outcome)
-        if any(operation.name == "alert" for _, operation in gathered.operations):
-            keeper.hurry()
-        return flask.jsonify(_answer(outcome))
+            with admission.gate.turn(journal_id):
+                answer = _take(engine, journal_id)
+        except admission.TurnedAway as exc:
+            answer = access.refusal(503, str(exc))
+            answer.headers["Retry-After"] = str(exc.retry_after_s)
+        return answer
+
+
+def _take(engine: sa.Engine, journal_id: str) -> flask.Response:
+    """Take a delivery whose turn it is."""
+    try:
+        start, end = _number("X-Weir-Start"), _number("X-Weir-End")
+        fencing = _number("X-Weir-Fencing") if "X-Weir-Fencing" in flask.request.headers else None
+        payloads = _records(start, end)
+    except _BadBody as exc:
+        return access.refusal(exc.status, str(exc))
+    review = JournalReview(access.Access())
+    gathered = gather(payloads)
+    review.prepare(engine, journal_id, gathered)
+    try:
+        outcome = apply(
+            engine,
+            journal_id,
+            fencing,
+            start,
+            end,
+            payloads,
+            principal=access.principal(),
+            review=review,
+            is_patient=flask.request.headers.get("X-Weir-Patient") == "1",
+        )
+    except PositionMismatch as exc:
+        return access.refusal(409, str(exc), position=exc.position)
+    except LeaseLost as exc:
+        return access.refusal(423, str(exc))
+    except RunNotThereYet as exc:
+        return access.refusal(425, str(exc), run=exc.run_id)
+    deliveries.keep_house(outcome)
+    if any(operation.name == "alert" for _, operation in gathered.operations):
+        keeper.hurry()
+    _count(outcome)
+    return flask.jsonify(_answer(outcome))
+
+
+def _count(outcome: Outcome) -> None:
+    meters = metrics.meters()
+    if meters is None or outcome.was_applied:
+        return
+    meters.ingest_bytes.observe(flask.request.content_length or 0)
+    meters.points.inc(outcome.n_points)
+    meters.records.inc(outcome.n_records)
+    meters.rejected.inc(len(outcome.rejected))
 
 
 def _answer(outcome: Outcome) -> dict[str, object]:

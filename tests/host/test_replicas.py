@@ -1,0 +1,290 @@
+"""Several servers on one PostgreSQL, through a PgBouncer that keeps no session for anybody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from mlflow.entities import Metric
+
+from databases import DatabaseServer, or_skip
+from mlflow_server import RUNS_NO_JOB, ServerProcess, ServerSpec, start_servers
+from mlflow_weir.store import migrations, schema
+from mlflow_weir.store.delivery.connection import open_engine
+from mlflow_weir.store.tracking_store import WeirStore
+from pooler import Pooler, run_pooler
+from senders import Answer, Sender, call, create_run, new_id, points
+from warm_python import warm_python
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow warns about itself.
+    pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),
+]
+
+PATIENCE_S = 120.0
+N_STARTERS = 6
+# Were all that wait for the lock to wait on a connection each, none would be left to migrate on.
+POOL_SIZE = N_STARTERS
+
+# Opens the store as a worker of a server does, says what it migrated, and logs more often than
+# psycopg runs a statement before it prepares it.
+STARTER = """
+import sys
+from mlflow.entities import Metric
+from mlflow_weir.store import migrations
+from mlflow_weir.store.tracking_store import WeirStore
+upgrade, applied = migrations.upgrade, []
+migrations.upgrade = lambda engine: applied.extend(upgrade(engine)) or applied
+store = WeirStore(sys.argv[1], "/nowhere")
+run_id = store.create_run("0", "somebody", 0, [], "a run").info.run_id
+for step in range(8):
+    store.log_metric(run_id, Metric("loss", step / 3, step, step))
+assert len(store.get_metric_history(run_id, "loss")) == 8
+print(len(applied))
+"""
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Return the first true value that the condition has."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: DatabaseServer) -> str:
+    # By a name, so that no other fixture drops it.
+    return postgres_server.new_mlflow_database("weir_replicas")
+
+
+@pytest.fixture(scope="module")
+def pooler(database: str) -> Iterator[Pooler]:
+    with or_skip(run_pooler(database, POOL_SIZE)) as running:
+        yield running
+
+
+def test_processes_that_start_together_migrate_once_through_a_small_pool(
+    postgres_server: DatabaseServer, pooler: Pooler
+) -> None:
+    url = postgres_server.new_mlflow_database("weir_replicas_together")
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        assert migrations.current_revision(connection) is None
+    way, python = pooler.url(url), warm_python()
+
+    def start(_: int) -> tuple[int, str, str]:
+        return python.outcome(STARTER, [way], dict(os.environ), Path.cwd())
+
+    with ThreadPoolExecutor(N_STARTERS) as starters:
+        outcomes = list(starters.map(start, range(N_STARTERS)))
+    assert [code for code, _, _ in outcomes] == [0] * N_STARTERS, outcomes
+    migrated = sorted(int(out) for _, out, _ in outcomes)
+    assert migrated == [0] * (N_STARTERS - 1) + [int(migrations.HEAD)]
+    with engine.connect() as connection:
+        assert migrations.current_revision(connection) == migrations.HEAD
+        # Nobody has left a connection with a transaction, or a lock, behind.
+        left = connection.execute(
+            sa.text(
+                "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                "WHERE locktype = 'advisory' AND datname = current_database()"
+            )
+        )
+        assert left.scalar_one() == 0
+    engine.dispose()
+
+
+# A step of a version to come that has to have a table of its own for a moment.
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "9999", {head!r}
+def upgrade():
+    op.add_column("weir_batch", sa.Column("later", sa.Integer, nullable=True))
+"""
+
+
+def test_a_migration_that_must_wait_does_not_hold_up_those_who_serve(
+    postgres_server: DatabaseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.new_mlflow_database("weir_replicas_later")
+    old: Any = WeirStore(url, "/nowhere")
+    run_id = old.create_run("0", "somebody", 0, [], "a run").info.run_id
+    (tmp_path / "v9999_later.py").write_text(LATER.format(head=migrations.HEAD))
+    configuration = migrations.configuration
+
+    def with_later(connection: sa.Connection | None = None) -> Config:
+        config = configuration(connection)
+        here = Path(migrations.__file__).parent / "versions"
+        config.set_main_option("path_separator", "os")
+        config.set_main_option("version_locations", os.pathsep.join([str(here), str(tmp_path)]))
+        return config
+
+    monkeypatch.setattr(migrations, "configuration", with_later)
+    monkeypatch.setattr(migrations, "_TABLE_WAIT_S", 1)
+    engine = sa.create_engine(url)
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'weir_batch'::regclass"
+    )
+    applied: list[str] = []
+    with engine.connect() as reader, engine.connect() as looker:
+        reader.execute(sa.select(schema.batch.c.batch_id)).all()  # such as a long back-up
+        monkeypatch.setattr(migrations, "HEAD", "9999")
+        migrating = threading.Thread(target=lambda: applied.extend(migrations.upgrade(old.engine)))
+        migrating.start()
+        until(lambda: looker.execute(waiting).scalar_one(), "the migration waits for the reader")
+        for step in range(5):  # while the reader reads on: at once, or when the migration lets go
+            old.log_batch(run_id, [Metric("loss", 1.0, step, step)], [], [])
+        assert applied == []
+    migrating.join(PATIENCE_S)
+    assert [step.partition(" ")[0] for step in applied] == ["9999"]
+    old.log_batch(run_id, [Metric("loss", 1.0, 5, 5)], [], [])
+    assert len(old.get_metric_history(run_id, "loss")) == 6
+    engine.dispose()
+    old._dispose_engine()
+
+
+class Replicas(NamedTuple):
+    """Two servers and what is behind them."""
+
+    servers: list[ServerProcess]
+    engine: sa.Engine
+
+
+@pytest.fixture(scope="module")
+def replicas(
+    database: str, pooler: Pooler, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Replicas]:
+    uri = pooler.url(database, "weir")
+    arguments = ["server", "--backend-store-uri", uri, "--artifacts-destination", "/nowhere"]
+    # Lost after two seconds of silence, so that the turn of its checks is half of one.
+    variables = (RUNS_NO_JOB, ("WEIR_HEARTBEAT_TIMEOUT_SECONDS", "2"))
+    specs = [
+        ServerSpec(arguments, tmp_path_factory.mktemp(name), variables) for name in ("one", "two")
+    ]
+    with start_servers(*specs) as servers:
+        engine = open_engine(database)
+        yield Replicas(servers, engine)
+        engine.dispose()
+
+
+def ready(server: ServerProcess) -> Answer:
+    return call(server, "GET", "/weir/ready")
+
+
+def until_ready(server: ServerProcess, status: int, what: str) -> None:
+    until(lambda: ready(server).status == status, what)
+
+
+def test_ready_says_whether_the_database_is_there_and_live_that_the_process_is(
+    replicas: Replicas, pooler: Pooler
+) -> None:
+    for server in replicas.servers:
+        until_ready(server, 200, "ready")
+        assert ready(server).body == {"ready": True}
+    pooler.kill()
+    try:
+        for server in replicas.servers:
+            until_ready(server, 503, "not ready")
+            assert ready(server).body == {
+                "ready": False,
+                "reason": "the database does not answer",
+            }
+            live = call(server, "GET", "/weir/live")
+            assert (live.status, live.body) == (200, {"live": True})
+    finally:
+        pooler.start()
+    for server in replicas.servers:
+        until_ready(server, 200, "ready again")
+    # Tables of a later version: those of this one serve on. Of an older: they would fail.
+    revision = sa.table(migrations.VERSION_TABLE, sa.column("version_num"))
+    for found, status in (("9999", 200), ("0001", 503), (migrations.HEAD, 200)):
+        with replicas.engine.begin() as connection:
+            connection.execute(sa.update(revision).values(version_num=found))
+        for server in replicas.servers:
+            until_ready(server, status, f"{status} at {found}")
+
+
+def lease_holders(engine: sa.Engine) -> dict[str, int]:
+    """Return which process holds which lease."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(schema.lease.c.name, schema.lease.c.holder)).all()
+    return {name: int(holder.partition("-")[0]) for name, holder in rows}
+
+
+def test_either_server_takes_a_delivery_and_the_other_takes_over_when_one_is_killed(
+    replicas: Replicas,
+) -> None:
+    one, two = replicas.servers
+    run_id, lost = new_id(), new_id()
+    sender = Sender(one)
+    sender.send(create_run(run_id), create_run(lost), *points(run_id, "loss", [1.0] * 20))
+    again = sender.request(points(run_id, "loss", [2.0] * 5, 20))
+    sender.server = two
+    first = sender.post(*again)
+    sender.server = one
+    second = sender.post(*again)  # whose answer from the other was not heard
+    assert (first.status, first.body["was_applied"]) == (200, False), first
+    assert (second.status, second.body["was_applied"]) == (200, True), second
+    sender.position = second.body["position"]
+    sender.server = two
+    sender.send(*points(run_id, "loss", [3.0] * 5, 25))
+    assert len(_history(one, run_id)) == 30
+    sender.beat(lost)
+
+    holder = until(
+        lambda: lease_holders(replicas.engine).get("node-lost"), "somebody looks for lost runs"
+    )
+    dead, alive = (one, two) if _is_of(one, holder) else (two, one)
+    # A run that ended, whose batches nobody is to compact any more.
+    with replicas.engine.begin() as connection:
+        runs = sa.table("runs", sa.column("run_uuid"), sa.column("status"))
+        connection.execute(
+            sa.update(runs).where(runs.c.run_uuid == run_id).values(status="FINISHED")
+        )
+        n_left = sa.select(sa.func.count()).where(schema.batch.c.run_uuid == run_id)
+        assert connection.execute(n_left).scalar_one() >= 1
+    os.killpg(dead.group, signal.SIGKILL)
+
+    def status(of: str) -> str:
+        answer = call(alive, "GET", f"/api/2.0/mlflow/runs/get?run_id={of}")
+        return str(answer.body["run"]["info"]["status"])
+
+    until(lambda: status(lost) == "FAILED", "the lost run is marked by the other")
+
+    def n_batches() -> int:
+        with replicas.engine.connect() as connection:
+            return int(connection.execute(n_left).scalar_one())
+
+    until(lambda: n_batches() == 0, "what the killed one left is compacted by the other")
+    assert len(_history(alive, run_id)) == 30
+    holders = lease_holders(replicas.engine)
+    assert _is_of(alive, holders["node-lost"])
+    assert _is_of(alive, holders["compaction"])
+
+
+def _history(server: ServerProcess, run_id: str) -> list[dict[str, Any]]:
+    path = f"/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=loss&max_results=1000"
+    answer = call(server, "GET", path)
+    assert answer.status == 200, answer
+    found: list[dict[str, Any]] = answer.body["metrics"]
+    return found
+
+
+def _is_of(server: ServerProcess, pid: int) -> bool:
+    """Say whether a process is in the server's group."""
+    try:
+        return os.getpgid(pid) == server.group
+    except ProcessLookupError:
+        return False

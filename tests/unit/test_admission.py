@@ -1,0 +1,133 @@
+"""The gate before deliveries: how many at a time, in which order, and what the others are told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from mlflow_weir.ui_extensions.admission import Gate, TurnedAway
+
+PATIENCE_S = 60.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+class Deliveries:
+    """Threads that go through a gate and stay inside until they are told to leave."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.inside: list[str] = []
+        self.away: dict[str, int] = {}
+        self._leave: dict[str, threading.Event] = {}
+        self._threads: list[threading.Thread] = []
+
+    def come(self, name: str) -> None:
+        """Begin one, and wait until it is inside, waits, or is turned away."""
+        n_waiting = len(self.gate._waiting)
+        self._leave[name] = threading.Event()
+        thread = threading.Thread(target=self._deliver, args=[name])
+        self._threads.append(thread)
+        thread.start()
+        until(
+            lambda: (
+                name in self.inside
+                or name in self.away
+                or len(self.gate._waiting) > n_waiting
+                or bool(self.away)
+            )
+        )
+
+    def leave(self, name: str) -> None:
+        self.inside.remove(name)
+        self._leave[name].set()
+
+    def end(self) -> None:
+        for leave in self._leave.values():
+            leave.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+    def _deliver(self, name: str) -> None:
+        try:
+            with self.gate.turn(name):
+                self.inside.append(name)
+                assert self._leave[name].wait(PATIENCE_S)
+        except TurnedAway as exc:
+            self.away[name] = exc.retry_after_s
+
+
+def test_who_was_served_the_longest_ago_goes_first_and_who_was_last_gives_way() -> None:
+    gate = Gate(at_once=1, max_waiting=2, patience_s=PATIENCE_S)
+    for name in ("a", "b", "c"):  # served in this order
+        with gate.turn(name):
+            pass
+    some = Deliveries(gate)
+    try:
+        some.come("x")
+        some.come("c")
+        some.come("b")
+        assert (some.inside, some.away) == (["x"], {})
+        some.come("a")  # there is no room, and c was served last
+        until(lambda: "c" in some.away)
+        assert 1 <= some.away["c"] <= 38
+        some.come("new")  # whom nobody has seen has no better right
+        until(lambda: "new" in some.away)
+        some.leave("x")
+        until(lambda: some.inside == ["a"])
+        some.leave("a")
+        until(lambda: some.inside == ["b"])
+        some.leave("b")
+        until(lambda: gate._n_in == 0)
+        assert gate._waiting == []
+    finally:
+        some.end()
+
+
+def test_so_many_are_inside_and_who_waits_too_long_is_turned_away() -> None:
+    gate = Gate(at_once=2, max_waiting=5, patience_s=0.05)
+    some = Deliveries(gate)
+    try:
+        for name in ("a", "b", "c"):
+            some.come(name)
+        until(lambda: "c" in some.away)
+        assert sorted(some.inside) == ["a", "b"]
+        assert gate._waiting == []
+        some.leave("a")
+        until(lambda: gate._n_in == 1)
+        with gate.turn("c"):  # there is room again
+            pass
+    finally:
+        some.end()
+    assert gate._n_in == 0
+
+
+def test_a_delivery_that_fails_gives_its_place_back() -> None:
+    gate = Gate(at_once=1, max_waiting=0, patience_s=0.0)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), gate.turn("a"):
+            _ = 1 / 0
+    with gate.turn("a"), pytest.raises(TurnedAway), gate.turn("b"):
+        pass
+
+
+def test_the_more_are_turned_away_the_later_they_are_to_come() -> None:
+    gate = Gate(at_once=1, max_waiting=0, patience_s=0.0)
+    told = []
+    with gate.turn("inside"):
+        for number in range(2_000):
+            with pytest.raises(TurnedAway) as refused, gate.turn(str(number)):
+                pass
+            told.append(refused.value.retry_after_s)
+    assert told[0] <= 2
+    assert min(told[-100:]) >= 22  # thirty seconds, spread by a quarter
+    assert len(set(told[-100:])) > 5  # not all at the same moment
