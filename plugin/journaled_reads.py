@@ -8,7 +8,9 @@ asked, so that the time for its answer is all the store's.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,6 +20,7 @@ from mlflow.store.entities import PagedList
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.search_utils import SearchUtils
 
+from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.contact import Away, as_it_is, says_unknown
 from mlflow_weir.plugin.journaled_experiments import JournaledExperiments
@@ -37,13 +40,18 @@ _ANSWER_WAIT_S = 60.0
 
 _LOG_WAIT_S = 0.08
 _REFRESH_S = 1.0
+_BESIDE_S = 10.0  # to be done with a look beside a log call, which takes 4 s at most
 _RECALL_S = 10.0  # for the latest values that a rewind goes back to
+
+_LOG_CALLS = ("log_metric", "log_metrics")
+"""MLflow's functions that look at a run's inputs and outputs before they log to it."""
 
 
 class JournaledReads(JournaledExperiments):
     """What a training asks of its runs."""
 
     _log_wait_s = _LOG_WAIT_S
+    _is_first_look = True  # at a run that another process began
 
     def get_run(self, run_id: str) -> Run:
         """Return a run; one that is open in this process is answered from what is known here.
@@ -55,7 +63,7 @@ class JournaledReads(JournaledExperiments):
             self._refresh(view)
             return view.to_run()
         caller = mlflow_private.fluent_caller()
-        if caller in ("log_metric", "log_metrics"):
+        if caller in _LOG_CALLS:
             view = view or self._adopted(run_id)
             self._refresh(view)
             return view.to_run()
@@ -139,15 +147,46 @@ class JournaledReads(JournaledExperiments):
     def _refresh(self, view: RunView) -> None:
         """Look, now and then, what other processes have written to a run of ours.
 
-        Once a second at most: MLflow asks for the run inside ``log_metric(run_id=…)``.
+        Once a second at most. MLflow asks for the run inside ``log_metric(run_id=…)`` too, where
+        nobody waits: a thread looks, and a later call takes over what it found.
         """
         now_s = time.monotonic()
         if now_s - view.seen_s < _REFRESH_S and not view.behind:
+            return
+        if mlflow_private.fluent_caller() in _LOG_CALLS:
+            self._look_beside(view, now_s)
             return
         view.seen_s = now_s  # also where others go on writing, so that it is never settled
         with contextlib.suppress(OSError):  # the process may open no more files, for one
             if self.recorder.settle(_LOG_WAIT_S):
                 self._look(view, self._log_wait_s)
+
+    def _look_beside(self, view: RunView, now_s: float) -> None:
+        found, view.found_beside = view.found_beside, None
+        if found is not None:
+            was_deleted = view.is_deleted
+            view.add(found)
+            _say_deleted(view, was_deleted)
+        if now_s < view.next_beside_s:
+            return
+        view.next_beside_s = now_s + _BESIDE_S  # or when it is done
+        context = contextvars.copy_context()  # MLflow's workspace, for one
+        with contextlib.suppress(RuntimeError):  # no more threads, or the end of the interpreter
+            threading.Thread(
+                target=context.run, args=(self._find_beside, view), name="weir-look", daemon=True
+            ).start()
+
+    @never_raises(None)
+    def _find_beside(self, view: RunView) -> None:
+        """Ask the store for a run, in a thread of its own."""
+        with contextlib.suppress(OSError, Away, MlflowException), as_it_is():
+            if self.recorder.settle(SETTLE_WAIT_S):
+                view.found_beside = self._contact.glance(
+                    self._first_wait_s,
+                    super().get_run,  # type: ignore[misc]
+                    view.run_id,
+                )
+        view.next_beside_s = time.monotonic() + _REFRESH_S
 
     def _look(self, view: RunView, timeout_s: float) -> None:
         """Take over what the store says of a run, where it has all that was written here."""
@@ -162,17 +201,14 @@ class JournaledReads(JournaledExperiments):
         if self.recorder.end == end and not self.recorder.n_held:  # no thread has logged meanwhile
             was_deleted = view.is_deleted
             view.replace(run)
-            if view.is_deleted and not was_deleted:
-                _logger.warning(
-                    "run %s was deleted while it is logged to: what is logged goes with it; "
-                    "restore it to see it",
-                    view.run_id,
-                )
+            _say_deleted(view, was_deleted)
 
     def _found(self, run_id: str) -> Run:
         """Return what the store has of a run, where a log call asks: soon or not at all."""
         get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
-        wait_s = self._log_wait_s if self._contact.has_answered else self._first_wait_s
+        is_first, self._is_first_look = self._is_first_look, False
+        is_slow = is_first and not self._contact.has_answered
+        wait_s = self._first_wait_s if is_slow else self._log_wait_s
         with as_it_is():
             return self._contact.glance(wait_s, get_run, run_id)
 
@@ -306,3 +342,13 @@ def _history_of(
 ) -> list[Metric]:
     whole = with_waiting(stored, waiting, run_id)
     return in_history_order([one for one in whole if one.key == key])
+
+
+def _say_deleted(view: RunView, was_deleted: bool) -> None:
+    """Say that a run is in the bin now; of one that is not ours the calls say so."""
+    if view.is_ours and view.is_deleted and not was_deleted:
+        _logger.warning(
+            "run %s was deleted while it is logged to: what is logged goes with it; "
+            "restore it to see it",
+            view.run_id,
+        )

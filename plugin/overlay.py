@@ -78,6 +78,8 @@ class RunView:
         self.is_resting = False
         self.behind: set[str] = set()
         self.seen_s = -math.inf  # monotonic moment of the last look at the store
+        self.next_beside_s = -math.inf  # the same of the next look in a thread beside a log call
+        self.found_beside: Run | None = None  # what that found, until a log call takes it over
         self.is_open = not RunStatus.is_terminated(RunStatus.from_string(info.status))
         self._info = info
         # What the store may still show, until it has all that was noted here.
@@ -147,6 +149,14 @@ class RunView:
         self._dataset_inputs = base._dataset_inputs
         self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
         self._info, self.is_verified = base._info, True
+
+    def add(self, run: Run) -> None:
+        """Put what the store answered below what was noted since; it may be of a moment before."""
+        info = changed(self._info, lifecycle_stage=run.info.lifecycle_stage)
+        is_known = self.is_verified or not self.is_open
+        self.learn(run)
+        if is_known:
+            self._info = info
 
     def replace(self, run: Run) -> None:
         """Take over what the store answered, which has all that was noted here."""

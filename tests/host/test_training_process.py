@@ -651,6 +651,75 @@ with mlflow.start_run() as run:
     assert (code, out.strip()) == (0, "{'ours': 1.0, 'theirs': 2.0}"), err
 
 
+LOG_BY_ID = """
+import logging, threading
+from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.plugin.uri import expand, strip
+from mlflow_weir.store.tracking_store import WeirStore
+
+settle = Recorder.settle
+def settle_elsewhere(*arguments):
+    assert threading.current_thread() is not threading.main_thread(), "a log call waits"
+    return settle(*arguments)
+
+class Heard(logging.Handler):
+    def emit(self, record):
+        self.said = record.getMessage()
+
+heard = Heard()
+heard.said = ""
+logging.getLogger("mlflow_weir").addHandler(heard)
+others = WeirStore(strip(expand(mlflow.get_tracking_uri()).database_uri), "artifacts")
+run_id = others.create_run("0", "somebody", 1, [], "theirs").info.run_id
+if ours:
+    mlflow.start_run(run_id=run_id)
+mlflow.log_metric("loss", -1, step=0, run_id=run_id)
+Recorder.settle = settle_elsewhere
+others.delete_run(run_id)
+step, is_refused = 0, False
+give_up_s = time.monotonic() + 120
+while not heard.said and not is_refused:
+    assert time.monotonic() < give_up_s, "the deletion is not seen"
+    step += 1
+    try:
+        mlflow.log_metric("loss", 1 / step, step=step, run_id=run_id)
+    except mlflow.MlflowException as exc:
+        is_refused = "must be in the 'active' state" in str(exc)
+    time.sleep(0.01)
+Recorder.settle = settle
+print(is_refused, "was deleted while it is logged to" in heard.said)
+"""
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["resumed", "by-id-alone"])
+def test_a_metric_by_run_id_waits_for_nobody_and_learns_what_others_did(
+    training: Training, is_ours: bool
+) -> None:
+    code, out, err = training.run(f"ours = {is_ours}{LOG_BY_ID}")
+    assert (code, out.split()[-2:]) == (0, [str(not is_ours), str(is_ours)]), err
+
+
+def test_only_the_first_run_of_somebody_else_is_waited_for(training: Training) -> None:
+    """Where the store is silent, which is no reason to wait for each of a hundred runs."""
+    code, out, err = training.run(
+        """
+from mlflow_weir.plugin.contact import Contact, TookTooLong
+waits = []
+def be_silent(self, timeout_s, *_):
+    waits.append(timeout_s)
+    raise TookTooLong("silence")
+Contact.glance = be_silent
+mlflow.set_tracking_uri("http://127.0.0.1:9")
+for n in range(5):
+    mlflow.MlflowClient().log_metric(f"{n:032x}", "m", 1)
+print(max(waits[1:]) <= 0.1 < waits[0])
+""",
+        WEIR_CLIENT="on",
+        WEIR_EXIT_WAIT_SECONDS="0.1",
+    )
+    assert (code, out.strip()) == (0, "True"), err
+
+
 def test_what_does_not_end_the_process_does_not_fail_the_run(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
