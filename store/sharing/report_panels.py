@@ -10,6 +10,9 @@
      "parts": ["params" | "metrics" | …], "differences": flag,               compare
      "keys": [key of pictures, …]}                                           media
 
+A card of the grid is lines, one number a run, or a text; or it compares runs by ``columns``
+(``bars``, ``scatter``, ``parallel``, ``importance``), all of which it names.
+
 A panel holds no data. With ``at`` it is frozen: runs and points as of that moment; without it is
 live. Runs are named (``ids``) or found by the filter, as ``POST runs`` has it.
 """
@@ -33,6 +36,8 @@ MAX_KEYS = 40
 MAX_KEY_CHARACTERS = 600
 MAX_COLUMNS = 40
 MAX_CARD_TEXT = 10_000
+MAX_CARD_COLUMNS = 61
+_BY_COLUMNS = ("bars", "scatter", "parallel", "importance")
 _RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 _EXPERIMENT_ID = re.compile(r"[0-9]{1,18}\Z")
 _CENTRES = ("mean", "median", "min", "max")
@@ -116,8 +121,9 @@ def _runs(value: Any) -> dict[str, Any]:
 def _card(value: Any) -> dict[str, Any]:
     given = _object(value, "a card")
     names = ("id", "kind", "keys", "isOwn", "title", "pattern", "aggregate", "text")
-    _refuse_unknown(given, (*names, "w", "h", "settings"))
-    kind = _choice(given.get("kind", "line"), "card.kind", ("line", "scalar", "text"))
+    _refuse_unknown(given, (*names, "w", "h", "settings", "columns", "isUp"))
+    kinds = ("line", "scalar", "text", *_BY_COLUMNS)
+    kind = _choice(given.get("kind", "line"), "card.kind", kinds)
     keys = _texts(given.get("keys"), "card.keys", MAX_KEYS)
     found: dict[str, Any] = {
         "id": _text(given.get("id", ""), "card.id", MAX_KEY_CHARACTERS),
@@ -126,8 +132,9 @@ def _card(value: Any) -> dict[str, Any]:
         "w": _whole(given.get("w", 1), "card.w", 1, 6),
         "h": _whole(given.get("h", 15), "card.h", 8, 60),
     }
-    if _flag(given.get("isOwn", False), "card.isOwn"):
-        found["isOwn"] = True
+    for name in ("isOwn", "isUp"):
+        if _flag(given.get(name, False), f"card.{name}"):
+            found[name] = True
     for name, most in (("title", 500), ("pattern", 500), ("text", MAX_CARD_TEXT)):
         text = _text(given.get(name, ""), f"card.{name}", most)
         if text:
@@ -138,7 +145,11 @@ def _card(value: Any) -> dict[str, Any]:
     settings = _settings(given.get("settings"))
     if settings is not None:
         found["settings"] = settings
-    if not (keys or found.get("pattern") or found.get("text")):
+    if kind in _BY_COLUMNS:
+        found["columns"] = _columns(given.get("columns"), "card.columns", MAX_CARD_COLUMNS)
+        if not found["columns"]:
+            raise ValueError("card: expected columns")
+    elif not (keys or found.get("pattern") or found.get("text")):
         raise ValueError("card: expected metrics, a pattern or a text")
     return found
 

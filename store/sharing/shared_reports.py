@@ -63,6 +63,7 @@ def fields_of(panel: Mapping[str, Any], kind: str, there: Collection[str]) -> se
     runs = panel["runs"]
     names = [*panel.get("columns", ()), *runs["groupBy"], runs["colourBy"]]
     names += [one.removeprefix("-") for one in runs["order"]]
+    names += [name for card in panel.get("cards", ()) for name in card.get("columns", ())]
     found = {column.key for column in _columns(names) if column.kind == kind}
     if kind != "metrics":
         return found

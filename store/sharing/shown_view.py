@@ -20,7 +20,9 @@ _MAX_LIST = 2_000
 _MAX_TEXT = 600
 _MAX_NOTE = 10_000
 _MIN_TELLING = 4
-_OWN_SECTIONS = frozenset({"", "\u2605", "\u2606"})
+_OWN_SECTIONS = frozenset({"", "\u2605", "\u2606", "\u21c4"})
+_BY_COLUMNS = frozenset({"bars", "scatter", "parallel", "importance"})
+_PARTS = frozenset({"run", "params", "metrics", "code", "environment", "tags"})
 _SMOOTHING = ("kind", "amount", "original")
 _SETTINGS = ("xLog", "yScale", "outliers", "minMax", "zoom", "zoomY", "yMin", "yMax")
 _OF_ALL = ("centre", "band")
@@ -122,8 +124,11 @@ class ViewCutter:
     def card(self, value: Any) -> list[dict[str, Any]]:
         """Return the card, or nothing where nothing of it is shown."""
         card = _object(value)
-        if card.get("kind") == "text":
+        kind = card.get("kind")
+        if kind == "text":
             return self._text_card(card)
+        if kind in _BY_COLUMNS or kind in {"compare", "media"}:
+            return self._panel_card(card)
         keys = self._metrics(card.get("keys"))
         pattern = card.get("pattern")
         has_pattern = isinstance(pattern, str) and bool(pattern) and self._tells_nothing(pattern)
@@ -150,6 +155,31 @@ class ViewCutter:
             return []
         found = _plain(card, ("kind", "isOwn", "w", "h", "title"))
         return [{**found, "id": name[:_MAX_TEXT], "keys": [], "text": text[:_MAX_NOTE]}]
+
+    def _panel_card(self, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return a panel that compares runs; what it chooses itself it chooses of what is seen."""
+        kind, name = card["kind"], card.get("id")
+        columns = _texts(card.get("columns"))
+        kept = [one for one in columns if self._is_column(one)]
+        # Parallel coordinates and importance have an axis, or a row, less; others are about both.
+        is_about_all = kind in {"bars", "scatter"} and kept != columns
+        if is_about_all or kept[:1] != columns[:1] or (kind == "media" and not self._shown.media):
+            return []
+        if not isinstance(name, str) or not self._tells_nothing(name):
+            name = str(kind)
+        found = _plain(card, ("kind", "isOwn", "isUp", "isWhole", "w", "h"))
+        found |= {"id": name[:_MAX_TEXT], "keys": []}
+        if kind == "media":
+            found["keys"] = [key for key in _texts(card.get("keys")) if self._tells_nothing(key)]
+        if kind in _BY_COLUMNS and kept:
+            found["columns"] = kept
+        if kind == "compare":
+            found["parts"] = [one for one in _texts(card.get("parts")) if one in _PARTS]
+        title = card.get("title")
+        if isinstance(title, str) and self._tells_nothing(title):
+            found["title"] = title[:_MAX_TEXT]
+        settings = self.settings(card.get("settings"))
+        return [found if settings is None else {**found, "settings": settings}]
 
     def _is_column(self, name: Any) -> bool:
         if not isinstance(name, str):

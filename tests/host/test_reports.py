@@ -192,7 +192,8 @@ EVERYTHING = document(
     panel(
         "7",
         cards=[
-            {"id": "loss", "keys": ["val/loss"], "settings": {"x": "m:epoch", "yScale": "log"}}
+            {"id": "loss", "keys": ["val/loss"], "settings": {"x": "m:epoch", "yScale": "log"}},
+            {"id": "s", "kind": "scatter", "columns": ["params.lr", "metrics.loss:min"]},
         ],
     ),
     panel("007", "runs", columns=["params.lr", "metrics.loss:min"], runs={"ids": [RUN_ID]}),
@@ -269,6 +270,9 @@ def link(address: str) -> dict[str, Any]:
         (changed("14.attrs.panel.cards.0.settings.x", "eval"), "m:METRIC"),
         (changed("14.attrs.panel.cards.0.settings.zoom", [2, 1]), "a range"),
         (changed("14.attrs.panel.cards.0.settings.yMin", float("nan")), "finite"),
+        (changed("14.attrs.panel.cards.1.columns", []), "expected columns"),
+        (changed("14.attrs.panel.cards.1.columns", ["evil"]), "card.columns"),
+        (changed("14.attrs.panel.cards.1.kind", "compare"), "card.kind"),
         (changed("14.attrs.panel.runs.experiments", []), "ids of experiments"),
         (changed("14.attrs.panel.runs.experiments", ["1 OR 1=1"]), "ids of experiments"),
         (changed("15.attrs.panel.runs.ids", ["x"]), "ids of runs"),

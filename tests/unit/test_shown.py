@@ -232,3 +232,35 @@ def test_a_text_among_the_charts_is_a_note() -> None:
     (found,) = cards(replace(SHOWN, notes=True))
     del card["more"]
     assert found == card
+
+
+def test_a_panel_among_the_charts_names_only_what_is_shown() -> None:
+    def panel(kind: str, *columns: str, **more: Any) -> dict[str, Any]:
+        return {"id": f"panel-{kind}", "kind": kind, "keys": [], "w": 1, "h": 15} | (
+            {"columns": list(columns), **more} if columns else more
+        )
+
+    kept = [
+        panel("scatter", "params.lr", "metrics.loss:min", isOwn=True, settings={"xLog": True}),
+        panel("bars", "metrics.loss:latest", "tags.team", isUp=True, title="By team"),
+        panel("importance"),
+        panel("compare", parts=["params"], isWhole=True),
+    ]
+    left_out = [
+        panel("scatter", "params.token", "metrics.loss:min"),
+        panel("bars", "metrics.loss:latest", "params.token"),
+        panel("importance", "metrics.covert:latest"),
+        panel("media"),
+    ]
+    fewer = panel("parallel", "metrics.loss:min", "params.lr", "params.token", title="token")
+    section = {"prefix": "\u21c4", "isOpen": True, "columns": 2}
+    sections = [{**section, "cards": [*kept, *left_out, fewer]}]
+    view = {"layout": {"sections": sections, "favourites": []}}
+    (found,) = shown_view(view, SHOWN, {RUN}, KEYS)["layout"]["sections"]
+    del fewer["title"]
+    assert found == {**section, "cards": [*kept, {**fewer, "columns": fewer["columns"][:2]}]}
+    pictures = shown_view(view, replace(SHOWN, media=True), {RUN}, KEYS)
+    assert pictures["layout"]["sections"][0]["cards"][-2]["kind"] == "media"
+    # All of them were taken away: they do not come back.
+    view["layout"]["sections"] = [{**section, "cards": []}]
+    assert shown_view(view, SHOWN, {RUN}, KEYS)["layout"]["sections"] == [{**section, "cards": []}]

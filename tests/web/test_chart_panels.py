@@ -21,6 +21,8 @@ from PIL import Image
 from browser import axe_violations, own_view, poll
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow.entities import Metric, Run
     from playwright.sync_api import FloatRect, Locator, Page
 
@@ -107,61 +109,270 @@ def titles(of: Locator) -> list[float]:
     return [float(title) for title in found]
 
 
+def dots(of: Locator) -> dict[str, tuple[float, float]]:
+    """Return where each run's dot is, all of one moment."""
+    found: list[tuple[str, float, float]] = of.locator("circle").evaluate_all(
+        "all => all.map((one) => [one.dataset.run, one.cx.baseVal.value, one.cy.baseVal.value])"
+    )
+    return {run_id: (x, y) for run_id, x, y in found}
+
+
+def is_along(places: list[float], values: list[float]) -> bool:
+    """Say whether places lie along an axis of values, to a tenth of a pixel."""
+    slope, at = np.polyfit(values, places, 1)
+    return bool(abs(slope) > 1 and np.abs(np.polyval([slope, at], values) - places).max() < 0.1)
+
+
+def upright_ticks(of: Locator) -> list[tuple[float, float]]:
+    """Return the numbers beside the upright axis of a scatter, and where they stand."""
+    found: list[tuple[str, float]] = of.locator(".w-figure-axis text").evaluate_all(
+        """all => all.filter((one) => one.x.baseVal[0].value < 56)
+            .map((one) => [one.textContent, one.y.baseVal[0].value - 4])"""
+    )
+    return [(float(text.replace("\u2212", "-")), at) for text, at in found]
+
+
 def test_panels_compare_the_runs_as_mlflow_has_them(
     page: Page, site: Site, runs: dict[str, Run]
 ) -> None:
     page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
-    page.get_by_role("button", name=re.compile("^Params and metrics")).click()
-    page.get_by_label("By the last value of").select_option("val/loss")
+    page.get_by_role("button", name=re.compile("^Compare runs")).click()
     having = {k: run for k, run in runs.items() if "val/loss" in run.data.metrics}
     losses = {k: run.data.metrics["val/loss"] for k, run in having.items()}
-    bars = page.get_by_role("article", name="Bars")
-    smallest = sorted(losses.values())[:40]
-    poll(page, lambda: titles(bars) == pytest.approx(smallest, rel=1e-6))
-    scatter = page.get_by_role("article", name="Scatter")
-    scatter.get_by_label("Param of the scatter").select_option("lr")
-
-    def has_dots() -> bool:
-        """Say whether there is a dot a run; the higher the value, the higher the dot."""
-        dots = scatter.locator("circle").evaluate_all(
-            "dots => dots.map(one => [Number(one.getAttribute('cy')), one.textContent])"
-        )
-        values = [float(title.rsplit(", ", 1)[1]) for _, title in sorted(dots, reverse=True)]
-        return len(values) == len(having) and values == sorted(values)
-
-    poll(page, has_dots)
-    parallel = page.get_by_role("article", name="Parallel coordinates")
+    lrs = {k: float(run.data.params["lr"]) for k, run in having.items()}
+    bars = page.get_by_role("article", name="Bars: val/loss")
+    poll(page, lambda: titles(bars) == pytest.approx(sorted(losses.values()), rel=1e-6))
+    scatter = page.get_by_role("article", name="Scatter: val/loss over lr")
+    found = poll(page, lambda: len(found := dots(scatter)) == len(having) and found)
+    assert is_along([found[k][0] for k in having], [float(np.log10(lrs[k])) for k in having])
+    assert is_along([found[k][1] for k in having], [losses[k] for k in having])
+    # And so do the numbers beside the axis.
+    marked = upright_ticks(scatter)
+    assert len(marked) > 2
+    values, places = zip(*marked, *[(losses[k], found[k][1]) for k in having], strict=True)
+    assert is_along(list(places), list(values))
+    parallel = page.get_by_role("article", name="Parallel coordinates: Params and val/loss")
     # A run without it has its params.
     poll(page, lambda: parallel.locator("polyline").count() == len(runs))
-    importance = page.get_by_role("article", name="Param importance")
+    ends: list[tuple[str, str]] = parallel.locator("polyline").evaluate_all(
+        "all => all.map((one) => [one.dataset.run, one.getAttribute('points').split(' ').at(-1)])"
+    )
+    last = {k: float(end.split(",")[1]) for k, end in ends if k in having}
+    assert is_along([last[k] for k in having], [losses[k] for k in having])
+    importance = page.get_by_role("article", name="Param importance: What goes with val/loss")
     row = importance.get_by_role("row").filter(has=page.get_by_role("rowheader", name="lr"))
-    told_rho = float((row.locator("td").nth(1).text_content() or "").replace("\u2212", "-"))
-    lrs = [float(having[k].data.params["lr"]) for k in having]
-    rho = np.corrcoef(ranks(lrs), ranks([losses[k] for k in having]))[0, 1]
+    told_rho = float((row.locator("td").nth(2).text_content() or "").replace("\u2212", "-"))
+    rho = np.corrcoef(ranks([lrs[k] for k in having]), ranks([losses[k] for k in having]))[0, 1]
     assert told_rho == pytest.approx(rho, abs=0.006)
+    page.locator('.w-grid-place[data-card="panel-compare"]').scroll_into_view_if_needed()
+    beside = page.get_by_role("article", name="Runs side by side")
+    heads = beside.get_by_role("columnheader").get_by_role("link")
+    poll(page, lambda: heads.count() == 20)
+    links = [head.get_attribute("href") or "" for head in heads.all()]
+    compared = [runs[urlsplit(link).path.split("/")[-2]].data.params for link in links]
+    depths = beside.get_by_role("row").filter(has=page.get_by_role("rowheader", name="depth"))
+    assert depths.get_by_role("cell").all_inner_texts() == [of["depth"] for of in compared]
+
+    # By a param: the mean of each, from its smallest to its largest.
+    bars.get_by_role("button", name="by: run").click()
+    page.get_by_role("combobox", name="Search: by").fill("optim")
+    page.keyboard.press("Enter")
+    by = page.get_by_role("article", name="Bars: val/loss by optimizer")
+    members = defaultdict(list)
+    for k, loss in losses.items():
+        members[having[k].data.params["optimizer"]].append(loss)
+    means = sorted(statistics.fmean(of) for of in members.values())
+    cells = by.locator("td:last-child")
+    poll(page, lambda: cells.count() == len(members))
+    read = [(cell.get_attribute("title") or "").replace(",", "").split() for cell in cells.all()]
+    assert [float(one[0]) for one in read] == pytest.approx(means, rel=1e-6)
+    by_mean = sorted(members.values(), key=statistics.fmean)
+    assert [float(one[2]) for one in read] == pytest.approx([min(of) for of in by_mean], rel=1e-6)
+    assert [float(one[4]) for one in read] == pytest.approx([max(of) for of in by_mean], rel=1e-6)
 
     # One number a run, in a panel of one's own.
-    page.get_by_role("button", name="Add a chart").click()
-    dialog = page.get_by_role("dialog", name="Add a chart")
+    page.get_by_role("button", name="Add panel").click()
+    dialog = page.get_by_role("dialog", name="Add a panel")
     dialog.get_by_role("button", name="One number a run").click()
-    dialog.get_by_role("button", name="smallest").click()
+    dialog.get_by_role("button", name="smallest", exact=True).click()
     dialog.get_by_role("textbox", name="Search metrics").fill("val/loss")
     dialog.get_by_role("checkbox", name="val/loss").check()
     dialog.get_by_role("button", name="Add", exact=True).click()
     client = MlflowClient(site.server.address)
-    scalar = page.locator('.w-card[data-scalar="val/loss"]')
-    rows = scalar.get_by_role("row")
-    told = poll(page, lambda: len(found := titles(scalar)) == len(having) and found)
-    assert told == sorted(told, reverse=True)
+    scalar = page.get_by_role("article", name="val/loss (smallest)")
+    told_values = poll(page, lambda: len(found := titles(scalar)) == len(having) and found)
+    assert told_values == sorted(told_values, reverse=True)
     best = min(
         m.value for m in client.get_metric_history(min(losses, key=losses.__getitem__), "val/loss")
     )
-    assert told[-1] <= best + 1e-9
-    name, shown = rows.nth(7).inner_text().split("\t")[0].strip(), told[7]
-    (run_id,) = [k for k, run in having.items() if run.info.run_name == name]
-    history = client.get_metric_history(run_id, "val/loss")
-    assert shown == pytest.approx(min(m.value for m in history), rel=1e-6)
+    assert told_values[-1] <= best + 1e-9
+    row = scalar.locator("tr[data-run]").nth(7)
+    history = client.get_metric_history(row.get_attribute("data-run") or "", "val/loss")
+    assert told_values[7] == pytest.approx(min(m.value for m in history), rel=1e-6)
     assert axe_violations(page, ".w-charts") == []
+
+
+def test_a_panel_is_a_card_like_any_other_and_a_link_has_it(
+    page: Page, site: Site, runs: dict[str, Run], open_page: Callable[..., Page]
+) -> None:
+    page.set_viewport_size({"width": 1500, "height": 1500})
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    poll(page, lambda: chart(page, "train/loss"))
+    page.get_by_role("button", name="Add panel").click()
+    dialog = page.get_by_role("dialog", name="Add a panel")
+    dialog.get_by_role("button", name=re.compile("^Scatter")).click()
+    dialog.get_by_role("button", name=re.compile("^y: ")).click()
+    page.get_by_role("combobox", name="Search: y").fill("val/accuracy (max)")
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name=re.compile("^x: ")).click()
+    page.get_by_role("combobox", name="Search: x").fill("lr")
+    page.get_by_role("option", name="lr", exact=True).click()
+    assert axe_violations(page, "dialog") == []
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    scatter = page.get_by_role("article", name="Scatter: val/accuracy (max) over lr")
+    client = MlflowClient(site.server.address)
+    key = "val/accuracy"
+    best = {
+        run_id: max(m.value for m in client.get_metric_history(run_id, key))
+        for run_id, run in runs.items()
+        if key in run.data.metrics
+    }
+
+    def is_drawn(on: Page) -> bool:
+        found = dots(on.get_by_role("article", name="Scatter: val/accuracy (max) over lr").last)
+        return set(found) == set(best) and is_along(
+            [found[k][1] for k in best], [best[k] for k in best]
+        )
+
+    poll(page, lambda: is_drawn(page))
+
+    # Among the line charts, by pointer and by keys, and back to where it was.
+    def order(prefix: str) -> list[str]:
+        places = page.locator(f'.w-grid-section[data-prefix="{prefix}"] .w-grid-place')
+        found: list[str] = places.evaluate_all("all => all.map((one) => one.dataset.card)")
+        return found
+
+    (panel,) = order("\u2606")
+    train = ["train/accuracy", "train/loss", "train/lr"]
+    grip = scatter.locator(".w-grid-grip")
+    drag(
+        page,
+        middle(page, grip),
+        middle(page, page.locator('.w-grid-place[data-card="train/loss"] .w-chart')),
+    )
+    poll(page, lambda: order("train") == ["train/accuracy", panel, "train/loss", "train/lr"])
+    assert order("\u2606") == []
+    grip.press("Alt+ArrowRight")
+    poll(page, lambda: order("train") == ["train/accuracy", "train/loss", panel, "train/lr"])
+    place = page.locator(f'.w-grid-place[data-card="{panel}"]')
+    before = settled_box(page, place)
+    grip.press("Alt+Shift+ArrowDown")
+    poll(page, lambda: settled_box(page, place)["height"] == before["height"] + 20)
+    corner = settled_box(page, place)
+    end = (corner["x"] + corner["width"] - 8, corner["y"] + corner["height"] - 8)
+    drag(page, end, (end[0] + 0.7 * corner["width"], end[1]))
+    poll(page, lambda: settled_box(page, place)["width"] > 1.8 * before["width"])
+    for _ in range(2):
+        grip.press("Alt+ArrowLeft")
+    poll(page, lambda: order("train") == [panel, *train])
+    # Beyond the first place is the section before, and the keys go on with it.
+    grip.press("Alt+ArrowLeft")
+    poll(page, lambda: order("train") == train and order("")[-1] == panel)
+    poll(page, lambda: grip.evaluate("one => one === document.activeElement"))
+    grip.press("Alt+ArrowRight")
+    poll(page, lambda: order("train") == [panel, *train])
+    poll(page, lambda: is_drawn(page))
+
+    # Its dots can be gone through, and their run is the one that is raised everywhere.
+    figure = scatter.get_by_role("application")
+    figure.press("End")
+    raised = poll(
+        page, lambda: scatter.locator("circle.w-figure-raised").get_attribute("data-run")
+    )
+    assert dots(scatter)[raised][0] == max(x for x, _ in dots(scatter).values())
+    tip = scatter.locator(".w-chart-tip")
+    assert f"lr\n{runs[raised].data.params['lr']}" in tip.inner_text()
+    assert page.evaluate("window.__weirCharts(false).raised") == raised
+    figure.press("Escape")
+    tip.wait_for(state="detached")
+
+    # Its files have what was logged.
+    with page.expect_download() as download:
+        menu(page, scatter, "Save as CSV")
+    rows = list(csv.reader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    assert rows[0] == ["run", "run_id", "params.lr", f"metrics.{key}:max"]
+    assert {row[1]: float(row[3]) for row in rows[1:] if row[3]} == pytest.approx(best)
+    assert {row[1]: row[2] for row in rows[1:]} == {
+        k: r.data.params["lr"] for k, r in runs.items()
+    }
+    with page.expect_download() as download:
+        menu(page, scatter, "Save as SVG")
+    svg = download.value.path().read_text(encoding="utf-8")
+    inside = {
+        run_id: float(y)
+        for run_id, y in re.findall(r'data-run="(\w+)" cx="[\d.]+" cy="([\d.]+)"', svg)
+    }
+    assert inside == pytest.approx({k: y for k, (_, y) in dots(scatter).items()}, abs=0.01)
+    assert "var(" not in svg
+    with page.expect_download() as download:
+        menu(page, scatter, "Save as PNG")
+    picture = Image.open(download.value.path()).convert("RGB")
+    assert picture.width == int(re.search(r'<svg [^>]*width="(\d+)', svg)[1])  # type: ignore[index]
+    assert len(picture.getcolors(1 << 20) or []) > 8
+
+    # Alone, as a place of its own, and changed there.
+    scatter.get_by_role("button", name=re.compile("^Full screen")).click()
+    full = page.get_by_role("dialog", name=re.compile("^Full screen: "))
+    poll(page, lambda: query(page)["fs"] == panel)
+    lrs = [float(runs[k].data.params["lr"]) for k in best]
+    logs = [float(np.log10(lr)) for lr in lrs]
+    poll(page, lambda: is_along([dots(full)[k][0] for k in best], logs))
+    full.get_by_role("button", name=re.compile("^Menu of ")).click()
+    page.get_by_role("menuitemradio", name="Logarithmic x", checked=True).click()
+    poll(page, lambda: is_along([dots(full)[k][0] for k in best], lrs))
+    page.keyboard.press("Escape")
+    poll(page, lambda: "fs" not in query(page))
+    menu(page, scatter, "Edit\u2026")
+    dialog = page.get_by_role("dialog", name="Change the panel")
+    dialog.get_by_label("Title").fill("Mine <b>")
+    dialog.get_by_role("button", name="Change").click()
+    mine = page.get_by_role("article", name="Scatter: Mine <b>")
+    mine.wait_for()
+    poll(page, lambda: '"xLog":false' in own_view(page) and "Mine <b>" in own_view(page))
+
+    # What is taken away comes back with undo, and goes with redo.
+    menu(page, mine, "Remove")
+    mine.wait_for(state="detached")
+    poll(page, lambda: "Mine <b>" not in own_view(page))
+    page.get_by_role("button", name=re.compile("^Undo")).click()
+    mine.wait_for()
+    assert order("train") == [panel, *train]
+    page.get_by_role("button", name=re.compile("^Redo")).click()
+    mine.wait_for(state="detached")
+    page.get_by_role("button", name=re.compile("^Undo")).click()
+    mine.wait_for()
+    poll(page, lambda: "Mine <b>" in own_view(page))
+
+    # A link, and a report, have it as it is here.
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy link").click()
+    link = poll(page, lambda: page.evaluate("navigator.clipboard.readText()"))
+    other = open_page(color_scheme="dark", viewport={"width": 360, "height": 800})
+    other.goto(link.replace("/#/weir/", "/weir/"))
+    there = other.get_by_role("article", name="Scatter: Mine <b>")
+    there.scroll_into_view_if_needed()
+    poll(other, lambda: len(dots(there)) == len(best))
+    assert axe_violations(other, f'[data-card="{panel}"]') == []
+    page.reload()
+    poll(page, lambda: len(dots(mine)) == len(best))
+    menu(page, mine, "Add to report\u2026")
+    dialog = page.get_by_role("dialog", name=re.compile("^Add to report"))
+    dialog.get_by_role("combobox", name="Report").select_option("")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("dialog", name="Added").get_by_role("link").click()
+    poll(
+        page, lambda: len(dots(page.get_by_role("article", name="Scatter: Mine <b>"))) == len(best)
+    )
 
 
 def test_groups_are_the_mean_of_their_runs_and_colours_follow_a_param(
@@ -315,9 +526,9 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     run_id = site.rich.run_id
     client = MlflowClient(site.server.address)
     page.goto(site.pages(f"/e/{site.rich.experiment_id}"))
-    page.get_by_role("button", name="Add a chart").click()
-    dialog = page.get_by_role("dialog", name="Add a chart")
-    dialog.get_by_role("button", name="Text", exact=True).click()
+    page.get_by_role("button", name="Add panel").click()
+    dialog = page.get_by_role("dialog", name="Add a panel")
+    dialog.get_by_role("button", name=re.compile("^Text")).click()
     dialog.get_by_label("Text, in Markdown").fill(
         "# Why these\n<b>no</b> *markup* [x](javascript:1)"
     )
@@ -326,7 +537,7 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     text.get_by_role("heading", name="Why these").wait_for()
     assert text.locator("em").inner_text() == "markup"
     assert text.locator("b, a[href^=javascript]").count() == 0
-    page.get_by_role("button", name="Add a chart").click()
+    page.get_by_role("button", name="Add panel").click()
     dialog.get_by_role("button", name="Lines by expression").click()
     # One that would never end is ended; one that cannot be read is told of.
     dialog.get_by_label("Regular expression").fill("(a")
@@ -395,7 +606,8 @@ def test_a_chart_of_many_metrics_is_kept_and_its_files_are_what_was_logged(
     page.keyboard.press("Escape")
 
     # Pictures, run beside run, by step.
-    page.get_by_role("button", name=re.compile("^Media")).click()
+    page.get_by_role("button", name=re.compile("^Compare runs")).click()
+    page.locator('.w-grid-place[data-card="panel-media"]').scroll_into_view_if_needed()
     panel = page.get_by_role("article", name="Images: samples/cats")
     panel.locator("img").first.wait_for()
     steps = panel.locator("input[type=range]")

@@ -183,6 +183,13 @@ def test_a_sweep_opens_from_a_folder_and_from_a_static_host(
     ((_, columns),) = series_pieces.read_parts(body)
     axis.select_option("m:val/loss")
     page.wait_for_function(LAST_X, arg=["train/loss", run_id, np.frombuffer(columns["x"])[-1]])
+    # Panels that compare runs, of what is ticked.
+    page.get_by_role("button", name=re.compile("^Compare runs")).click()
+    found = [client.get_run(one).data for one in site.sweep.run_ids]
+    n = sum("val/loss" in one.metrics and "lr" in one.params for one in found)
+    dots = "() => document.querySelectorAll('[data-kind=scatter] circle').length"
+    page.wait_for_function(f"({dots})() === {n}")
+    assert page.locator("[data-kind=importance] tbody th").all_inner_texts() == ["lr"]
     # What only a server can do is not offered; what is offered works, as the server does it.
     assert page.get_by_role("button", name="Share", exact=True).count() == 0
     page.get_by_role("button", name="Filter", exact=True).click()

@@ -9,8 +9,9 @@ import { nearestBucket, replacedFrom } from "./line"
 import { exactRange, padded, xExtent, yExtent } from "./range"
 import type { Scale } from "./scale"
 import { toPixel, toValue } from "./scale"
-import { moved, sectionsOf, withSection } from "./sections"
+import { COMPARED, comparedSection, FAVOURITES, OWN, placeBeside, sectionsOf, withCard, withMoved, withSection } from "./sections"
 import { tick, ticks } from "./ticks"
+import type { CardLayout } from "./types"
 import { EMPTY_LAYOUT, layoutOf, settingsOf } from "./types"
 
 function curve(x: number[], last: number[], more: Partial<Curve> = {}): Curve {
@@ -128,7 +129,9 @@ describe("sections", () => {
   it("keep what was arranged, and take in what is new", () => {
     const [, , train] = sectionsOf(keys, EMPTY_LAYOUT, 3, "")
     if (!train) throw new Error("no section")
-    const cards = moved(train.cards, "train/loss", "train/acc").map((card) => ({ ...card, h: 20 }))
+    const sections = sectionsOf(keys, EMPTY_LAYOUT, 3, "")
+    const swapped = withMoved(EMPTY_LAYOUT, sections, "train", "train/loss", { prefix: "train", before: "train/acc" })
+    const cards = swapped.sections[0]?.cards.map((card) => ({ ...card, h: 20 })) ?? []
     const layout = withSection(EMPTY_LAYOUT, { ...train, cards })
     const again = sectionsOf([...keys, "train/new"], layout, 3, "")
     expect(again.map((one) => one.prefix)).toEqual(["", "__proto__", "train", "gradients/a"])
@@ -136,6 +139,66 @@ describe("sections", () => {
     const kept = layoutOf(JSON.parse(JSON.stringify(layout)))
     expect(kept).toEqual(layout)
     expect(sectionsOf(keys, { ...kept, favourites: ["acc", "gone"] }, 3, "")[0]?.cards[0]?.keys).toEqual(["acc"])
+  })
+
+  const ids = (of: ReturnType<typeof sectionsOf>, prefix: string): string[] =>
+    of.find((one) => one.prefix === prefix)?.cards.map((card) => card.id) ?? []
+
+  it("have panels among charts, and charts anywhere, each once", () => {
+    const first = comparedSection()
+    const before = sectionsOf(keys, EMPTY_LAYOUT, 3, "", first)
+    expect(before[0]).toMatchObject({ prefix: COMPARED, isOpen: false, columns: 3 })
+    const layout = withMoved(EMPTY_LAYOUT, before, COMPARED, "panel-scatter", { prefix: "train", before: "train/loss" })
+    const there = sectionsOf(keys, layout, 3, "", first)
+    expect(ids(there, "train")).toEqual(["train/acc", "panel-scatter", "train/loss"])
+    expect(ids(there, COMPARED)).not.toContain("panel-scatter")
+    // A metric's card is where it was put, and nowhere else; a section that lost all its metrics has it still.
+    const moved = withMoved(layout, there, "", "acc", { prefix: "train", before: null })
+    const all = sectionsOf(keys, moved, 3, "", first)
+    expect(ids(all, "train")).toEqual(["train/acc", "panel-scatter", "train/loss", "acc"])
+    expect(all.map((one) => one.prefix)).toEqual([COMPARED, "__proto__", "train", "gradients/a"])
+    expect(ids(sectionsOf(["acc"], moved, 3, "", first), "train")).toEqual(["panel-scatter", "acc"])
+    expect(layoutOf(JSON.parse(JSON.stringify(moved)))).toEqual(moved)
+  })
+
+  it("are left without what was removed, and keep their place in an older view", () => {
+    const first = comparedSection()
+    const removed = withSection(EMPTY_LAYOUT, { ...first, cards: [] })
+    expect(sectionsOf(keys, removed, 3, "", first).map((one) => one.prefix)).not.toContain(COMPARED)
+    // Views from before these panels were cards say nothing of them.
+    const older = layoutOf({ sections: [{ prefix: "train", isOpen: false, columns: 2, cards: [] }], favourites: ["acc"] })
+    const found = sectionsOf(keys, older, 3, "", first)
+    expect(found.map((one) => one.prefix)).toEqual([FAVOURITES, COMPARED, "", "__proto__", "train", "gradients/a"])
+    expect(found[1]?.cards.map((card) => card.kind)).toEqual(["importance", "scatter", "bars", "parallel", "compare", "media"])
+    expect(found[4]).toMatchObject({ isOpen: false, columns: 2 })
+    expect(sectionsOf(keys, older, 3, "scatter", first).map((one) => one.cards.length)).toEqual([1])
+  })
+
+  it("give a card to the open one beside, by keys", () => {
+    const sections = sectionsOf(keys, EMPTY_LAYOUT, 3, "", comparedSection())
+    expect(placeBeside(sections, "train", "train/acc", false)).toEqual({ prefix: "train", before: null })
+    expect(placeBeside(sections, "train", "train/acc", true)).toEqual({ prefix: "__proto__", before: null })
+    // The next one is closed.
+    expect(placeBeside(sections, "train", "train/loss", false)).toBeNull()
+    expect(placeBeside(sections, "", "acc", false)).toEqual({ prefix: "__proto__", before: "__proto__/x" })
+  })
+
+  it("order favourites, which no other card comes into", () => {
+    const layout = { sections: [], favourites: ["acc", "train/acc"] }
+    const sections = sectionsOf(keys, layout, 3, "")
+    const id = `${FAVOURITES}train/acc`
+    expect(withMoved(layout, sections, FAVOURITES, id, { prefix: FAVOURITES, before: `${FAVOURITES}acc` }).favourites).toEqual(["train/acc", "acc"])
+    expect(withMoved(layout, sections, "train", "train/loss", { prefix: FAVOURITES, before: null })).toBe(layout)
+    expect(withMoved(layout, sections, FAVOURITES, id, { prefix: "train", before: null })).toBe(layout)
+  })
+
+  it("read a panel from a kept view, and no more of it than there is", () => {
+    const panel: CardLayout = { id: "p", kind: "scatter", keys: [], isOwn: true, w: 1, h: 15, columns: ["params.lr", "metrics.loss:min"] }
+    const layout = withCard(EMPTY_LAYOUT, [], OWN, panel)
+    expect(layoutOf(JSON.parse(JSON.stringify(layout)))).toEqual(layout)
+    const odd = { ...panel, kind: "compare", columns: [1, null], parts: ["params", 7], isWhole: "yes", isUp: true }
+    const read = layoutOf({ sections: [{ prefix: OWN, cards: [odd, { ...panel, kind: "evil" }] }] })
+    expect(read.sections[0]?.cards).toEqual([{ id: "p", kind: "compare", keys: [], isOwn: true, w: 1, h: 15, parts: ["params"], isUp: true }])
   })
 
   it("are not broken by a view that is", () => {

@@ -14,7 +14,7 @@ export function fileName(title: string, ending: string): string {
   return `${clean.slice(0, 80) || "chart"}.${ending}`
 }
 
-function save(blob: Blob, name: string): void {
+export function save(blob: Blob, name: string): void {
   const address = URL.createObjectURL(blob)
   const link = document.createElement("a")
   link.href = address

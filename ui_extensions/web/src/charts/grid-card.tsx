@@ -1,18 +1,24 @@
 /** A card of the grid, of whatever kind, with what its menu does beside the card's own. */
 
 import type { ReactNode } from "react"
-import { useCallback } from "react"
+import { Suspense, useCallback, useRef } from "react"
 
+import { later } from "../controls/later"
 import type { MenuItem } from "../controls/menu"
 import { useMatches } from "../data/match"
+import { Loading } from "../controls/state"
 import { visible } from "../text/visible"
 import { LineCard } from "./card"
+import { CardFrame } from "./card-frame"
 import { ScalarCard } from "./scalar-card"
 import { titleOf } from "./sections"
 import { TextCard } from "./text-card"
 import { useAddToReport } from "./to-report"
-import type { CardLayout, ChartSettings, DrawnRun } from "./types"
+import type { CardLayout, CardPatch, ChartSettings, DrawnRun } from "./types"
 import { MAX_CARD_KEYS } from "./types"
+
+// Who looks at lines alone does without their code.
+const PanelCard = later(async () => (await import("./panel-card")).PanelCard)
 
 export type CardAction = "expand" | "favourite" | "edit" | "remove" | "duplicate" | "axes"
 
@@ -30,6 +36,8 @@ export interface GridCardProps {
   favourites: readonly string[]
   newsAt: number
   onCardSettings: (prefix: string, card: CardLayout, patch: Partial<ChartSettings>) => void
+  /** What a card changes of itself that is no setting of a chart. */
+  onCardPatch: (prefix: string, card: CardLayout, patch: CardPatch) => void
   onAction: (action: CardAction, prefix: string, card: CardLayout) => void
   grip?: ReactNode
   isFull?: boolean
@@ -67,12 +75,27 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
     (patch: Partial<ChartSettings>) => onCardSettings(prefix, card, patch),
     [onCardSettings, prefix, card],
   )
+  const { onCardPatch } = props
+  const onCard = useCallback(
+    (patch: CardPatch) => onCardPatch(prefix, card, patch),
+    [onCardPatch, prefix, card],
+  )
+  // A panel may choose for itself what it shows.
+  const shownColumns = useRef<readonly string[]>([])
+  const onColumns = useCallback((columns: readonly string[]) => {
+    shownColumns.current = columns
+  }, [])
   const act = (action: CardAction) => (): void => onAction(action, prefix, card)
   const key = card.keys[0] ?? ""
   const report = useAddToReport()
   const items: readonly MenuItem[] = props.items ?? [
     ...(card.kind === "line" ? [{ label: "Axis ranges…", isFirstOfGroup: true, onSelect: act("axes") }] : []),
-    { label: card.isOwn ? "Edit…" : "Chart with more metrics…", icon: "edit", onSelect: act("edit") },
+    {
+      label: card.isOwn ? "Edit…" : "Chart with more metrics…",
+      icon: "edit",
+      isFirstOfGroup: card.kind !== "line",
+      onSelect: act("edit"),
+    },
     ...(card.isOwn
       ? [
           { label: "Duplicate", icon: "copy" as const, onSelect: act("duplicate") },
@@ -87,22 +110,12 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
         ]),
     ...(report === null
       ? []
-      : [{ label: "Add to report…", icon: "plus" as const, onSelect: () => report(addedCard(props, cardKeys)) }]),
+      : [{ label: "Add to report…", icon: "plus" as const, onSelect: () => report(addedCard(props, cardKeys, shownColumns.current)) }]),
   ]
   const expand = isFull || props.items ? {} : { onExpand: act("expand") }
+  const place = { width, height, items, grip, ...expand }
   if (card.kind === "text") {
-    return (
-      <TextCard
-        text={card.text ?? ""}
-        title={card.title}
-        name={titleOf(card)}
-        width={width}
-        height={height}
-        items={items}
-        grip={grip}
-        {...expand}
-      />
-    )
+    return <TextCard text={card.text ?? ""} title={card.title} name={titleOf(card)} {...place} />
   }
   if (card.kind === "scalar") {
     return (
@@ -114,12 +127,33 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
         runs={runs}
         groups={settings.groups}
         newsAt={props.newsAt}
-        width={width}
-        height={height}
-        items={items}
-        grip={grip}
-        {...expand}
+        isUp={card.isUp === true}
+        onCard={onCard}
+        {...place}
       />
+    )
+  }
+  if (card.kind !== "line") {
+    return (
+      <Suspense
+        fallback={
+          <CardFrame kind={card.kind} title={titleOf(card)} {...place}>
+            <Loading label={`Loading: ${titleOf(card)}`} rows={4} />
+          </CardFrame>
+        }
+      >
+        <PanelCard
+          card={card}
+          experimentIds={props.experimentIds}
+          runs={runs}
+          groups={settings.groups}
+          newsAt={props.newsAt}
+          onCard={onCard}
+          onSettings={onSettings}
+          onColumns={onColumns}
+          {...place}
+        />
+      </Suspense>
     )
   }
   return (
@@ -140,7 +174,9 @@ function KnownCard(props: GridCardProps & { cardKeys: readonly string[]; note?: 
 }
 
 /** The card as it looks now, for where the grid's settings are not. */
-function addedCard({ card, settings }: GridCardProps, keys: readonly string[]): CardLayout {
+function addedCard({ card, settings }: GridCardProps, keys: readonly string[], columns: readonly string[]): CardLayout {
+  if (columns.length > 0) return { ...card, columns: [...columns] }
+  if (card.kind !== "line" && card.kind !== "scalar") return card
   const { groups: _, centre: __, band: ___, ...shown } = merged(settings, card.settings)
   return { ...card, keys: card.pattern ? [] : [...keys], settings: shown }
 }

@@ -8,39 +8,47 @@ import { Icon } from "../controls/icon"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
 import { GridCard } from "./grid-card"
-import type { CardAction } from "./grid-card"
-import { DEFAULT_HEIGHT, FAVOURITES, moved, OWN, titleOf } from "./sections"
-import type { CardLayout, ChartSettings, DrawnRun, SectionLayout } from "./types"
+import type { GridCardProps } from "./grid-card"
+import type { CardPlace } from "./sections"
+import { DEFAULT_HEIGHT, sectionName, titleOf } from "./sections"
+import type { CardLayout, SectionLayout } from "./types"
 
 const ROW = 20
 const GAP = 8
 const NEAR_PX = 200
 const PAGE = 60
 
-interface SectionProps {
+type ShownCards = Omit<GridCardProps, "prefix" | "card" | "width" | "height" | "grip" | "isFull" | "items">
+
+interface SectionProps extends ShownCards {
   section: SectionLayout
   width: number
-  experimentIds: readonly string[]
-  runs: readonly DrawnRun[]
-  settings: ChartSettings
-  keys: readonly string[]
-  favourites: readonly string[]
-  /** When something new came, for what is no series. */
-  newsAt: number
+  /** The card that is to be there wherever it is: it was just made, or moved here. */
+  wanted: string | null
   onChange: (prefix: string, change: (section: SectionLayout) => SectionLayout) => void
-  onCardSettings: (prefix: string, card: CardLayout, patch: Partial<ChartSettings>) => void
-  onAction: (action: CardAction, prefix: string, card: CardLayout) => void
+  /** A card is put somewhere else. */
+  onMove: (prefix: string, id: string, to: CardPlace) => void
+  /** A card is moved by one place, maybe into the section beside. */
+  onStep: (prefix: string, id: string, isBack: boolean) => void
+}
+
+/** Where a card would go that is let go of here: before another one, or to the end of a section. */
+function placeAt(x: number, y: number): { element: Element; to: CardPlace } | null {
+  const all = document.elementsFromPoint(x, y)
+  const section = all.find((one) => one.classList.contains("w-grid-section"))
+  const prefix = section?.getAttribute("data-prefix")
+  if (!section || prefix === null || prefix === undefined || !section.querySelector(".w-grid-cards")) return null
+  const card = all.find((one) => one.classList.contains("w-grid-place"))
+  return { element: card ?? section, to: { prefix, before: card?.getAttribute("data-card") ?? null } }
 }
 
 export const Section = memo(function Section(props: SectionProps) {
-  const { section, width, onChange } = props
+  const { section, width, onChange, onMove: move, onStep } = props
   const { prefix, isOpen, columns, cards } = section
   const [dragged, setDragged] = useState<string | null>(null)
-  const [target, setTarget] = useState<string | null>(null)
   const [nShown, setShown] = useState(PAGE)
   const cell = (width - GAP * (columns - 1)) / columns
-  const name =
-    prefix === FAVOURITES ? "Favourites" : prefix === OWN ? "Own charts" : prefix === "" ? "Metrics" : visible(prefix)
+  const name = visible(sectionName(prefix))
   const change = useCallback(
     (id: string, patch: (card: CardLayout) => CardLayout) =>
       onChange(prefix, (own) => ({
@@ -49,29 +57,27 @@ export const Section = memo(function Section(props: SectionProps) {
       })),
     [onChange, prefix],
   )
-  const move = useCallback(
-    (id: string, before: string | null) =>
-      onChange(prefix, (own) => ({ ...own, cards: moved(own.cards, id, before) })),
-    [onChange, prefix],
-  )
   const onGrip = (event: ReactPointerEvent, id: string): void => {
     event.preventDefault()
     const grip = event.currentTarget as HTMLElement
     grip.setPointerCapture(event.pointerId)
     setDragged(id)
-    let over: string | null = null
-    const onMove = (at: PointerEvent): void => {
-      const place = document.elementsFromPoint(at.clientX, at.clientY).find((one) => one.classList.contains("w-grid-place"))
-      over = place?.getAttribute("data-card") ?? null
-      setTarget(over === id ? null : over)
+    let over: ReturnType<typeof placeAt> = null
+    // Past React: the place may be another section's.
+    const mark = (next: typeof over): void => {
+      over?.element.classList.remove("w-grid-target")
+      over = next
+      if (next && next.to.before !== id) next.element.classList.add("w-grid-target")
     }
+    const onMove = (at: PointerEvent): void => mark(placeAt(at.clientX, at.clientY))
     const onUp = (): void => {
       grip.removeEventListener("pointermove", onMove)
       grip.removeEventListener("pointerup", onUp)
       grip.removeEventListener("pointercancel", onUp)
       setDragged(null)
-      setTarget(null)
-      if (over !== null && over !== id) move(id, over)
+      const { to } = over ?? {}
+      mark(null)
+      if (to && to.before !== id) move(prefix, id, to)
     }
     grip.addEventListener("pointermove", onMove)
     grip.addEventListener("pointerup", onUp)
@@ -100,7 +106,6 @@ export const Section = memo(function Section(props: SectionProps) {
   const onGripKey = (event: KeyboardEvent, card: CardLayout): void => {
     if (!event.altKey || !event.key.startsWith("Arrow")) return
     event.preventDefault()
-    const at = cards.findIndex((one) => one.id === card.id)
     const isBack = event.key === "ArrowLeft" || event.key === "ArrowUp"
     if (event.shiftKey) {
       const by = isBack ? -1 : 1
@@ -112,11 +117,10 @@ export const Section = memo(function Section(props: SectionProps) {
       }))
       return
     }
-    const before = isBack ? cards[at - 1]?.id : cards[at + 2]?.id
-    if (isBack ? at > 0 : at < cards.length - 1) move(card.id, before ?? null)
+    onStep(prefix, card.id, isBack)
   }
   return (
-    <section className="w-grid-section" aria-label={`Charts: ${name}`}>
+    <section className="w-grid-section" aria-label={`Charts: ${name}`} data-prefix={prefix}>
       <div className="w-grid-head">
         <h2>
           <button
@@ -152,7 +156,7 @@ export const Section = memo(function Section(props: SectionProps) {
       {isOpen && (
         <div className="w-grid-cards" style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
           {cards.slice(0, nShown).map((card) => (
-            <Place key={card.id} card={card} columns={columns} isTarget={target === card.id} isDragged={dragged === card.id}>
+            <Place key={card.id} card={card} columns={columns} isWanted={props.wanted === card.id} isDragged={dragged === card.id}>
               {() => (
                 <>
                   <GridCard
@@ -193,18 +197,18 @@ export const Section = memo(function Section(props: SectionProps) {
 function Place({
   card,
   columns,
-  isTarget,
+  isWanted,
   isDragged,
   children,
 }: {
   card: CardLayout
   columns: number
-  isTarget: boolean
+  isWanted: boolean
   isDragged: boolean
   children: () => React.ReactNode
 }) {
   const box = useRef<HTMLDivElement>(null)
-  const [isNear, setNear] = useState(false)
+  const [isNear, setNear] = useState(isWanted)
   // What is in sight at first need not wait for the browser to say so, a frame later.
   useLayoutEffect(() => {
     const shown = box.current?.getBoundingClientRect()
@@ -224,7 +228,7 @@ function Place({
   return (
     <div
       ref={box}
-      className={`w-grid-place${isTarget ? " w-grid-target" : ""}`}
+      className="w-grid-place"
       data-card={card.id}
       style={{
         gridColumn: `span ${Math.min(card.w, columns)}`,

@@ -2,16 +2,15 @@
 
 import "./charts.css"
 
-import type { ReactNode } from "react"
 import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 
 import type { Answer } from "../api/use-answer"
 import { useAnswer } from "../api/use-answer"
-import { Button } from "../controls/button"
+import { later } from "../controls/later"
+import { LaterDialog } from "../controls/later-dialog"
 import { Empty, Failed, Loading } from "../controls/state"
 import { visible } from "../text/visible"
 import { AxisDialog } from "./axis-dialog"
-import { ChartDialog } from "./chart-dialog"
 import { FullCard } from "./full"
 import type { CardAction } from "./grid-card"
 import { merged } from "./grid-card"
@@ -20,8 +19,12 @@ import { hoverState } from "./hover"
 import "./inspect"
 import { useLive } from "./live"
 import { setFull, useFull, usePin } from "./place"
-import { OWN, sectionsOf, withCard, withSection } from "./sections"
-import type { CardLayout, ChartSettings, DrawnRun, GridLayout, SectionLayout } from "./types"
+import type { CardPlace } from "./sections"
+import { OWN, placeBeside, sectionsOf, withCard, withMoved, withSection } from "./sections"
+import type { CardLayout, CardPatch, ChartSettings, DrawnRun, GridLayout, SectionLayout } from "./types"
+import { patched } from "./types"
+
+const ChartDialog = later(async () => (await import("./chart-dialog")).ChartDialog)
 
 /** The list beside the charts follows the pointer so much later, so that it slows no frame. */
 const RAISE_MS = 60
@@ -42,8 +45,11 @@ export interface ChartGridProps {
   live: boolean
   /** The metrics, where the page has asked for them already. */
   metricKeys?: Answer<KeysAnswer>
-  /** Above the sections, given the width in px. */
-  above?: (width: number) => ReactNode
+  /** A section that is there though nobody arranged it. */
+  first?: SectionLayout
+  /** Somebody wants a new panel; told when that is done with. */
+  isAdding: boolean
+  onAdded: () => void
 }
 
 export interface KeysAnswer {
@@ -60,16 +66,17 @@ function defaultColumns(width: number): number {
 interface Opened {
   what: "edit" | "axes"
   prefix: string
-  card: CardLayout | null
+  card: CardLayout
 }
 
 export function ChartGrid(props: ChartGridProps) {
   const { experimentIds, runs, settings, onSettings, layout, onLayout, search, raised, onRaise, live } = props
+  const { first = null, isAdding, onAdded } = props
   const box = useRef<HTMLDivElement>(null)
   const [width, setWidth] = useState(0)
   const [opened, open] = useState<Opened | null>(null)
-  // The card that was just made, to be brought into view.
-  const [shown, setShown] = useState<string | null>(null)
+  // The card that was just made or moved, to be brought into view.
+  const [wanted, want] = useState<{ id: string; isHeld: boolean } | null>(null)
   const full = useFull()
   useEffect(() => {
     const shown = box.current
@@ -112,14 +119,14 @@ export function ChartGrid(props: ChartGridProps) {
   const keys = useMemo(() => answer.data?.keys.map((one) => one.key) ?? [], [answer.data])
   const columns = defaultColumns(width)
   const sections = useMemo(
-    () => sectionsOf(keys, layout, columns, search),
-    [keys, layout, columns, search],
+    () => sectionsOf(keys, layout, columns, search, first),
+    [keys, layout, columns, search, first],
   )
-  const latest = useRef({ layout, keys, columns, onSettings })
-  latest.current = { layout, keys, columns, onSettings }
+  const latest = useRef({ layout, keys, columns, first, onSettings })
+  latest.current = { layout, keys, columns, first, onSettings }
   /** What is arranged is the whole section, not what a search leaves of it. */
   const whole = useCallback(
-    () => sectionsOf(latest.current.keys, latest.current.layout, latest.current.columns, ""),
+    () => sectionsOf(latest.current.keys, latest.current.layout, latest.current.columns, "", latest.current.first),
     [],
   )
   const changeSection = useCallback(
@@ -156,6 +163,27 @@ export function ChartGrid(props: ChartGridProps) {
     },
     [changeCard],
   )
+  const onCardPatch = useCallback(
+    (prefix: string, card: CardLayout, patch: CardPatch) => changeCard(prefix, card.id, (own) => patched(own, patch)),
+    [changeCard],
+  )
+  const onMove = useCallback(
+    (prefix: string, id: string, to: CardPlace) => {
+      onLayout(withMoved(latest.current.layout, whole(), prefix, id, to))
+      want({ id, isHeld: false })
+    },
+    [onLayout, whole],
+  )
+  const onStep = useCallback(
+    (prefix: string, id: string, isBack: boolean) => {
+      const sections = whole()
+      const to = placeBeside(sections, prefix, id, isBack)
+      if (to === null) return
+      onLayout(withMoved(latest.current.layout, sections, prefix, id, to))
+      want({ id, isHeld: true })
+    },
+    [onLayout, whole],
+  )
   const onAction = useCallback(
     (action: CardAction, prefix: string, card: CardLayout) => {
       const { layout: now } = latest.current
@@ -180,42 +208,43 @@ export function ChartGrid(props: ChartGridProps) {
   )
   const onCard = (card: CardLayout): void => {
     let made = card
-    const target = opened?.card?.isOwn ? opened : null
-    if (target?.card) {
+    const target = opened?.card.isOwn ? opened : null
+    if (target) {
       const { id, w, h, settings: kept } = target.card
       made = { ...made, id }
-      changeCard(target.prefix, id, () => ({ ...made, w, h, ...(kept ? { settings: kept } : {}) }))
+      const { kind, isUp, isWhole } = target.card
+      const same = kind === made.kind ? { settings: kept, isUp, isWhole } : {}
+      changeCard(target.prefix, id, () => patched({ ...made, w, h }, same))
     } else {
       made = { ...made, id: newId() }
       onLayout(withCard(latest.current.layout, whole(), OWN, made))
     }
+    close()
+    want({ id: made.id, isHeld: false })
+  }
+  const close = (): void => {
     open(null)
-    setShown(made.id)
+    if (isAdding) onAdded()
   }
   useEffect(() => {
-    if (shown === null) return
-    const place = [...(box.current?.querySelectorAll("[data-card]") ?? [])]
-    place.find((one) => one.getAttribute("data-card") === shown)?.scrollIntoView({ block: "nearest" })
-    setShown(null)
-  }, [shown])
+    if (wanted === null) return
+    const places = [...(box.current?.querySelectorAll("[data-card]") ?? [])]
+    const place = places.find((one) => one.getAttribute("data-card") === wanted.id)
+    place?.scrollIntoView({ block: "nearest" })
+    // In another section it is another element: who moves it with keys goes on doing so.
+    if (wanted.isHeld) place?.querySelector<HTMLElement>(".w-grid-grip")?.focus()
+    want(null)
+  }, [wanted])
   const all = sections.flatMap(({ prefix, cards }) => cards.map((card) => ({ prefix, card })))
   const shownFull = all.find(({ card }) => card.id === full)
-  const axesOf = opened?.what === "axes" ? all.find(({ card }) => card.id === opened.card?.id) : undefined
+  const axesOf = opened?.what === "axes" ? all.find(({ card }) => card.id === opened.card.id) : undefined
   return (
     <div ref={box} className="w-grid">
       {answer.error && <Failed what="The metrics could not be read" error={answer.error} onRetry={retry} />}
       {answer.data === null && !answer.error && <Loading label="Loading the charts" rows={4} />}
       {answer.data !== null && keys.length === 0 && <Empty>No run has logged a metric yet.</Empty>}
       {answer.data !== null && keys.length > 0 && sections.length === 0 && (
-        <Empty>No metric has “{visible(search, 100)}” in its name.</Empty>
-      )}
-      {width > 0 && keys.length > 0 && (
-        <div className="w-grid-tools">
-          {props.above?.(width)}
-          <Button icon="plus" isSmall onClick={() => open({ what: "edit", prefix: OWN, card: null })}>
-            Add a chart
-          </Button>
-        </div>
+        <Empty>No chart has “{visible(search, 100)}” in its name.</Empty>
       )}
       {width > 0 &&
         sections.map((section) => (
@@ -229,8 +258,12 @@ export function ChartGrid(props: ChartGridProps) {
             keys={keys}
             favourites={layout.favourites}
             newsAt={newsAt}
+            wanted={wanted?.id ?? null}
             onChange={changeSection}
+            onMove={onMove}
+            onStep={onStep}
             onCardSettings={onCardSettings}
+            onCardPatch={onCardPatch}
             onAction={onAction}
           />
         ))}
@@ -245,6 +278,7 @@ export function ChartGrid(props: ChartGridProps) {
           favourites={layout.favourites}
           newsAt={newsAt}
           onCardSettings={onCardSettings}
+          onCardPatch={onCardPatch}
           onAction={onAction}
           onStep={(by) => {
             const at = all.findIndex(({ card }) => card.id === full)
@@ -253,8 +287,17 @@ export function ChartGrid(props: ChartGridProps) {
           onClose={() => setFull(null)}
         />
       )}
-      {opened?.what === "edit" && (
-        <ChartDialog card={opened.card} keys={keys} onCard={onCard} onClose={() => open(null)} />
+      {(isAdding || opened?.what === "edit") && (
+        <LaterDialog title="Panel" onClose={close}>
+          <ChartDialog
+            card={opened?.card ?? null}
+            keys={keys}
+            experimentIds={experimentIds}
+            runs={runs}
+            onCard={onCard}
+            onClose={close}
+          />
+        </LaterDialog>
       )}
       {axesOf && (
         <AxisDialog

@@ -13,7 +13,7 @@ import { NAME_LENGTH, visible } from "../text/visible"
 import { hoverState } from "./hover"
 import type { DrawnRun } from "./types"
 
-const FIRST_RUNS = 12
+export const FIRST_RUNS = 12
 const MORE_RUNS = 12
 /** Runs that are asked for at a time. */
 const AT_ONCE = 4
@@ -51,7 +51,7 @@ export function stepsOf(images: Iterable<Images>, key: string): number[] {
 }
 
 /** Look up the images of some runs, a few at a time; what is known is not asked for again. */
-function useImages(ids: readonly string[]): { images: ReadonlyMap<string, Images>; error: Error | null; isLoading: boolean } {
+export function useImages(ids: readonly string[]): { images: ReadonlyMap<string, Images>; error: Error | null; isLoading: boolean } {
   const [images, setImages] = useState<ReadonlyMap<string, Images>>(new Map())
   const [error, setError] = useState<Error | null>(null)
   const known = useRef(new Set<string>())

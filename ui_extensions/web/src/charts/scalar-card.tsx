@@ -1,22 +1,18 @@
 /** One number of a metric for each visible run, as bars in order; large where it is one run alone. */
 
-import type { ReactNode } from "react"
-import { useMemo, useRef, useState } from "react"
+import { useMemo } from "react"
 
-import { call } from "../api/client"
-import { useAsked } from "../api/use-answer"
-import { useAsOf } from "../data/as-of"
 import { IconButton } from "../controls/button"
-import type { MenuItem } from "../controls/menu"
-import { Menu } from "../controls/menu"
 import { Empty, Failed, Loading } from "../controls/state"
 import { count, number } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
-import { hoverState } from "./hover"
-import type { Aggregate, DrawnRun, RunGroup } from "./types"
-
-const MAX_BARS = 200
-const MAX_ROWS = 2_000
+import type { BarRow } from "./bar-rows"
+import { BarRows } from "./bar-rows"
+import { CardFrame } from "./card-frame"
+import type { CardPlaceProps } from "./card-frame"
+import { saveCsv, savePng, saveSvg, svgOfBars } from "./figure-files"
+import type { Aggregate, CardPatch, DrawnRun, RunGroup } from "./types"
+import { numberOf, useCells } from "./use-cells"
 
 export interface Scalar {
   id: string
@@ -26,13 +22,6 @@ export interface Scalar {
   value: number
   /** Of a group: how many runs it is the mean of. */
   n: number
-}
-
-type Cell = string | number | null
-
-function asNumber(cell: Cell | undefined): number | null {
-  if (cell === null || cell === undefined || cell === "") return null
-  return Number(cell)
 }
 
 /** A value a run, or the mean of each group, the largest first; what is no number is last. */
@@ -76,12 +65,10 @@ export function ScalarCard({
   runs,
   groups,
   newsAt,
-  width,
-  height,
-  items,
-  grip,
-  onExpand,
-}: {
+  isUp,
+  onCard,
+  ...place
+}: CardPlaceProps & {
   experimentIds: readonly string[]
   metric: string
   aggregate: Aggregate
@@ -90,58 +77,65 @@ export function ScalarCard({
   groups: readonly RunGroup[] | null
   /** It is asked for again when this changes. */
   newsAt: number
-  width: number
-  height: number
-  items: readonly MenuItem[]
-  grip?: ReactNode
-  onExpand?: () => void
+  isUp: boolean
+  /** What the card changes of itself. */
+  onCard: (patch: CardPatch) => void
 }) {
-  const [isUp, setUp] = useState(false)
-  // All runs, so that an eye asks for nothing.
-  const ids = useMemo(() => runs.map((run) => run.id).slice(0, MAX_ROWS), [runs])
-  const column = `metrics.${metric}:${aggregate}`
-  const at = useAsOf()
-  const question = ids.length === 0 ? null : JSON.stringify([experimentIds, ids, column, newsAt, at])
-  const answer = useAsked<{ rows: { id: string; cells: Cell[] }[] }>(question, (options) =>
-    call("runs", { experiments: experimentIds, run_ids: ids, columns: [column], at }, options),
-  )
-  // What was there stays while it is asked again.
-  const last = useRef(answer.data)
-  if (answer.data) last.current = answer.data
-  const rows = last.current?.rows
+  const columns = useMemo(() => [`metrics.${metric}:${aggregate}`], [metric, aggregate])
+  const { rows, isLoading, error, retry } = useCells(experimentIds, runs, columns, newsAt)
   const scalars = useMemo(() => {
-    const values = new Map<string, number>()
-    for (const row of rows ?? []) {
-      const value = asNumber(row.cells[0])
-      if (value !== null) values.set(row.id, value)
-    }
+    const values = new Map(rows.flatMap(({ run, cells }) => {
+      const value = numberOf(cells[0])
+      return value === null ? [] : [[run.id, value] as const]
+    }))
     const found = scalarsOf(values, runs, groups)
     return isUp ? found.reverse() : found
   }, [rows, runs, groups, isUp])
-  const { zero, share } = barsOf(scalars.map((one) => one.value))
-  const shownTitle = visible(title, NAME_LENGTH)
+  const bars = useMemo(() => {
+    const { zero, share } = barsOf(scalars.map((one) => one.value))
+    return scalars.map((one): BarRow => ({
+      id: one.id,
+      runId: one.id,
+      label: one.name,
+      colour: one.colour,
+      from: one.value < 0 ? zero - share(one.value) : zero,
+      to: one.value < 0 ? zero : zero + share(one.value),
+      text: number(one.value, 5),
+      exact: String(one.value),
+      ...(one.n > 1 ? { about: `mean of ${count(one.n)}` } : {}),
+    }))
+  }, [scalars])
   const [only] = scalars
+  const svg = (): string => svgOfBars(bars, title)
+  const items = [
+    { label: "Save as PNG", onSelect: () => void savePng(svg(), title) },
+    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
+    {
+      label: "Save as CSV",
+      onSelect: () =>
+        saveCsv(["run", "run_id", columns[0] ?? ""], scalars.map((one) => [one.name, one.id, one.value]), title),
+    },
+    ...place.items,
+  ]
   return (
-    <article className="w-card" aria-label={shownTitle} style={{ width, height }} data-scalar={metric}>
-      <header className="w-card-head">
-        {grip}
-        <h3 title={metric}>{shownTitle}</h3>
+    <CardFrame
+      {...place}
+      items={items}
+      kind="scalar"
+      title={title}
+      about={metric}
+      head={
         <IconButton
           icon="sort"
           label={isUp ? "Largest first" : "Smallest first"}
           isSmall
-          onClick={() => setUp(!isUp)}
+          onClick={() => onCard({ isUp: isUp ? undefined : true })}
         />
-        {onExpand && <IconButton icon="expand" label={`Full screen: ${shownTitle}`} isSmall onClick={onExpand} />}
-        <Menu
-          label={`Menu of ${shownTitle}`}
-          button={{ icon: "more", isSmall: true, kind: "quiet", "aria-label": `Menu of ${shownTitle}` }}
-          items={items}
-        />
-      </header>
-      {answer.error && <Failed what="The values could not be read" error={answer.error} onRetry={answer.retry} />}
-      {!rows && !answer.error && question !== null && <Loading label="Loading the values" rows={3} />}
-      {(rows || question === null) && scalars.length === 0 && <Empty>No run that is shown has {visible(metric, 80)}.</Empty>}
+      }
+    >
+      {error && <Failed what="The values could not be read" error={error} onRetry={retry} />}
+      {isLoading && <Loading label="Loading the values" rows={3} />}
+      {!isLoading && !error && scalars.length === 0 && <Empty>No run that is shown has {visible(metric, 80)}.</Empty>}
       {scalars.length === 1 && only && (
         <div className="w-scalar-one">
           <strong title={String(only.value)}>{number(only.value, 5)}</strong>
@@ -151,42 +145,7 @@ export function ScalarCard({
           </span>
         </div>
       )}
-      {scalars.length > 1 && (
-        <div className="w-compare-scroll" tabIndex={0} role="group" aria-label={`Values: ${shownTitle}`}>
-          <table className="w-chart-table w-scalar">
-            <tbody>
-              {scalars.slice(0, MAX_BARS).map((one) => (
-                <tr
-                  key={one.id}
-                  onPointerEnter={() => hoverState.raise(one.id)}
-                  onPointerLeave={() => hoverState.raise(null)}
-                >
-                  <th scope="row" title={visible(one.name, NAME_LENGTH)}>
-                    {visible(one.name, NAME_LENGTH)}
-                    {one.n > 1 && <span className="w-secondary"> mean of {count(one.n)}</span>}
-                  </th>
-                  <td className="w-scalar-track">
-                    <span className="w-scalar-bars">
-                      <span
-                        className="w-scalar-bar"
-                        style={{
-                          background: one.colour,
-                          left: `${100 * (one.value < 0 ? zero - share(one.value) : zero)}%`,
-                          width: `${100 * share(one.value)}%`,
-                        }}
-                      />
-                    </span>
-                  </td>
-                  <td title={String(one.value)}>{number(one.value, 5)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-          {scalars.length > MAX_BARS && (
-            <p className="w-secondary">The first {count(MAX_BARS)} of {count(scalars.length)}.</p>
-          )}
-        </div>
-      )}
-    </article>
+      {scalars.length > 1 && <BarRows label={`Values: ${title}`} rows={bars} />}
+    </CardFrame>
   )
 }

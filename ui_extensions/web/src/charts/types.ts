@@ -63,10 +63,24 @@ export const DEFAULT_SETTINGS: ChartSettings = {
 
 export type Aggregate = "latest" | "min" | "max"
 
+export const CARD_KINDS = [
+  "line",
+  "scalar",
+  "bars",
+  "scatter",
+  "parallel",
+  "importance",
+  "compare",
+  "media",
+  "text",
+] as const
+/** `scalar` is one number of a metric a run, `compare` runs side by side, `text` Markdown of somebody's. */
+export type CardKind = (typeof CARD_KINDS)[number]
+
 export interface CardLayout {
   id: string
-  /** `scalar` is one number of a metric a run, `text` is Markdown of somebody's. */
-  kind: "line" | "scalar" | "text"
+  kind: CardKind
+  /** Metrics; of media the keys of images. */
   keys: string[]
   /** Somebody made it; the others are there because their metric is. */
   isOwn?: true
@@ -76,6 +90,18 @@ export interface CardLayout {
   pattern?: string
   /** Of a scalar. */
   aggregate?: Aggregate
+  /**
+   * As the API names them: `params.lr`, `metrics.loss:min`. Of bars the value, and by what they are
+   * grouped; of a scatter x and y; of parallel coordinates and importance what it is about, then the
+   * others. The card chooses itself where there are none.
+   */
+  columns?: string[]
+  /** Of a comparison: its sections; all of them where there are none. */
+  parts?: string[]
+  /** Of a comparison: also what is equal. */
+  isWhole?: true
+  /** Of scalar and bars: the smallest first. */
+  isUp?: true
   /** Markdown, where the card is text. */
   text?: string
   /** Columns it spans, of the section's. */
@@ -83,6 +109,15 @@ export interface CardLayout {
   /** Height, in rows of 20 px. */
   h: number
   settings?: Partial<ChartSettings>
+}
+
+/** What changes of a card; undefined takes something away. */
+export type CardPatch = { readonly [K in Exclude<keyof CardLayout, "id">]?: CardLayout[K] | undefined }
+
+/** The card with what changed of it. */
+export function patched(card: CardLayout, patch: CardPatch): CardLayout {
+  const all = Object.entries({ ...card, ...patch }).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(all) as unknown as CardLayout
 }
 
 export interface SectionLayout {
@@ -100,12 +135,21 @@ export interface GridLayout {
 
 /** As many metrics as a card has at most. */
 export const MAX_CARD_KEYS = 40
+/** As many columns: what a panel is about and 60 params. */
+export const MAX_CARD_COLUMNS = 61
+/** Cards that are about something also without a metric's name. */
+const WITHOUT_KEYS: readonly CardKind[] = ["bars", "scatter", "parallel", "importance", "compare", "media"]
 /** Characters of a text. */
 export const MAX_CARD_TEXT = 10_000
 const MAX_WORDS = 500
 
 function words(value: unknown, most = MAX_WORDS): string {
   return typeof value === "string" ? value.slice(0, most) : ""
+}
+
+function strings(value: unknown, most: number): string[] {
+  if (!Array.isArray(value)) return []
+  return value.filter((one): one is string => typeof one === "string").slice(0, most)
 }
 
 export const EMPTY_LAYOUT: GridLayout = { sections: [], favourites: [] }
@@ -178,19 +222,26 @@ export function layoutOf(value: unknown): GridLayout {
     const cards: CardLayout[] = []
     for (const card of Array.isArray(one.cards) ? one.cards : []) {
       if (!isJson(card) || typeof card.id !== "string" || !Array.isArray(card.keys)) continue
-      const keys = card.keys.filter((key): key is string => typeof key === "string").slice(0, MAX_CARD_KEYS)
+      const kind = oneOf(card.kind, CARD_KINDS, "line")
+      const keys = strings(card.keys, MAX_CARD_KEYS)
+      const columns = strings(card.columns, MAX_CARD_COLUMNS)
+      const parts = strings(card.parts, MAX_CARD_KEYS)
       const pattern = words(card.pattern)
-      const text = card.kind === "text" ? words(card.text, MAX_CARD_TEXT) : ""
-      if (keys.length === 0 && pattern === "" && text === "") continue
+      const text = kind === "text" ? words(card.text, MAX_CARD_TEXT) : ""
+      if (keys.length === 0 && pattern === "" && text === "" && !WITHOUT_KEYS.includes(kind)) continue
       const title = words(card.title)
       cards.push({
         id: card.id,
-        kind: oneOf(card.kind, ["line", "scalar", "text"], "line"),
+        kind,
         keys,
         ...(card.isOwn === true ? { isOwn: true as const } : {}),
         ...(title ? { title } : {}),
         ...(pattern ? { pattern } : {}),
         ...(text ? { text } : {}),
+        ...(columns.length > 0 ? { columns } : {}),
+        ...(parts.length > 0 ? { parts } : {}),
+        ...(card.isWhole === true ? { isWhole: true as const } : {}),
+        ...(card.isUp === true ? { isUp: true as const } : {}),
         ...(card.aggregate === undefined
           ? {}
           : { aggregate: oneOf(card.aggregate, ["latest", "min", "max"], "latest") }),
@@ -206,8 +257,5 @@ export function layoutOf(value: unknown): GridLayout {
       cards,
     })
   }
-  const favourites = Array.isArray(value.favourites)
-    ? value.favourites.filter((key): key is string => typeof key === "string")
-    : []
-  return { sections, favourites }
+  return { sections, favourites: strings(value.favourites, Infinity) }
 }

@@ -4,8 +4,7 @@ import { useMemo, useState } from "react"
 
 import { askAhead } from "../api/client"
 import { useAnswer } from "../api/use-answer"
-import { CompareSection } from "../charts/compare-section"
-import { MediaSection } from "../charts/media-section"
+import { comparedSection } from "../charts/sections"
 import { IconButton } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
 import { AsOf } from "../data/as-of"
@@ -43,6 +42,8 @@ import { askViewsAhead } from "../view/api"
 import { SavingNote, UndoButtons, ViewMenu } from "../view/menu"
 import type { View } from "../view/store"
 import { useViewStore, ViewProvider } from "../view/store"
+
+const COMPARED_RUNS = comparedSection()
 
 /** Ask for what does not depend on the view, before the page is there. */
 export function askWorkspaceAhead(experimentIds: readonly string[]): void {
@@ -208,14 +209,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                   sets={() => workspaceRuns(state, frozen.atMs)}
                   clockMs={list.clockMs}
                 >
-                <Charts
-                  above={(runs, width) => (
-                    <>
-                      <CompareSection experimentIds={experimentIds} runs={runs} width={width} />
-                      <MediaSection runs={runs} width={width} />
-                    </>
-                  )}
-                />
+                  <Charts first={COMPARED_RUNS} />
                 </WithReports>
               )}
             </div>

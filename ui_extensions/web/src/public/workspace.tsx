@@ -2,8 +2,7 @@ import "../runs/runs.css"
 
 import { Suspense, useMemo, useState } from "react"
 
-import { CompareSection } from "../charts/compare-section"
-import { MediaSection } from "../charts/media-section"
+import { comparedSection } from "../charts/sections"
 import { later } from "../controls/later"
 import { Empty, Loading } from "../controls/state"
 import type { Frozen } from "../runs/data"
@@ -31,6 +30,10 @@ export function VisitorWorkspace({ share }: { share: Share }) {
   const isPhone = useMedia("(max-width: 767px)")
   const { shown } = share
   const compares = shown.params.length > 0 || shown.metrics.length > 0
+  const first = useMemo(
+    () => comparedSection((kind) => (kind === "media" ? shown.media : compares)),
+    [shown.media, compares],
+  )
   return (
     <WorkspaceProvider value={state}>
       <Shell
@@ -52,16 +55,7 @@ export function VisitorWorkspace({ share }: { share: Share }) {
           />
           {!state.isTable && (
             <Suspense fallback={<Loading label="Loading the charts" />}>
-              <Charts
-                above={(runs, width) => (
-                  <>
-                    {compares && (
-                      <CompareSection experimentIds={share.experiments} runs={runs} width={width} />
-                    )}
-                    {shown.media && <MediaSection runs={runs} width={width} />}
-                  </>
-                )}
-              />
+              <Charts first={first} />
             </Suspense>
           )}
         </div>

@@ -5,6 +5,7 @@ import { useState } from "react"
 import { useAsked } from "../api/use-answer"
 import type { CardLayout } from "../charts/types"
 import { titleOf } from "../charts/sections"
+import { SECTIONS } from "../runs/comparison"
 import { Button, Segments } from "../controls/button"
 import { Dialog } from "../controls/dialog"
 import { Failed, Loading } from "../controls/state"
@@ -17,9 +18,15 @@ import type { Node, Panel, RunSet } from "./document"
 
 const MOST_LISTED = 200
 
-/** A panel with one chart on some runs. */
+/** A panel with one chart on some runs; what is no chart has a kind of its own in a report. */
 export function panelOfCard(card: CardLayout, runs: RunSet): Panel {
-  const { text, isOwn, ...rest } = card
+  const { text, isOwn, parts, isWhole, ...rest } = card
+  const title = card.title ?? ""
+  if (card.kind === "media") return { kind: "media", title, runs, keys: card.keys }
+  if (card.kind === "compare") {
+    const sections = parts ?? SECTIONS.map((one) => one.value)
+    return { kind: "compare", title, runs, parts: sections, differences: isWhole !== true }
+  }
   return { kind: "charts", title: "", runs, cards: [{ ...rest, ...(text && { text }), ...(isOwn && { isOwn }), w: 1 }], settings: null }
 }
 

@@ -9,8 +9,8 @@ import { useAnswer } from "../api/use-answer"
 import { GridCard } from "../charts/grid-card"
 import type { KeysAnswer } from "../charts/grid"
 import { useLive } from "../charts/live"
-import type { CardLayout, ChartSettings } from "../charts/types"
-import { DEFAULT_SETTINGS } from "../charts/types"
+import type { CardLayout, CardPatch, ChartSettings } from "../charts/types"
+import { DEFAULT_SETTINGS, patched } from "../charts/types"
 import type { Panel } from "./document"
 import type { PanelRuns } from "./panel-runs"
 
@@ -45,9 +45,17 @@ export function PanelCharts({ panel, found, width }: { panel: Panel; found: Pane
       return new Map(before).set(card.id, { ...before.get(card.id), ...next })
     })
   }, [])
+  const [changed, setChanged] = useState<ReadonlyMap<string, CardPatch>>(new Map())
+  const onCardPatch = useCallback((_: string, { id }: CardLayout, patch: CardPatch): void => {
+    setChanged((before) => new Map(before).set(id, { ...before.get(id), ...patch }))
+  }, [])
   const shown = useMemo(
-    () => cards.map((card) => ({ ...card, settings: { ...card.settings, ...own.get(card.id) } })),
-    [cards, own],
+    () =>
+      cards.map((card) => {
+        const now = patched(card, changed.get(card.id) ?? {})
+        return { ...now, settings: { ...card.settings, ...own.get(card.id) } }
+      }),
+    [cards, own, changed],
   )
   const most = Math.max(1, Math.min(4, Math.floor((width + GAP) / (NARROWEST + GAP))))
   const columns = Math.min(most, Math.max(1, shown.length))
@@ -70,6 +78,7 @@ export function PanelCharts({ panel, found, width }: { panel: Panel; found: Pane
             favourites={NOTHING}
             newsAt={newsAt}
             onCardSettings={onCardSettings}
+            onCardPatch={onCardPatch}
             onAction={nothing}
             items={NO_ITEMS}
             isFull={false}

@@ -1,42 +1,20 @@
 /** Runs of a panel as a table, and side by side. */
 
-import "../runs/compare.css"
+import { useState } from "react"
 
-import { useMemo, useState } from "react"
-
-import { useAsked } from "../api/use-answer"
 import { Button } from "../controls/button"
 import { Checkbox } from "../controls/input"
-import { Failed, Loading } from "../controls/state"
-import { PlaceLink } from "../layout/link"
+import { Beside, RunName } from "../runs/beside"
 import { cellText, cellTitle, columnTitle, isNumberColumn } from "../runs/columns"
-import { CompareRow } from "../runs/compare-row"
-import { compare, readCompared } from "../runs/comparison"
-import { RunDot, StateGlyph } from "../runs/row"
 import { count } from "../text/format"
-import { NAME_LENGTH, visible } from "../text/visible"
-import type { DrawnRun } from "../charts/types"
 import type { Panel } from "./document"
 import { FROZEN_WORDS } from "./frozen-words"
 import type { PanelRuns } from "./panel-runs"
 
 const FIRST_ROWS = 30
-const FIRST_LINES = 40
 /** As many as `POST runs/compare` takes side by side. */
 const MOST_BESIDE = 50
-
-function RunName({ run, cause }: { run: DrawnRun; cause?: string | undefined }) {
-  const name = visible(run.name || run.id.slice(0, 8), NAME_LENGTH)
-  return (
-    <span className="w-beside-name">
-      <RunDot colour={run.colour} dash={run.dash} isShown />
-      <PlaceLink to={{ page: "run", runId: run.id, tab: "overview" }} className="w-cut" title={name}>
-        {name}
-      </PlaceLink>
-      <StateGlyph status={run.status} cause={cause} />
-    </span>
-  )
-}
+const NO_PARTS: readonly string[] = []
 
 export function PanelTable({ panel, found }: { panel: Panel; found: PanelRuns }) {
   const { list, rows, runs } = found
@@ -88,22 +66,7 @@ export function PanelTable({ panel, found }: { panel: Panel; found: PanelRuns })
 }
 
 export function PanelComparison({ panel, found }: { panel: Panel; found: PanelRuns }) {
-  const runs = found.runs.slice(0, MOST_BESIDE)
-  const ids = runs.map((run) => run.id)
   const [isBrief, setBrief] = useState(panel.differences !== false)
-  const [most, setMost] = useState(FIRST_LINES)
-  const answer = useAsked(JSON.stringify([panel.runs.experiments, ids, panel.runs.at]), ({ signal }) =>
-    readCompared(panel.runs.experiments, ids, panel.runs.at, signal ? { signal } : {}),
-  )
-  const lines = useMemo(() => {
-    const known = new Map((answer.data ?? []).map((run) => [run.id, run]))
-    const inOrder = ids.flatMap((id) => known.get(id) ?? [])
-    const parts = panel.parts ?? []
-    return compare(inOrder).filter((line) => parts.includes(line.section))
-  }, [answer.data, ids.join(), panel.parts])
-  if (answer.error) return <Failed what="The runs could not be read" error={answer.error} onRetry={answer.retry} />
-  if (answer.data === null) return <Loading label="Loading the comparison" rows={5} />
-  const shown = isBrief ? lines.filter((line) => line.differs) : lines
   return (
     <>
       <div className="w-panel-tools">
@@ -112,40 +75,13 @@ export function PanelComparison({ panel, found }: { panel: Panel; found: PanelRu
           <span className="w-secondary">{FROZEN_WORDS}</span>
         )}
       </div>
-      {shown.length === 0 ? (
-        <p className="w-panel-note">{runs.length > 1 ? "These runs are equal in this." : "There is nothing to show."}</p>
-      ) : (
-        <div className="w-report-table" tabIndex={0} role="region" aria-label="Comparison">
-          <table className="w-beside-table">
-            <thead>
-              <tr>
-                <th scope="col">Key</th>
-                {runs.map((run) => (
-                  <th key={run.id} scope="col">
-                    <RunName run={run} />
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {shown.slice(0, most).map((line, at) => (
-                <CompareRow
-                  key={`${line.section} ${line.key}`}
-                  line={line}
-                  base={-1}
-                  rowIndex={at + 2}
-                  isFirst={shown[at - 1]?.section !== line.section}
-                />
-              ))}
-            </tbody>
-          </table>
-          {shown.length > most && (
-            <Button isSmall kind="quiet" onClick={() => setMost(most + 400)}>
-              {count(shown.length - most)} more
-            </Button>
-          )}
-        </div>
-      )}
+      <Beside
+        experimentIds={panel.runs.experiments}
+        runs={found.runs.slice(0, MOST_BESIDE)}
+        parts={panel.parts ?? NO_PARTS}
+        isBrief={isBrief}
+        at={panel.runs.at}
+      />
     </>
   )
 }

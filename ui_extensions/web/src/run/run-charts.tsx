@@ -5,6 +5,7 @@ import { ChartGrid } from "../charts/grid"
 import { ChartToolbar } from "../charts/toolbar"
 import type { ChartSettings, DrawnRun } from "../charts/types"
 import { DEFAULT_SETTINGS, EMPTY_LAYOUT } from "../charts/types"
+import { Button } from "../controls/button"
 import { SearchBox } from "../controls/input"
 import { Empty } from "../controls/state"
 import { hoverState } from "../charts/hover"
@@ -42,6 +43,7 @@ export function RunCharts({
   }, [isLed, wantedMs])
   const grid = useRef<HTMLDivElement>(null)
   const [layout, setLayout] = useState(EMPTY_LAYOUT)
+  const [isAdding, add] = useState(false)
   const drawn = useMemo(
     (): DrawnRun[] => [
       {
@@ -70,6 +72,9 @@ export function RunCharts({
       <div className="w-toolbar">
         <SearchBox label="Search charts" value={search} onChange={setSearch} />
         <ChartToolbar settings={settings} onSettings={change} keys={keys} />
+        <Button icon="plus" onClick={() => add(true)}>
+          Add panel
+        </Button>
         {beside?.(grid, isLed ? wantedMs : null)}
       </div>
       <div ref={grid} className="w-run-grid">
@@ -83,6 +88,8 @@ export function RunCharts({
         search={search}
         raised={null}
         onRaise={nothing}
+        isAdding={isAdding}
+        onAdded={() => add(false)}
         live={isLive(run)}
         />
       </div>

@@ -1,11 +1,10 @@
-import type { ReactNode } from "react"
-import { useCallback, useMemo, useRef } from "react"
+import { useCallback, useMemo, useRef, useState } from "react"
 
 import { useAnswer } from "../api/use-answer"
 import type { KeysAnswer } from "../charts/grid"
 import { ChartGrid } from "../charts/grid"
 import { ChartToolbar } from "../charts/toolbar"
-import type { ChartSettings, DrawnRun, GridLayout, RunGroup } from "../charts/types"
+import type { ChartSettings, DrawnRun, GridLayout, RunGroup, SectionLayout } from "../charts/types"
 import { layoutOf, settingsOf } from "../charts/types"
 import { SearchBox } from "../controls/input"
 import { Button } from "../controls/button"
@@ -19,10 +18,10 @@ import { useWorkspace } from "./workspace-context"
 
 /** The charts beside the list: the same runs, eyes, groups and colours. */
 export function Charts({
-  above,
+  first,
 }: {
-  /** Above the sections, given the runs and the width in px. */
-  above: (runs: readonly DrawnRun[], width: number) => ReactNode
+  /** A section that is there though nobody arranged it. */
+  first: SectionLayout
 }) {
   const { experimentIds, view, list, groups, isShown, lookOf, firstIds, raised, raise } = useWorkspace()
   const { doc, update } = view
@@ -86,6 +85,7 @@ export function Charts({
   const onLayout = useCallback((next: GridLayout) => update({ layout: next }, "layout"), [update])
   const keys = useAnswer<KeysAnswer>("keys", { experiments: experimentIds })
   const names = useMemo(() => keys.data?.keys.map((one) => one.key) ?? [], [keys.data])
+  const [isAdding, add] = useState(false)
   const nMore = list.ids.count - list.first.length
   return (
     <section className="w-charts" aria-label="Charts">
@@ -97,6 +97,9 @@ export function Charts({
           onChange={(chartSearch) => update({ chartSearch }, "chart search")}
         />
         <ChartToolbar settings={settings} onSettings={onSettings} keys={names} />
+        <Button className="w-add-panel" icon="plus" onClick={() => add(true)}>
+          Add panel
+        </Button>
       </div>
       {nMore > 0 && list.first.length >= 1_000 && (
         <p className="w-note-warn">
@@ -123,7 +126,9 @@ export function Charts({
             onRaise={raise}
             live={list.live.isOn}
             metricKeys={keys}
-            above={(width) => above(runs, width)}
+            first={first}
+            isAdding={isAdding}
+            onAdded={() => add(false)}
           />
         </ErrorBoundary>
       </div>

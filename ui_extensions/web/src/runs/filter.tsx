@@ -15,6 +15,7 @@ import {
   treeText,
   typedValue,
 } from "./filter-tree"
+import { isHigherBetter } from "./direction"
 import { MadeBy } from "./made-by"
 import { treeOf } from "./switches"
 import { useWorkspace } from "./workspace-context"
@@ -232,9 +233,10 @@ function ConditionEditor({
   onChange: (condition: Condition) => void
   onRemove: () => void
 }) {
-  const { known } = useWorkspace()
+  const { known, view } = useWorkspace()
   const listId = useId()
   const { kind, key, comparator } = condition
+  const isHigher = isHigherBetter(key, view.doc.higherIsBetter)
   const keys: readonly Pick<KnownKey, "key" | "n_runs" | "is_number">[] =
     kind === "params" || kind === "metrics" || kind === "tags" ? (known?.[kind] ?? []) : []
   return (
@@ -269,11 +271,15 @@ function ConditionEditor({
           className="w-input"
           aria-label="Which value"
           value={condition.aggregate || "latest"}
-          onChange={(event) => onChange({ ...condition, aggregate: event.target.value })}
+          onChange={(event) => {
+            const aggregate = event.target.value === "best" ? (isHigher ? "max" : "min") : event.target.value
+            onChange({ ...condition, aggregate })
+          }}
         >
           <option value="latest">latest</option>
           <option value="min">min</option>
           <option value="max">max</option>
+          <option value="best">best ({isHigher ? "max" : "min"})</option>
         </select>
       )}
       {kind === "attributes" || kind === "datasets" ? (

@@ -3,7 +3,8 @@
  * searches are text of the experiment too, and would tell what the answers keep back.
  */
 
-import type { GridLayout } from "../charts/types"
+import { COMPARED } from "../charts/sections"
+import type { CardLayout, GridLayout } from "../charts/types"
 import { layoutOf, settingsOf } from "../charts/types"
 import { parseColumn } from "../runs/columns"
 import type { ViewDocument } from "../view/document"
@@ -66,6 +67,19 @@ export function hasTexts(doc: ViewDocument | null): boolean {
   return layoutOf(doc.layout).sections.some(({ cards }) => cards.some((card) => card.kind === "text"))
 }
 
+/** A panel that compares runs; what it chooses itself it chooses of what is shown. */
+function cutPanel({ columns = [], ...card }: CardLayout, shown: Shown): CardLayout | null {
+  if (card.kind === "media") return shown.media ? card : null
+  const kept = columns.filter((name) => isColumnShown(name, shown))
+  // Parallel coordinates and importance have an axis, or a row, less; others are about both.
+  const isAboutAll = card.kind === "bars" || card.kind === "scatter"
+  if (isAboutAll ? kept.length < columns.length : kept[0] !== columns[0]) return null
+  const { title, ...rest } = card
+  // Its title may be words about what is left out.
+  const named = title !== undefined && kept.length === columns.length ? { title } : {}
+  return { ...rest, ...named, ...(kept.length > 0 ? { columns: kept } : {}) }
+}
+
 function cutLayout(kept: unknown, shown: Shown): GridLayout | null {
   if (kept === null) return null
   const { sections, favourites } = layoutOf(kept)
@@ -74,6 +88,10 @@ function cutLayout(kept: unknown, shown: Shown): GridLayout | null {
     sections: sections.flatMap((section) => {
       const cards = section.cards.flatMap(({ settings, ...card }) => {
         if (card.kind === "text") return shown.notes ? [card] : []
+        if (card.kind !== "line" && card.kind !== "scalar") {
+          const panel = cutPanel(card, shown)
+          return panel === null ? [] : [{ ...panel, ...(settings ? { settings } : {}) }]
+        }
         // A pattern is words about metrics, and what it matches is only known where all are shown.
         const isKept =
           card.pattern === undefined
@@ -83,7 +101,8 @@ function cutLayout(kept: unknown, shown: Shown): GridLayout | null {
         const own = settings?.x?.startsWith("m:") ? undefined : settings
         return [{ ...card, ...(own ? { settings: own } : {}) }]
       })
-      return cards.length === 0 ? [] : [{ ...section, cards }]
+      // Where somebody took the panels away they do not come back.
+      return cards.length === 0 && section.prefix !== COMPARED ? [] : [{ ...section, cards }]
     }),
     favourites: favourites.filter(isShown),
   }

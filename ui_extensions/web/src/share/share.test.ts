@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 
+import { COMPARED } from "../charts/sections"
 import { DEFAULT_SETTINGS } from "../charts/types"
 import type { ViewDocument } from "../view/document"
 import { DEFAULT_VIEW, readDocument } from "../view/document"
@@ -72,6 +73,33 @@ describe("a view that is shared", () => {
     expect(hasTexts(DEFAULT_VIEW)).toBe(false)
     const { layout } = cutView(DOC, { ...SHOWN, notes: true })
     expect(layout).toMatchObject({ sections: [{ cards: [{ id: "c" }, { kind: "text", text: SECRET }] }] })
+  })
+
+  it("has panels of what is ticked alone, and none where all were taken away", () => {
+    const section = (cards: object[]) => ({ ...DOC, layout: { sections: [{ prefix: COMPARED, isOpen: true, columns: 3, cards }] } })
+    const panel = (kind: string, ...columns: string[]) => card(kind, [], { kind, columns, isOwn: true, title: SECRET })
+    const cards = [
+      panel("scatter", `params.${SECRET}`, "metrics.loss:min"),
+      panel("bars", "metrics.loss:min", `tags.${SECRET}`),
+      panel("importance", `metrics.${SECRET}:latest`),
+      panel("media"),
+      panel("parallel", "metrics.loss:min", "params.lr", `params.${SECRET}`),
+      { ...panel("scatter", "params.lr", "metrics.loss:max"), title: "By rate" },
+    ]
+    const cut = cutView(section(cards), SHOWN)
+    expect(JSON.stringify(cut)).not.toContain(SECRET)
+    expect(cut.layout).toMatchObject({
+      sections: [
+        {
+          prefix: COMPARED,
+          cards: [
+            { kind: "parallel", columns: ["metrics.loss:min", "params.lr"] },
+            { kind: "scatter", title: "By rate", columns: ["params.lr", "metrics.loss:max"] },
+          ],
+        },
+      ],
+    })
+    expect(cutView(section([]), SHOWN).layout).toMatchObject({ sections: [{ prefix: COMPARED, cards: [] }] })
   })
 
   it("has the hardware's and the gradients' only where these are ticked", () => {
