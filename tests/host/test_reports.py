@@ -303,11 +303,15 @@ def test_reports_have_limits() -> None:
         deep = {"type": "blockquote", "content": [deep]}
     chart = panel("1", cards=[{"keys": ["loss"]}])
     long = "x" * 10_000
+    in_line = {"type": "math", "attrs": {"tex": f"{long}y"}}
+    report_document.check(document({"type": "mathBlock", "attrs": {"tex": long}}))
     for given, why in (
         (document(deep), "deeper than"),
         (document(*([{"type": "contents"}] * report_document.MAX_NODES)), "nodes"),
         (document(*([chart] * (report_document.MAX_PANELS + 1))), "nodes panel"),
         (document(*([paragraph(long)] * 110)), "bytes"),
+        (document({"type": "mathBlock", "attrs": {"tex": f"{long}y"}}), r"tex.*10,000"),
+        (document({"type": "paragraph", "content": [in_line]}), r"tex.*10,000"),
     ):
         with pytest.raises(ConfigError, match=why):
             report_document.check(given)

@@ -616,3 +616,21 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     )
     assert rows
     assert not [one for row in rows for one in secrets if one in row]
+
+
+def test_an_address_takes_invitations_up_a_few_times_and_then_waits(place: Place) -> None:
+    """Last: afterwards this address waits a little."""
+    # One try comes back in six seconds: then not even the right words are taken, for a while.
+    for _ in range(50):
+        link, n_tries = invite(place.server), 0
+        while (answer := joins(link, "no name")).status == 400:
+            n_tries += 1
+            assert n_tries < 500
+        assert (answer.status, answer.headers["retry-after"]) == (429, "10")
+        name = f"{new_id()}@example.com"
+        if joins(link, name).status == 429:
+            break
+    else:
+        raise AssertionError("the right words were taken each time")
+    assert link.ask("invite").status == 200  # and it is not used up
+    assert seen_by(make_experiment(place.server), User(name, "a password of twelve")) == set()

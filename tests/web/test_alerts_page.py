@@ -35,6 +35,7 @@ def test_alerts_are_set_up_and_followed_on_their_page(
     page.goto(site.pages(f"/e/{experiment_id}"))
     page.get_by_role("link", name="Alerts", exact=True).click()
     page.get_by_text("There is no rule for this experiment.").wait_for()
+    page.get_by_role("button", name="No login").wait_for()  # who sees it, where its name is
     assert axe_violations(page) == []
     # A target that the server must not reach is refused, in words; one that it may is tried.
     page.get_by_role("tab", name="Targets").click()

@@ -46,6 +46,11 @@ LAST_X = """([key, id, x]) => {
     const line = chart && chart.lines.find((line) => line.runId === id)
     return line && line.x.at(-1) === x
 }"""
+LAST_NEAR = """([key, id, x, most]) => {
+    const chart = window.__weirCharts(true).charts.find((one) => one.name === key)
+    const line = chart && chart.lines.find((line) => line.runId === id)
+    return line && Math.abs(line.x.at(-1) - x) < most
+}"""
 EVERYTHING = (
     *("metrics", "params.lr", "params.note", "params.long", "params.__proto__", "tags.team"),
     *("notes", "code", "patch", "console", "command", "host", "git_url", "files", "media"),
@@ -177,6 +182,17 @@ def test_a_sweep_opens_from_a_folder_and_from_a_static_host(
     page.wait_for_function(LAST_X, arg=["train/loss", run_id, last_ms - start_ms])
     axis.select_option("wall")
     page.wait_for_function(LAST_X, arg=["train/loss", run_id, last_ms])
+    # Without the pause of a run that was resumed, as the server counts it, to a bucket.
+    resumed = {"runs": [site.sweep.resumed], "parts": [{"key": "train/loss"}], "buckets": 2_500}
+    last = {}
+    for x in ("relative", "process"):
+        ((_, columns),) = series_pieces.read_parts(post(site, "series", {**resumed, "x": x}))
+        last[x] = np.frombuffer(columns["x"])[-1]
+    assert last["process"] < last["relative"]
+    axis.select_option("relp")
+    page.wait_for_function(
+        LAST_NEAR, arg=["train/loss", site.sweep.resumed, last["process"], last["process"] / 100]
+    )
     # Over another metric, as the server draws it.
     question = {"runs": [run_id], "parts": [{"key": "train/loss"}], "x": "m:val/loss"}
     body = post(site, "series", {**question, "buckets": 2_500})
@@ -402,6 +418,32 @@ def test_every_tab_of_a_hostile_run_is_harmless_on_a_phone(
     panel.get_by_text('"lr"').first.wait_for()
     assert page.evaluate("window.wasRun === undefined && window.__hostile === undefined")
     assert [url for url in seen if not url.startswith(("file://", "blob:", "data:"))] == []
+
+
+def test_a_saved_view_is_published_with_its_runs_and_no_others(site: Site, tmp_path: Path) -> None:
+    chosen, others = site.sweep.run_ids[3:6], site.sweep.run_ids[6:]
+    name = "Three <of them>"
+    view = {
+        "version": 1,
+        "filter": f"run_id in ({', '.join(map(repr, chosen))}, '{site.sweep.crashed}')",
+        "hidesCrashed": True,
+        "groupBy": ["params.lr"],
+    }
+    saved = {"experiments": [site.sweep.experiment_id], "name": name, "document": json.dumps(view)}
+    view_id = json.loads(post(site, "views/save", saved))["id"]
+    folder = tmp_path / "out"
+    words = (site.sweep.name, "--view", name, "--to", str(folder))
+    done = published(site, *words, shown=("metrics.train/loss", "params.lr"))
+    refused = publish(site, site.sweep.name, "--view", "Four", "--to", str(folder))
+    post(site, "views/delete", {"id": view_id})  # others find none
+    assert done["n_runs"] == len(chosen)
+    everything = contents(files_of(folder))
+    assert [run_id for run_id in chosen if run_id not in everything] == []
+    assert [run_id for run_id in others if run_id in everything] == []
+    assert '"groupBy":["params.lr"]' in everything.replace(" ", "")
+    assert f"<title>{html.escape(f'{site.sweep.name}: {name}')}</title>" in everything
+    assert refused.exit_code == 1
+    assert "has no view 'Four'" in refused.output
 
 
 def test_what_is_not_ticked_is_in_no_file(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from agents import wait_until
 from browser import PHONE, Site, axe_violations
 from mlflow_weir import reports
 from mlflow_weir.errors import WeirError
@@ -50,6 +51,32 @@ def types_of(node: dict[str, Any]) -> list[str]:
     """Return the types of a node and all below it, with those of its marks."""
     own = [node["type"], *(mark["type"] for mark in node.get("marks", ()))]
     return own + [one for child in node.get("content", ()) for one in types_of(child)]
+
+
+def nodes_of(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a node and all below it."""
+    return [node, *(one for child in node.get("content", ()) for one in nodes_of(child))]
+
+
+PASTE = """(field, html) => {
+    const data = new DataTransfer()
+    data.setData("text/html", html)
+    data.setData("text/plain", "the plain text")
+    const how = { clipboardData: data, bubbles: true, cancelable: true }
+    field.dispatchEvent(new ClipboardEvent("paste", how))
+}"""
+PASTED = """<p style="position: fixed">kept words <b onclick="window.wasRun = 1">and bold</b>
+<img src="x" onerror="window.wasRun = 1"><img src="https://tracker.example/a.gif"></p>
+<script>window.wasRun = 1</script><style>* { display: none }</style>
+<iframe srcdoc="<script>parent.wasRun = 1</script>"></iframe><object data="x"></object>
+<svg onload="window.wasRun = 1"><text>drawn</text></svg><video src="x" autoplay></video>
+<form action="https://evil.example"><input name="a"><button>send</button></form>
+<p><a href="javascript:window.wasRun = 1">kept, led astray</a>
+<a href="https://example.com/fine">kept, led on</a></p>"""
+KNOWN = [
+    {"type": name}
+    for name in ("heading", "paragraph", "codeBlock", "mathBlock", "image", "text", "hardBreak")
+]
 
 
 def saved(page: Any) -> None:
@@ -128,6 +155,37 @@ def test_a_report_is_written_published_read_and_taken_away(
     assert axe_violations(page) == []
     comments.get_by_role("button", name="Settled").click()
     comments.get_by_text("Why not <i>AdamW</i>?").wait_for(state="hidden")
+    # Of one panel: begun in its head, counted there until it is settled, and led back to.
+    chart = page.locator(".w-panel").first
+    name = chart.get_attribute("aria-label")
+    chart.get_by_role("button", name=f"Comment on {name}", exact=True).click()
+    page.wait_for_function(
+        "() => document.activeElement?.getAttribute('aria-label') === 'Comment'"
+    )
+    page.keyboard.type("This one rises.")
+    comments.get_by_role("button", name="Comment", exact=True).click()
+    chart.get_by_text("1 comment").wait_for()
+    page.reload()
+    chart.get_by_text("1 comment").wait_for()
+    comments.get_by_role("button", name=f"▦ {name}").click()
+    assert axe_violations(page) == []
+    comments.get_by_role("button", name="Settled").click()
+    chart.get_by_role("button", name=f"Comment on {name}", exact=True).wait_for()
+    page.locator(".w-report [data-painted]").first.wait_for()
+    # On paper there is the report, who wrote it and when it was printed, and nothing to press.
+    page.emulate_media(media="print")
+    paper = page.locator(".w-for-paper")
+    paper.wait_for()
+    assert re.search(r"version 1 · printed \d{4}-\d\d-\d\d", paper.inner_text())
+    for shown in (".w-report-title", ".w-report h2", ".w-report math", ".w-card canvas"):
+        assert page.locator(shown).first.is_visible(), shown
+    for absent in (".w-head", ".w-report-side", ".w-side", ".w-comments", ".w-off-paper"):
+        assert not any(one.is_visible() for one in page.locator(absent).all()), absent
+    assert not any(one.is_visible() for one in page.locator("main button").all())
+    # A4 with its margins is 686 px wide.
+    assert page.locator(".w-report").bounding_box()["width"] <= 686
+    assert page.pdf(format="A4").startswith(b"%PDF-")
+    page.emulate_media(media="screen")
 
     def exported(name: str) -> str:
         page.get_by_role("button", name="Export").click()
@@ -229,6 +287,7 @@ def test_a_chart_goes_into_a_report_and_hostile_words_stay_words(
     site: Site, open_page: Callable[..., Any], allow_errors: Callable[[str], None]
 ) -> None:
     allow_errors("404")  # a run that is not there, a picture that is not there
+    allow_errors("Applying inline style")  # of what is pasted, which the policy refuses
     name = XSS[:200]
     report_id, _ = write_report(
         site.server,
@@ -265,6 +324,27 @@ def test_a_chart_goes_into_a_report_and_hostile_words_stay_words(
     added = draft_of(site, report_id)["document"]["content"][-1]["attrs"]["panel"]
     assert added["cards"][0]["keys"] == ["train/loss"]
     assert added["runs"]["at"] > 1_700_000_000_000
+    # What is pasted becomes what a report may hold, or words, and nothing of it is fetched or run.
+    asked: list[str] = []
+    wide.on("request", lambda request: asked.append(request.url))
+    wide.get_by_role("textbox", name="The report").evaluate(PASTE, PASTED)
+
+    def with_pasted() -> dict[str, Any] | None:
+        found: dict[str, Any] = draft_of(site, report_id)["document"]
+        return found if "kept words" in json.dumps(found) else None
+
+    pasted = wait_until(with_pasted, "the pasted words are saved", 120.0)
+    known = {*types_of({"type": "doc", "content": KNOWN}), "bold", "link", "panel"}
+    assert set(types_of(pasted)) <= known
+    assert "bold" in types_of(pasted)
+    marks = [mark for node in nodes_of(pasted) for mark in node.get("marks", ())]
+    assert {mark["attrs"]["href"] for mark in marks if mark["type"] == "link"} == {
+        "https://example.com/fine"
+    }
+    words = json.dumps([node for node in nodes_of(pasted) if "kept" in node.get("text", "")])
+    for hidden in ("onclick", "style", "fixed", "tracker", "javascript"):
+        assert hidden not in words
+    assert [url for url in asked if "tracker.example" in url] == []
     assert wide.evaluate("window.wasRun === undefined && window.__hostile === undefined")
 
 
@@ -338,6 +418,7 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
     assert axe_violations(page) == []
     assert page.evaluate("window.wasRun === undefined && window.__hostile === undefined")
     assert page.context.cookies() == []
+    assert page.get_by_role("button", name=re.compile("^Comment")).count() == 0
     own = (f"{site.server.address}{link.path}", f"{site.server.address}/weir/s/assets/", "blob:")
     assert [url for url in asked if not url.startswith(own)] == []
     # Made in the dialog: the report's metrics are ticked, and the preview is the page itself.

@@ -2,6 +2,7 @@ import type { ReactNode } from "react"
 
 import { Tabs } from "../controls/tabs"
 import { linkTo, setQuery, useRoute } from "../router"
+import { VisibilityBadge } from "../teams/badge"
 import { visible } from "../text/visible"
 
 export interface ExperimentName {
@@ -62,6 +63,12 @@ export function ExperimentTabs<Id extends string>({ page, all, experiments, labe
             ))}
           </select>
         </label>
+        {experimentId !== null && (
+          <VisibilityBadge
+            experimentId={experimentId}
+            name={experiments.find((one) => one.id === experimentId)?.name ?? `experiment ${experimentId}`}
+          />
+        )}
       </div>
       <Tabs
         label={`Of ${page}`}

@@ -13,6 +13,7 @@ import { calloutOf, CALLOUT_WORDS, headingsOf, panelOf } from "./document"
 import { Formula } from "./math"
 import { PanelView } from "./panel"
 import { Picture } from "./pictures"
+import { panelNames, PanelNames, RemarkButton } from "./remarks"
 
 const Headings = createContext<readonly Heading[]>([])
 
@@ -29,9 +30,12 @@ export function showHeading(at: number): void {
 
 export function ReportBody({ document }: { document: Node }) {
   const headings = useMemo(() => headingsOf(document), [document])
+  const names = useMemo(() => panelNames(document), [document])
   return (
     <Headings.Provider value={headings}>
-      <div className="w-report-body">{children(document)}</div>
+      <PanelNames value={names}>
+        <div className="w-report-body">{children(document)}</div>
+      </PanelNames>
     </Headings.Provider>
   )
 }
@@ -152,7 +156,7 @@ function Block({ node }: { node: Node }): ReactNode {
       )
     case "panel": {
       const panel = panelOf(node)
-      return panel === null ? <Unknown node={node} /> : <PanelView panel={panel} />
+      return panel === null ? <Unknown node={node} /> : <PanelView panel={panel} actions={<RemarkButton panel={panel} />} />
     }
     default:
       return <Unknown node={node} />

@@ -1,15 +1,18 @@
-/** What readers say of a report: of all of it, or of words that are selected. */
+/** What readers say of a report: of all of it, of words that are selected, or of a panel. */
 
-import { useEffect, useState } from "react"
+import { useEffect, useMemo, useRef, useState } from "react"
 
 import { Button, IconButton } from "../controls/button"
 import { Checkbox } from "../controls/input"
 import { Failed, Loading } from "../controls/state"
+import type { Answer } from "../api/use-answer"
 import { useAsked } from "../api/use-answer"
 import { ago, count, dateTime } from "../text/format"
 import { visible } from "../text/visible"
 import type { Comment, CommentAction } from "./api"
 import { comments as ask } from "./api"
+import type { Node } from "./document"
+import { isPanelName, panelNames, showPanel } from "./remarks"
 
 const MAX_TEXT = 5_000
 const MAX_QUOTE = 250
@@ -23,9 +26,48 @@ function selectedWords(): string {
   return selection.toString().replace(/\s+/g, " ").trim().slice(0, MAX_QUOTE)
 }
 
-export function Comments({ reportId }: { reportId: string }) {
-  const answer = useAsked(`comments ${reportId}`, (options) => ask(reportId, null, options))
-  const [said, setSaid] = useState<readonly Comment[] | null>(null)
+export interface Said {
+  /** Null before they are there. */
+  readonly all: readonly Comment[] | null
+  readonly answer: Answer<readonly Comment[]>
+  readonly keep: (comments: readonly Comment[]) => void
+}
+
+/** The comments of a report. @param reportId Null asks nothing. */
+export function useComments(reportId: string | null): Said {
+  const answer = useAsked(reportId === null ? null : `comments ${reportId}`, (options) =>
+    ask(reportId ?? "", null, options),
+  )
+  const [kept, setKept] = useState<{ readonly of: string | null; readonly all: readonly Comment[] } | null>(null)
+  const all = kept?.of === reportId ? (kept?.all ?? null) : answer.data
+  return { all, answer, keep: (comments) => setKept({ of: reportId, all: comments }) }
+}
+
+/** How much is said of each panel and not settled, by the name that is quoted. */
+export function countsOf(all: readonly Comment[] | null): ReadonlyMap<string, number> {
+  const found = new Map<string, number>()
+  for (const { quote, resolved_ms: settled } of all ?? []) {
+    if (settled === null && isPanelName(quote)) found.set(quote, (found.get(quote) ?? 0) + 1)
+  }
+  return found
+}
+
+export function Comments({
+  reportId,
+  document: report,
+  said,
+  wanted,
+}: {
+  reportId: string
+  /** The report that is shown. */
+  document: Node
+  said: Said
+  /** The panel that somebody wants to comment on; another object each time. */
+  wanted: { readonly name: string } | null
+}) {
+  const { all, answer, keep } = said
+  const names = useMemo(() => panelNames(report), [report])
+  const field = useRef<HTMLTextAreaElement>(null)
   const [error, setError] = useState<Error | null>(null)
   const [text, setText] = useState("")
   const [quote, setQuote] = useState("")
@@ -39,12 +81,16 @@ export function Comments({ reportId }: { reportId: string }) {
     document.addEventListener("selectionchange", follow)
     return () => document.removeEventListener("selectionchange", follow)
   }, [])
-  const all = said ?? answer.data
+  useEffect(() => {
+    if (wanted === null) return
+    setQuote(wanted.name)
+    field.current?.focus()
+  }, [wanted])
   const act = async (action: CommentAction): Promise<boolean> => {
     setSending(true)
     setError(null)
     try {
-      setSaid(await ask(reportId, action))
+      keep(await ask(reportId, action))
       return true
     } catch (failure) {
       setError(failure instanceof Error ? failure : new Error(String(failure)))
@@ -84,7 +130,17 @@ export function Comments({ reportId }: { reportId: string }) {
                 )}
               </span>
             </header>
-            {one.quote && <blockquote dir="auto">{visible(one.quote, MAX_QUOTE)}</blockquote>}
+            {one.quote && (
+              <blockquote dir="auto">
+                {[...names.values()].includes(one.quote) ? (
+                  <button type="button" className="w-comment-panel" onClick={() => showPanel(one.quote, names)}>
+                    {visible(one.quote, MAX_QUOTE)}
+                  </button>
+                ) : (
+                  visible(one.quote, MAX_QUOTE)
+                )}
+              </blockquote>
+            )}
             <p dir="auto">{visible(one.text, MAX_TEXT)}</p>
             {one.resolved_ms !== null && (
               <p className="w-secondary">
@@ -115,9 +171,10 @@ export function Comments({ reportId }: { reportId: string }) {
           </blockquote>
         )}
         <textarea
+          ref={field}
           className="w-input"
           aria-label="Comment"
-          placeholder="Comment; select words to comment on these"
+          placeholder="Comment; select words, or use a panel's Comment, to say of what"
           rows={2}
           maxLength={MAX_TEXT}
           value={text}

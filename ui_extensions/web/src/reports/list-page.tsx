@@ -12,6 +12,7 @@ import { Empty, Failed, StateOf } from "../controls/state"
 import { PlaceLink } from "../layout/link"
 import { Page } from "../layout/page"
 import { go, setQuery, useRoute } from "../router"
+import { useVisibility, VisibilityWord } from "../teams/visibility"
 import { ago, count, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Report } from "./api"
@@ -72,7 +73,9 @@ function List({
   const [most, setMost] = useState(FIRST_ROWS)
   const [deleted, askDelete] = useState<Report | null>(null)
   const [error, setError] = useState<Error | null>(null)
-  const names = useNames(reports)
+  const ids = useMemo(() => [...new Set(reports.flatMap((one) => one.experiment_ids))].slice(0, 200), [reports])
+  const names = useNames(ids)
+  const { data: seen } = useVisibility(ids)
   const found = useMemo(() => {
     const words = search.trim().toLowerCase()
     const has = (text: string | null | undefined): boolean => (text ?? "").toLowerCase().includes(words)
@@ -133,7 +136,8 @@ function List({
                     {at > 0 && ", "}
                     <PlaceLink to={{ page: "workspace", experimentIds: [id] }}>
                       {visible(names.get(id) ?? `experiment ${id}`, 60)}
-                    </PlaceLink>
+                    </PlaceLink>{" "}
+                    <VisibilityWord of={seen} experimentId={id} />
                   </span>
                 ))}
                 {report.experiment_ids.length > 3 && ` and ${count(report.experiment_ids.length - 3)} more`}
@@ -217,8 +221,7 @@ interface Named {
   readonly experiments: readonly { readonly id: string; readonly name: string }[]
 }
 
-function useNames(reports: readonly Report[]): ReadonlyMap<string, string> {
-  const ids = useMemo(() => [...new Set(reports.flatMap((one) => one.experiment_ids))].slice(0, 200), [reports])
+function useNames(ids: readonly string[]): ReadonlyMap<string, string> {
   const { data } = useAnswer<Named>(ids.length > 0 ? "experiments/names" : null, { experiments: ids })
   return useMemo(() => new Map(data?.experiments.map((one) => [one.id, one.name])), [data])
 }

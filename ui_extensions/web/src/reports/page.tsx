@@ -17,12 +17,13 @@ import { ago, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { ReadReport } from "./api"
 import { clone, readReport, restore } from "./api"
-import { Comments } from "./comments"
+import { Comments, countsOf, useComments } from "./comments"
 import type { Exported } from "./export"
 import { ReportFrame } from "./frame"
 import { DeleteReport } from "./list-page"
 import { ShowsAll } from "./panel"
 import { PictureSource } from "./pictures"
+import { RemarksContext } from "./remarks"
 import { VersionsDialog } from "./versions"
 
 /** A report as it was published last; for editors the draft, where nothing was. */
@@ -33,6 +34,12 @@ export function ReportPage({ reportId }: { reportId: string }) {
   const names = useAnswer<{ experiments: readonly { id: string; name: string }[] }>(data ? "experiments/names" : null, {
     experiments: data?.report.experiment_ids,
   })
+  const said = useComments(data ? reportId : null)
+  const [wanted, want] = useState<{ readonly name: string } | null>(null)
+  const remarks = useMemo(
+    () => ({ counts: countsOf(said.all), about: (name: string) => want({ name }) }),
+    [said.all],
+  )
   const [isAll, showAll] = useState(false)
   const [isWorking, setWorking] = useState(false)
   const [asked, ask] = useState<"versions" | "delete" | null>(null)
@@ -148,32 +155,34 @@ export function ReportPage({ reportId }: { reportId: string }) {
         {(found) => (
           <PictureSource.Provider value={source}>
             <ShowsAll.Provider value={isAll}>
-              <div ref={box}>
-                {found.report.may_edit && (found.revision === 0 || found.report.is_changed) && (
-                  <p className="w-note-warn w-report-note">
-                    {found.revision === 0
-                      ? "This is a draft: others see it when it is published."
-                      : "The draft has changes that are not published."}{" "}
-                    <Button isSmall onClick={edit}>
-                      To the draft
-                    </Button>
-                  </p>
-                )}
-                <ReportFrame
-                  title={found.title}
-                  about={
-                    <>
-                      <span className="w-off-paper" title={dateTime(found.at_ms)}>
-                        {aboutText(found)}
-                      </span>
-                      <span className="w-for-paper">{paperText(found)}</span>
-                    </>
-                  }
-                  document={found.document}
-                  blank={<Empty>There is nothing in it yet.</Empty>}
-                  aside={<Comments reportId={reportId} />}
-                />
-              </div>
+              <RemarksContext.Provider value={remarks}>
+                <div ref={box}>
+                  {found.report.may_edit && (found.revision === 0 || found.report.is_changed) && (
+                    <p className="w-note-warn w-report-note">
+                      {found.revision === 0
+                        ? "This is a draft: others see it when it is published."
+                        : "The draft has changes that are not published."}{" "}
+                      <Button isSmall onClick={edit}>
+                        To the draft
+                      </Button>
+                    </p>
+                  )}
+                  <ReportFrame
+                    title={found.title}
+                    about={
+                      <>
+                        <span className="w-off-paper" title={dateTime(found.at_ms)}>
+                          {aboutText(found)}
+                        </span>
+                        <span className="w-for-paper">{paperText(found)}</span>
+                      </>
+                    }
+                    document={found.document}
+                    blank={<Empty>There is nothing in it yet.</Empty>}
+                    aside={<Comments reportId={reportId} document={found.document} said={said} wanted={wanted} />}
+                  />
+                </div>
+              </RemarksContext.Provider>
             </ShowsAll.Provider>
             {asked === "versions" && (
               <VersionsDialog

@@ -8,6 +8,7 @@ import { Empty, StateOf } from "../controls/state"
 import { PlaceLink } from "../layout/link"
 import { Page } from "../layout/page"
 import { setQuery, useRoute } from "../router"
+import { useVisibility } from "../teams/visibility"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { Button } from "../controls/button"
@@ -74,7 +75,9 @@ function List({
 }) {
   const [search, setSearch] = useState("")
   const [most, setMost] = useState(ROWS_FIRST)
-  const names = useNames(shares)
+  const ids = useExperiments(shares)
+  const names = useNames(ids)
+  const { data: seen } = useVisibility(ids)
   const found = useMemo(() => {
     const words = search.trim().toLowerCase()
     return shares.filter(
@@ -127,7 +130,7 @@ function List({
           </thead>
           <tbody>
             {found.slice(0, most).map((share) => (
-              <ShareRow key={share.id} share={share} sites={sites} names={names} />
+              <ShareRow key={share.id} share={share} sites={sites} names={names} seen={seen} />
             ))}
           </tbody>
         </table>
@@ -143,12 +146,12 @@ function List({
 
 const MOST_NAMED = 200
 
+function useExperiments(shares: readonly Share[]): readonly string[] {
+  return useMemo(() => [...new Set(shares.flatMap((one) => one.experiment_ids))].slice(0, MOST_NAMED), [shares])
+}
+
 /** Names of the experiments; without one where it cannot be read. */
-function useNames(shares: readonly Share[]): ReadonlyMap<string, string> {
-  const ids = useMemo(
-    () => [...new Set(shares.flatMap((one) => one.experiment_ids))].slice(0, MOST_NAMED),
-    [shares],
-  )
+function useNames(ids: readonly string[]): ReadonlyMap<string, string> {
   const { data } = useAnswer<{ experiments: readonly { id: string; name: string }[] }>(
     ids.length > 0 ? "experiments/names" : null,
     { experiments: ids },

@@ -1,4 +1,4 @@
-import { useState } from "react"
+import { Fragment, useState } from "react"
 
 import { useAsked } from "../api/use-answer"
 import { Button } from "../controls/button"
@@ -7,6 +7,8 @@ import type { MenuItem } from "../controls/menu"
 import { Menu } from "../controls/menu"
 import { Empty, Failed, StateOf } from "../controls/state"
 import { PlaceLink } from "../layout/link"
+import type { Seen } from "../teams/api"
+import { VisibilityWord } from "../teams/visibility"
 import { ago, count, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { Made, Share, ShareAction } from "./api"
@@ -22,11 +24,13 @@ export function ShareRow({
   share,
   sites,
   names,
+  seen,
 }: {
   share: Share
   /** Whose pages may show links in a frame. */
   sites: readonly string[]
   names: ReadonlyMap<string, string>
+  seen: Seen | null
 }) {
   const [asked, ask] = useState<Asked>(null)
   const [fault, setFault] = useState<Error | null>(null)
@@ -67,9 +71,12 @@ export function ShareRow({
         </span>
         <span className="w-share-of">
           {share.experiment_ids.slice(0, 3).map((id) => (
-            <PlaceLink key={id} to={{ page: "workspace", experimentIds: [id] }}>
-              {visible(names.get(id) ?? `experiment ${id}`, NAME_LENGTH)}
-            </PlaceLink>
+            <Fragment key={id}>
+              <PlaceLink to={{ page: "workspace", experimentIds: [id] }}>
+                {visible(names.get(id) ?? `experiment ${id}`, NAME_LENGTH)}
+              </PlaceLink>
+              <VisibilityWord of={seen} experimentId={id} />
+            </Fragment>
           ))}
           {share.experiment_ids.length > 3 && `and ${count(share.experiment_ids.length - 3)} more`}
         </span>

@@ -8,7 +8,6 @@ import { Checkbox, SearchBox } from "../controls/input"
 import { Empty, Failed, StateOf } from "../controls/state"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
-import { VisibilityBadge } from "./badge"
 import type { People, Permission, Person, Source } from "./api"
 import { refusal, useDeed } from "./parts"
 import { LEVEL_WORDS } from "./visibility"
@@ -94,7 +93,6 @@ export function PeopleTab({ experimentId }: { experimentId: string }) {
       <div className="w-share-tools">
         <SearchBox label="Search people" value={search} onChange={setSearch} />
         <Checkbox label="Show people without access" isChecked={isAll} onChange={showAll} />
-        <VisibilityBadge experimentId={experimentId} name={`experiment ${experimentId}`} />
         <span className="w-secondary" role="status">
           {answer.data && `${count(answer.data.total)} ${answer.data.total === 1 ? "user" : "users"}`}
         </span>

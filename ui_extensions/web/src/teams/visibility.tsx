@@ -1,3 +1,5 @@
+import "./badge.css"
+
 import { useRef, useSyncExternalStore } from "react"
 
 import type { Answer } from "../api/use-answer"
