@@ -213,7 +213,7 @@ def test_nothing_is_lost_or_counted_twice_while_everything_is_killed_in_turn(
     bucket = s3.new_bucket("many-trainers")
     ports = [free_port(), free_port()]
     with contextlib.ExitStack() as stack:
-        postgres = stack.enter_context(or_skip(run_crashing_postgres(tmp_path)))
+        postgres = stack.enter_context(or_skip(run_crashing_postgres(Path(tempfile.gettempdir()))))
         url = postgres.new_mlflow_database()
         pooler = stack.enter_context(or_skip(run_pooler(url, 20)))
         command = ["server", "--backend-store-uri", pooler.url(url, "weir")]

@@ -520,6 +520,15 @@ def _connect_to_postgres(port: int) -> None:
     ).close()
 
 
+def postgres_program(name: str) -> Path:
+    """Return a program of the installed server's version, such as ``pg_dump``.
+
+    Raises:
+        MissingComponent: PostgreSQL is not installed.
+    """
+    return _find_postgres() / name
+
+
 def _find_postgres() -> Path:
     """Return the folder of the newest installed server's programs."""
     found = sorted(
