@@ -1,4 +1,4 @@
-"""Back-ups as docs/deployment.md has them, taken while somebody writes: what is restored is whole."""
+"""Back-ups as docs/deployment.md has them, taken while somebody writes, are whole."""
 
 from __future__ import annotations
 
