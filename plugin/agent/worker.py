@@ -386,16 +386,15 @@ class Worker(threading.Thread):
             self._compaction_pause.grow()
             if self._compaction_pause.is_longest():  # the run's next batches are a reason again
                 del self._due[run_id]
-                self._compaction_pause.end()
             return
         except Exception:  # noqa: BLE001 - points are safe in batches; the rest must go on
             _log.exception("compaction of run %s", run_id)
             is_more = False
-        self._compaction_pause.end()
-        if not is_more:
-            del self._due[run_id]
-        else:
+        if is_more:  # which is no success yet: the pause after a failure goes on growing
             self._compaction_pause.until_s = time.monotonic() + _LOOK_AT_CHILD_S
+            return
+        self._compaction_pause.end()
+        del self._due[run_id]
 
     def _close_target(self) -> None:
         if self._target is not None:

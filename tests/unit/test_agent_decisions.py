@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import wait_until
-from mlflow_weir.plugin.agent import ends, liveness
+from mlflow_weir.errors import StoreUnavailable
+from mlflow_weir.plugin.agent import ends, liveness, worker
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, Verdict, verdict
 from mlflow_weir.plugin.agent.liveness import Ended
 from mlflow_weir.plugin.agent.targets import Address
-from mlflow_weir.plugin.agent.worker import Pause
+from mlflow_weir.plugin.agent.worker import Pause, Worker
 from mlflow_weir.plugin.cli.terminal import plain
 
 FLUENT, CLIENT, PROVISIONAL = Ownership.FLUENT, Ownership.CLIENT, Ownership.PROVISIONAL
@@ -186,3 +189,34 @@ def test_an_end_is_known_though_the_parent_takes_its_time_to_wait(
     assert watch.how() == Ended(7, None)
     assert len(looks) == 3
     watch.close()
+
+
+class GoneDatabase:
+    """A target that takes each job, and says a moment later that it cannot be done."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+        self._has_job = False
+
+    def compact(self, run_id: str, *, is_final: bool) -> bool:
+        self._has_job = not self._has_job
+        if self._has_job:
+            self.jobs.append(run_id)
+            return True
+        raise StoreUnavailable("the file is gone")
+
+
+def test_compaction_that_cannot_be_done_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an agent is idle one day, whose database somebody has removed."""
+    now_s = [0.0]
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    target = GoneDatabase()
+    agent = Worker(Address("sql", "sqlite:////gone.db", ()), lambda: 1, lambda *_: False)
+    agent._target = cast(Any, target)
+    agent._due = dict.fromkeys(["first", "second", "third"], True)
+    while agent._due:
+        assert now_s[0] < 600, f"{len(target.jobs)} tries"
+        agent._keep_house()
+        now_s[0] = max(now_s[0], agent._compaction_pause.until_s)
+    assert target.jobs.count("first") < 12
+    assert (target.jobs.count("second"), target.jobs.count("third")) == (1, 1)
