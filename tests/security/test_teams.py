@@ -618,6 +618,58 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     assert not [one for row in rows for one in secrets if one in row]
 
 
+def test_a_report_and_what_is_said_of_it_is_taken_away_by_who_may(place: Place) -> None:
+    """An editor writes and settles, and takes away what is theirs; a reader what they said."""
+    server, mine = place.server, make_experiment(place.server)
+    reader = User(f"reader-{new_id()}", "a reader's 1st password")
+    make_user(server, reader)
+    give = {"experiment_id": mine.id, "name": BOB.name, "permission": "EDIT"}
+    done(server, "people/change", give, ALICE)
+
+    def begin(user: User) -> dict[str, Any]:
+        about = {"experiment_ids": [mine.id], "title": "Theirs"}
+        report: dict[str, Any] = done(server, "reports/create", about, user)["report"]
+        return report
+
+    def change(report: dict[str, Any], user: User, action: str, **more: Any) -> int:
+        body = {"id": report["id"], "action": action, **more}
+        return api(server, "reports/change", body, user).status
+
+    def comment(report: dict[str, Any], user: User, action: str, **more: Any) -> Answer:
+        body = {"id": report["id"], "action": action, **more}
+        return api(server, "reports/comments", body, user)
+
+    report = begin(ALICE)
+    # A draft is there for editors alone.
+    assert api(server, "reports/read", {"id": report["id"]}, reader).status == 404
+    assert change(report, reader, "delete") == 404
+    assert change(report, BOB, "publish", draft=report["draft"]) == 200
+    assert api(server, "reports/read", {"id": report["id"]}, reader).status == 200
+    for action in ("publish", "delete"):
+        assert change(report, reader, action, draft=report["draft"]) == 403
+    assert change(report, BOB, "delete") == 403
+    said = {}
+    for user in (ALICE, reader):
+        (said[user.name],) = [
+            one["id"]
+            for one in comment(report, user, "add", text=f"by {user.name}").body["comments"]
+            if one["author"] == user.name
+        ]
+    of_alice, of_reader = {"comment": said[ALICE.name]}, {"comment": said[reader.name]}
+    for action in ("resolve", "delete"):
+        assert comment(report, reader, action, **of_alice).status == 403
+    assert comment(report, BOB, "resolve", **of_alice).status == 200
+    for theirs in (of_alice, of_reader):
+        assert comment(report, BOB, "delete", **theirs).status == 403
+    assert (
+        comment(report, reader, "delete", **of_reader).body["comments"][0]["id"]
+        == said[ALICE.name]
+    )
+    assert change(begin(BOB), BOB, "delete") == 200
+    assert change(report, ALICE, "delete") == 200
+    assert api(server, "reports/read", {"id": report["id"]}, ALICE).status == 404
+
+
 def test_an_address_takes_invitations_up_a_few_times_and_then_waits(place: Place) -> None:
     """Last: afterwards this address waits a little."""
     # One try comes back in six seconds: then not even the right words are taken, for a while.
