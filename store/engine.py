@@ -31,6 +31,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _LOCK_NUMBER = 0x77656972  # "weir" in ASCII: PostgreSQL's advisory locks are numbers
 _LOCK_WAIT_SECONDS = 300.0
+_COLD_LOCK_WAIT_SECONDS = 5.0
 _CACHE_KIB = 65_536
 
 
@@ -150,31 +151,60 @@ def schema_lock(engine: sa.Engine) -> Iterator[None]:
     Raises:
         StoreUnavailable: Another process held it for five minutes.
     """
+    taken = StoreUnavailable(
+        f"another process holds the schema lock since {_LOCK_WAIT_SECONDS:.0f} s",
+        hint="it is migrating this database, or was stopped in the middle: look for it",
+    )
+    with _lock(engine, "schema", _LOCK_NUMBER, _LOCK_WAIT_SECONDS, taken):
+        yield
+
+
+@contextlib.contextmanager
+def cold_lock(engine: sa.Engine) -> Iterator[None]:
+    """Let one process at a time move chunks out of the database and back; as ``schema_lock``.
+
+    Raises:
+        StoreUnavailable: Another process holds it.
+    """
+    taken = StoreUnavailable(
+        "another process moves chunks of this database at the moment",
+        hint="wait for that `weir db archive` to end",
+    )
+    with _lock(engine, "cold", _LOCK_NUMBER + 1, _COLD_LOCK_WAIT_SECONDS, taken):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(
+    engine: sa.Engine, name: str, number: int, wait_s: float, taken: StoreUnavailable
+) -> Iterator[None]:
     dialect = engine.dialect.name
     if dialect == "postgresql":
-        with _postgres_lock(engine):
+        with _postgres_lock(engine, number, wait_s, taken):
             yield
     elif dialect in {"mysql", "mariadb"}:
         # The server has one space of names for the locks of all its databases.
-        name = f"weir_schema_{_digest(engine.url.database or '')}"
+        named = f"weir_{name}_{_digest(engine.url.database or '')}"
         with engine.connect() as connection:
-            lock = sa.func.get_lock(name, _LOCK_WAIT_SECONDS)
+            lock = sa.func.get_lock(named, wait_s)
             if connection.execute(sa.select(lock)).scalar() != 1:
-                raise _lock_taken()
+                raise taken
             try:
                 yield
             finally:
-                connection.execute(sa.select(sa.func.release_lock(name)))
+                connection.execute(sa.select(sa.func.release_lock(named)))
     else:
         # One name for one file, however its path is written.
-        with _file_lock(os.path.realpath(engine.url.database or "")):
+        with _file_lock(name, os.path.realpath(engine.url.database or ""), wait_s, taken):
             yield
 
 
 @contextlib.contextmanager
-def _postgres_lock(engine: sa.Engine) -> Iterator[None]:
-    give_up = time.monotonic() + _LOCK_WAIT_SECONDS
-    is_taken = sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK_NUMBER))
+def _postgres_lock(
+    engine: sa.Engine, number: int, wait_s: float, taken: StoreUnavailable
+) -> Iterator[None]:
+    give_up = time.monotonic() + wait_s
+    is_taken = sa.select(sa.func.pg_try_advisory_xact_lock(number))
     # The connection does nothing while another one migrates, and is to keep the lock.
     patience = sa.select(sa.func.set_config("idle_in_transaction_session_timeout", "0", True))
     while True:
@@ -184,15 +214,8 @@ def _postgres_lock(engine: sa.Engine) -> Iterator[None]:
                 yield
                 return
         if time.monotonic() > give_up:
-            raise _lock_taken()
+            raise taken
         time.sleep(random.uniform(0.05, 0.2))
-
-
-def _lock_taken() -> StoreUnavailable:
-    return StoreUnavailable(
-        f"another process holds the schema lock since {_LOCK_WAIT_SECONDS:.0f} s",
-        hint="it is migrating this database, or was stopped in the middle: look for it",
-    )
 
 
 def _digest(name: str) -> str:
@@ -200,27 +223,28 @@ def _digest(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _file_lock(name: str) -> Iterator[None]:
+def _file_lock(name: str, database: str, wait_s: float, taken: StoreUnavailable) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows: SQLite's own locks have to do
         yield
         return
     try:
-        path = Path(tempfile.gettempdir()) / f"weir-schema-{os.getuid()}-{_digest(name)}.lock"
+        file_name = f"weir-{name}-{os.getuid()}-{_digest(database)}.lock"
+        path = Path(tempfile.gettempdir()) / file_name
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:  # no temporary folder to write: SQLite's own locks have to do
         yield
         return
     try:
-        give_up = time.monotonic() + _LOCK_WAIT_SECONDS
+        give_up = time.monotonic() + wait_s
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > give_up:
-                    raise _lock_taken() from None
+                    raise taken from None
                 time.sleep(0.02)
         yield
     finally:

@@ -3,6 +3,8 @@
     weir_batch      one row a write: every point of one call for one run, in log order
     weir_chunk      Parquet: points of one run, one metric or many short ones together
     weir_series     which rows of which chunk belong to a metric (one row a metric and chunk)
+    weir_cold       where a chunk is that has moved to an object (its payload is empty)
+    weir_cold_object    Parquet files with chunks of many runs, in a folder or S3
     weir_rollup     a metric's buckets within one chunk, at one resolution
     weir_histogram  histograms of tensors by step (histograms/writing.py tells the forms of a row)
     weir_journal    how far each journal has been applied, which makes that exactly once
@@ -111,6 +113,40 @@ rollup = sa.Table(
     sa.Column("resolution", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("crc32", sa.BigInteger, nullable=False),
     sa.Column("payload", _Blob, nullable=False),
+)
+
+cold = sa.Table(
+    "weir_cold",
+    metadata,
+    sa.Column("chunk_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run_uuid", _RunId, nullable=False),
+    sa.Column("object_id", _RunId, nullable=False),
+    sa.Column("row_group", sa.Integer, nullable=False),
+    sa.Column("first_row", sa.Integer, nullable=False),
+    sa.Column("range_start", sa.BigInteger, nullable=False),
+    sa.Column("range_bytes", sa.Integer, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("level", sa.SmallInteger, nullable=False),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sa.Index("weir_cold_object_id", "object_id"),
+    sa.Index("weir_cold_run", "run_uuid"),
+)
+
+cold_object = sa.Table(
+    "weir_cold_object",
+    metadata,
+    sa.Column("object_id", _RunId, primary_key=True),
+    sa.Column("dataset", _RunId, nullable=False),
+    sa.Column("root", sa.String(500), nullable=False),
+    sa.Column("name", sa.String(500), nullable=False),
+    sa.Column("experiment_id", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("n_chunks", sa.Integer, nullable=False),
+    sa.Column("n_points", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", _Digest, nullable=False),
+    sa.Column("footer", _Blob, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
 )
 
 histogram = sa.Table(
@@ -452,7 +488,7 @@ audit = sa.Table(
 )
 
 OF_A_RUN = (
-    *(batch, chunk, series, histogram, heartbeat, owner),
+    *(batch, chunk, series, cold, histogram, heartbeat, owner),
     *(console, console_source, ordinal, share_run, alert, alert_delivery),
 )
 """The tables whose rows go with their run; ``weir_rollup`` goes with its chunk."""

@@ -268,6 +268,12 @@ EXIT_WAIT_SECONDS = Setting[float | None](
     "Longest time the end of a process waits for delivery, instead of 60 s (10 s while the store "
     "does not answer).",
 )
+COLD_STORE = Setting(
+    "WEIR_COLD_STORE",
+    "",
+    str,
+    "Where `weir db archive` moves chunks: an absolute folder or `s3://bucket/prefix`.",
+)
 FILES = Setting(
     "WEIR_FILES",
     "",
@@ -446,6 +452,7 @@ ALL: tuple[Setting[Any], ...] = (
     CAPTURE_NOTEBOOK,
     CAPTURE_UNTRACKED,
     CLIENT,
+    COLD_STORE,
     DISABLE,
     EXIT_WAIT_SECONDS,
     FILES,

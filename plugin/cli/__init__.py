@@ -38,7 +38,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "db": LazyCommand(
         "mlflow_weir.plugin.cli.db",
         "db",
-        "Upgrade, compact, check, retain or eject a tracking database.",
+        "Upgrade, compact, check, archive, retain or eject a tracking database.",
     ),
     "demo": LazyCommand(
         "mlflow_weir.plugin.cli.demo",

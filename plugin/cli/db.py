@@ -1,4 +1,4 @@
-"""``weir db``: upgrade, compact, check, retain or eject a tracking database."""
+"""``weir db``: upgrade, compact, check, archive, retain or eject a tracking database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflow_weir.plugin.cli.db_archive import archive
 from mlflow_weir.plugin.cli.db_retain import retain
 from mlflow_weir.plugin.cli.stores import store_at
 from mlflow_weir.plugin.uri import strip
@@ -53,7 +54,7 @@ _DELIVERY_WAIT_S = 60.0
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def db() -> None:
-    """Upgrade, compact, check, retain or eject a tracking database.
+    """Upgrade, compact, check, archive, retain or eject a tracking database.
 
     URI is any tracking URI of Weir's (`weir:`, `weir:///dir`, `sqlite+weir:///file.db`, ...) or
     the plain database URI behind it. Take a back-up before `compact`, `retain` and
@@ -117,7 +118,10 @@ def check(uri: str, as_json: bool) -> None:
         + (f"{len(report.problems)} problems" if report.problems else "all well"),
         *report.problems,
     ]
-    print_report(report, report.notes or lines, as_json)
+    if report.n_objects:
+        lines[0] += f"; {report.n_objects:,} objects outside"
+    is_empty = not (report.n_batches or report.n_chunks or report.n_objects or report.problems)
+    print_report(report, (report.notes if is_empty else report.notes + lines) or lines, as_json)
     if report.problems:
         raise SystemExit(1)
 
@@ -150,6 +154,8 @@ def eject(uri: str, dry_run: bool, as_json: bool, yes: bool) -> None:
         f"{would}written back: {report.n_points:,} points of {report.n_batches:,} batches and "
         f"{report.n_chunks:,} chunks"
     ]
+    if report.n_cold_chunks:
+        lines.append(f"{would}brought back first: {report.n_cold_chunks:,} chunks from objects")
     if report.n_consoles:
         lines.append(f"{would}kept as artifacts: what {report.n_consoles:,} runs printed")
     if not dry_run:
@@ -193,4 +199,5 @@ def print_report(report: Any, lines: list[str], as_json: bool) -> None:
     click.echo(json.dumps(asdict(report), indent=2) if as_json else "\n".join(lines))
 
 
+db.add_command(archive)
 db.add_command(retain)

@@ -18,7 +18,8 @@ _SHOWN = 20
 STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 
 
-def _age_ms(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+def age_ms(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Read an age such as `90d`, in ms; a callback of click's."""
     if text is None:
         return None
     found = _AGE.match(text)
@@ -38,7 +39,7 @@ def _tags(
 
 @click.command()
 @click.argument("uri")
-@click.option("--older-than", "older_than_ms", callback=_age_ms, help="Ended so long ago: 90d.")
+@click.option("--older-than", "older_than_ms", callback=age_ms, help="Ended so long ago: 90d.")
 @click.option(
     "--status",
     "statuses",

@@ -231,7 +231,7 @@ def _read(
     session: Session | sa.Connection, chunk_id: int, parts: Sequence[_Placement]
 ) -> dict[str, Series] | None:
     """Return what a chunk holds of some metrics; None where it is damaged."""
-    from mlflow_weir.store.metrics.encoding import decode_chunk
+    from mlflow_weir.store.cold.reading import points_of
 
     data = schema.chunk.c
     crc32, payload = session.execute(
@@ -241,7 +241,7 @@ def _read(
     ).one()
     what = f"weir_chunk {chunk_id}"
     try:
-        points = decode_chunk(verified(payload, crc32, what), what)
+        points = points_of(session, chunk_id, crc32, payload)
     except ChunkCorrupt as exc:
         _log.warning("left as it is: %s", exc)
         return None

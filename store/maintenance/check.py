@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from mlflow_weir.errors import ChunkCorrupt
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.histograms import writing as histograms
-from mlflow_weir.store.maintenance import consoles
+from mlflow_weir.store.maintenance import cold_check, consoles
 from mlflow_weir.store.maintenance.database import orphaned_runs, require_current_schema
 from mlflow_weir.store.maintenance.progress import Progress
 from mlflow_weir.store.metrics import rollups
@@ -37,6 +37,7 @@ class CheckReport:
     n_rollups: int = 0
     n_points: int = 0
     n_histograms: int = 0
+    n_objects: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -61,6 +62,10 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
         progress.start("chunks", n_chunks or 0)
         _check_chunks(session, report, progress)
         _check_strays(session, report)
+        report.n_objects = session.execute(
+            sa.select(sa.func.count()).select_from(schema.cold_object)
+        ).scalar_one()
+        report.problems += cold_check.problems(session, report.notes)
         report.problems += consoles.problems(session.connection())
         _check_histograms(session, report)
         for run_id in orphaned_runs(session):
@@ -152,22 +157,22 @@ def _check_chunks(session: Session, report: CheckReport, progress: Progress) -> 
         ):
             reduced[entry.chunk_id].append(entry)
         for row in rows:
-            problems = list(
-                _chunk_problems(row, index[row.chunk_id], reduced[row.chunk_id], report)
-            )
-            # Compaction may have replaced it since it was read, and its index and rollups with it.
-            if (
-                problems
-                and session.execute(
-                    sa.select(columns.chunk_id).where(columns.chunk_id == row.chunk_id)
-                ).first()
-            ):
-                report.problems += problems
+            belongs = (index[row.chunk_id], reduced[row.chunk_id])
+            problems = list(_chunk_problems(session, row, *belongs, report))
+            if problems:
+                # Compaction may have replaced it since it was read, and its index and rollups with
+                # it; or it has come back from an object that is gone by now.
+                session.rollback()
+                again = session.execute(query.where(columns.chunk_id == row.chunk_id)).first()
+                if again is not None and again != row:
+                    problems = list(_chunk_problems(session, again, *belongs, report))
+                report.problems += problems if again is not None else ()
         report.n_chunks += len(rows)
         progress.advance(len(rows))
 
 
 def _chunk_problems(
+    session: Session,
     row: Any,
     index: list[Any],
     reduced: list[Any],
@@ -175,9 +180,12 @@ def _chunk_problems(
 ) -> Iterator[str]:
     chunk_id, what = row.chunk_id, f"weir_chunk {row.chunk_id}"
     try:
-        payload = verified(row.payload, row.crc32, what)
-        points = decode_chunk(payload, what)
-        keys = decode_chunk_keys(payload, what)
+        if row.payload:
+            payload = verified(row.payload, row.crc32, what)
+            points = decode_chunk(payload, what)
+            keys = decode_chunk_keys(payload, what)
+        else:
+            points, keys = cold_check.content_of(session, chunk_id, row.run_uuid)
     except ChunkCorrupt as exc:
         yield str(exc)
         return
@@ -260,7 +268,7 @@ def _brief(keys: list[tuple[str, int]]) -> str:
 
 def _check_strays(session: Session, report: CheckReport) -> None:
     owner = schema.chunk.c.chunk_id
-    for table in (schema.series, schema.rollup):
+    for table in (schema.series, schema.rollup, schema.cold):
         stray = session.execute(
             sa.select(sa.func.count())
             .select_from(table)

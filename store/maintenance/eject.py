@@ -1,10 +1,10 @@
 """``weir db eject``: give a database back to stock MLflow with nothing missing.
 
-Every point goes back into MLflow's ``metrics`` table, chunk by chunk, each in one transaction with
-the removal of the chunk. When nothing is left the ``weir_*`` tables and indexes are dropped, and a
-SQLite file leaves write-ahead mode. A chunk that cannot be read stops the command after all others
-are back, before anything is dropped. What runs printed becomes their artifact ``weir/console.log``
-where it is not one already.
+Chunks that have moved to objects come back first. Every point goes back into MLflow's ``metrics``
+table, chunk by chunk, each in one transaction with the removal of the chunk. When nothing is left
+the ``weir_*`` tables and indexes are dropped, and a SQLite file leaves write-ahead mode. A chunk
+that cannot be read stops the command after all others are back, before anything is dropped. What
+runs printed becomes their artifact ``weir/console.log`` where it is not one already.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from mlflow_weir.errors import (
 )
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations, schema
-from mlflow_weir.store.maintenance import consoles
+from mlflow_weir.store.cold.reading import points_of
+from mlflow_weir.store.maintenance import cold, consoles
 from mlflow_weir.store.maintenance.database import (
     in_transaction,
     orphaned_runs,
@@ -36,7 +37,6 @@ from mlflow_weir.store.maintenance.database import (
 from mlflow_weir.store.maintenance.progress import Progress
 from mlflow_weir.store.metrics import chunks
 from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_text, verified
-from mlflow_weir.store.metrics.encoding import decode_chunk
 from mlflow_weir.store.metrics.points import Series
 from mlflow_weir.store.runs import indexes
 
@@ -52,6 +52,7 @@ class EjectReport:
     n_batches: int = 0
     n_chunks: int = 0
     n_consoles: int = 0
+    n_cold_chunks: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -108,6 +109,7 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
     report = EjectReport(
         dry_run, int(batch_points) + int(chunk_points), n_batches, n_chunks, len(printed)
     )
+    report.n_cold_chunks = cold.waiting(engine).n_returned
     if n_steps:
         report.notes.append(
             f"histograms of gradients and parameters ({n_steps} rows) have no place in stock "
@@ -118,6 +120,8 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
 
     if orphans:
         in_transaction(engine, partial(chunks.delete_runs, run_ids=orphans))
+    # What stays cold because it cannot be read fails again below, and is told of there.
+    report.n_cold_chunks = cold.bring_back(engine, progress)[0].n_returned
     unreadable: list[ChunkCorrupt] = []
     progress.start("points back into MLflow's table", report.n_points)
     for give_back, ids in ((_give_back_batch, batch_ids), (_give_back_chunk, chunk_ids)):
@@ -208,7 +212,7 @@ def _give_back_chunk(session: Session, row_id: int) -> int:
     if row is None:
         return 0
     what = f"weir_chunk {row_id}"
-    points = decode_chunk(verified(row.payload, row.crc32, what), what)
+    points = points_of(session, row_id, row.crc32, row.payload)
     entries = session.execute(
         sa.select(index.key, index.first_row, index.n_points).where(
             index.run_uuid == row.run_uuid, index.chunk_id == row_id

@@ -264,6 +264,7 @@ def _weigh(connection: sa.Connection, runs: Sequence[Outlived]) -> None:
         for table, points in (
             (schema.batch, schema.batch.c.n_points),
             (schema.chunk, schema.chunk.c.n_points),
+            (schema.cold, sa.literal(0)),
             (schema.histogram, sa.literal(0)),
             (schema.console, sa.literal(0)),
         ):

@@ -26,6 +26,8 @@ from mlflow_weir.store.metrics.points import Series
 SEALED_POINTS = 65_536
 PACK_POINTS = 16_384
 SEALED_LEVEL = 100
+COLD_LEVEL = 101
+"""Of chunks that are in an object: never merged, and brought back at the level they had."""
 
 
 def write(
@@ -158,6 +160,7 @@ def delete(session: Session | sa.Connection, chunk_ids: Sequence[int]) -> int:
                 )
             )
         session.execute(sa.delete(schema.rollup).where(schema.rollup.c.chunk_id.in_(ids)))
+        session.execute(sa.delete(schema.cold).where(schema.cold.c.chunk_id.in_(ids)))
         deleted = session.execute(sa.delete(schema.chunk).where(schema.chunk.c.chunk_id.in_(ids)))
         n += deleted.rowcount  # type: ignore[attr-defined]
     return n

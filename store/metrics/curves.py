@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ChunkCorrupt, TooMuchAsked
 from mlflow_weir.store import schema
+from mlflow_weir.store.cold import reading as cold_reading
 from mlflow_weir.store.metrics import rollups
 from mlflow_weir.store.metrics.atom_cache import AtomCache
 from mlflow_weir.store.metrics.batch_encoding import (
@@ -51,6 +52,7 @@ from mlflow_weir.store.metrics.rollup_atoms import (
 MAX_RAW_POINTS = 12_000_000
 """Most points that one metric of one request may need one by one (24 bytes each)."""
 
+_COLD_AT_ONCE = 64
 _IN_LIST = 500  # SQLite's oldest limit on bound values is 999
 _MAX_ATTEMPTS = 10
 _MAX_KEPT_POINTS = 4_000_000
@@ -472,23 +474,35 @@ class CurveReader:
                     in_chunk[piece.chunk_id].append(piece)
         n_kept = sum(map(len, self._kept.values()))
         columns, ordered = schema.chunk.c, sorted(chunk_ids)
+        cold: list[int] = []
+
+        def keep(chunk_id: int, points: Series) -> None:
+            nonlocal n_kept
+            for piece in in_chunk[chunk_id]:
+                place = (chunk_id, piece.first_row)
+                if place not in needed and n_kept > _MAX_KEPT_POINTS:
+                    continue
+                n_kept += piece.n_points
+                rows = points.rows(piece.first_row, piece.first_row + piece.n_points)
+                # A copy, where the rest of the chunk would be kept for nothing.
+                is_most = 2 * piece.n_points > len(points)
+                self._kept[place] = rows if is_most else concatenate([rows, EMPTY])
+
         for start in range(0, len(ordered), _IN_LIST):
             for chunk_id, crc32, payload in self._session.execute(
                 sa.select(columns.chunk_id, columns.crc32, columns.payload).where(
                     columns.chunk_id.in_(ordered[start : start + _IN_LIST])
                 )
             ):
+                if not payload:
+                    cold.append(chunk_id)
+                    continue
                 what = f"weir_chunk {chunk_id}"
-                points = decode_chunk(verified(payload, crc32, what), what)
-                for piece in in_chunk[chunk_id]:
-                    place = (chunk_id, piece.first_row)
-                    if place not in needed and n_kept > _MAX_KEPT_POINTS:
-                        continue
-                    n_kept += piece.n_points
-                    rows = points.rows(piece.first_row, piece.first_row + piece.n_points)
-                    # A copy, where the rest of the chunk would be kept for nothing.
-                    is_most = 2 * piece.n_points > len(points)
-                    self._kept[place] = rows if is_most else concatenate([rows, EMPTY])
+                keep(chunk_id, decode_chunk(verified(payload, crc32, what), what))
+        for start in range(0, len(cold), _COLD_AT_ONCE):
+            part = cold[start : start + _COLD_AT_ONCE]
+            for chunk_id, points in cold_reading.read_cold(self._session, part).items():
+                keep(chunk_id, points)
 
     def _whole(self, key: str, owners: Sequence[int]) -> dict[int, Series]:
         """Return all points of some runs, in history order without duplicates."""

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ChunkCorrupt
 from mlflow_weir.store import schema
+from mlflow_weir.store.cold import reading as cold_reading
 from mlflow_weir.store.metrics import rollups
 from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_bytes, key_hash, verified
 from mlflow_weir.store.metrics.encoding import decode_chunk
@@ -187,6 +188,7 @@ def _chunk_points(
     session: Session, run_ids: Sequence[str], key: str
 ) -> Iterator[tuple[str, Series]]:
     index, data = schema.series.c, schema.chunk.c
+    cold: dict[int, tuple[str, int, int]] = {}
     for run_id, chunk_id, first_row, n_points, crc32, payload in session.execute(
         sa.select(
             index.run_uuid,
@@ -207,7 +209,13 @@ def _chunk_points(
         what = f"weir_chunk {chunk_id}"
         if payload is None:
             raise ChunkCorrupt(what, "the row is missing")
+        if not payload:
+            cold[chunk_id] = (run_id, first_row, n_points)
+            continue
         points = decode_chunk(verified(payload, crc32, what), what)
+        yield run_id, points.rows(first_row, first_row + n_points)
+    for chunk_id, points in cold_reading.read_cold(session, cold).items():
+        run_id, first_row, n_points = cold[chunk_id]
         yield run_id, points.rows(first_row, first_row + n_points)
 
 
@@ -294,7 +302,9 @@ def _read_pieces(
 
 
 def read_chunks(session: Session, chunk_ids: Sequence[int]) -> dict[int, Series]:
+    """Read all rows of chunks, in file order; those that are not there are absent."""
     found: dict[int, Series] = {}
+    cold: list[int] = []
     columns = schema.chunk.c
     for start in range(0, len(chunk_ids), _IN_LIST):
         for chunk_id, crc32, payload in session.execute(
@@ -302,9 +312,12 @@ def read_chunks(session: Session, chunk_ids: Sequence[int]) -> dict[int, Series]
                 columns.chunk_id.in_(chunk_ids[start : start + _IN_LIST])
             )
         ):
+            if not payload:
+                cold.append(chunk_id)
+                continue
             what = f"weir_chunk {chunk_id}"
             found[chunk_id] = decode_chunk(verified(payload, crc32, what), what)
-    return found
+    return {**found, **cold_reading.read_cold(session, cold)}
 
 
 def _read_rollups(

@@ -80,6 +80,7 @@ def fill_links_and_alerts(connection: sa.Connection, run_id: str) -> None:
         *(schema.alert, schema.alert_rule, schema.alert_target, schema.alert_delivery),
         *(schema.report, schema.report_revision, schema.report_comment, schema.report_image),
         *(schema.visibility, schema.invite, schema.service_account, schema.audit),
+        *(schema.cold, schema.cold_object),
     ):
         wanted = [one for one in table.columns if not (one.nullable or one.autoincrement is True)]
         values: dict[str, Any] = {

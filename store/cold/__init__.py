@@ -1,0 +1,1 @@
+"""Chunks that have moved out of the database, to files that any reader of Parquet reads."""
