@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from alembic.config import Config
 from mlflow.entities import Metric
 
-from databases import DatabaseServer, or_skip
+from databases import DatabaseServer, or_skip, run_read_replica
 from mlflow_server import RUNS_NO_JOB, ServerProcess, ServerSpec, start_servers
+from mlflow_weir.plugin.uri import strip
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.delivery.connection import open_engine
 from mlflow_weir.store.tracking_store import WeirStore
@@ -32,7 +33,7 @@ pytestmark = [
 ]
 
 PATIENCE_S = 120.0
-N_STARTERS = 6
+N_STARTERS = 4
 # Were all that wait for the lock to wait on a connection each, none would be left to migrate on.
 POOL_SIZE = N_STARTERS
 
@@ -269,9 +270,12 @@ def test_either_server_takes_a_delivery_and_the_other_takes_over_when_one_is_kil
 
     until(lambda: n_batches() == 0, "what the killed one left is compacted by the other")
     assert len(_history(alive, run_id)) == 30
-    holders = lease_holders(replicas.engine)
-    assert _is_of(alive, holders["node-lost"])
-    assert _is_of(alive, holders["compaction"])
+    for name in ("node-lost", "compaction"):
+        until_held(replicas.engine, name, alive)
+
+
+def until_held(engine: sa.Engine, name: str, server: ServerProcess) -> None:
+    until(lambda: _is_of(server, lease_holders(engine)[name]), f"the other has {name}")
 
 
 def _history(server: ServerProcess, run_id: str) -> list[dict[str, Any]]:
@@ -288,3 +292,38 @@ def _is_of(server: ServerProcess, pid: int) -> bool:
         return os.getpgid(pid) == server.group
     except ProcessLookupError:
         return False
+
+
+def test_reads_go_to_a_read_replica_and_writes_find_the_primary_of_two(
+    postgres_server: DatabaseServer,
+) -> None:
+    url = postgres_server.new_mlflow_database("weir_replicas_read")
+    first: Any = WeirStore(url, "/nowhere")
+    first._dispose_engine()  # the replica is to have Weir's tables
+    with run_read_replica(url) as replica:
+        store: Any = WeirStore(url, "/nowhere", read_db_uri=replica)
+        run_id = store.create_run("0", "somebody", 0, [], "a run").info.run_id
+        for step in range(8):
+            store.log_batch(run_id, [Metric("loss", step / 3, step, step)], [], [])
+        is_replica = sa.text("SELECT pg_is_in_recovery()")
+        for read_only in (True, False):
+            with store.ManagedSessionMaker(read_only=read_only) as session:
+                assert session.execute(is_replica).scalar_one() is read_only
+
+        def n_read() -> int:
+            found = store.search_runs(["0"], "", 1, 10, None, None)
+            return len(store.get_metric_history(run_id, "loss")) if found else 0
+
+        until(lambda: n_read() == 8, "the replica has what was written")
+        ports = [sa.make_url(one).port for one in (replica, url)]
+        hosts = "&".join(f"host=127.0.0.1:{port}" for port in ports)
+        written = (
+            f"postgresql+weir://postgres@/weir_replicas_read?{hosts}"
+            "&target_session_attrs=read-write"
+        )
+        engine = open_engine(strip(written))
+        with engine.connect() as connection:
+            assert connection.execute(is_replica).scalar_one() is False
+        engine.dispose()
+        store._dispose_engine()
+        store.read_engine.dispose()

@@ -673,3 +673,28 @@ def mariadb_url(mariadb_server: DatabaseServer) -> Iterator[str]:
     """Give a new MariaDB database."""
     yield mariadb_server.new_database()
     mariadb_server.drop_all()
+
+
+@contextlib.contextmanager
+def run_read_replica(postgres_url: str) -> Iterator[str]:
+    """Run a streaming replica of a PostgreSQL until the block ends; yield a database's URL there.
+
+    Args:
+        postgres_url: A database of the primary, which is on this machine.
+    """
+    programs, user = _find_postgres(), _unprivileged("postgres", "nobody")
+    primary = sqlalchemy.make_url(postgres_url)
+    with _work_folder("wpr", user) as folder:
+        data = folder / "data"
+        words = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R"]
+        words += ["-X", "stream", "-c", "fast"]
+        _run_to_end([programs / "pg_basebackup", "-D", data, *words], folder, user)
+
+        def command_for(port: int) -> Sequence[str | Path]:
+            options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={folder}"]
+            options += ["max_connections=200", "fsync=off"]  # as many as the primary's at least
+            words = [word for one in options for word in ("-c", one)]
+            return [programs / "postgres", "-D", data, "-p", str(port), *words]
+
+        with _serving(command_for, folder, user, _connect_to_postgres) as port:
+            yield primary.set(port=port).render_as_string(hide_password=False)

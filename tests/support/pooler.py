@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 
 from databases import (
@@ -54,15 +55,17 @@ class Pooler:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self._process = _spawn(self._command, self._folder, self._user)
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
-            with contextlib.suppress(Exception):
+            # Also again: somebody's connection may have the port for a moment, as its own end.
+            if self._process is None or self._process.poll() is not None:
+                self._process = _spawn(self._command, self._folder, self._user)
+            with contextlib.suppress(psycopg.OperationalError):
                 _connect_to_postgres(self._port)
                 return
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise RuntimeError(f"no answer:\n{(self._folder / 'log').read_text()[-4000:]}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """End it at once; its clients lose their connections."""
