@@ -310,7 +310,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, engine: sa.Engine) -> Callable[[i
 
 
 @pytest.mark.quick_on("sqlite")
-@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.long)])
 def test_stopped_anywhere_nothing_is_lost_and_the_next_one_completes(
     database_server: DatabaseServer,
     tmp_path: Path,
@@ -339,7 +339,7 @@ def test_stopped_anywhere_nothing_is_lost_and_the_next_one_completes(
                 stop_at(None)
             if stride > 1 or at % 5 == 0:
                 assert afresh(store, run_ids) == before
-        assert n_stopped > 4
+        assert n_stopped > 2
         assert afresh(store, run_ids) == before
         found = succeeded("check", url)
         assert (found["problems"], found["notes"]) == ([], [])
