@@ -50,6 +50,11 @@ COMMANDS: dict[str, LazyCommand] = {
         "doctor",
         "Check the installation and a store; say what to do.",
     ),
+    "export": LazyCommand(
+        "mlflow_weir.plugin.cli.export",
+        "export",
+        "Write runs as files: JSON, every metric point, artifacts.",
+    ),
     "hardware": LazyCommand(
         "mlflow_weir.plugin.cli.hardware",
         "hardware",

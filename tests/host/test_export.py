@@ -1,0 +1,159 @@
+"""``weir export``: what is written is what the store has, and is written once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from databases import DatabaseServer
+from mlflow_weir.plugin import exporting
+from mlflow_weir.plugin.cli import main
+
+pytestmark = pytest.mark.slow
+
+VALUES = {"loss": [0.1, math.nan, math.inf, -2.5e-300], "längere/Namen: so": [1.0, 1.0]}
+
+
+@pytest.fixture
+def uri(database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    scheme, _, rest = database_server.new_mlflow_database().partition("://")
+    return f"{scheme.partition('+')[0]}+weir://{rest}"
+
+
+def export(uri: str, folder: Path, *words: str) -> dict[str, Any]:
+    done = CliRunner().invoke(
+        main, ["export", "--uri", uri, "--to", str(folder), "--json", *words]
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == bool(report["failed"])
+    return report
+
+
+def fill(client: MlflowClient, folder: Path) -> list[str]:
+    experiment = client.create_experiment("out", artifact_location=(folder / "store").as_uri())
+    run_ids = []
+    for number in range(3):
+        run_id = str(client.create_run(experiment, run_name=f"run {number}").info.run_id)
+        points = [
+            Metric(key, value, 10**12 + step, step)
+            for key, values in VALUES.items()
+            for step, value in enumerate(values)
+        ]
+        client.log_batch(run_id, points, [Param("lr", "0.1")], [RunTag("who", "ich 🙂")])
+        client.log_text(run_id, f"text {number}", "below/note.txt")
+        client.set_terminated(run_id)
+        run_ids.append(run_id)
+    return run_ids
+
+
+def written(folder: Path, file_format: str) -> list[tuple[str, int, int, str]]:
+    """Give the points of an exported run: key, timestamp, step, value."""
+    path = folder / f"metrics.{file_format}"
+    if file_format == "parquet":
+        rows = pq.read_table(path).to_pylist()
+    elif file_format == "csv":
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        found = json.loads(path.read_text("utf-8"))
+        rows = [
+            {"run_id": found["run_id"], "key": key, "timestamp": t, "step": s, "value": v}
+            for key, points in found["metrics"].items()
+            for t, s, v in points
+        ]
+    assert {row["run_id"] for row in rows} == {folder.name}
+    return [
+        (row["key"], int(row["timestamp"]), int(row["step"]), repr(float(row["value"])))
+        for row in rows
+    ]
+
+
+@pytest.mark.quick_on("sqlite")
+def test_it_writes_what_the_store_has_once(uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(uri)
+    run_ids = fill(client, tmp_path)
+    expected = [
+        (key, point.timestamp, point.step, repr(point.value))
+        for key in sorted(VALUES)
+        for point in client.get_metric_history(run_ids[0], key)
+    ]
+    for file_format in exporting.FORMATS:
+        folder = tmp_path / file_format
+        report = export(uri, folder, "--format", file_format, run_ids[0])
+        assert (report["n_runs"], report["n_points"]) == (1, 6)
+        (experiment,) = folder.iterdir()
+        assert written(experiment / run_ids[0], file_format) == expected
+    folder = tmp_path / "all"
+    words = ["--experiment", "out", "--filter", "params.lr = '0.1'", "--artifacts"]
+    report = export(uri, folder, *words)
+    assert (report["n_runs"], report["n_same"], report["n_artifacts"]) == (3, 0, 3)
+    (experiment,) = folder.iterdir()
+    facts = json.loads((experiment / run_ids[1] / "run.json").read_text("utf-8"))
+    assert facts["info"]["status"] == "FINISHED"
+    assert facts["params"] == {"lr": "0.1"}
+    assert facts["tags"]["who"] == "ich 🙂"
+    assert facts["experiment"]["name"] == "out"
+    note = experiment / run_ids[2] / "artifacts" / "below" / "note.txt"
+    assert note.read_text() == "text 2"
+    # Again: nothing but what has changed.
+    client.set_tag(run_ids[1], "who", "du")
+    before = note.stat().st_mtime_ns
+    report = export(uri, folder, *words)
+    assert (report["n_runs"], report["n_same"]) == (1, 2)
+    assert note.stat().st_mtime_ns == before
+    facts = json.loads((experiment / run_ids[1] / "run.json").read_text("utf-8"))
+    assert facts["tags"]["who"] == "du"
+
+
+@pytest.mark.quick_on("sqlite")
+def test_what_was_stopped_or_failed_is_not_taken_for_whole(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(uri)
+    run_ids = fill(client, tmp_path)
+    folder = tmp_path / "out"
+    download = MlflowClient.download_artifacts
+    failing = [MlflowException("the store is away"), KeyboardInterrupt()]
+
+    def fail(self: MlflowClient, run_id: str, path: str, target: str) -> str:
+        if run_id == run_ids[1]:
+            raise failing.pop(0)
+        return str(download(self, run_id, path, target))
+
+    monkeypatch.setattr(MlflowClient, "download_artifacts", fail)
+    report = export(uri, folder, "--artifacts", *run_ids)
+    assert report["failed"] == {run_ids[1]: "the store is away"}
+    assert report["n_runs"] == 2
+    (experiment,) = folder.iterdir()
+    assert not (experiment / run_ids[1]).exists()
+    with pytest.raises(KeyboardInterrupt):
+        exporting.export(client, run_ids, folder, with_artifacts=True)
+    monkeypatch.setattr(MlflowClient, "download_artifacts", download)
+    report = export(uri, folder, "--artifacts", *run_ids)
+    assert (report["n_runs"], report["n_same"]) == (1, 2)
+    assert sorted(path.name for path in experiment.iterdir()) == sorted(run_ids)
+    assert export(uri, folder, "0" * 32)["failed"].keys() == {"0" * 32}
+    assert CliRunner().invoke(main, ["export", "--to", "x"]).exit_code == 2
+
+
+def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    class Hostile:
+        def get_run(self, run_id: str) -> Any:
+            info = type("Info", (), {"run_id": "../../up", "experiment_id": "0"})
+            return type("Run", (), {"info": info})
+
+    client: Any = Hostile()
+    report = exporting.export(client, ["x"], tmp_path)
+    assert "no id that a folder may be named after" in report.failed["x"]
+    assert list(tmp_path.iterdir()) == []
