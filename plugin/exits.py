@@ -101,6 +101,12 @@ def cause_in_flight() -> Cause | None:
     return _redacted(cause)
 
 
+def leaves_a_run() -> bool:
+    """Say whether an exception is on its way out of a run's ``with`` block, in this thread."""
+    error = sys.exc_info()[1]
+    return error is not None and mlflow_private.leaves_a_run(error)
+
+
 def _redacted(cause: Cause) -> Cause:
     from mlflow_weir.redaction import Redactor  # not with every import: it takes a moment
 

@@ -49,7 +49,12 @@ from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.whole_numbers import whole_number
 from mlflow_weir.store.alerts.alerts import Alert
 from mlflow_weir.store.delivery import records
-from mlflow_weir.store.delivery.runs import EXIT_CAUSE_TAG, REDACTED_TAG
+from mlflow_weir.store.delivery.runs import (
+    EXIT_CAUSE_TAG,
+    PREEMPTING_TAG,
+    REDACTED_TAG,
+    preempted,
+)
 from mlflow_weir.store.metrics.points import Point
 from mlflow_weir.store.tracking_store import validated_points
 
@@ -391,8 +396,15 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         if is_end:
             captures.hand_over(view.run_id)
         cause = exits.cause_of_exit() if is_end else None
+        left_by = None
         if cause is not None:
             run_status = RunStatus.from_string(cause.status)
+        elif is_end and run_status != RunStatus.FINISHED:
+            left_by = exits.cause_in_flight()
+            if left_by is not None and PREEMPTING_TAG in view.tags and exits.leaves_a_run():
+                run_status = RunStatus.KILLED
+                left_by = left_by._replace(text=preempted(left_by.text))
+                self.delete_tag(run_id, PREEMPTING_TAG)
         self._write(
             "update_run",
             run_id=run_id,
@@ -411,10 +423,8 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
                 details={},
             )
             self._note_cause(view, cause)
-        elif is_end and run_status != RunStatus.FINISHED:
-            cause = exits.cause_in_flight()
-            if cause is not None:  # the run is ended by its own process, which says why
-                self._note_cause(view, cause, {EXIT_CAUSE_TAG: cause.text})
+        elif left_by is not None:  # the run is ended by its own process, which says why
+            self._note_cause(view, left_by, {EXIT_CAUSE_TAG: left_by.text})
         info = view.note_info(run_status, end_time, run_name)
         if is_end:
             observing.end(self, view)

@@ -268,6 +268,7 @@ def test_sigterm_alone_ends_a_run_as_before(training: Training) -> None:
             marks=pytest.mark.long,
         ),
         pytest.param("mlflow.end_run()", "FINISHED", None, marks=pytest.mark.long),
+        ("with mlflow.active_run(): sys.exit(143)", "KILLED", "preempted (exit code 143)"),
         ("pass", "FINISHED", None),
         pytest.param("mlflow.end_run('FAILED')", "FAILED", None, marks=pytest.mark.long),
     ],
