@@ -17,7 +17,7 @@ from mlflow_weir import reports
 from mlflow_weir.errors import WeirError
 from reports import ask, document, panel, paragraph, png, write_report
 from run_data import XSS
-from senders import call
+from senders import call, new_id
 from sharing import make_link, manage
 from workspace_data import FIRST_START_MS
 
@@ -93,11 +93,18 @@ def insert(page: Any, name: str) -> None:
 
 
 def test_a_report_is_written_published_read_and_taken_away(
-    site: Site, page: Any, tmp_path: Path, open_page: Callable[..., Any]
+    site: Site,
+    page: Any,
+    tmp_path: Path,
+    open_page: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    page.goto(site.pages(f"/reports?e={site.sweep.experiment_id}"))
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    bare = MlflowClient(site.server.address).create_experiment(f"no report {new_id()}")
+    page.goto(site.pages(f"/reports?e={bare}"))
     page.get_by_text("A report is a page of text").wait_for()
     assert axe_violations(page) == []
+    page.goto(site.pages(f"/reports?e={site.sweep.experiment_id}"))
     page.get_by_role("button", name="New report").first.click()
     dialog = page.get_by_role("dialog", name="New report")
     dialog.get_by_role("textbox", name="Title").fill("LR sweep <b>12</b>")
