@@ -4,7 +4,6 @@ import { useMemo, useState } from "react"
 
 import { askAhead } from "../api/client"
 import { useAnswer } from "../api/use-answer"
-import { comparedSection } from "../charts/sections"
 import { IconButton } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
 import { AsOf } from "../data/as-of"
@@ -42,8 +41,6 @@ import { askViewsAhead } from "../view/api"
 import { SavingNote, UndoButtons, ViewMenu } from "../view/menu"
 import type { View } from "../view/store"
 import { useViewStore, ViewProvider } from "../view/store"
-
-const COMPARED_RUNS = comparedSection()
 
 /** Ask for what does not depend on the view, before the page is there. */
 export function askWorkspaceAhead(experimentIds: readonly string[]): void {
@@ -209,7 +206,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                   sets={() => workspaceRuns(state, frozen.atMs)}
                   clockMs={list.clockMs}
                 >
-                  <Charts first={COMPARED_RUNS} />
+                  <Charts />
                 </WithReports>
               )}
             </div>

@@ -1,8 +1,8 @@
 import "../runs/runs.css"
 
-import { Suspense, useMemo, useState } from "react"
+import { Suspense, useCallback, useMemo, useState } from "react"
 
-import { comparedSection } from "../charts/sections"
+import type { CardKind } from "../charts/types"
 import { later } from "../controls/later"
 import { Empty, Loading } from "../controls/state"
 import type { Frozen } from "../runs/data"
@@ -30,8 +30,8 @@ export function VisitorWorkspace({ share }: { share: Share }) {
   const isPhone = useMedia("(max-width: 767px)")
   const { shown } = share
   const compares = shown.params.length > 0 || shown.metrics.length > 0
-  const first = useMemo(
-    () => comparedSection((kind) => (kind === "media" ? shown.media : compares)),
+  const hasPanel = useCallback(
+    (kind: CardKind) => (kind === "media" ? shown.media : compares),
     [shown.media, compares],
   )
   return (
@@ -55,7 +55,7 @@ export function VisitorWorkspace({ share }: { share: Share }) {
           />
           {!state.isTable && (
             <Suspense fallback={<Loading label="Loading the charts" />}>
-              <Charts first={first} />
+              <Charts hasPanel={hasPanel} />
             </Suspense>
           )}
         </div>

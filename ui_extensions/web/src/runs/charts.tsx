@@ -3,8 +3,9 @@ import { useCallback, useMemo, useRef, useState } from "react"
 import { useAnswer } from "../api/use-answer"
 import type { KeysAnswer } from "../charts/grid"
 import { ChartGrid } from "../charts/grid"
+import { comparedSection } from "../charts/sections"
 import { ChartToolbar } from "../charts/toolbar"
-import type { ChartSettings, DrawnRun, GridLayout, RunGroup, SectionLayout } from "../charts/types"
+import type { CardKind, ChartSettings, DrawnRun, GridLayout, RunGroup } from "../charts/types"
 import { layoutOf, settingsOf } from "../charts/types"
 import { SearchBox } from "../controls/input"
 import { Button } from "../controls/button"
@@ -18,11 +19,12 @@ import { useWorkspace } from "./workspace-context"
 
 /** The charts beside the list: the same runs, eyes, groups and colours. */
 export function Charts({
-  first,
+  hasPanel,
 }: {
-  /** A section that is there though nobody arranged it. */
-  first: SectionLayout
+  /** Of which kinds panels are there though nobody made them; of all where it is left out. */
+  hasPanel?: (kind: CardKind) => boolean
 }) {
+  const first = useMemo(() => comparedSection(hasPanel), [hasPanel])
   const { experimentIds, view, list, groups, isShown, lookOf, firstIds, raised, raise } = useWorkspace()
   const { doc, update } = view
   const theme = useTheme()
