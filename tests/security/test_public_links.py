@@ -273,6 +273,7 @@ found["young"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="2.5")
 print(json.dumps([sorted(rules), found]))
 """
 OPEN = ("/health", "/version", "/favicon.ico", "/static-files", "/static", "/weir/s")
+OPEN += ("/weir/live", "/weir/ready")  # to say whether a server is well, which anybody may ask
 
 
 class OfTheApp(NamedTuple):
