@@ -112,10 +112,11 @@ def check(uri: str, as_json: bool) -> None:
 
     with database(uri) as engine:
         report = with_bars(lambda bars: run(engine, bars))
+    n = len(report.problems)
     lines = [
         f"{report.n_points:,} points in {report.n_batches:,} batches and {report.n_chunks:,} "
         f"chunks with {report.n_rollups:,} rollups: "
-        + (f"{len(report.problems)} problems" if report.problems else "all well"),
+        + (f"{n} problem{'' if n == 1 else 's'}" if n else "all well"),
         *report.problems,
     ]
     if report.n_objects:

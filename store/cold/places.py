@@ -147,6 +147,19 @@ def _s3_place(address: str, endpoint_url: str | None, pid: int) -> S3Place:
     return S3Place(address, endpoint_url)
 
 
+def bucket_and_prefix(address: str) -> tuple[str, str]:
+    """Take ``s3://bucket/prefix`` apart; the prefix ends with a slash where there is one.
+
+    Raises:
+        ConfigError: It is no such address.
+    """
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    prefix = prefix.strip("/")
+    if not bucket or "//" in prefix or {".", ".."} & set(prefix.split("/")):
+        raise ConfigError(f"{address!r:.200}: expected s3://bucket/prefix")
+    return bucket, f"{prefix}/" if prefix else ""
+
+
 class S3Place(Place):
     """A prefix of a bucket."""
 
@@ -158,12 +171,8 @@ class S3Place(Place):
             raise ConfigError(
                 "s3:// needs boto3, which is not installed", hint="pip install 'mlflow-weir[s3]'"
             ) from None
-        self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
-        prefix = prefix.strip("/")
-        if not self._bucket or "//" in prefix or {".", ".."} & set(prefix.split("/")):
-            raise ConfigError(f"{address!r:.200}: expected s3://bucket/prefix")
-        self._prefix = f"{prefix}/" if prefix else ""
-        self.address = f"s3://{self._bucket}/{prefix}".rstrip("/")
+        self._bucket, self._prefix = bucket_and_prefix(address)
+        self.address = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
         with _told(self.address):
             self._client = boto3.session.Session().client(
                 "s3",

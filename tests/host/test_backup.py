@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from mlflow.entities import Metric, RunStatus
 
+from agents import wait_until
 from databases import DatabaseServer, postgres_program
 from metric_writers import make_small
 from mlflow_weir.errors import PositionMismatch
@@ -72,13 +72,6 @@ def writing(store: Any, run_id: str) -> Iterator[Callable[[], int]]:
     assert not thread.is_alive()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def history(store: Any, run_id: str) -> list[tuple[int, int, float]]:
     return [(m.timestamp, m.step, m.value) for m in store.get_metric_history(run_id, "m")]
 
@@ -109,13 +102,15 @@ def test_what_is_restored_is_one_moment_of_all(
     assert apply(store.engine, JOURNAL, 1, 0, end, records[:10]).n_points == 10
 
     with writing(store, going_on) as n_written:
-        until(lambda: n_written() > 5)
+        wait_until(lambda: n_written() > 5, "the writer has begun")
         before = n_written()
         (back_up_postgres if is_postgres else back_up_sqlite)(url, restored, tmp_path)
         # After the database: of files without a run nobody knows, of runs without files one does.
         shutil.copytree(tmp_path / "artifacts", tmp_path / "copy")
         after = n_written()
-        until(lambda: n_written() > after)  # nobody was held up for good
+        wait_until(
+            lambda: n_written() > after, "the writer goes on"
+        )  # nobody was held up for good
     rest = sum(map(len, records[10:]))
     apply(store.engine, JOURNAL, 1, end, end + rest, records[10:])
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 from alembic.config import Config
 from mlflow.entities import Metric
 
+from agents import wait_until
 from databases import DatabaseServer, or_skip, run_read_replica
 from mlflow_server import RUNS_NO_JOB, ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.uri import strip
@@ -53,15 +53,6 @@ for step in range(8):
 assert len(store.get_metric_history(run_id, "loss")) == 8
 print(len(applied))
 """
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Return the first true value that the condition has."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +135,9 @@ def test_a_migration_that_must_wait_does_not_hold_up_those_who_serve(
         monkeypatch.setattr(migrations, "HEAD", "9999")
         migrating = threading.Thread(target=lambda: applied.extend(migrations.upgrade(old.engine)))
         migrating.start()
-        until(lambda: looker.execute(waiting).scalar_one(), "the migration waits for the reader")
+        wait_until(
+            lambda: looker.execute(waiting).scalar_one(), "the migration waits for the reader"
+        )
         for step in range(5):  # while the reader reads on: at once, or when the migration lets go
             old.log_batch(run_id, [Metric("loss", 1.0, step, step)], [], [])
         assert applied == []
@@ -185,7 +178,7 @@ def ready(server: ServerProcess) -> Answer:
 
 
 def until_ready(server: ServerProcess, status: int, what: str) -> None:
-    until(lambda: ready(server).status == status, what)
+    wait_until(lambda: ready(server).status == status, what)
 
 
 def test_ready_says_whether_the_database_is_there_and_live_that_the_process_is(
@@ -244,7 +237,7 @@ def test_either_server_takes_a_delivery_and_the_other_takes_over_when_one_is_kil
     assert len(_history(one, run_id)) == 30
     sender.beat(lost)
 
-    holder = until(
+    holder = wait_until(
         lambda: lease_holders(replicas.engine).get("node-lost"), "somebody looks for lost runs"
     )
     dead, alive = (one, two) if _is_of(one, holder) else (two, one)
@@ -262,20 +255,20 @@ def test_either_server_takes_a_delivery_and_the_other_takes_over_when_one_is_kil
         answer = call(alive, "GET", f"/api/2.0/mlflow/runs/get?run_id={of}")
         return str(answer.body["run"]["info"]["status"])
 
-    until(lambda: status(lost) == "FAILED", "the lost run is marked by the other")
+    wait_until(lambda: status(lost) == "FAILED", "the lost run is marked by the other")
 
     def n_batches() -> int:
         with replicas.engine.connect() as connection:
             return int(connection.execute(n_left).scalar_one())
 
-    until(lambda: n_batches() == 0, "what the killed one left is compacted by the other")
+    wait_until(lambda: n_batches() == 0, "what the killed one left is compacted by the other")
     assert len(_history(alive, run_id)) == 30
     for name in ("node-lost", "compaction"):
         until_held(replicas.engine, name, alive)
 
 
 def until_held(engine: sa.Engine, name: str, server: ServerProcess) -> None:
-    until(lambda: _is_of(server, lease_holders(engine)[name]), f"the other has {name}")
+    wait_until(lambda: _is_of(server, lease_holders(engine)[name]), f"the other has {name}")
 
 
 def _history(server: ServerProcess, run_id: str) -> list[dict[str, Any]]:
@@ -314,7 +307,7 @@ def test_reads_go_to_a_read_replica_and_writes_find_the_primary_of_two(
             found = store.search_runs(["0"], "", 1, 10, None, None)
             return len(store.get_metric_history(run_id, "loss")) if found else 0
 
-        until(lambda: n_read() == 8, "the replica has what was written")
+        wait_until(lambda: n_read() == 8, "the replica has what was written")
         ports = [sa.make_url(one).port for one in (replica, url)]
         hosts = "&".join(f"host=127.0.0.1:{port}" for port in ports)
         written = (

@@ -272,8 +272,10 @@ found["old"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="1.5")
 found["young"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="2.5")
 print(json.dumps([sorted(rules), found]))
 """
-OPEN = ("/health", "/version", "/favicon.ico", "/static-files", "/static", "/weir/s")
-OPEN += ("/weir/live", "/weir/ready")  # to say whether a server is well, which anybody may ask
+OPEN = (
+    *("/health", "/version", "/favicon.ico", "/static-files", "/static", "/weir/s"),
+    *("/weir/live", "/weir/ready"),  # whether a server is well, anybody may ask
+)
 
 
 class OfTheApp(NamedTuple):

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
+from agents import wait_until
 from mlflow_weir.ui_extensions.admission import Gate, TurnedAway
 
 PATIENCE_S = 60.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 class Deliveries:
@@ -37,13 +29,14 @@ class Deliveries:
         thread = threading.Thread(target=self._deliver, args=[name])
         self._threads.append(thread)
         thread.start()
-        until(
+        wait_until(
             lambda: (
                 name in self.inside
                 or name in self.away
                 or len(self.gate._waiting) > n_waiting
                 or bool(self.away)
-            )
+            ),
+            f"{name} is inside, waits or is away",
         )
 
     def leave(self, name: str) -> None:
@@ -78,16 +71,16 @@ def test_who_was_served_the_longest_ago_goes_first_and_who_was_last_gives_way() 
         some.come("b")
         assert (some.inside, some.away) == (["x"], {})
         some.come("a")  # there is no room, and c was served last
-        until(lambda: "c" in some.away)
+        wait_until(lambda: "c" in some.away, "c is told to come again")
         assert 1 <= some.away["c"] <= 38
         some.come("new")  # whom nobody has seen has no better right
-        until(lambda: "new" in some.away)
+        wait_until(lambda: "new" in some.away, "the new one is told to come again")
         some.leave("x")
-        until(lambda: some.inside == ["a"])
+        wait_until(lambda: some.inside == ["a"], "a has its turn")
         some.leave("a")
-        until(lambda: some.inside == ["b"])
+        wait_until(lambda: some.inside == ["b"], "b has its turn")
         some.leave("b")
-        until(lambda: gate._n_in == 0)
+        wait_until(lambda: gate._n_in == 0, "nobody is inside")
         assert gate._waiting == []
     finally:
         some.end()
@@ -99,11 +92,11 @@ def test_so_many_are_inside_and_who_waits_too_long_is_turned_away() -> None:
     try:
         for name in ("a", "b", "c"):
             some.come(name)
-        until(lambda: "c" in some.away)
+        wait_until(lambda: "c" in some.away, "c is told to come again")
         assert sorted(some.inside) == ["a", "b"]
         assert gate._waiting == []
         some.leave("a")
-        until(lambda: gate._n_in == 1)
+        wait_until(lambda: gate._n_in == 1, "one is inside")
         with gate.turn("c"):  # there is room again
             pass
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.store.cold.places import bucket_and_prefix
 from mlflow_weir.ui_extensions.publishing import manifest
 from mlflow_weir.ui_extensions.publishing.asking import Refused
 from mlflow_weir.ui_extensions.publishing.manifest import Written
@@ -60,11 +61,7 @@ class S3Prefix:
             raise ConfigError(
                 "s3:// needs boto3, which is not installed", hint="pip install 'mlflow-weir[s3]'"
             ) from None
-        self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
-        prefix = prefix.strip("/")
-        if not self._bucket or "//" in prefix or {".", ".."} & set(prefix.split("/")):
-            raise ConfigError(f"{address!r:.200}: expected s3://bucket/prefix")
-        self._prefix = f"{prefix}/" if prefix else ""
+        self._bucket, self._prefix = bucket_and_prefix(address)
         self.address = f"s3://{self._bucket}/{self._prefix}"
         checksums = "when_required" if options.is_old_server else "when_supported"
         try:

@@ -12,7 +12,7 @@ import { BarRows } from "./bar-rows"
 import type { BarRow } from "./bar-rows"
 import { CardFrame } from "./card-frame"
 import { ColumnButton } from "./column-button"
-import { saveCsv, savePng, saveSvg, svgOfBars } from "./figure-files"
+import { saveItems, svgOfBars } from "./figure-files"
 import type { PanelProps } from "./panel-card"
 import { barsOf } from "./scalar-card"
 import type { RunGroup } from "./types"
@@ -114,17 +114,10 @@ export function BarsCard(props: PanelProps) {
   const title = card.title ?? (value === null ? "Bars" : by === null ? columnTitle(value) : `${columnTitle(value)} by ${columnTitle(by)}`)
   const svg = (): string => svgOfBars(shown, title)
   const items = [
-    { label: "Save as PNG", onSelect: () => void savePng(svg(), title) },
-    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
-    {
-      label: "Save as CSV",
-      onSelect: () =>
-        saveCsv(
-          [by ?? "run", "run_id", value ?? "value", "min", "max", "runs"],
-          bars.map((bar) => [bar.label, bar.runId, bar.value, bar.low, bar.high, bar.n]),
-          title,
-        ),
-    },
+    ...saveItems(title, svg, () => ({
+      head: [by ?? "run", "run_id", value ?? "value", "min", "max", "runs"],
+      rows: bars.map((bar) => [bar.label, bar.runId, bar.value, bar.low, bar.high, bar.n]),
+    })),
     ...props.items,
   ]
   return (

@@ -1,5 +1,6 @@
 /** Panels as files: drawings as they are on the page, tables as CSV. */
 
+import type { MenuItem } from "../controls/menu"
 import { csvCell, fileName, save } from "./export"
 
 const SVG = "http://www.w3.org/2000/svg"
@@ -111,12 +112,12 @@ export function svgOfBars(bars: readonly DrawnBar[], title: string): string {
   return written(made)
 }
 
-export function saveSvg(svg: string, title: string): void {
+function saveSvg(svg: string, title: string): void {
   save(new Blob([svg], { type: "image/svg+xml" }), fileName(title, "svg"))
 }
 
 /** The same as a picture of points, as fine as the screen's. */
-export async function savePng(svg: string, title: string): Promise<void> {
+async function savePng(svg: string, title: string): Promise<void> {
   const address = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }))
   try {
     const image = new Image()
@@ -144,4 +145,24 @@ export function csvText(head: readonly string[], rows: readonly (readonly CsvCel
 
 export function saveCsv(head: readonly string[], rows: readonly (readonly CsvCell[])[], title: string): void {
   save(new Blob([csvText(head, rows)], { type: "text/csv" }), fileName(title, "csv"))
+}
+
+interface Table {
+  readonly head: readonly string[]
+  readonly rows: readonly (readonly CsvCell[])[]
+}
+
+/** What a panel's menu offers to save it as; the drawing and the table are made when they are wanted. */
+export function saveItems(title: string, svg: () => string, table: () => Table): MenuItem[] {
+  return [
+    { label: "Save as PNG", onSelect: () => void savePng(svg(), title) },
+    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
+    {
+      label: "Save as CSV",
+      onSelect: () => {
+        const { head, rows } = table()
+        saveCsv(head, rows, title)
+      },
+    },
+  ]
 }

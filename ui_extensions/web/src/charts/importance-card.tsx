@@ -9,7 +9,7 @@ import { BarRows } from "./bar-rows"
 import type { BarRow } from "./bar-rows"
 import { CardFrame } from "./card-frame"
 import { ColumnButton } from "./column-button"
-import { saveCsv, savePng, saveSvg, svgOfBars } from "./figure-files"
+import { saveItems, svgOfBars } from "./figure-files"
 import type { PanelProps } from "./panel-card"
 import { associations } from "./strongest"
 import { paramColumns, useCells, usualMetric } from "./use-cells"
@@ -52,17 +52,10 @@ export function ImportanceCard(props: PanelProps) {
     return svgOfBars(bars.map((bar) => ({ ...bar, colour })), title)
   }
   const items = [
-    { label: "Save as PNG", onSelect: () => void savePng(svg(), title) },
-    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
-    {
-      label: "Save as CSV",
-      onSelect: () =>
-        saveCsv(
-          ["param", "strength", "rank_correlation", "runs"],
-          found.map((one) => [columnTitle(one.key), one.strength, one.correlation, one.n]),
-          title,
-        ),
-    },
+    ...saveItems(title, svg, () => ({
+      head: ["param", "strength", "rank_correlation", "runs"],
+      rows: found.map((one) => [columnTitle(one.key), one.strength, one.correlation, one.n]),
+    })),
     ...props.items,
   ]
   const nLeftOut = ownParams.length === 0 ? (known?.params.length ?? 0) - params.length : 0

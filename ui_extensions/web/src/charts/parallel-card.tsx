@@ -11,7 +11,7 @@ import { CardFrame } from "./card-frame"
 import { ColumnButton } from "./column-button"
 import type { Mark } from "./figure"
 import { Figure } from "./figure"
-import { saveCsv, savePng, saveSvg, svgOfFigure } from "./figure-files"
+import { saveItems, svgOfFigure } from "./figure-files"
 import type { PanelProps } from "./panel-card"
 import { associations } from "./strongest"
 import { paramColumns, useCells, usualMetric } from "./use-cells"
@@ -98,17 +98,10 @@ export function ParallelCard(props: PanelProps) {
   }
   const svg = (): string => (drawing.current ? svgOfFigure(drawing.current, title) : "")
   const items = [
-    { label: "Save as PNG", onSelect: () => void savePng(svg(), title) },
-    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
-    {
-      label: "Save as CSV",
-      onSelect: () =>
-        saveCsv(
-          ["run", "run_id", ...all],
-          rows.map(({ run, cells }) => [run.name, run.id, ...scales.map(({ place }) => cells[place] ?? null)]),
-          title,
-        ),
-    },
+    ...saveItems(title, svg, () => ({
+      head: ["run", "run_id", ...all],
+      rows: rows.map(({ run, cells }) => [run.name, run.id, ...scales.map(({ place }) => cells[place] ?? null)]),
+    })),
     ...props.items,
   ]
   const room = all.length < 2 ? plot.width : (plot.width - 2 * SIDE) / (all.length - 1)

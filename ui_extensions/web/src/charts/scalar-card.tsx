@@ -10,7 +10,7 @@ import type { BarRow } from "./bar-rows"
 import { BarRows } from "./bar-rows"
 import { CardFrame } from "./card-frame"
 import type { CardPlaceProps } from "./card-frame"
-import { saveCsv, savePng, saveSvg, svgOfBars } from "./figure-files"
+import { saveItems, svgOfBars } from "./figure-files"
 import type { Aggregate, CardPatch, DrawnRun, RunGroup } from "./types"
 import { numberOf, useCells } from "./use-cells"
 
@@ -108,13 +108,10 @@ export function ScalarCard({
   const [only] = scalars
   const svg = (): string => svgOfBars(bars, title)
   const items = [
-    { label: "Save as PNG", onSelect: () => void savePng(svg(), title) },
-    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
-    {
-      label: "Save as CSV",
-      onSelect: () =>
-        saveCsv(["run", "run_id", columns[0] ?? ""], scalars.map((one) => [one.name, one.id, one.value]), title),
-    },
+    ...saveItems(title, svg, () => ({
+      head: ["run", "run_id", columns[0] ?? ""],
+      rows: scalars.map((one) => [one.name, one.id, one.value]),
+    })),
     ...place.items,
   ]
   return (

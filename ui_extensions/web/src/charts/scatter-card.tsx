@@ -8,7 +8,7 @@ import { count } from "../text/format"
 import { CardFrame } from "./card-frame"
 import { Figure } from "./figure"
 import type { Mark } from "./figure"
-import { saveCsv, savePng, saveSvg, svgOfFigure } from "./figure-files"
+import { saveItems, svgOfFigure } from "./figure-files"
 import type { PanelProps } from "./panel-card"
 import { ColumnButton } from "./column-button"
 import { strongest } from "./strongest"
@@ -67,17 +67,10 @@ export function ScatterCard(props: PanelProps) {
       isDisabled: !ys.isNumber,
       onSelect: () => onSettings({ yScale: ys.isLog ? "linear" : "log" }),
     },
-    { label: "Save as PNG", isFirstOfGroup: true, onSelect: () => void savePng(svg(), title) },
-    { label: "Save as SVG", onSelect: () => saveSvg(svg(), title) },
-    {
-      label: "Save as CSV",
-      onSelect: () =>
-        saveCsv(
-          ["run", "run_id", x ?? "x", y ?? "y"],
-          rows.map(({ run, cells }) => [run.name, run.id, cells[place] ?? null, cells[0] ?? null]),
-          title,
-        ),
-    },
+    ...saveItems(title, svg, () => ({
+      head: ["run", "run_id", x ?? "x", y ?? "y"],
+      rows: rows.map(({ run, cells }) => [run.name, run.id, cells[place] ?? null, cells[0] ?? null]),
+    })).map((item, at) => ({ ...item, isFirstOfGroup: at === 0 })),
     ...props.items,
   ]
   return (
