@@ -11,6 +11,8 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunData, RunTag
 
+from mlflow_weir.plugin import mlflow_private
+
 Latest = tuple[tuple[int, int, float], float]
 """Of one metric: (step, timestamp, value or 0 for NaN), value."""
 
@@ -50,7 +52,8 @@ class LateRunData(RunData):
         return repr(self._plain())
 
     def __reduce__(self) -> Any:
-        return RunData, (self._metric_objs, *_named(self.params, self.tags))
+        metrics = mlflow_private.latest_metrics_of(self)
+        return RunData, (metrics, *_named(self.params, self.tags))
 
     def _plain(self) -> RunData:
         made, arguments = self.__reduce__()

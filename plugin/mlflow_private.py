@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_weir.settings import foreign
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, ExperimentTag, Metric, Param, Run, RunTag
+    from mlflow.entities import DatasetInput, ExperimentTag, Metric, Param, RunData, RunTag
 
 _columns_of_metric = attrgetter("_key", "_timestamp", "_step", "_value", "_model_id")
 _BUILDER = "_get_sqlalchemy_store"
@@ -369,9 +369,9 @@ def leaves_a_run(error: BaseException) -> bool:
     return False
 
 
-def latest_metrics_of(run: Run) -> Sequence[Metric]:
+def latest_metrics_of(data: RunData) -> Sequence[Metric]:
     """Return a run's latest metrics with their steps and timestamps."""
-    return run.data._metric_objs or ()
+    return data._metric_objs or ()
 
 
 def is_worlds_fault(error: BaseException) -> bool:

@@ -102,7 +102,7 @@ class RunView:
         )
         view.note_points(
             Point(metric.key, metric.timestamp, metric.step, metric.value)
-            for metric in mlflow_private.latest_metrics_of(run)
+            for metric in mlflow_private.latest_metrics_of(run.data)
         )
         if run.inputs is not None:
             view.note_inputs(run.inputs.dataset_inputs or [], run.inputs.model_inputs or [])

@@ -185,7 +185,7 @@ class _ActiveRun:
 def _first_step(view: Any) -> int:
     """Return the step that a run has come to, from which the optimizer's steps go on."""
     first = 0
-    for metric in mlflow_private.latest_metrics_of(view.to_run()):
+    for metric in mlflow_private.latest_metrics_of(view.to_run().data):
         if is_rewound(metric.key):
             ours = metric.key.startswith(tuple(f"{kind}/" for kind in KINDS))
             first = max(first, metric.step + ours)

@@ -103,7 +103,7 @@ def look(run_id: str, uri: str) -> Answer:
     else:
         name, status = run.info.run_name or run_id, run.info.status
         notes = run.data.tags.get("weir.hardware", "")
-        for metric in latest_metrics_of(run):
+        for metric in latest_metrics_of(run.data):
             if metric.key.startswith(_PREFIX):
                 key = metric.key.removeprefix(_PREFIX)
                 readings[key] = Reading(metric.value, metric.step, metric.timestamp)

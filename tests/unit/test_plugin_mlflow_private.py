@@ -189,7 +189,7 @@ def test_a_runs_name_comes_from_the_argument_the_tag_or_is_made_up() -> None:
 
 def test_a_run_tells_its_latest_metrics_with_their_steps() -> None:
     run = Run(run_info(), RunData([Metric("m", 0.5, 7, 3)]))
-    (metric,) = mlflow_private.latest_metrics_of(run)
+    (metric,) = mlflow_private.latest_metrics_of(run.data)
     assert (metric.key, metric.value, metric.timestamp, metric.step) == ("m", 0.5, 7, 3)
 
 
