@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.search_utils import SearchUtils
 
 from mlflow_weir.store.tracking_store import WeirStore
 
@@ -183,13 +184,14 @@ def measure(
     timings = []
     for query in queries:
         spent: dict[str, list[float]] = {"stock": [], "weir": []}
+        token = _token(weir, experiment_id, query, n_runs)  # stock reads it as well
         for number in range(repeats + 1):
-            weir_ids, elapsed_ms = _ask(weir, experiment_id, query, n_runs)
+            weir_ids, elapsed_ms = _ask(weir, experiment_id, query, token)
             spent["weir"].append(elapsed_ms)
             if stock is None or (stock_asks is not None and number >= stock_asks):
                 continue
             try:
-                stock_ids, elapsed_ms = _ask(stock, experiment_id, query, n_runs)
+                stock_ids, elapsed_ms = _ask(stock, experiment_id, query, token)
             except MlflowException as exc:
                 if not isinstance(exc.__cause__ or exc.__context__, sa.exc.OperationalError):
                     raise
@@ -235,21 +237,28 @@ def _limit(engine: sa.Engine) -> None:
     engine.dispose()  # connections from before do not know of it
 
 
-def _ask(store: Any, experiment_id: str, query: Query, n_runs: int) -> tuple[list[str], float]:
-    from mlflow.utils.search_utils import SearchUtils
+def _token(store: Any, experiment_id: str, query: Query, n_runs: int) -> bytes | None:
+    """Return the token that leads to the page, from the page before it."""
+    if not query.depth:
+        return None
+    before = SearchUtils.create_page_token(int(n_runs * query.depth) - PAGE)
+    token: bytes = _search(store, experiment_id, query, before).token
+    return token
 
-    token = SearchUtils.create_page_token(int(n_runs * query.depth)) if query.depth else None
+
+def _ask(
+    store: Any, experiment_id: str, query: Query, token: bytes | None
+) -> tuple[list[str], float]:
     start_s = time.perf_counter()
-    runs = store.search_runs(
-        [experiment_id],
-        query.filter_string,
-        ViewType.ACTIVE_ONLY,
-        PAGE,
-        query.order_by,
-        token,
-    )
+    runs = _search(store, experiment_id, query, token)
     elapsed_ms = (time.perf_counter() - start_s) * 1e3
     return [run.info.run_id for run in runs], elapsed_ms
+
+
+def _search(store: Any, experiment_id: str, query: Query, token: bytes | None) -> Any:
+    return store.search_runs(
+        [experiment_id], query.filter_string, ViewType.ACTIVE_ONLY, PAGE, query.order_by, token
+    )
 
 
 def _batches_of_runs(n_runs: int, experiment_id: int) -> Iterator[list[tuple[Any, ...]]]:

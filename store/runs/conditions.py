@@ -16,7 +16,7 @@ from mlflow.store.tracking.dbmodels.models import SqlRun
 from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.operators import custom_op
+from sqlalchemy.sql.operators import custom_op, desc_op
 
 from mlflow_weir.store import mlflow_private
 
@@ -76,27 +76,66 @@ class Filters(NamedTuple):
         return clauses
 
 
+class Key(NamedTuple):
+    """One of the things that runs are sorted by.
+
+    Attributes:
+        value: The column or expression; a rank of MLflow's has a label.
+        is_falling: Whether larger values come first.
+        is_nullable: Whether runs may be without a value.
+        by: The same as MLflow has it in ORDER BY.
+    """
+
+    value: sa.ColumnElement[Any]
+    is_falling: bool
+    is_nullable: bool
+    by: Any
+
+    def comes_after(self, value: Any, dialect: str) -> sa.ColumnElement[bool]:
+        """Say which runs are sorted behind one that has this value, by this key alone."""
+        if value is None:
+            return sa.false() if self.has_nulls_last(dialect) else self.value.is_not(None)
+        behind = self.value < value if self.is_falling else self.value > value
+        return sa.or_(behind, self.value.is_(None)) if self.has_nulls_last(dialect) else behind
+
+    def is_same(self, value: Any) -> sa.ColumnElement[bool]:
+        """Say which runs have this value."""
+        return self.value.is_(None) if value is None else self.value == value
+
+    def has_nulls_last(self, dialect: str) -> bool:
+        """Say whether runs without a value come last; NULL is the largest in PostgreSQL only."""
+        return self.is_nullable and self.is_falling != (dialect == "postgresql")
+
+
 class Order(NamedTuple):
     """A parsed order as SQL: MLflow's clauses, and what the first term sorts by.
 
     Attributes:
-        ranks: Columns to select, two a term: the rank that puts missing values last (its label
-            is what ``by`` names) and the value.
-        by: What to order by, two a term, then MLflow's tie-breakers.
+        keys: What is sorted by, two a term (the rank that puts missing values last, and the
+            value), then MLflow's tie-breakers, the run id last.
         joins: Subqueries to outer-join, one a term on a metric, param or tag.
         leads_with: ``start_time`` or ``metric`` where the first term has an index, else None.
         metric: Key of that metric.
     """
 
-    ranks: Sequence[sa.ColumnElement[Any]]
-    by: Sequence[Any]
+    keys: Sequence[Key]
     joins: Sequence[sa.Subquery]
     leads_with: str | None
     metric: str | None
 
     @classmethod
     def parse(cls, order_by: list[str] | None, session: Session) -> Order:
-        ranks, by, joins = mlflow_private.run_order_clauses(order_by, session)
+        selected, by, joins = mlflow_private.run_order_clauses(order_by, session)
+        values = [*selected, *(_without_direction(clause) for clause in by[len(selected) :])]
+        keys = [
+            Key(value, getattr(clause, "modifier", None) is desc_op, is_nullable, clause)
+            for value, clause, is_nullable in zip(
+                values,
+                by,
+                [*(not isinstance(one, sa.Label) for one in values[:-1]), False],
+                strict=True,
+            )
+        ]
         leads_with = metric = None
         if order_by:
             kind, key, _ = SearchUtils.parse_order_by_for_search_runs(order_by[0])
@@ -107,7 +146,7 @@ class Order(NamedTuple):
                 kind, key, "="
             ):
                 leads_with = "start_time"
-        return cls(ranks, by, joins, leads_with, metric)
+        return cls(keys, joins, leads_with, metric)
 
 
 def select_of(subquery: sa.Subquery) -> sa.Select[Any]:
@@ -120,6 +159,10 @@ def table_of(rows: sa.Select[Any]) -> sa.Table:
     (table,) = rows.get_final_froms()
     assert isinstance(table, sa.Table)
     return table
+
+
+def _without_direction(clause: Any) -> sa.ColumnElement[Any]:
+    return clause.element if isinstance(clause, UnaryExpression) else clause
 
 
 def _is_one_of(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:

@@ -36,28 +36,29 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlRun
 from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.operators import desc_op
 
 from mlflow_weir.store import mlflow_private
-from mlflow_weir.store.runs.conditions import Filters, Order, Scope, select_of, table_of
+from mlflow_weir.store.runs import page_tokens
+from mlflow_weir.store.runs.conditions import Filters, Key, Order, Scope, select_of, table_of
 from mlflow_weir.store.runs.entities import load_runs
+from mlflow_weir.store.runs.page_tokens import PageStart, SortKey
 
 # What SQLite looks up and sorts in about 30 ms, and counts in an index in 1 ms.
 _FEW_ROWS = 20_000
 
 
-class _Search(NamedTuple):
-    """A search as statements.
+class _Segment(NamedTuple):
+    """A part of the answer that lies in one piece.
 
     Attributes:
-        segments: What they find, one after the other, is the answer, in its order.
-        n_skipped: Runs at the start of the answer that they leave out; none of the page.
-        n_runs: Runs of the whole answer, where it is known.
+        found: Gives the values of ``keys`` a run, sorted by them.
+        keys: What it is sorted by, the run id last.
+        shared: Values of the order's keys before those, the same for all of its runs.
     """
 
-    segments: Sequence[sa.Select[Any]]
-    n_skipped: int = 0
-    n_runs: int | None = None
+    found: sa.Select[Any]
+    keys: Sequence[Key]
+    shared: SortKey = ()
 
 
 _runs = SqlRun.__table__
@@ -87,28 +88,48 @@ def search_runs(
         parsed_filters = SearchUtils.parse_search_filter(filter_string)
         order = Order.parse(order_by, session)
         filters = Filters.build(parsed_filters, session, store._get_dialect())
-        offset = SearchUtils.parse_start_offset_from_page_token(page_token)
+        asked = [list(experiment_ids), filter_string or "", run_view_type, list(order_by or [])]
+        start = page_tokens.read(page_token, asked)
         ids = mlflow_private.parse_experiment_ids(experiment_ids)
         scope = Scope(store._filter_experiment_ids(session, ids), sorted(stages))
         limit = None if max_results is None else max_results + 1
-        search = _as_statements(session, scope, filters, order, offset, limit)
-        found = _find_page(session, search, offset, limit)
+        found = _find_page(session, scope, filters, order, start, limit)
         next_page_token = None
         if max_results is not None and len(found) > max_results:
             found = found[:max_results]
-            next_page_token = SearchUtils.create_page_token(offset + max_results)
-        return load_runs(session, found), next_page_token
+            next_page_token = page_tokens.write(start.offset + max_results, found[-1], asked)
+        return load_runs(session, [run_id for *_, run_id in found]), next_page_token
 
 
-def _as_statements(
+def _find_page(
+    session: Session,
+    scope: Scope,
+    filters: Filters,
+    order: Order,
+    start: PageStart,
+    limit: int | None,
+) -> list[SortKey]:
+    """Find what the page's runs are sorted by, their ids last."""
+    if not scope.experiment_ids:
+        return []
+    if start.after is not None:
+        segments = _as_segments(session, scope, filters, order, 0, limit)
+        rest = _behind(segments, start.after, session.get_bind().dialect.name)
+        if rest is not None:
+            return _read(session, rest, 0, limit)
+    segments = _as_segments(session, scope, filters, order, start.offset, limit)
+    return _read(session, segments, start.offset, limit)
+
+
+def _as_segments(
     session: Session,
     scope: Scope,
     filters: Filters,
     order: Order,
     offset: int,
     limit: int | None,
-) -> _Search:
-    """Write a search as statements.
+) -> list[_Segment]:
+    """Write a search as segments that are the answer, one after the other.
 
     Args:
         session: Where SQLite's index entries are counted.
@@ -118,17 +139,15 @@ def _as_statements(
         offset: Runs before the page.
         limit: Runs of the page; None for all that follow.
     """
-    if not scope.experiment_ids:
-        return _Search([])
     conditions = [*scope.clauses(), *filters.clauses()]
     if order.leads_with == "start_time":
-        return _Search(_by_start_time(conditions, order))
+        return _by_start_time(conditions, order)
     dialect = session.get_bind().dialect.name
     if dialect == "postgresql" and order.leads_with == "metric":
-        return _Search(_by_metric(conditions, order))
+        return _by_metric(conditions, order)
     if dialect == "sqlite" and (order.leads_with == "metric" or filters.on_keys):
         return _chosen_for_sqlite(session, scope, filters, order, offset, limit)
-    return _Search([_sorted_whole(conditions, order)])
+    return [_sorted_whole(conditions, order)]
 
 
 def _chosen_for_sqlite(
@@ -138,7 +157,7 @@ def _chosen_for_sqlite(
     order: Order,
     offset: int,
     limit: int | None,
-) -> _Search:
+) -> list[_Segment]:
     """Choose where SQLite starts: at the runs, at a selective filter, or at a metric's values.
 
     The look-ups that each way takes are weighed against one another; what they have in common is
@@ -147,11 +166,9 @@ def _chosen_for_sqlite(
     conditions = [*scope.clauses(), *filters.clauses()]
     n_wanted = offset + (limit or 0)  # up to the end of the page; 0 for all
     in_scope = sa.select(_runs.c.run_uuid).where(*scope.clauses())
-    n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one() or 0
-    most = max(_FEW_ROWS, 4 * n_wanted, math.isqrt(n_wanted * n_all) + 1)
-    n_runs = _bounded_count(session, in_scope, most)
+    n_runs = _bounded_count(session, in_scope, max(_FEW_ROWS, 4 * n_wanted))
     if n_runs <= _FEW_ROWS or not n_wanted:
-        return _Search([_sorted_whole(conditions, order)])
+        return [_sorted_whole(conditions, order)]
     for rows in filters.on_keys:
         if table_of(rows) is not _latest:
             continue  # the values of params and tags have no index to count in
@@ -161,66 +178,27 @@ def _chosen_for_sqlite(
         n_matching = _bounded_count(session, rows.with_only_columns(_latest.c.run_uuid), at_most)
         if n_matching <= at_most:
             scoped = scope.clauses(by_index=10 * n_matching > n_runs)
-            return _Search([_sorted_whole([*scoped, *filters.clauses(start_from=rows)], order)])
+            return [_sorted_whole([*scoped, *filters.clauses(start_from=rows)], order)]
     if order.leads_with == "metric":
-        walked = [*scope.clauses(by_index=False), *filters.clauses()]
-        if not any(filters) and n_all <= 2 * n_runs <= 2 * most:
-            segments = _by_metric(conditions, order, walked)
-            return _begun_deep(session, scope, order, _Search(segments, n_runs=n_runs), offset)
         # Other experiments' runs stand between ours in the metric's index.
+        n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one()
         if n_wanted * n_all < n_runs * n_runs:
-            return _Search(_by_metric(conditions, order, walked))
-    return _Search([_sorted_whole(conditions, order)])
+            walked = [*scope.clauses(by_index=False), *filters.clauses()]
+            return _by_metric(conditions, order, walked)
+    return [_sorted_whole(conditions, order)]
 
 
-def _begun_deep(
-    session: Session, scope: Scope, order: Order, search: _Search, offset: int
-) -> _Search:
-    """Let a walk along a metric begin at the value that its page begins with.
-
-    The walk looks up each run that it passes over, which costs ten times what its entry in the
-    metric's index does. Here only entries are read, and held against the runs out of scope, which
-    the caller has found to be few.
-    """
-    if not offset:
-        return search
-    (metric, *_), (_, by_value, *_) = order.joins, order.by
-    # Unlike NOT, which has no answer for a NULL either.
-    out_of_scope = sa.and_(*scope.clauses(by_index=False)).is_not(sa.true())
-    numbers = sa.select(metric.c.value).where(
-        metric.c.is_nan == sa.false(),
-        metric.c.run_uuid.not_in(sa.select(_runs.c.run_uuid).where(out_of_scope)),
-    )
-    first = session.execute(numbers.order_by(by_value).offset(offset).limit(1)).scalar()
-    if first is None:
-        return search._replace(segments=search.segments[1:], n_skipped=_count(session, numbers))
-    value, is_falling = metric.c.value, getattr(by_value, "modifier", None) is desc_op
-    n_before = offset
-    if _count(session, numbers.where(value == first)) > 1:
-        n_before = _count(session, numbers.where(value > first if is_falling else value < first))
-    from_first = search.segments[0].where(value <= first if is_falling else value >= first)
-    return search._replace(segments=[from_first, *search.segments[1:]], n_skipped=n_before)
-
-
-def _sorted_whole(conditions: Sequence[sa.ColumnElement[bool]], order: Order) -> sa.Select[Any]:
+def _sorted_whole(conditions: Sequence[sa.ColumnElement[bool]], order: Order) -> _Segment:
     """Order as MLflow does, ranks and all; the default order has no rank and follows its index."""
-    found = sa.select(_runs.c.run_uuid, *order.ranks).select_from(_joined(_runs, order.joins))
-    return found.where(*conditions).order_by(*order.by)
+    return _segment(_joined(_runs, order.joins), conditions, order)
 
 
-def _by_start_time(
-    conditions: Sequence[sa.ColumnElement[bool]], order: Order
-) -> list[sa.Select[Any]]:
+def _by_start_time(conditions: Sequence[sa.ColumnElement[bool]], order: Order) -> list[_Segment]:
     """Split off the runs without a start time, whose rank comes last either way."""
-    start_time = _runs.c.start_time
-    found = (
-        sa.select(_runs.c.run_uuid, *order.ranks[2:])
-        .select_from(_joined(_runs, order.joins))
-        .where(*conditions)
-    )
+    joined, start_time = _joined(_runs, order.joins), _runs.c.start_time
     return [
-        found.where(start_time.is_not(None)).order_by(*order.by[1:]),
-        found.where(start_time.is_(None)).order_by(*order.by[2:]),
+        _segment(joined, [*conditions, start_time.is_not(None)], order, (0,)),
+        _segment(joined, [*conditions, start_time.is_(None)], order, (1, None)),
     ]
 
 
@@ -228,7 +206,7 @@ def _by_metric(
     conditions: Sequence[sa.ColumnElement[bool]],
     order: Order,
     conditions_on_walk: Sequence[sa.ColumnElement[bool]] | None = None,
-) -> list[sa.Select[Any]]:
+) -> list[_Segment]:
     """Split into runs with a number, with NaN, and without the metric, as its rank does.
 
     Args:
@@ -237,23 +215,48 @@ def _by_metric(
         conditions_on_walk: The same runs, written so that SQLite walks the metric's index.
     """
     metric, *joins = order.joins
-    with_metric = _runs.join(metric, metric.c.run_uuid == _runs.c.run_uuid)
-    has_metric = (
-        sa.select(_runs.c.run_uuid, *order.ranks[2:])
-        .select_from(_joined(with_metric, joins))
-        .where(*(conditions_on_walk or conditions))
-        .order_by(*order.by[1:])
-    )
+    with_metric = _joined(_runs.join(metric, metric.c.run_uuid == _runs.c.run_uuid), joins)
+    walked = conditions_on_walk or conditions
     keyed = select_of(metric).with_only_columns(_latest.c.run_uuid)
     lacks_metric = ~keyed.where(_latest.c.run_uuid == _runs.c.run_uuid).correlate(_runs).exists()
     return [
-        has_metric.where(metric.c.is_nan == sa.false()),
-        has_metric.where(metric.c.is_nan == sa.true()),
-        sa.select(_runs.c.run_uuid, *order.ranks[2:])
-        .select_from(_joined(_runs, joins))
-        .where(*conditions, lacks_metric)
-        .order_by(*order.by[2:]),
+        _segment(with_metric, [*walked, metric.c.is_nan == sa.false()], order, (0,)),
+        _segment(with_metric, [*walked, metric.c.is_nan == sa.true()], order, (1,)),
+        _segment(_joined(_runs, joins), [*conditions, lacks_metric], order, (2, None)),
     ]
+
+
+def _segment(
+    rows: sa.FromClause,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    order: Order,
+    shared: SortKey = (),
+) -> _Segment:
+    keys = order.keys[len(shared) :]
+    found = sa.select(*(key.value for key in keys)).select_from(rows).where(*conditions)
+    return _Segment(found.order_by(*(key.by for key in keys)), keys, shared)
+
+
+def _behind(segments: Sequence[_Segment], after: SortKey, dialect: str) -> list[_Segment] | None:
+    """Return what of the segments comes behind a run; None where it fits none of them."""
+    for number, (found, keys, shared) in enumerate(segments):
+        values = after[len(shared) :]
+        if after[: len(shared)] != shared or len(values) != len(keys):
+            continue
+        behind: sa.ColumnElement[bool] = sa.false()
+        for key, value in zip(reversed(keys), reversed(values), strict=True):
+            behind = sa.or_(key.comes_after(value, dialect), sa.and_(key.is_same(value), behind))
+        rest = _Segment(found.where(behind), keys, shared)
+        (first, *_), (value, *_) = keys, values
+        if value is None:
+            return [rest, *segments[number + 1 :]]
+        # In the words of an index: from this value on; then, apart, those without one.
+        from_here = first.value <= value if first.is_falling else first.value >= value
+        parts = [rest._replace(found=rest.found.where(from_here))]
+        if first.has_nulls_last(dialect):
+            parts.append(rest._replace(found=found.where(first.value.is_(None))))
+        return [*parts, *segments[number + 1 :]]
+    return None
 
 
 def _joined(start: sa.FromClause, subqueries: Sequence[sa.Subquery]) -> sa.FromClause:
@@ -262,28 +265,23 @@ def _joined(start: sa.FromClause, subqueries: Sequence[sa.Subquery]) -> sa.FromC
     return start
 
 
-def _find_page(session: Session, search: _Search, offset: int, limit: int | None) -> list[str]:
-    """Read ``limit`` run ids from ``offset`` on, asking no more segments than that takes."""
-    if search.n_runs is not None and limit is not None:
-        limit = min(limit, search.n_runs - offset)
-        if limit <= 0:
-            return []
-    offset -= search.n_skipped
-    found: list[str] = []
-    for segment in search.segments:
-        page = segment.offset(offset)
+def _read(
+    session: Session, segments: Sequence[_Segment], offset: int, limit: int | None
+) -> list[SortKey]:
+    """Read ``limit`` runs from ``offset`` on, asking no more segments than that takes."""
+    found: dict[str, SortKey] = {}  # one whose metric changed meanwhile could be in two segments
+    for number, (select, _, shared) in enumerate(segments):
+        page = select.offset(offset)
         if limit is not None:
             page = page.limit(limit - len(found))
-        ids = session.execute(page).scalars().all()
-        found += ids
-        if limit is not None and len(found) >= limit:
-            break
-        if segment is search.segments[-1]:
+        rows = session.execute(page).all()
+        for row in rows:
+            found.setdefault(row[-1], (*shared, *row))
+        if (limit is not None and len(found) >= limit) or number == len(segments) - 1:
             break
         # A page that starts behind this segment starts that much earlier in the next.
-        offset = 0 if ids else max(0, offset - (_count(session, segment) if offset > 0 else 0))
-    # A run whose metric changed between two statements could be in both.
-    return list(dict.fromkeys(found))
+        offset = 0 if rows else max(0, offset - (_count(session, select) if offset > 0 else 0))
+    return list(found.values())
 
 
 def _count(session: Session, found: sa.Select[Any]) -> int:

@@ -6,6 +6,8 @@ left open: items inside a run are compared as sets of a run, all else exactly.
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import random
 from collections.abc import Iterator
@@ -79,15 +81,16 @@ class Searched:
         max_results: int | None = 1000,
         token: Any = None,
     ) -> Any:
-        """Ask both, fail where they differ, and return what they agree on."""
+        """Ask both, fail where they differ, and return what they agree on, with Weir's token."""
         ids = self.experiments if experiments is None else experiments
         arguments = (ids, filter_string, view, max_results, order_by, token)
-        expected = _outcome(self.stock, arguments)
-        assert _outcome(self.weir, arguments) == expected, arguments
-        return expected
+        expected, _ = _outcome(self.stock, arguments)
+        found, next_token = _outcome(self.weir, arguments)
+        assert found == expected, arguments
+        return found[0], next_token
 
     def check_pages(self, page_size: int, *arguments: Any, **options: Any) -> int:
-        """Follow the tokens to the end on both; return how many runs there were."""
+        """Follow Weir's tokens to the end on both; return how many runs there were."""
         token, n_runs = None, 0
         while True:
             runs, token = self.check(*arguments, max_results=page_size, token=token, **options)
@@ -96,15 +99,16 @@ class Searched:
                 return n_runs
 
 
-def _outcome(store: Any, arguments: tuple[Any, ...]) -> Any:
+def _outcome(store: Any, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Return what two stores must agree on, and the token itself."""
     try:
-        page = store._search_runs(*arguments)
+        runs, token = store._search_runs(*arguments)
     except MlflowException as exc:
-        return exc.error_code, exc.message.partition("[SQL:")[0]
+        return (exc.error_code, exc.message.partition("[SQL:")[0]), None
     except Exception as exc:  # noqa: BLE001 - both must raise the same, whatever it is
-        return type(exc), str(exc)
-    runs, token = page
-    return [_contents(run) for run in runs], token
+        return (type(exc), str(exc)), None
+    offset = SearchUtils.parse_start_offset_from_page_token(token)
+    return ([_contents(run) for run in runs], offset), token
 
 
 def _contents(run: Run) -> dict[str, Any]:
@@ -315,6 +319,63 @@ def test_pages_and_tokens_are_stocks(searched: Searched, page_sizes: tuple[int, 
         None, ["metrics.loss"], token=SearchUtils.create_page_token(20), max_results=None
     )
     searched.check(None, ["metrics.loss"], token=SearchUtils.create_page_token(10_000))
+
+
+@pytest.mark.parametrize("order_by", [None, ["start_time ASC"], ["metrics.loss DESC"]], ids=str)
+@pytest.mark.usefixtures("planner")
+def test_runs_that_come_and_go_move_no_page(
+    searched: Searched, order_by: list[str] | None
+) -> None:
+    def page(token: Any) -> tuple[list[str], Any]:
+        found, following = _outcome(
+            searched.weir, (searched.experiments, None, ViewType.ACTIVE_ONLY, 10, order_by, token)
+        )
+        return [run["info"]["run_id"] for run in found[0]], following
+
+    wanted = [run["info"]["run_id"] for run in searched.check(None, order_by)[0]]
+    ids, token = page(None)
+    at_the_start = wanted[3]
+    searched.stock.delete_run(at_the_start)
+    try:
+        while token is not None:
+            more, token = page(token)
+            ids += more
+    finally:
+        searched.stock.restore_run(at_the_start)
+    assert ids == wanted
+
+
+def test_a_token_that_does_not_fit_is_an_offset(searched: Searched) -> None:
+    by_loss, by_param = ["metrics.loss"], ["params.loss DESC"]
+    _, token = searched.check(None, by_loss, max_results=10)
+    content = json.loads(base64.b64decode(token))
+    assert len(content["after"]) == 4
+    changes: list[dict[str, Any]] = [
+        {},
+        {"of": "another search"},
+        {"after": None},
+        {"after": []},
+        {"after": content["after"][1:]},
+    ]
+    for changed in changes:
+        altered = base64.b64encode(json.dumps(content | changed).encode())
+        searched.check(None, by_loss, max_results=10, token=altered)
+    searched.check(None, by_param, max_results=10, token=token)
+    searched.check("metrics.loss > 0", by_loss, max_results=10, token=token)
+    searched.check(None, by_loss, experiments=searched.experiments[:1], token=token)
+
+
+def test_a_value_too_long_for_a_token_is_left_out_of_it(
+    sqlite_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    both = Searched(sqlite_url, str(tmp_path_factory.mktemp("artifacts")))
+    both.experiments = [both.stock.create_experiment("long")]
+    for number in range(3):
+        run = both.stock.create_run(both.experiments[0], "me", FIRST_START_MS, [], "run")
+        both.stock.log_param(run.info.run_id, Param("text", "x" * 5_000 + str(number)))
+    assert both.check_pages(1, None, ["params.text"]) == 3
+    _, token = both.check(None, ["params.text"], max_results=1)
+    assert token == SearchUtils.create_page_token(1)
 
 
 def test_scopes_are_stocks(searched: Searched) -> None:
@@ -542,6 +603,6 @@ def test_workspaces_stay_apart(
     for workspace in ("left", "right"):
         with WorkspaceContext(workspace):
             arguments = (experiments, None, ViewType.ALL, 10, ["metrics.m"], None)
-            found = _outcome(weir, arguments)
-            assert found == _outcome(stock, arguments)
+            found, _ = _outcome(weir, arguments)
+            assert found == _outcome(stock, arguments)[0]
             assert [run["info"]["run_name"] for run in found[0]] == [workspace]
