@@ -161,7 +161,7 @@ def train(store: Store, spool: Spool) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("outage_s", OUTAGES_S)
-@pytest.mark.parametrize("kind", ["postgresql", "server"])
+@pytest.mark.parametrize("kind", [pytest.param("postgresql", marks=pytest.mark.long), "server"])
 def test_a_training_does_not_notice_that_its_store_is_away(
     kind: str,
     outage_s: int,

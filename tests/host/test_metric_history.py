@@ -204,6 +204,7 @@ def test_history_is_the_models_after_every_operation(store: Any, seed: int) -> N
     assert check(store.engine, Silent()).problems == []
 
 
+@pytest.mark.quick_on("sqlite", "postgresql")
 def test_a_run_of_thousands_of_keys_reads_as_it_was_logged(store: Any) -> None:
     run_id = new_run(store)
     keys = [f"layer/{i}/norm" for i in range(3000)]
@@ -427,6 +428,7 @@ def expected_of(n_writers: int, n_batches: int, size: int) -> dict[str, list[Row
     return {key: model_history(logged) for key, logged in rows.items()}
 
 
+@pytest.mark.quick_on("sqlite", "postgresql")
 @pytest.mark.parametrize("n_runs", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_several_processes_log_at_once_and_nothing_is_lost(
     database_server: DatabaseServer, n_runs: int
@@ -450,6 +452,7 @@ def test_several_processes_log_at_once_and_nothing_is_lost(
 # Opening
 
 
+@pytest.mark.quick_on("sqlite", "postgresql")
 @pytest.mark.parametrize("n_databases", [2, pytest.param(12, marks=pytest.mark.long)])
 def test_processes_that_open_a_new_database_at_once_all_can(
     database_server: DatabaseServer, n_databases: int

@@ -663,6 +663,7 @@ def test_many_batches_overlap_in_one_run(pair: StorePair) -> None:
     pair.compare_history(run_id, ["k", "other"])
 
 
+@pytest.mark.quick_on("sqlite", "postgresql")
 def test_a_reopened_store_goes_on(pair: StorePair) -> None:
     run_id = pair.new_run()
     for round_ in range(4):

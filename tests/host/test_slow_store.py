@@ -77,7 +77,7 @@ def places(
         }
 
 
-@pytest.fixture(params=["weir", "stock", "file"])
+@pytest.fixture(params=["weir", "stock", pytest.param("file", marks=pytest.mark.long)])
 def training(
     request: pytest.FixtureRequest, tmp_path: Path, places: dict[str, Place]
 ) -> Iterator[Training]:

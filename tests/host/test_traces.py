@@ -422,7 +422,10 @@ def go_on(process: subprocess.Popen[str]) -> str:
     return err
 
 
-@pytest.mark.parametrize("variables", [{}, AT_ONCE], ids=["async", "at-once"])
+@pytest.mark.parametrize(
+    "variables",
+    [pytest.param({}, id="async"), pytest.param(AT_ONCE, id="at-once", marks=pytest.mark.long)],
+)
 def test_a_locked_database_holds_up_no_traced_call(file: Place, variables: dict[str, str]) -> None:
     process = file.start(TRACES_AWAY, WEIR_EXIT_WAIT_SECONDS="0", **variables)
     wait_ready(process)
