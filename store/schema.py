@@ -55,6 +55,9 @@ _KeyBytes = sa.LargeBinary().with_variant(mysql.VARBINARY(1000), "mysql", "maria
 _RunId = sa.String(32).with_variant(
     mysql.VARCHAR(32, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
 )
+_PanelId = sa.String(16).with_variant(
+    mysql.VARCHAR(16, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
 _Digest = sa.String(64).with_variant(
     mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
 )
@@ -416,6 +419,7 @@ report_comment = sa.Table(
     sa.Column("text", _LongText, nullable=False),
     sa.Column("resolved_ms", sa.BigInteger, nullable=True),
     sa.Column("resolved_by", sa.String(255), nullable=False),
+    sa.Column("panel", _PanelId, nullable=True),
     sa.Index("weir_report_comment_report", "report_id", "at_ms"),
 )
 

@@ -14,7 +14,7 @@ from mlflow_weir.errors import SchemaMismatch
 from mlflow_weir.store import schema
 from mlflow_weir.store.engine import retrying
 
-HEAD = "0012"
+HEAD = "0013"
 """The revision this version reads and writes; tests compare it with the scripts."""
 
 _TABLE_WAIT_S = 3

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -232,6 +233,30 @@ def walk(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def panels(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the panels of a report that was checked, in order."""
     return [node["attrs"]["panel"] for node in walk(document) if node["type"] == "panel"]
+
+
+def name_panels(document: dict[str, Any], before: Mapping[str, Any] | None = None) -> None:
+    """Give each panel an id that no other of the report has; those that are there stay.
+
+    Args:
+        document: One that was checked; changed.
+        before: What it takes the place of: a panel without an id has that of the one of its kind
+            and title there, so that a program which writes a report anew keeps what is said of it.
+    """
+    named: list[dict[str, Any]] = []
+    nameless: list[dict[str, Any]] = []
+    used: set[str] = set()
+    for panel in panels(document):
+        is_first = panel.get("id") is not None and panel["id"] not in used
+        (named if is_first else nameless).append(panel)
+        used |= {panel["id"]} if is_first else set()
+    known: dict[tuple[str, str], list[str]] = {}
+    for panel in panels(before or EMPTY):
+        if panel.get("id") is not None and panel["id"] not in used:
+            known.setdefault((panel["kind"], panel["title"]), []).append(panel["id"])
+    for panel in nameless:
+        same = known.get((panel["kind"], panel["title"]))
+        panel["id"] = same.pop(0) if same else secrets.token_hex(8)
 
 
 def images(document: Mapping[str, Any]) -> set[str]:

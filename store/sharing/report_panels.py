@@ -1,6 +1,7 @@
 """A panel of a report: which runs, and what is shown of them.
 
-    {"kind": "charts" | "runs" | "compare" | "media" | "code",
+    {"id": 16 hexadecimal digits,
+     "kind": "charts" | "runs" | "compare" | "media" | "code",
      "title": text,
      "runs": {"experiments": [id, …], "ids": [run id, …] or null, "filter", "search", "regex",
               "order": [term, …], "groupBy": [column, …], "centre", "band", "colourBy": column,
@@ -13,8 +14,10 @@
 A card of the grid is lines, one number a run, or a text; or it compares runs by ``columns``
 (``bars``, ``scatter``, ``parallel``, ``importance``), all of which it names.
 
-A panel holds no data. With ``at`` it is frozen: runs and points as of that moment; without it is
-live. Runs are named (``ids``) or found by the filter, as ``POST runs`` has it.
+Its id is what comments are bound to, and stays with it whatever else of it is changed; a panel
+that comes without gets one when its report is kept. A panel holds no data. With ``at`` it is
+frozen: runs and points as of that moment; without it is live. Runs are named (``ids``) or found
+by the filter, as ``POST runs`` has it.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ MAX_COLUMNS = 40
 MAX_CARD_TEXT = 10_000
 MAX_CARD_COLUMNS = 61
 _BY_COLUMNS = ("bars", "scatter", "parallel", "importance")
+PANEL_ID = re.compile(r"[0-9a-f]{16}\Z")
 _RUN_ID = re.compile(r"[0-9a-f]{32}\Z")
 _EXPERIMENT_ID = re.compile(r"[0-9]{1,18}\Z")
 _CENTRES = ("mean", "median", "min", "max")
@@ -53,7 +57,7 @@ def check_panel(value: Any) -> dict[str, Any]:
         ValueError: It is none; the message says why.
     """
     given = _object(value, "a panel")
-    known = ("kind", "title", "runs", "cards", "settings", "columns", "parts")
+    known = ("id", "kind", "title", "runs", "cards", "settings", "columns", "parts")
     _refuse_unknown(given, (*known, "differences", "keys"))
     kind = _choice(given.get("kind"), "kind", KINDS)
     found: dict[str, Any] = {
@@ -61,6 +65,10 @@ def check_panel(value: Any) -> dict[str, Any]:
         "title": _text(given.get("title", ""), "title", 250),
         "runs": _runs(given.get("runs")),
     }
+    if given.get("id") is not None:
+        if not PANEL_ID.match(_text(given["id"], "id", 16)):
+            raise ValueError("id: expected 16 hexadecimal digits")
+        found["id"] = given["id"]
     if kind == "charts":
         cards = [_card(one) for one in _list(given.get("cards"), "cards", MAX_CARDS)]
         if not cards:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.store import schema
 from mlflow_weir.store.sharing import report_document
+from mlflow_weir.store.sharing.report_panels import PANEL_ID
 
 MAX_TITLE_CHARACTERS = 250
 MAX_REPORTS = 2_000
@@ -74,12 +75,18 @@ class Revision(NamedTuple):
 
 
 class Comment(NamedTuple):
-    """What somebody says of a report, or of the words they quote."""
+    """What somebody says of a report, of the words they quote, or of a panel.
+
+    Attributes:
+        quote: The words; of a panel what it was called then.
+        panel: Its id; None where it is about words, or was said of a panel when these had no ids.
+    """
 
     comment_id: str
     author: str
     at_ms: int
     quote: str
+    panel: str | None
     text: str
     resolved_ms: int | None
     resolved_by: str
@@ -247,8 +254,11 @@ def save(
         ReportConflict: Somebody saved it since.
         ConfigError: A title or document that cannot be, or the report is gone.
     """
-    values = {"title": _title(title), "document": _written(document)}
+    named = _title(title)
+    before = read_draft(engine, report_id)
+    written = _written(document, None if before is None else json.loads(before))
     with engine.begin() as connection:
+        values = {"title": named, "document": written}
         return _save(connection, report_id, draft, values, author)
 
 
@@ -334,7 +344,9 @@ def restore(engine: sa.Engine, report_id: str, revision: int, draft: int, author
     found = read_revision(engine, report_id, revision)
     if found is None:
         raise ConfigError("there is no such version")
-    values = {"title": found[0].title, "document": found[1]}
+    before = read_draft(engine, report_id)
+    written = _written(json.loads(found[1]), None if before is None else json.loads(before))
+    values = {"title": found[0].title, "document": written}
     with engine.begin() as connection:
         return _save(connection, report_id, draft, values, author)
 
@@ -390,8 +402,15 @@ def read_comment(engine: sa.Engine, report_id: str, comment_id: str) -> Comment 
     return found[0] if found else None
 
 
-def add_comment(engine: sa.Engine, report_id: str, author: str, text: str, quote: str) -> None:
-    """Say something of a report.
+def add_comment(
+    engine: sa.Engine,
+    report_id: str,
+    author: str,
+    text: str,
+    quote: str,
+    panel: str | None = None,
+) -> None:
+    """Say something of a report, or of a panel by its id.
 
     Raises:
         ConfigError: Nothing is said, too much, or there are too many comments.
@@ -399,6 +418,8 @@ def add_comment(engine: sa.Engine, report_id: str, author: str, text: str, quote
     said = _sound(text).strip()
     if not said or len(said) > MAX_COMMENT_CHARACTERS:
         raise ConfigError(f"a comment has 1 to {MAX_COMMENT_CHARACTERS:,} characters")
+    if panel is not None and not PANEL_ID.match(panel):
+        raise ConfigError("panel: expected the id of a panel")
     columns = schema.report_comment.c
     with engine.begin() as connection:
         count = sa.select(sa.func.count()).where(columns.report_id == report_id)
@@ -411,6 +432,7 @@ def add_comment(engine: sa.Engine, report_id: str, author: str, text: str, quote
                 author=author[:255],
                 at_ms=_now_ms(),
                 quote=_sound(quote)[:MAX_QUOTE_CHARACTERS],
+                panel=panel,
                 text=said,
                 resolved_ms=None,
                 resolved_by="",
@@ -554,8 +576,9 @@ def _title(title: str) -> str:
     return found
 
 
-def _written(document: Any) -> str:
+def _written(document: Any, before: Any = None) -> str:
     checked = report_document.check(document)
+    report_document.name_panels(checked, before)
     return json.dumps(checked, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -124,6 +124,57 @@ def test_a_draft_is_saved_over_published_restored_and_cloned(engine: sa.Engine) 
         reports.append(engine, made.report_id, [{"type": "contents"}], "")
 
 
+def test_a_panel_keeps_its_id_and_what_is_said_of_it(
+    engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever else of it changes, whoever writes the report; comments from before ids stay."""
+
+    def table(title: str, panel_id: str | None = None, **runs: Any) -> dict[str, Any]:
+        named = {} if panel_id is None else {"id": panel_id}
+        return panel("1", "runs", title=title, columns=["params.lr"], runs=runs, **named)
+
+    def ids_of(report_id: str) -> list[str]:
+        return [one["id"] for one in report_document.panels(draft_of(engine, report_id))]
+
+    def save(report: reports.Report, *blocks: dict[str, Any]) -> list[str]:
+        found = reports.read(engine, report.report_id)
+        assert found is not None
+        reports.save(engine, report.report_id, found.draft, "t", document(*blocks), "")
+        return ids_of(report.report_id)
+
+    made = reports.create(engine, ["1"], None, "t", document(table("A"), table("A")), "")
+    first, second = ids_of(made.report_id)
+    assert first != second
+    # A program that names none writes the same panels anew, in any order among others.
+    other, *same = save(made, table("B"), table("A", most=7), paragraph("x"), table("A"))
+    assert same == [first, second]
+    assert other not in same
+    # The editor names them: one that is renamed is the same, a copy of it is not.
+    copied = save(made, table("A", second), table("C", first), table("C", first))
+    assert copied[:2] == [second, first]
+    assert copied[2] not in {first, second, other}
+    reports.publish(engine, made.report_id, 4 - 1, "")
+    appended = reports.append(engine, made.report_id, [table("A", second)], "")
+    assert ids_of(made.report_id)[:3] == copied
+    assert len(set(ids_of(made.report_id))) == 4
+    reports.restore(engine, made.report_id, 1, appended.draft, "")
+    assert ids_of(made.report_id) == copied
+    reports.add_comment(engine, made.report_id, "", "of the first", "A", first)
+    with pytest.raises(ConfigError, match="panel"):
+        reports.add_comment(engine, made.report_id, "", "of none", "A", "<b>")
+    # As it was kept before panels had ids.
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE weir_report_comment DROP COLUMN panel"))
+        connection.execute(sa.text("UPDATE alembic_version_weir SET version_num = '0012'"))
+    url = engine.url.render_as_string(hide_password=False)
+    again = WeirStore(url, str(tmp_path_factory.mktemp("artifacts"))).engine
+    (comment,) = reports.list_comments(again, made.report_id)
+    assert (comment.text, comment.quote, comment.panel) == ("of the first", "A", None)
+    reports.add_comment(again, made.report_id, "", "of the second", "A", second)
+    assert [one.panel for one in reports.list_comments(again, made.report_id)] == [None, second]
+    again.dispose()
+
+
 def test_pictures_are_raster_and_have_limits(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +317,7 @@ def link(address: str) -> dict[str, Any]:
         (changed("14.attrs.panel", None), "expected an object"),
         (changed("14.attrs.panel.kind", "html"), "charts, runs"),
         (changed("14.attrs.panel.html", "x"), "unknown field html"),
+        (changed("14.attrs.panel.id", "x" * 16), "16 hexadecimal digits"),
         (changed("14.attrs.panel.cards", []), "one chart"),
         (changed("14.attrs.panel.cards.0.settings.x", "eval"), "m:METRIC"),
         (changed("14.attrs.panel.cards.0.settings.zoom", [2, 1]), "a range"),

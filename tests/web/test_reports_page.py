@@ -246,6 +246,41 @@ def test_a_report_is_written_published_read_and_taken_away(
     assert draft_of(site, report_id)["title"] == "LR sweep <b>12</b>"
 
 
+    # What is said of a panel stays with it when it is renamed and has a copy of the same name.
+    (kept,) = [one for one in nodes_of(draft_of(site, report_id)["document"]) if is_panel(one)]
+    kept_id = kept["attrs"]["panel"]["id"]
+    page.get_by_role("button", name="Change the panel").click()
+    form = page.get_by_role("dialog", name="Change the panel")
+    form.get_by_role("textbox", name="Title").fill("Adam alone")
+    form.get_by_role("button", name="Change", exact=True).click()
+    page.locator(".w-panel-title", has_text="Adam alone").click()
+    page.keyboard.press("Control+c")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Control+v")
+    page.locator(".w-edited-panel").nth(1).wait_for()
+
+    def both() -> list[str]:
+        found = [one for one in nodes_of(draft_of(site, report_id)["document"]) if is_panel(one)]
+        ids = [one["attrs"]["panel"]["id"] for one in found]
+        return ids if len(ids) == 2 else []
+
+    ids = wait_until(both, "both panels are saved", 120.0)
+    assert ids[0] == kept_id != ids[1]
+    said = {"id": report_id, "action": "add", "quote": "▦ Charts"}
+    for text, of in (
+        ("of the first", {"panel": kept_id}),
+        ("of before", {"quote": "▦ Adam alone"}),
+    ):
+        assert ask(site.server, "/comments", {**said, "text": text, **of}).status == 200
+    page.get_by_role("button", name="Publish").click()
+    named = page.get_by_role("group", name="Adam alone")
+    named.nth(0).get_by_text("2 comments").wait_for()
+    page.get_by_role("button", name="Comment on Adam alone (2)", exact=True).wait_for()
+    comments.get_by_role("button", name="▦ Adam alone").nth(1).wait_for()
+
+
+def is_panel(node: dict[str, Any]) -> bool:
+    return bool(node["type"] == "panel")
 def test_what_cannot_be_saved_is_kept_and_two_writers_hear_of_each_other(
     site: Site, page: Any, allow_errors: Callable[[str], None]
 ) -> None:

@@ -81,6 +81,19 @@ def test_an_experiment_is_private_public_and_given_to_people(
     frame.get_by_role("button", name="Private").wait_for()
     reader = signed_in(READER)
     reader.goto(f"{server.address}/weir/")
+    # Wherever its name is, so is who may see it: in the palette, beside a report that is written,
+    # and where runs are compared.
+    body = {"experiment_ids": [of], "title": "Notes"}
+    report = call(server, "POST", "/ajax-api/3.0/weir/reports/create", body, user=OWNER)
+    owner.goto(f"{server.address}/weir/reports/{report.body['report']['id']}/edit")
+    owner.get_by_role("button", name="Private").wait_for()
+    owner.get_by_role("navigation", name="Where you are").get_by_text(name).wait_for()
+    owner.keyboard.press("Control+k")
+    owner.get_by_role("combobox", name="Go to").fill("sweep")
+    owner.get_by_role("option", name=name).get_by_text("Private").wait_for()
+    owner.goto(f"{server.address}/weir/e/{of}/compare?runs={run['run']['info']['run_id']}")
+    owner.get_by_role("button", name="Private").wait_for()
+    owner.get_by_role("navigation", name="Where you are").get_by_text(name).wait_for()
     reader.get_by_role("link", name="Default").wait_for()
     assert reader.get_by_text("sweep").count() == 0
     reader.goto(f"{server.address}/weir/teams?e={of}")

@@ -15,14 +15,14 @@
         "picture"  {"body": base64} → {"report", "image"}: its id, for a node
         "delete"   {}
     POST reports/comments  {"id", "action"?: "add" | "resolve" | "reopen" | "delete", "text"?,
-                           "quote"?, "comment"?} → {"comments": [COMMENT]}
+                           "quote"?, "panel"?: its id, "comment"?} → {"comments": [COMMENT]}
     POST reports/image     {"id", "image"} → the picture
 
     REPORT   {"id", "title", "experiment_ids", "created_ms", "created_by", "draft", "saved_ms",
               "saved_by", "revision", "is_changed": since it was published, "may_edit",
               "may_delete"}
-    COMMENT  {"id", "author", "at_ms", "quote", "text", "resolved_ms", "resolved_by",
-              "may_resolve", "may_delete"}
+    COMMENT  {"id", "author", "at_ms", "quote", "panel", "text", "resolved_ms",
+              "resolved_by", "may_resolve", "may_delete"}
     409      {"error", "report", "title", "document"}: the draft as somebody saved it since
 
 A report that was never published is there for editors alone. Whoever reads a report may comment
@@ -229,7 +229,8 @@ def _comments(fields: Fields) -> dict[str, Any]:
     engine, action = deliveries.require_store().engine, fields.text_or_none("action")
     if action == "add":
         quote = fields.text_or_none("quote") or ""
-        reports.add_comment(engine, report.report_id, _author(), fields.text("text"), quote)
+        text, panel = fields.text("text"), fields.text_or_none("panel")
+        reports.add_comment(engine, report.report_id, _author(), text, quote, panel)
         _note("comment", report)
     elif action is not None:
         comment = reports.read_comment(engine, report.report_id, fields.text("comment"))
@@ -338,6 +339,7 @@ def _comment_json(comment: Comment, may_edit: bool, may_delete: bool) -> dict[st
         "quote": comment.quote,
         "text": comment.text,
         "resolved_ms": comment.resolved_ms,
+        "panel": comment.panel,
         "resolved_by": comment.resolved_by or None,
         "may_resolve": is_own or may_edit,
         "may_delete": is_own or may_delete,

@@ -11,6 +11,8 @@ export interface Choice {
   readonly icon?: IconName
   /** Said behind the label, in grey. */
   readonly about?: string
+  /** Right behind the label, such as who may see what it names. */
+  readonly beside?: ReactNode
   /** Of those that belong together the first one has a heading above it. */
   readonly group?: string
 }
@@ -125,6 +127,7 @@ export function Combobox<T extends Choice>({
                 <span className="w-cut" title={choice.label} dir="auto">
                   {choice.label}
                 </span>
+                {choice.beside}
                 {choice.about && <span className="w-combobox-about">{choice.about}</span>}
               </div>
             </div>

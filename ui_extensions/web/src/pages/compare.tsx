@@ -4,12 +4,13 @@ import "../runs/compare.css"
 import { useVirtualizer } from "@tanstack/react-virtual"
 import { useMemo, useRef, useState } from "react"
 
-import { useAsked } from "../api/use-answer"
+import { useAnswer, useAsked } from "../api/use-answer"
 import { IconButton, Segments } from "../controls/button"
 import { Checkbox, SearchBox } from "../controls/input"
 import { Empty, Failed, Loading } from "../controls/state"
 import { PlaceLink } from "../layout/link"
 import { Page } from "../layout/page"
+import { StockLink } from "../layout/stock-link"
 import { setQuery, useRoute } from "../router"
 import { fuzzyScore } from "../text/fuzzy"
 import { runColour, runDash } from "../runs/colour"
@@ -19,7 +20,7 @@ import { compare, readCompared, SECTIONS } from "../runs/comparison"
 import { RunDot, StateGlyph } from "../runs/row"
 import { VisibilityBadge } from "../teams/badge"
 import { count } from "../text/format"
-import { visible } from "../text/visible"
+import { NAME_LENGTH, visible } from "../text/visible"
 import { useTheme } from "../theme"
 
 const RUN_ID = /^[0-9a-f]{32}$/
@@ -46,16 +47,33 @@ export function Compare({ experimentIds }: { experimentIds: string[] }) {
     const found = new Map((answer.data ?? []).map((run) => [run.id, run]))
     return ids.flatMap((id) => found.get(id) ?? [])
   }, [answer.data, ids.join()])
+  const names = useAnswer<{ experiments: readonly { id: string; name: string }[] }>("experiments/names", {
+    experiments: experimentIds,
+  })
   const [first = "0"] = experimentIds
+  const name = names.data?.experiments[0]?.name ?? `Experiment ${first}`
   return (
     <Page
       id={`/e/${experimentIds.join(",")}/compare`}
       title={`Compare ${count(ids.length)} runs`}
       isPadded={false}
       beside={
-        experimentIds.length === 1 && <VisibilityBadge experimentId={first} name={`Experiment ${first}`} />
+        experimentIds.length === 1 && <VisibilityBadge experimentId={first} name={name} />
       }
       crumbs={[
+        {
+          key: "experiment",
+          content:
+            experimentIds.length === 1 ? (
+              <StockLink to={`/experiments/${first}/runs`} title={visible(name)}>
+                {visible(name, NAME_LENGTH)}
+              </StockLink>
+            ) : (
+              <span title={names.data?.experiments.map((one) => visible(one.name, 80)).join(", ")}>
+                {count(experimentIds.length)} experiments
+              </span>
+            ),
+        },
         {
           key: "workspace",
           content: <PlaceLink to={{ page: "workspace", experimentIds }}>Workspace</PlaceLink>,

@@ -10,7 +10,7 @@ import { PlaceLink } from "../layout/link"
 import { StockLink } from "../layout/stock-link"
 import { Page } from "../layout/page"
 import { go } from "../router"
-import { useVisibility, VisibilityWord } from "../teams/visibility"
+import { useListVisibility, VisibilityWord } from "../teams/visibility"
 import { fuzzyScore } from "../text/fuzzy"
 import { ago, count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
@@ -28,8 +28,6 @@ interface Experiments {
 }
 
 const MOST_TOGETHER = 50
-/** As many as the server tells of at once. */
-const MOST_ASKED = 200
 
 /** Where the side bar's *Workspace* leads when no experiment is chosen: all of them. */
 export function Home() {
@@ -76,9 +74,7 @@ function List({ experiments, is_cut }: Experiments) {
         .map(({ one }) => one),
     [experiments, wanted],
   )
-  const seen = useVisibility(
-    useMemo(() => experiments.slice(0, MOST_ASKED).map((one) => one.id), [experiments]),
-  )
+  const seen = useListVisibility(experiments)
   const toggle = (id: string): void => {
     const next = new Set(chosen)
     if (!next.delete(id)) next.add(id)
@@ -140,7 +136,7 @@ function List({ experiments, is_cut }: Experiments) {
                     >
                       {visible(one.name, NAME_LENGTH)}
                     </PlaceLink>
-                    <VisibilityWord of={seen.data} experimentId={one.id} />
+                    <VisibilityWord of={seen} experimentId={one.id} />
                   </span>
                 </td>
                 <td className="w-number">{count(one.n_runs)}</td>

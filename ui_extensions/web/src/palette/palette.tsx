@@ -10,6 +10,7 @@ import { fuzzyScore } from "../text/fuzzy"
 import { ago, count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { pastedId, useFoundRuns } from "../runs/find-runs"
+import { useListVisibility, VisibilityWord } from "../teams/visibility"
 import { paletteSource } from "./commands"
 
 const MOST_OF_A_KIND = 8
@@ -50,6 +51,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     [experimentIds, all],
   )
   const found = useFoundRuns(searched, text)
+  const seen = useListVisibility(all)
   useEffect(() => {
     const shown = box.current
     if (shown && !shown.open) shown.showModal?.()
@@ -104,6 +106,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
         about: `${count(one.n_runs)} ${one.n_runs === 1 ? "run" : "runs"}`,
         icon: "folder",
         group: "Experiments",
+        beside: <VisibilityWord of={seen} experimentId={one.id} />,
         go: () => go({ page: "workspace", experimentIds: [one.id] }),
       }),
     )
@@ -120,7 +123,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       ...runs,
       ...best(places, wanted),
     ]
-  }, [all, found.rows, keys.data, showMetric, source.commands, text, wanted])
+  }, [all, found.rows, keys.data, seen, showMetric, source.commands, text, wanted])
   const error = experiments.error ?? found.error
   return (
     <dialog

@@ -45,6 +45,8 @@ export interface Comment {
   readonly author: string | null
   readonly at_ms: number
   readonly quote: string
+  /** The panel it is on, by its id. */
+  readonly panel: string | null
   readonly text: string
   readonly resolved_ms: number | null
   readonly resolved_by: string | null
@@ -127,6 +129,7 @@ export interface CommentAction {
   readonly comment?: string
   readonly text?: string
   readonly quote?: string
+  readonly panel?: string
 }
 
 export async function comments(

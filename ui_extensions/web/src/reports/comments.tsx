@@ -1,6 +1,6 @@
 /** What readers say of a report: of all of it, of words that are selected, or of a panel. */
 
-import { useEffect, useMemo, useRef, useState } from "react"
+import { useEffect, useRef, useState } from "react"
 
 import { Button, IconButton } from "../controls/button"
 import { Checkbox } from "../controls/input"
@@ -11,8 +11,9 @@ import { ago, count, dateTime } from "../text/format"
 import { visible } from "../text/visible"
 import type { Comment, CommentAction } from "./api"
 import { comments as ask } from "./api"
-import type { Node } from "./document"
-import { isPanelName, panelNames, showPanel } from "./remarks"
+import type { Panel } from "./document"
+import type { Names } from "./remarks"
+import { panelOfComment, showPanel } from "./remarks"
 
 const MAX_TEXT = 5_000
 const MAX_QUOTE = 250
@@ -43,47 +44,39 @@ export function useComments(reportId: string | null): Said {
   return { all, answer, keep: (comments) => setKept({ of: reportId, all: comments }) }
 }
 
-/** How much is said of each panel and not settled, by the name that is quoted. */
-export function countsOf(all: readonly Comment[] | null): ReadonlyMap<string, number> {
-  const found = new Map<string, number>()
-  for (const { quote, resolved_ms: settled } of all ?? []) {
-    if (settled === null && isPanelName(quote)) found.set(quote, (found.get(quote) ?? 0) + 1)
-  }
-  return found
-}
-
 export function Comments({
   reportId,
-  document: report,
+  names,
   said,
   wanted,
 }: {
   reportId: string
-  /** The report that is shown. */
-  document: Node
+  /** Of the panels of the report that is shown. */
+  names: Names
   said: Said
   /** The panel that somebody wants to comment on; another object each time. */
-  wanted: { readonly name: string } | null
+  wanted: { readonly panel: Panel } | null
 }) {
   const { all, answer, keep } = said
-  const names = useMemo(() => panelNames(report), [report])
   const field = useRef<HTMLTextAreaElement>(null)
   const [error, setError] = useState<Error | null>(null)
   const [text, setText] = useState("")
-  const [quote, setQuote] = useState("")
+  // What it is about: words that are quoted, or a panel, whose name is.
+  const [of, setOf] = useState<{ quote: string; panel?: string }>({ quote: "" })
   const [showsSettled, showSettled] = useState(false)
   const [isSending, setSending] = useState(false)
   useEffect(() => {
     const follow = (): void => {
       const words = selectedWords()
-      if (words) setQuote(words)
+      if (words) setOf({ quote: words })
     }
     document.addEventListener("selectionchange", follow)
     return () => document.removeEventListener("selectionchange", follow)
   }, [])
   useEffect(() => {
     if (wanted === null) return
-    setQuote(wanted.name)
+    const { id } = wanted.panel
+    setOf({ quote: names.get(wanted.panel) ?? "", ...(id !== undefined && { panel: id }) })
     field.current?.focus()
   }, [wanted])
   const act = async (action: CommentAction): Promise<boolean> => {
@@ -130,17 +123,7 @@ export function Comments({
                 )}
               </span>
             </header>
-            {one.quote && (
-              <blockquote dir="auto">
-                {[...names.values()].includes(one.quote) ? (
-                  <button type="button" className="w-comment-panel" onClick={() => showPanel(one.quote, names)}>
-                    {visible(one.quote, MAX_QUOTE)}
-                  </button>
-                ) : (
-                  visible(one.quote, MAX_QUOTE)
-                )}
-              </blockquote>
-            )}
+            <About comment={one} names={names} />
             <p dir="auto">{visible(one.text, MAX_TEXT)}</p>
             {one.resolved_ms !== null && (
               <p className="w-secondary">
@@ -157,17 +140,17 @@ export function Comments({
       <form
         onSubmit={(event) => {
           event.preventDefault()
-          void act({ action: "add", text, quote }).then((isDone) => {
+          void act({ action: "add", text, ...of }).then((isDone) => {
             if (!isDone) return
             setText("")
-            setQuote("")
+            setOf({ quote: "" })
           })
         }}
       >
-        {quote && (
+        {of.quote && (
           <blockquote>
-            {visible(quote, MAX_QUOTE)}
-            <IconButton icon="close" label="Without these words" isSmall onClick={() => setQuote("")} />
+            {visible(of.quote, MAX_QUOTE)}
+            <IconButton icon="close" label="Without these words" isSmall onClick={() => setOf({ quote: "" })} />
           </blockquote>
         )}
         <textarea
@@ -188,3 +171,23 @@ export function Comments({
   )
 }
 
+
+/** What a comment is about: words that it quotes, or a panel as it is called now, which it leads to. */
+function About({ comment, names }: { comment: Comment; names: Names }) {
+  const panel = panelOfComment(comment, names)
+  if (panel === null && comment.quote === "") return null
+  return (
+    <blockquote dir="auto">
+      {panel === null ? (
+        <>
+          {visible(comment.quote, MAX_QUOTE)}
+          {comment.panel !== null && " (not in the report any more)"}
+        </>
+      ) : (
+        <button type="button" className="w-comment-panel" onClick={() => showPanel(panel, names)}>
+          {visible(names.get(panel) ?? "", MAX_QUOTE)}
+        </button>
+      )}
+    </blockquote>
+  )
+}

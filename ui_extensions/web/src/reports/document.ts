@@ -48,6 +48,8 @@ export interface RunSet {
 }
 
 export interface Panel {
+  /** What comments are bound to; none before a report was kept with it. */
+  readonly id?: string
   readonly kind: PanelKind
   readonly title: string
   readonly runs: RunSet

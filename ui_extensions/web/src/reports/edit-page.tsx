@@ -6,7 +6,6 @@ import { useAsked } from "../api/use-answer"
 import { Button } from "../controls/button"
 import { Failed, StateOf } from "../controls/state"
 import { Menu } from "../controls/menu"
-import { PlaceLink } from "../layout/link"
 import { Page } from "../layout/page"
 import { go } from "../router"
 import { dateTime } from "../text/format"
@@ -18,6 +17,7 @@ import type { Node, Panel } from "./document"
 import { panelOf } from "./document"
 import type { EditorHandle } from "./editor"
 import { ReportEditor } from "./editor"
+import { useReportExperiments } from "./experiments"
 import { PanelDialog } from "./panel-dialog"
 import { PictureSource } from "./pictures"
 import type { Content, Saving } from "./saving"
@@ -41,6 +41,7 @@ export function EditPage({ reportId }: { reportId: string }) {
 function Draft({ found }: { found: ReadReport }) {
   const { id } = found.report
   const source = useMemo(() => ({ id }), [id])
+  const above = useReportExperiments(found.report.experiment_ids)
   // What this browser kept of the same draft goes on; of an older one it is a conflict.
   const [begun] = useState(() => begin(found))
   const [report, setReport] = useState<Report>(found.report)
@@ -126,8 +127,13 @@ function Draft({ found }: { found: ReadReport }) {
     <Page
       id={`/reports/${id}/edit`}
       title={title || "Untitled"}
-      crumbs={[{ key: "reports", content: <PlaceLink to={{ page: "reports" }}>Reports</PlaceLink> }]}
-      beside={<SavingNote saving={saving} onRetry={() => void saver.flush()} />}
+      crumbs={above.crumbs}
+      beside={
+        <>
+          {above.beside}
+          <SavingNote saving={saving} onRetry={() => void saver.flush()} />
+        </>
+      }
       actions={
         <>
           <Menu

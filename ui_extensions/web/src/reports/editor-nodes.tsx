@@ -11,6 +11,7 @@ import type { Node } from "./document"
 import { CALLOUT_WORDS, calloutOf, CALLOUTS, headingsOf, panelOf } from "./document"
 import { Formula } from "./math"
 import { PanelView } from "./panel"
+import { PanelIds } from "./panel-ids"
 import { Picture } from "./pictures"
 
 const MAX_TEX = 10_000
@@ -238,9 +239,10 @@ export interface PanelStorage {
 
 function PanelNodeView({ node, selected, getPos, updateAttributes, deleteNode, editor }: NodeViewProps) {
   const panel = panelOf({ type: "panel", attrs: node.attrs })
-  const freeze = (): void => {
+  const freeze = (clockMs: number): void => {
     if (panel === null) return
-    updateAttributes({ panel: { ...panel, runs: { ...panel.runs, at: panel.runs.at === null ? Date.now() : null } } })
+    const at = panel.runs.at === null ? Math.round(Date.now() + clockMs) : null
+    updateAttributes({ panel: { ...panel, runs: { ...panel.runs, at } } })
   }
   const edit = (): void => {
     const pos = getPos()
@@ -255,15 +257,20 @@ function PanelNodeView({ node, selected, getPos, updateAttributes, deleteNode, e
         ) : (
           <PanelView
             panel={panel}
-            actions={
+            actions={(clockMs) => (
               <>
-                <button type="button" className="w-card-log" aria-pressed={panel.runs.at !== null} onClick={freeze}>
+                <button
+                  type="button"
+                  className="w-card-log"
+                  aria-pressed={panel.runs.at !== null}
+                  onClick={() => freeze(clockMs)}
+                >
                   {panel.runs.at === null ? "Freeze" : "Frozen"}
                 </button>
                 <IconButton icon="edit" label="Change the panel" isSmall onClick={edit} />
                 <IconButton icon="trash" label="Remove the panel" isSmall onClick={deleteNode} />
               </>
-            }
+            )}
           />
         )}
       </ErrorBoundary>
@@ -303,4 +310,4 @@ const PanelNode = EditorNode.create<object, PanelStorage>({
     }),
 })
 
-export const NODES = [texNode("math"), texNode("mathBlock"), CalloutNode, ImageNode, ContentsNode, PanelNode]
+export const NODES = [texNode("math"), texNode("mathBlock"), CalloutNode, ImageNode, ContentsNode, PanelNode, PanelIds]

@@ -2,43 +2,44 @@ import "./reports.css"
 
 import { useMemo, useRef, useState } from "react"
 
-import { useAnswer, useAsked } from "../api/use-answer"
+import { useAsked } from "../api/use-answer"
 import { Button } from "../controls/button"
 import { CopyButton } from "../controls/copy"
 import { Menu } from "../controls/menu"
 import { Empty, Failed, StateOf } from "../controls/state"
-import { PlaceLink } from "../layout/link"
 import { Page } from "../layout/page"
 import { go, shareableLink } from "../router"
 import { ShareButton } from "../share/button"
 import { reportScope } from "../share/scopes"
-import { VisibilityBadge } from "../teams/badge"
 import { ago, dateTime } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import type { ReadReport } from "./api"
 import { clone, readReport, restore } from "./api"
-import { Comments, countsOf, useComments } from "./comments"
+import { Comments, useComments } from "./comments"
+import type { Node, Panel } from "./document"
+import { useReportExperiments } from "./experiments"
 import type { Exported } from "./export"
 import { ReportFrame } from "./frame"
 import { DeleteReport } from "./list-page"
 import { ShowsAll } from "./panel"
 import { PictureSource } from "./pictures"
-import { RemarksContext } from "./remarks"
+import { countsOf, panelNames, RemarksContext } from "./remarks"
 import { VersionsDialog } from "./versions"
+
+const NOTHING: Node = { type: "doc" }
 
 /** A report as it was published last; for editors the draft, where nothing was. */
 export function ReportPage({ reportId }: { reportId: string }) {
   const answer = useAsked(`report ${reportId}`, (options) => readReport(reportId, {}, options))
   const source = useMemo(() => ({ id: reportId }), [reportId])
   const { data } = answer
-  const names = useAnswer<{ experiments: readonly { id: string; name: string }[] }>(data ? "experiments/names" : null, {
-    experiments: data?.report.experiment_ids,
-  })
+  const above = useReportExperiments(data?.report.experiment_ids)
   const said = useComments(data ? reportId : null)
-  const [wanted, want] = useState<{ readonly name: string } | null>(null)
+  const names = useMemo(() => panelNames(data?.document ?? NOTHING), [data])
+  const [wanted, want] = useState<{ readonly panel: Panel } | null>(null)
   const remarks = useMemo(
-    () => ({ counts: countsOf(said.all), about: (name: string) => want({ name }) }),
-    [said.all],
+    () => ({ counts: countsOf(said.all, names), about: (panel: Panel) => want({ panel }) }),
+    [said.all, names],
   )
   const [isAll, showAll] = useState(false)
   const [isWorking, setWorking] = useState(false)
@@ -67,35 +68,12 @@ export function ReportPage({ reportId }: { reportId: string }) {
     })
   const edit = (): void => go({ page: "report", reportId, isEdited: true })
   const title = data?.title ?? "Report"
-  const [first] = data?.report.experiment_ids ?? []
   return (
     <Page
       id={`/reports/${reportId}`}
       title={title}
-      beside={
-        data?.report.experiment_ids.length === 1 &&
-        first !== undefined && (
-          <VisibilityBadge
-            experimentId={first}
-            name={names.data?.experiments[0]?.name ?? `experiment ${first}`}
-          />
-        )
-      }
-      crumbs={[
-        { key: "reports", content: <PlaceLink to={{ page: "reports" }}>Reports</PlaceLink> },
-        ...(first === undefined
-          ? []
-          : [
-              {
-                key: "experiment",
-                content: (
-                  <PlaceLink to={{ page: "workspace", experimentIds: [...(data?.report.experiment_ids ?? [])] }}>
-                    {visible(names.data?.experiments.map((one) => one.name).join(", ") ?? `experiment ${first}`, 100)}
-                  </PlaceLink>
-                ),
-              },
-            ]),
-      ]}
+      beside={above.beside}
+      crumbs={above.crumbs}
       actions={
         data && (
           <>
@@ -179,7 +157,7 @@ export function ReportPage({ reportId }: { reportId: string }) {
                     }
                     document={found.document}
                     blank={<Empty>There is nothing in it yet.</Empty>}
-                    aside={<Comments reportId={reportId} document={found.document} said={said} wanted={wanted} />}
+                    aside={<Comments reportId={reportId} names={names} said={said} wanted={wanted} />}
                   />
                 </div>
               </RemarksContext.Provider>

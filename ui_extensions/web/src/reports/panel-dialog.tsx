@@ -79,7 +79,7 @@ export function PanelDialog({
   const cards = [...cardsOf(keys, panel?.cards ?? [], isTogether), ...others]
   const isGood = found.error === null && (kind !== "charts" || cards.length > 0)
   const make = (): void => {
-    const base = { kind, title: title.trim(), runs: set }
+    const base = { ...(panel?.id !== undefined && { id: panel.id }), kind, title: title.trim(), runs: set }
     if (kind === "charts") onPanel({ ...base, cards, settings: panel?.settings ?? null })
     else if (kind === "runs") onPanel({ ...base, columns: shownColumns.slice(0, 40) })
     else if (kind === "compare") onPanel({ ...base, parts, differences: isBrief })

@@ -27,7 +27,10 @@ const NEAR_PX = 600
 /** Its own height where it was seen before, so that nothing moves. */
 const HEIGHTS: Partial<Record<Panel["kind"], number>> = { charts: 340, runs: 260, compare: 260, media: 240, code: 200 }
 
-export function PanelView({ panel, actions }: { panel: Panel; actions?: ReactNode }) {
+/** What stands in a panel's head; it may need the server's clock minus the browser's. */
+type Actions = ReactNode | ((clockMs: number) => ReactNode)
+
+export function PanelView({ panel, actions }: { panel: Panel; actions?: Actions }) {
   const box = useRef<HTMLDivElement>(null)
   const isForced = useContext(ShowsAll)
   const [isNear, setNear] = useState(false)
@@ -65,7 +68,7 @@ export function PanelView({ panel, actions }: { panel: Panel; actions?: ReactNod
   )
 }
 
-function Shown({ panel, width, title, actions }: { panel: Panel; width: number; title: string; actions?: ReactNode }) {
+function Shown({ panel, width, title, actions }: { panel: Panel; width: number; title: string; actions?: Actions }) {
   const found = usePanelRuns(panel.runs, panel.kind === "runs" ? panel.columns : undefined)
   const { list, runs, matching } = found
   const { at } = panel.runs
@@ -83,7 +86,11 @@ function Shown({ panel, width, title, actions }: { panel: Panel; width: number; 
           {at === null ? "live" : <span title="Runs and points as of then">frozen at {dateTime(at).slice(0, 16)}</span>}
           {list.live.isFailing && " · the server does not answer"}
         </span>
-        {actions && <span className="w-panel-actions">{actions}</span>}
+        {actions && (
+          <span className="w-panel-actions">
+            {typeof actions === "function" ? actions(list.clockMs) : actions}
+          </span>
+        )}
       </header>
       {isRefused ? (
         <p className="w-panel-note">Not shared with you: you may not see these runs, or they are gone.</p>

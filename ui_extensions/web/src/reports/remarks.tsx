@@ -1,10 +1,11 @@
-/** What is said of single panels: a panel is meant by its name, which a comment quotes. */
+/** What is said of single panels: of the one with an id, or, in older comments, with a name. */
 
 import { createContext, useContext } from "react"
 
 import { Button } from "../controls/button"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
+import type { Comment } from "./api"
 import type { Node, Panel } from "./document"
 import { PANEL_WORDS, panelsOf } from "./document"
 
@@ -13,20 +14,21 @@ const MARK = "▦ "
 const MAX_NAME = 200
 
 export interface Remarks {
-  /** How much is said of a panel and not settled, by the panel's name. */
-  readonly counts: ReadonlyMap<string, number>
+  /** How much is said of each panel and not settled. */
+  readonly counts: ReadonlyMap<Panel, number>
   /** Begin a comment on a panel, or show what is said of it. */
-  readonly about: (name: string) => void
+  readonly about: (panel: Panel) => void
 }
 
 /** Null where nobody comments: in the editor, and for visitors of links. */
 export const RemarksContext = createContext<Remarks | null>(null)
 
-const Names = createContext<ReadonlyMap<Panel, string>>(new Map())
-export const PanelNames = Names.Provider
+export type Names = ReadonlyMap<Panel, string>
+const NamesContext = createContext<Names>(new Map())
+export const PanelNames = NamesContext.Provider
 
 /** The name of each panel, as comments quote it; panels of one title are numbered. */
-export function panelNames(document: Node): ReadonlyMap<Panel, string> {
+export function panelNames(document: Node): Names {
   const seen = new Map<string, number>()
   return new Map(
     panelsOf(document).map((panel) => {
@@ -38,23 +40,35 @@ export function panelNames(document: Node): ReadonlyMap<Panel, string> {
   )
 }
 
-/** Say whether a quote may be a panel's name. */
-export function isPanelName(quote: string): boolean {
-  return quote.startsWith(MARK)
+/** The panel that a comment is on; null where it is on none, or on one that is gone. */
+export function panelOfComment({ panel: id, quote }: Comment, names: Names): Panel | null {
+  // Without an id it is from before panels had some, and means the one that is called so.
+  const isIt = id === null ? (_: Panel, name: string) => name === quote : (panel: Panel) => panel.id === id
+  return [...names].find(([panel, name]) => isIt(panel, name))?.[0] ?? null
 }
 
-/** Bring the panel of a name into view; nothing where it is gone, or called otherwise by now. */
-export function showPanel(name: string, names: ReadonlyMap<Panel, string>): void {
-  const at = [...names.values()].indexOf(name)
+/** How much is said of each panel and not settled. */
+export function countsOf(all: readonly Comment[] | null, names: Names): ReadonlyMap<Panel, number> {
+  const found = new Map<Panel, number>()
+  for (const one of all ?? []) {
+    const panel = one.resolved_ms === null ? panelOfComment(one, names) : null
+    if (panel !== null) found.set(panel, (found.get(panel) ?? 0) + 1)
+  }
+  return found
+}
+
+/** Bring a panel into view. */
+export function showPanel(panel: Panel, names: Names): void {
+  const at = [...names.keys()].indexOf(panel)
   document.querySelectorAll(".w-report-body .w-panel")[at]?.scrollIntoView({ block: "center" })
 }
 
 /** In a panel's head: how much is said of it, and the way to say more. */
 export function RemarkButton({ panel }: { panel: Panel }) {
   const remarks = useContext(RemarksContext)
-  const name = useContext(Names).get(panel)
+  const name = useContext(NamesContext).get(panel)
   if (remarks === null || name === undefined) return null
-  const n = remarks.counts.get(name) ?? 0
+  const n = remarks.counts.get(panel) ?? 0
   const words = n === 0 ? "Comment" : n === 1 ? "1 comment" : `${count(n)} comments`
   return (
     <Button
@@ -62,7 +76,7 @@ export function RemarkButton({ panel }: { panel: Panel }) {
       kind="quiet"
       className="w-off-paper"
       aria-label={`${words} on ${visible(name.slice(MARK.length), MAX_NAME)}`}
-      onClick={() => remarks.about(name)}
+      onClick={() => remarks.about(panel)}
     >
       {words}
     </Button>

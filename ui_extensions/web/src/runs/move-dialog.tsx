@@ -5,12 +5,14 @@ import { Button } from "../controls/button"
 import type { Choice } from "../controls/combobox"
 import { Combobox } from "../controls/combobox"
 import { Dialog } from "../controls/dialog"
+import { useListVisibility, VisibilityWord } from "../teams/visibility"
 import { fuzzyScore } from "../text/fuzzy"
 import { count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { useWorkspace } from "./workspace-context"
 
 const MOST = 30
+const NONE: readonly { readonly id: string }[] = []
 
 interface Experiments {
   readonly experiments: readonly { readonly id: string; readonly name: string; readonly n_runs: number }[]
@@ -28,6 +30,7 @@ export function MoveDialog({
 }) {
   const { experimentIds } = useWorkspace()
   const found = useAnswer<Experiments>("experiments", {})
+  const seen = useListVisibility(found.data?.experiments ?? NONE)
   const [text, setText] = useState("")
   const [chosen, choose] = useState<Choice | null>(null)
   const wanted = text.trim().toLowerCase()
@@ -44,8 +47,9 @@ export function MoveDialog({
           label: visible(one.name, NAME_LENGTH),
           about: `${count(one.n_runs)} ${one.n_runs === 1 ? "run" : "runs"}`,
           icon: "folder",
+          beside: <VisibilityWord of={seen} experimentId={one.id} />,
         })),
-    [found.data, experimentIds, wanted],
+    [found.data, experimentIds, seen, wanted],
   )
   const runs = `${count(ids.length)} ${ids.length === 1 ? "run" : "runs"}`
   return (

@@ -1,6 +1,6 @@
 import "./badge.css"
 
-import { useRef, useSyncExternalStore } from "react"
+import { useMemo, useRef, useSyncExternalStore } from "react"
 
 import type { Answer } from "../api/use-answer"
 import { useAsked } from "../api/use-answer"
@@ -41,6 +41,14 @@ export function useVisibility(experimentIds: readonly string[]): Answer<Seen> {
   const kept = useRef<{ of: string; data: Seen } | null>(null)
   if (answer.data !== null) kept.current = { of, data: answer.data }
   return { ...answer, data: kept.current?.of === of ? kept.current.data : null }
+}
+
+/** As many as the server tells at once. */
+const MOST_ASKED = 200
+
+/** The same of experiments that are listed, the first of them where they are many. */
+export function useListVisibility(experiments: readonly { readonly id: string }[]): Seen | null {
+  return useVisibility(useMemo(() => experiments.slice(0, MOST_ASKED).map(({ id }) => id), [experiments])).data
 }
 
 /** What stands beside an experiment's name: a word, and what it means for this server. */
