@@ -143,15 +143,16 @@ class LinkSight:
         self.require_experiments(experiments)
         if question.flag("deleted"):
             raise Refused("a link shows no deleted runs")
-        return self._runs(self.ids_of(experiments))
+        return self._runs(self.ids_of(experiments), question.whole_or_none("at"))
 
     def named_runs(self, run_ids: Sequence[str]) -> ReadableRuns:
         """Return the runs among these that are to be seen."""
         return self._runs(self.readable_runs(run_ids))
 
-    def _runs(self, run_ids: Sequence[str]) -> ReadableRuns:
+    def _runs(self, run_ids: Sequence[str], at_ms: int | None = None) -> ReadableRuns:
         if self._facts is not None:
-            found: ReadableRuns = FrozenRuns({one: self._facts[one] for one in run_ids})
+            facts = {one: frozen_runs.at(self._facts[one], at_ms) for one in run_ids}
+            found: ReadableRuns = FrozenRuns(facts)
         else:
             store = deliveries.require_store()
             scope = Scope([int(one) for one in self.share.experiment_ids], ["active"])

@@ -8,11 +8,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flask
+from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.media_names import read_media_name
 from mlflow_weir.store.delivery.fields import Fields
 from mlflow_weir.store.runs import listing, run_columns
-from mlflow_weir.store.sharing import links, report_document, reports, shared_reports
+from mlflow_weir.store.sharing import (
+    frozen_runs,
+    links,
+    report_document,
+    reports,
+    shared_reports,
+)
 from mlflow_weir.store.sharing.links import SharedReport
 from mlflow_weir.store.sharing.shown import Shown
 from mlflow_weir.ui_extensions import (
@@ -24,6 +32,8 @@ from mlflow_weir.ui_extensions import (
     share_candidates,
 )
 
+_NOW = 2**63 - 1
+
 
 class Found(NamedTuple):
     """What a link shows.
@@ -31,17 +41,19 @@ class Found(NamedTuple):
     Attributes:
         experiment_ids: The report's and its panels'.
         run_ids: Of all panels.
-        media_run_ids: Of the panels with pictures, which need the runs' files.
+        media_until: Of runs in panels with pictures, which need the runs' files: until when.
         shown: What was ticked, as far as the panels show it.
         frozen_at: Runs by the earlier moment that they are frozen at.
+        shown_at: Runs by still earlier moments that panels show them as of.
     """
 
     experiment_ids: list[str]
     run_ids: list[str]
-    media_run_ids: list[str]
+    media_until: Mapping[str, int]
     shown: Shown
     report: SharedReport
     frozen_at: Mapping[int, Sequence[str]]
+    shown_at: Mapping[int, Sequence[str]]
 
 
 def describe(fields: Fields, caller: access.Access) -> dict[str, Any]:
@@ -93,37 +105,76 @@ def read(
             "panels of this report are frozen: share it frozen, or make them live and publish it"
         )
     panel_runs = [_runs_of(panel) for panel in panels]
-    cut_ms: dict[str, int | None] = {}
+    moments: dict[str, set[int]] = {}
     for panel, ids in zip(panels, panel_runs, strict=True):
-        at_ms = panel["runs"]["at"]
         for run_id in ids:
-            known = cut_ms.get(run_id, at_ms)
-            # A run of two panels is there as of the later moment.
-            cut_ms[run_id] = None if known is None or at_ms is None else max(known, at_ms)
-    if len(cut_ms) > links.MAX_RUNS:
-        raise ConfigError(f"{len(cut_ms):,} runs, at most {links.MAX_RUNS:,} in one link")
-    keys = share_candidates.all_keys(list(cut_ms))
+            moments.setdefault(run_id, set()).add(_moment_of(panel))
+    if len(moments) > links.MAX_RUNS:
+        raise ConfigError(f"{len(moments):,} runs, at most {links.MAX_RUNS:,} in one link")
+    keys = share_candidates.all_keys(list(moments))
     ticked = replace(_all_of(keys), names=shown.names) if shows_all else shown
     shown = shared_reports.limit(ticked, document, keys)
     frozen_at: dict[int, list[str]] = {}
-    for run_id, moment_ms in cut_ms.items():
-        if moment_ms is not None and moment_ms < links.now_ms():
-            frozen_at.setdefault(moment_ms, []).append(run_id)
-    with_media = [
-        run_id
-        for panel, ids in zip(panels, panel_runs, strict=True)
-        if panel["kind"] == "media"
-        for run_id in ids
-    ]
+    shown_at: dict[int, list[str]] = {}
+    for run_id, all_ms in moments.items():
+        # A run of several panels is there as of the last moment, and as of each one for its panel.
+        last_ms = max(all_ms)
+        for moment_ms in all_ms:
+            if moment_ms < links.now_ms():
+                of = frozen_at if moment_ms == last_ms else shown_at
+                of.setdefault(moment_ms, []).append(run_id)
+    media_until: dict[str, int] = {}
+    for panel, ids in zip(panels, panel_runs, strict=True):
+        if panel["kind"] == "media":
+            for run_id in ids:
+                media_until[run_id] = max(media_until.get(run_id, 0), _moment_of(panel))
     cut = shared_reports.shown_report(document, shown, panel_runs, keys, as_of_ms)
     return Found(
         experiments,
-        list(cut_ms),
-        list(dict.fromkeys(with_media)),
+        list(moments),
+        media_until,
         shown,
         SharedReport(report.report_id, report.revision, cut, panel_runs),
         frozen_at,
+        shown_at,
     )
+
+
+def take_back(session: Session, facts: dict[str, dict[str, Any]], found: Found) -> None:
+    """Bring runs that were written down back to the moments that panels show them as of."""
+    for moment_ms, run_ids in found.frozen_at.items():
+        there = [run_id for run_id in run_ids if run_id in facts]
+        otherwise = frozen_runs.take_back(session, facts, there, moment_ms)
+        for run_id, changed in otherwise.items():
+            facts[run_id] |= changed
+    for moment_ms, run_ids in found.shown_at.items():
+        there = [run_id for run_id in run_ids if run_id in facts]
+        otherwise = frozen_runs.take_back(session, facts, there, moment_ms)
+        for run_id, changed in otherwise.items():
+            facts[run_id].setdefault("moments", {})[str(moment_ms)] = changed
+
+
+def add_pictures(facts: dict[str, dict[str, Any]], found: Found) -> None:
+    """Write down the pictures that there were when panels with pictures show them as of.
+
+    Raises:
+        ConfigError: They are of too many runs.
+    """
+    share_candidates.add_files(facts, list(found.media_until))
+    for run_id, until_ms in found.media_until.items():
+        if run_id in facts and not frozen_runs.at(facts[run_id], until_ms)["has_ended"]:
+            files = facts[run_id]["files"]
+            facts[run_id]["files"] = [one for one in files if _logged_ms(one[0]) <= until_ms]
+
+
+def _logged_ms(path: str) -> int:
+    name = read_media_name(path)
+    return 0 if name is None or name.timestamp_ms is None else name.timestamp_ms
+
+
+def _moment_of(panel: Mapping[str, Any]) -> int:
+    at_ms: int | None = panel["runs"]["at"]
+    return _NOW if at_ms is None else at_ms
 
 
 def _all_of(keys: Mapping[str, Collection[str]]) -> Shown:

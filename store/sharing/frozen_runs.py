@@ -2,7 +2,9 @@
 
 ``take`` writes down of each run what the link shows and what can change later: names, status,
 params, tags, notes, the metrics' last, smallest and largest values, how far the console had got.
-Points of metrics stay where they are; they are cut by time (``until_ms``). ``FrozenRuns`` finds,
+Points of metrics stay where they are; they are cut by time (``until_ms``). A run that panels of a
+report show as of several moments is written down as of the last one, with what was otherwise at
+the others (``moments``, by the moment; ``at`` reads it). ``FrozenRuns`` finds,
 orders and groups runs by what was written down alone, so that no filter, sort or group tells
 anything of what came later, or of what is not shown.
 """
@@ -98,23 +100,26 @@ def take(
 
 
 def take_back(
-    session: Session, facts: dict[str, dict[str, Any]], run_ids: Sequence[str], at_ms: int
-) -> None:
-    """Bring runs that were written down back to an earlier moment: their state and metrics.
+    session: Session, facts: Mapping[str, Facts], run_ids: Sequence[str], at_ms: int
+) -> dict[str, dict[str, Any]]:
+    """Return what was otherwise at an earlier moment of runs: their metrics, and their state.
 
     Args:
         session: Reads.
-        facts: Of ``take``; changed.
+        facts: Of ``take``.
         run_ids: Some of its runs.
         at_ms: The moment.
+
+    Returns:
+        By run, to be laid over its facts.
     """
     keys = sorted({key for run_id in run_ids for key in facts[run_id]["metrics"]})
     values = moment.values_at(session, run_ids, keys, at_ms)
     limits = moment.last_ms(session, run_ids, at_ms)
+    otherwise: dict[str, dict[str, Any]] = {}
     for run_id, limit_ms in zip(run_ids, limits, strict=True):
-        one = facts[run_id]
-        found = {key: values[key].get(run_id) for key in one["metrics"]}
-        one["metrics"] = {
+        found = {key: values[key].get(run_id) for key in facts[run_id]["metrics"]}
+        metrics = {
             key: [
                 *(value.latest, value.step, value.timestamp_ms),
                 *(None if math.isnan(end) else end for end in (value.low, value.high)),
@@ -122,8 +127,17 @@ def take_back(
             for key, value in found.items()
             if value is not None
         }
+        otherwise[run_id] = {"metrics": metrics}
         if limit_ms == at_ms:
-            one |= {"status": "RUNNING", "end_ms": None, "has_ended": False, "until_ms": at_ms}
+            state = {"status": "RUNNING", "end_ms": None, "has_ended": False, "until_ms": at_ms}
+            otherwise[run_id] |= state
+    return otherwise
+
+
+def at(facts: Facts, at_ms: int | None) -> Facts:
+    """Return a run as it was at one of the moments of its facts; as they are for any other."""
+    otherwise = facts.get("moments", {}).get(str(at_ms))
+    return facts if otherwise is None else {**facts, **otherwise}
 
 
 def console_sources(facts: Facts) -> list[ConsoleSource]:
@@ -166,7 +180,7 @@ class FrozenRuns:
     def rows(
         self, run_ids: Sequence[str], columns: Sequence[Column], at_ms: int | None = None
     ) -> list[listing.Row]:
-        """Return rows of those that are among these runs, as of the one moment there is."""
+        """Return rows of those that are among these runs, as of the moment that the facts are."""
         among = self._among(run_ids)
         cells = read_cells(self, columns, among)
         return [

@@ -246,6 +246,20 @@ def test_a_report_is_published_with_its_panels_as_of_then(
         {"type": "mathBlock", "attrs": {"tex": "\\frac{a}{b}"}},
         panel(experiment_id, title="Live", cards=cards, runs={"ids": run_ids[:3]}),
         panel(experiment_id, title="Early", cards=cards, runs={"at": early_ms, "most": 3}),
+        panel(
+            experiment_id,
+            "runs",
+            title="Then",
+            columns=["metrics.train/loss:latest"],
+            runs={"at": early_ms, "most": 3},
+        ),
+        panel(
+            experiment_id,
+            "compare",
+            title="Then beside",
+            parts=["run"],
+            runs={"at": early_ms, "most": 2},
+        ),
         panel(experiment_id, title="Groups", cards=cards, runs={"groupBy": ["params.optimizer"]}),
         panel(
             experiment_id,
@@ -260,6 +274,9 @@ def test_a_report_is_published_with_its_panels_as_of_then(
         picture=png(24, 24),
     )
     ask(site.server, "/comments", {"id": report_id, "action": "add", "text": "never shown"})
+    member = open_page(color_scheme="light")
+    member.goto(site.pages(f"/reports/{report_id}"))
+    then = {name: words_of(member, name) for name in ("Then", "Then beside")}
     folder = tmp_path / "out"
     address = f"{site.server.address}/weir/reports/{report_id}?w=x"
     done = published(site, address, "--to", str(folder), shown=("panels",))
@@ -288,12 +305,14 @@ def test_a_report_is_published_with_its_panels_as_of_then(
         table = page.get_by_role("group", name=name, exact=True)
         table.scroll_into_view_if_needed()
         table.locator("tbody tr").nth(n_rows - 1).wait_for()
-    page.get_by_text("params and tags as they were when this was shared").wait_for()
+    # What had not ended then is running, with what it had logged by then, as members see it.
+    assert {name: words_of(page, name) for name in then} == then
+    page.get_by_text("params and tags as they were when this was shared").first.wait_for()
     media = page.get_by_role("group", name="Media", exact=True)
     media.scroll_into_view_if_needed()
     media.locator(".w-panel-head").wait_for()
     heads = page.locator(".w-panel-head").all_inner_texts()
-    assert len(heads) == 6
+    assert len(heads) == 8
     assert all("frozen at" in one and "live" not in one for one in heads)
     live = {run_id: points_of(site, run_id, None) for run_id in run_ids[:3]}
     charts = charts_of(page, 3)
@@ -330,6 +349,15 @@ def test_a_report_is_published_with_its_panels_as_of_then(
     delete_report(site, words)
     page.goto(one_file["address"])
     page.get_by_text("nothing but words").wait_for()
+
+
+def words_of(page: Any, name: str) -> list[str]:
+    """Return the cells of a panel's table."""
+    panel = page.get_by_role("group", name=name, exact=True)
+    panel.scroll_into_view_if_needed()
+    cells = panel.locator("tbody th, tbody td")
+    cells.nth(1).wait_for()
+    return [str(one) for one in cells.all_inner_texts()]
 
 
 def delete_report(site: Site, report_id: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -17,7 +19,7 @@ from mlflow_weir import reports
 from mlflow_weir.errors import WeirError
 from reports import ask, document, panel, paragraph, png, write_report
 from run_data import XSS
-from senders import call, new_id
+from senders import Answer, call, new_id
 from sharing import make_link, manage
 from workspace_data import FIRST_START_MS
 
@@ -31,13 +33,13 @@ def draft_of(site: Site, report_id: str) -> dict[str, Any]:
     return found
 
 
-def ask_runs(site: Site, experiment_id: str, at_ms: int) -> list[tuple[Any, ...]]:
-    """Return the five newest runs as of a moment, as members get them."""
+def ask_runs(site: Site, experiment_id: str, at_ms: int, most: int = 5) -> list[tuple[Any, ...]]:
+    """Return the newest runs as of a moment, as members get them."""
     body = {
         "experiments": [experiment_id],
         "filter": f"start_time <= {at_ms}",
         "columns": ["metrics.train/loss:latest"],
-        "limit": 5,
+        "limit": most,
         "at": at_ms,
     }
     answer = call(site.server, "POST", "/ajax-api/3.0/weir/runs", body)
@@ -244,8 +246,6 @@ def test_a_report_is_written_published_read_and_taken_away(
         "() => document.querySelector('.w-report-title-field')?.value === 'LR sweep <b>12</b>'"
     )
     assert draft_of(site, report_id)["title"] == "LR sweep <b>12</b>"
-
-
     # What is said of a panel stays with it when it is renamed and has a copy of the same name.
     (kept,) = [one for one in nodes_of(draft_of(site, report_id)["document"]) if is_panel(one)]
     kept_id = kept["attrs"]["panel"]["id"]
@@ -281,6 +281,8 @@ def test_a_report_is_written_published_read_and_taken_away(
 
 def is_panel(node: dict[str, Any]) -> bool:
     return bool(node["type"] == "panel")
+
+
 def test_what_cannot_be_saved_is_kept_and_two_writers_hear_of_each_other(
     site: Site, page: Any, allow_errors: Callable[[str], None]
 ) -> None:
@@ -488,6 +490,7 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
 def test_a_frozen_panel_makes_a_frozen_link(site: Site) -> None:
     experiment_id = site.sweep.experiment_id
     at_ms = FIRST_START_MS + 200_000
+    late_ms, columns = FIRST_START_MS + 2_600_000, ["metrics.train/loss:latest"]
     report_id, _ = write_report(
         site.server,
         experiment_id,
@@ -497,15 +500,31 @@ def test_a_frozen_panel_makes_a_frozen_link(site: Site) -> None:
             cards=[{"id": "c", "keys": ["train/loss"]}],
             runs={"at": at_ms, "most": 5},
         ),
+        panel(experiment_id, "runs", columns=columns, runs={"at": late_ms, "most": 50}),
+        panel(experiment_id, "runs", columns=columns, runs={"most": 1_000}),
     )
     body: dict[str, Any] = {"kind": "report", "title": "t", "report_id": report_id}
     body["shown"] = {"metrics": ["*"]}
     refused = manage(site.server, "create", {**body, "is_live": True})
     assert (refused.status, "frozen" in refused.body["error"]) == (400, True)
     link = make_link(site.server, "0", **{**body, "is_live": False})
-    rows = link.ask("runs", {"experiments": ["1"], "columns": ["metrics.train/loss:latest"]})
+    # A run of several panels is in each as of that panel's moment, and found by what it had then.
     inside = ask_runs(site, experiment_id, at_ms)
-    assert [(row["id"], row["status"], row["cells"]) for row in rows.body["rows"]] == inside
+    of_panels = {"1": inside, "2": ask_runs(site, experiment_id, late_ms, 50)}
+    last_ms = link.ask("share", {}).body["as_of_ms"]
+    of_panels["3"] = ask_runs(site, experiment_id, last_ms, 1_000)
+    moments = {"1": at_ms, "2": late_ms, "3": last_ms}
+    shown: dict[str, dict[str, Any]] = {}
+    for number, rows in of_panels.items():
+        asked = {"experiments": [number], "columns": columns, "at": moments[number]}
+        found = link.ask("runs", {**asked, "limit": 1_000}).body["rows"]
+        assert [(row["id"], row["status"], row["cells"]) for row in found] == rows
+        shown[number] = {run_id: (status, cells) for run_id, status, cells in rows}
+        running = link.ask("runs", {**asked, "filter": "status = 'RUNNING'"}).body["matching"]
+        assert running == sum(status == "RUNNING" for _, status, _ in rows)
+    changed = [one for one in shown["1"] if shown["1"][one] != shown["2"][one]]
+    assert changed
+    assert any(shown["2"][one] != shown["3"][one] for one in shown["2"])
     draft = draft_of(site, report_id)
     assert draft["document"]["content"][0]["attrs"]["panel"]["runs"]["at"] == at_ms
     # Side by side it is the same moment, by the points that MLflow's client gives.
@@ -526,6 +545,44 @@ def test_a_frozen_panel_makes_a_frozen_link(site: Site) -> None:
             )
             assert [found["latest"] for found in kept] == then[-1:]
     assert n_cut > 0
+
+
+def test_a_frozen_panel_has_the_pictures_of_its_moment(site: Site) -> None:
+    client = MlflowClient(site.server.address)
+    experiment_id = client.create_experiment(f"pictures {new_id()}")
+    run_id = client.create_run(experiment_id).info.run_id
+
+    def log(step: int) -> None:
+        client.log_image(run_id, np.zeros((2, 2, 3), np.uint8), key="samples", step=step)
+
+    def steps_of(answer: Answer) -> list[tuple[int, int]]:
+        (series,) = answer.body["series"]
+        return [(one["step"], one["at_ms"]) for one in series["items"]]
+
+    def inside() -> list[tuple[int, int]]:
+        route = "/ajax-api/3.0/weir/media"
+        answer = call(site.server, "POST", route, {"run_id": run_id})
+        return steps_of(answer) if answer.body["series"] else []
+
+    log(1)
+    ((_, at_ms),) = inside()
+    wait_until(lambda: time.time() * 1_000 > at_ms + 1, "the clock goes on")
+    log(2)
+    assert [step for step, _ in inside()] == [1, 2]
+    for runs, steps in (({"at": at_ms}, [1]), ({}, [1, 2])):
+        report_id, _ = write_report(
+            site.server, experiment_id, "Pictures", panel(experiment_id, "media", runs=runs)
+        )
+        terms: dict[str, Any] = {
+            "kind": "report",
+            "title": "t",
+            "report_id": report_id,
+            "is_live": False,
+        }
+        link = make_link(site.server, "0", **terms, shown={"media": True})
+        if not runs:
+            log(3)  # later than the link is no moment of any panel
+        assert [step for step, _ in steps_of(link.ask("media", {"run_id": run_id}))] == steps
 
 
 def test_a_report_is_written_from_python(site: Site, tmp_path: Path) -> None:

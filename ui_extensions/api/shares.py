@@ -131,13 +131,13 @@ def _create(fields: Fields) -> dict[str, Any]:
         assert run_ids is not None
         with store.ManagedSessionMaker() as session:
             facts = frozen_runs.take(session, store.engine, run_ids, shown, at_ms)
-            for moment_ms, ids in ({} if found is None else found.frozen_at).items():
-                frozen_runs.take_back(
-                    session, facts, [one for one in ids if one in facts], moment_ms
-                )
+            if found is not None:
+                shared_reports.take_back(session, facts, found)
         run_ids = [run_id for run_id in run_ids if run_id in facts]
-        if shown.files or shown.media:
-            share_candidates.add_files(facts, run_ids if found is None else found.media_run_ids)
+        if found is not None and shown.media:
+            shared_reports.add_pictures(facts, found)
+        elif shown.files or shown.media:
+            share_candidates.add_files(facts, run_ids)
     view = None if found is not None else object_of(fields, "view")
     if view is not None:
         among = run_ids

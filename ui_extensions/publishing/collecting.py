@@ -11,9 +11,9 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.sharing import report_document, shared_reports
@@ -128,15 +128,16 @@ def collect(link: Preview, pieces: Pieces, say: Say) -> Summary:
     runs = {}
     for at in range(0, len(run_ids), _COMPARED):
         some = run_ids[at : at + _COMPARED]
-        question = {"experiments": experiments, "run_ids": some}
-        compared = {one["id"]: one for one in link.ask_json("runs/compare", question)["runs"]}
+        compared = dict(_compared(link, experiments, some))
         for run_id in some:
             content = _run(link, pieces, run_id, share["shown"])
             runs[run_id] = pieces.add_json({**content, "compared": compared[run_id]})
         say(f"{at + len(some):,} of {len(run_ids):,} runs")
     all_keys = [one["key"] for one in keys["keys"]]
     series = _series(link, pieces, run_ids, all_keys, summary, say, None)
-    of_report = {} if report is None else _of_report(link, pieces, share, all_keys)
+    of_report = {}
+    if report is not None:
+        of_report = _of_report(link, pieces, share, all_keys, columns, rows)
     summary.start = pieces.add_json(
         {
             "share": {**share, "view": _view(share["view"])},
@@ -154,43 +155,87 @@ def collect(link: Preview, pieces: Pieces, say: Say) -> Summary:
 
 
 def _of_report(
-    link: Preview, pieces: Pieces, share: Mapping[str, Any], all_keys: Sequence[str]
+    link: Preview,
+    pieces: Pieces,
+    share: Mapping[str, Any],
+    all_keys: Sequence[str],
+    columns: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return each panel's runs, the pictures, and curves as of earlier moments of panels."""
+    """Return each panel's runs, the pictures, and all as of earlier moments of panels."""
     report = share["report"]
     panels: dict[str, list[str]] = {}
-    moments: dict[int, tuple[dict[str, None], set[str]]] = {}
+    moments: dict[int, _Moment] = {}
     for number, panel in enumerate(report_document.panels(report), start=1):
         question = {"experiments": [str(number)], "columns": [], "limit": _ROWS}
         run_ids = [row["id"] for row in link.ask_json("runs", question)["rows"]]
         panels[str(number)] = run_ids
         at_ms = panel["runs"]["at"]
-        if panel["kind"] == "charts" and at_ms < share["as_of_ms"]:
-            of_moment = moments.setdefault(at_ms, ({}, set()))
-            of_moment[0].update(dict.fromkeys(run_ids))
-            of_moment[1].update(shared_reports.fields_of(panel, "metrics", all_keys))
+        if at_ms < share["as_of_ms"]:
+            of_moment = moments.setdefault(at_ms, _Moment([], {}, set(), {}))
+            of_moment.panels.append(str(number))
+            if panel["kind"] == "charts":
+                of_moment.drawn.update(dict.fromkeys(run_ids))
+                of_moment.keys.update(shared_reports.fields_of(panel, "metrics", all_keys))
+            if panel["kind"] == "compare":
+                of_moment.compared.update(dict.fromkeys(run_ids))
     images = {}
     for image in sorted(report_document.images(report)):
         answer = link.ask("reports/image", {"image": image})
         images[image] = [pieces.add(answer.body), answer.content_type]
-    earlier = [
-        {"at": at_ms}
-        | _series(
-            link,
-            pieces,
-            list(runs),
-            [key for key in all_keys if key in wanted],
-            Summary(),
-            lambda words: None,
-            at_ms,
-        )
-        for at_ms, (runs, wanted) in moments.items()
-    ]
+    last = {row["id"]: row for row in rows}
+    earlier = []
+    for at_ms, one in moments.items():
+        keys = [key for key in all_keys if key in one.keys]
+        drawn = list(one.drawn)
+        curves = _series(link, pieces, drawn, keys, Summary(), lambda words: None, at_ms)
+        then = [
+            row for row in _rows(link, one.panels, columns, at_ms)[1] if row != last[row["id"]]
+        ]
+        among = [row["id"] for row in then if row["id"] in one.compared]
+        compared = {
+            run_id: pieces.add_json(found)
+            for run_id, found in _compared(link, one.panels, among, at_ms)
+        }
+        earlier.append({"at": at_ms, **curves, "rows": then, "compared": compared})
     return {"panels": panels, "images": images, "moments": earlier}
 
 
+class _Moment(NamedTuple):
+    """What panels show as of an earlier moment.
+
+    Attributes:
+        panels: What they call their experiments.
+        drawn: Runs of the charts.
+        keys: Metrics of the charts.
+        compared: Runs that are side by side.
+    """
+
+    panels: list[str]
+    drawn: dict[str, None]
+    keys: set[str]
+    compared: dict[str, None]
+
+
+def _compared(
+    link: Preview, experiments: Sequence[str], run_ids: Sequence[str], at_ms: int | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Yield runs with all that is shown of them side by side."""
+    for at in range(0, len(run_ids), _COMPARED):
+        question = {"experiments": experiments, "run_ids": run_ids[at : at + _COMPARED]}
+        for one in link.ask_json("runs/compare", _as_of(question, at_ms))["runs"]:
+            yield one["id"], one
+
+
+def _as_of(question: Mapping[str, Any], at_ms: int | None) -> dict[str, Any]:
+    return dict(question) if at_ms is None else {**question, "at": at_ms}
+
+
 def _rows(
-    link: Preview, experiments: Sequence[str], columns: Mapping[str, Any]
+    link: Preview,
+    experiments: Sequence[str],
+    columns: Mapping[str, Any],
+    at_ms: int | None = None,
 ) -> tuple[list[str], list[dict[str, Any]], Any]:
     """Return the names of all cells, the rows with all of them, and how the runs stand."""
     names = [
@@ -206,7 +251,7 @@ def _rows(
             "columns": names[at : at + _COLUMNS],
             "limit": _ROWS,
         }
-        answer = link.ask_json("runs", question)
+        answer = link.ask_json("runs", _as_of(question, at_ms))
         standing = answer["standing"]
         if len(names) * answer["total"] > MAX_CELLS:
             raise ConfigError(
@@ -367,10 +412,10 @@ def _part(
         "x": axis,
         "buckets": n_buckets,
         "want": ["mean", "count"],
-        **({} if at_ms is None else {"at": at_ms}),
     }
     try:
-        ((header, columns),) = series_pieces.read_parts(link.ask("series", question).body)
+        answer = link.ask("series", _as_of(question, at_ms))
+        ((header, columns),) = series_pieces.read_parts(answer.body)
     except ValueError as exc:
         raise Refused(f"a metric cannot be read: {exc}") from exc
     return header, columns

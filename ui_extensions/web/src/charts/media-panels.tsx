@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "react"
 import { call, isAbort } from "../api/client"
 import { Button } from "../controls/button"
 import { Empty, Failed, Skeleton } from "../controls/state"
+import { useAsOf } from "../data/as-of"
 import { useStepSlider } from "../controls/step-slider"
 import { PlaceLink } from "../layout/link"
 import { useObjectAddress } from "../run/artifact"
@@ -20,6 +21,8 @@ const AT_ONCE = 4
 
 interface MediaItem {
   step: number | null
+  /** When it was logged; null where its name does not say. */
+  at_ms: number | null
   path: string
   small: string | null
 }
@@ -48,6 +51,17 @@ export function stepsOf(images: Iterable<Images>, key: string): number[] {
     for (const { step } of one.get(key) ?? []) if (step !== null) found.add(step)
   }
   return [...found].sort((a, b) => a - b)
+}
+
+/** Images of a run as of a moment: of one that had not ended then, those that had been logged. */
+export function imagesAt(images: Images, atMs: number | null, endMs: number | null): Images {
+  if (atMs === null || endMs !== null) return images
+  return new Map(
+    [...images].flatMap(([key, items]) => {
+      const then = items.filter((item) => item.at_ms === null || item.at_ms <= atMs)
+      return then.length > 0 ? [[key, then] as const] : []
+    }),
+  )
 }
 
 /** Look up the images of some runs, a few at a time; what is known is not asked for again. */
@@ -96,7 +110,18 @@ export function MediaPanels({
   const visibleRuns = useMemo(() => runs.filter((run) => run.isVisible), [runs])
   const shown = useMemo(() => visibleRuns.slice(0, most), [visibleRuns, most])
   const ids = useMemo(() => shown.map((run) => run.id), [shown])
-  const { images, error, isLoading } = useImages(ids)
+  const { images: all, error, isLoading } = useImages(ids)
+  const asOf = useAsOf()
+  const images = useMemo(
+    () =>
+      new Map(
+        shown.flatMap(({ id, endMs }) => {
+          const own = all.get(id)
+          return own ? [[id, imagesAt(own, asOf, endMs)] as const] : []
+        }),
+      ),
+    [all, shown, asOf],
+  )
   const keys = useMemo(() => {
     const found = new Set<string>()
     for (const id of ids) for (const key of images.get(id)?.keys() ?? []) found.add(key)

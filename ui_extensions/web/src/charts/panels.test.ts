@@ -5,7 +5,7 @@ import { endOf } from "./axis-dialog"
 import type { ChartLine } from "./line"
 import type { Nearby } from "./line-chart"
 import type { Images } from "./media-panels"
-import { imageAt, stepsOf } from "./media-panels"
+import { imageAt, imagesAt, stepsOf } from "./media-panels"
 import { readPin, writePin } from "./place"
 import { barsOf, scalarsOf } from "./scalar-card"
 import { OWN, sectionsOf, titleOf, withCard } from "./sections"
@@ -118,7 +118,7 @@ describe("a scalar", () => {
 })
 
 describe("images", () => {
-  const items = [0, 10, 20].map((step) => ({ step, path: `${step}.png`, small: null }))
+  const items = [0, 10, 20].map((step) => ({ step, at_ms: 100 + step, path: `${step}.png`, small: null }))
 
   it("are the last up to a step, and none before the first", () => {
     expect(imageAt(items, 15)?.step).toBe(10)
@@ -128,8 +128,17 @@ describe("images", () => {
   })
 
   it("share the steps of all runs", () => {
-    const images: Images[] = [new Map([["a", items]]), new Map([["a", [{ step: 5, path: "", small: null }]]]), new Map()]
+    const images: Images[] = [new Map([["a", items]]), new Map([["a", [{ step: 5, at_ms: null, path: "", small: null }]]]), new Map()]
     expect(stepsOf(images, "a")).toEqual([0, 5, 10, 20])
+  })
+
+  it("of a moment are those that had been logged, unless the run had ended", () => {
+    const images: Images = new Map([["a", items], ["b", items.slice(2)]])
+    const then = imagesAt(images, 110, null)
+    expect([...then.keys()]).toEqual(["a"])
+    expect(stepsOf([then], "a")).toEqual([0, 10])
+    expect(imagesAt(images, 110, 105)).toBe(images)
+    expect(imagesAt(images, null, null)).toBe(images)
   })
 })
 

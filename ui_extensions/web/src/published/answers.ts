@@ -6,7 +6,7 @@ import type { ComparedRun } from "../runs/comparison"
 import { jsonOf, bytesOf } from "./data"
 import { answerGroups } from "./groups"
 import { answerRuns } from "./run-list"
-import { publishedSet, rowsOf } from "./set"
+import { momentOf, publishedSet, rowsOf, setAt } from "./set"
 
 type Body = Record<string, unknown>
 
@@ -46,13 +46,16 @@ function own<T>(of: Readonly<Record<string, T>> | undefined, name: string): T {
 
 export const ANSWERS: Readonly<Record<string, (body: Body) => Promise<unknown>>> = {
   share: async () => (await publishedSet()).share,
-  runs: async (body) => answerRuns(await publishedSet(), body),
-  groups: async (body) => answerGroups(await publishedSet(), body),
+  runs: async (body) => answerRuns(setAt(await publishedSet(), body.at), body),
+  groups: async (body) => answerGroups(setAt(await publishedSet(), body.at), body),
   columns: async () => (await publishedSet()).columns,
   keys: async (body) => answerKeys(body),
-  "runs/compare": async ({ run_ids }) => ({
-    runs: await Promise.all((run_ids as string[]).map(async (id) => (await pieceOf(id)).compared)),
-  }),
+  "runs/compare": async ({ run_ids, at }) => {
+    const then = momentOf(await publishedSet(), at)?.compared ?? {}
+    const compared = async (id: string): Promise<ComparedRun> =>
+      Object.hasOwn(then, id) ? jsonOf<ComparedRun>(then[id] ?? "") : (await pieceOf(id)).compared
+    return { runs: await Promise.all((run_ids as string[]).map(compared)) }
+  },
   changes: async ({ runs }) => {
     const { rows, share, standing } = await publishedSet()
     const named = new Set(runs as string[] | undefined)

@@ -12,7 +12,7 @@ import type { SeriesQuestion } from "../data/ask-series"
 import { bandOf, joined, widthOf, withoutPauses } from "./bands"
 import { bytesOf } from "./data"
 import type { Curves } from "./set"
-import { curvesAt, publishedSet } from "./set"
+import { momentOf, publishedSet } from "./set"
 
 export type { SeriesQuestion } from "../data/ask-series"
 
@@ -38,7 +38,8 @@ export async function* askSeries(
   const other = question.x.startsWith("m:") ? question.x.slice(2) : null
   const axis = other === null ? AXES[question.x] : "step"
   if (axis === undefined) throw new ApiError(400, "published pages have no such x axis")
-  const set = curvesAt(await publishedSet(), question.at)
+  const published = await publishedSet()
+  const set = momentOf(published, question.at) ?? published
   const beside = other === null ? null : (await read(set, other, axis, options)).curves
   for (const { key } of question.parts) {
     const { header, curves } = await read(set, key, axis, options)

@@ -9,7 +9,7 @@ import { jsonOf } from "./data"
 /** A piece with lines of one metric, and the chunk of runs that its places are of. */
 export type SeriesPiece = readonly [name: string, chunk: number]
 
-/** The curves as of one moment. */
+/** The curves up to one moment. */
 export interface Curves {
   readonly chunks: readonly (readonly string[])[]
   readonly series: Readonly<Record<string, { readonly step: readonly SeriesPiece[]; readonly relative: readonly SeriesPiece[] }>>
@@ -31,8 +31,15 @@ export interface PublishedSet extends Curves {
   readonly panels?: Readonly<Record<string, readonly string[]>>
   /** Of a report: its pictures by id, each its piece and its type. */
   readonly images?: Readonly<Record<string, readonly [name: string, type: string]>>
-  /** Of a report: curves of panels that were frozen before it was published. */
-  readonly moments?: readonly (Curves & { readonly at: number })[]
+  /** Of a report: what panels show that were frozen before it was published. */
+  readonly moments?: readonly Moment[]
+}
+
+/** What some panels show as of an earlier moment: their curves, rows, and pieces of runs side by side. */
+interface Moment extends Curves {
+  readonly at: number
+  readonly rows: readonly RunRow[]
+  readonly compared: Readonly<Record<string, string>>
 }
 
 let found: Promise<PublishedSet> | null = null
@@ -44,9 +51,24 @@ export function rowsOf({ rows, panels }: PublishedSet, experiments: unknown): re
   return rows.filter((row) => wanted.has(row.id))
 }
 
-/** The curves as of a moment; all of them for one that is none of a panel's. */
-export function curvesAt(set: PublishedSet, at: unknown): Curves {
-  return set.moments?.find((one) => one.at === at) ?? set
+/** What panels show as of a moment; undefined for one that is none of a panel's. */
+export function momentOf(set: PublishedSet, at: unknown): Moment | undefined {
+  return set.moments?.find((one) => one.at === at)
+}
+
+const sets = new WeakMap<Moment, PublishedSet>()
+
+/** The same set with its runs as they were at a moment of a panel's. */
+export function setAt(set: PublishedSet, at: unknown): PublishedSet {
+  const moment = momentOf(set, at)
+  if (moment === undefined) return set
+  let found = sets.get(moment)
+  if (found === undefined) {
+    const then = new Map(moment.rows.map((row) => [row.id, row]))
+    found = { ...set, rows: set.rows.map((row) => then.get(row.id) ?? row) }
+    sets.set(moment, found)
+  }
+  return found
 }
 
 export function publishedSet(): Promise<PublishedSet> {

@@ -112,6 +112,7 @@ function usePanelGroups(
     by: set.groupBy,
     columns: [],
     deleted: false,
+    at: set.at,
   })
   return useMemo(() => {
     if (!isGrouped || answer.data === null) return null
