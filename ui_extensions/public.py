@@ -191,10 +191,19 @@ def _page() -> flask.Response:
         head = (
             f"<title>{title}</title>"
             f'<meta property="og:title" content="{title}">'
+            f'<meta property="og:description" content="{_card_words(visitor.share)}">'
             '<meta property="og:type" content="website">'
         )
     body = _shell(built.public.page).replace(_TITLE, head, 1)
     return flask.Response(body, mimetype="text/html")
+
+
+def _card_words(share: links.Share) -> str:
+    """Return what a chat's card says below the title: nothing of what is shown."""
+    what = "A report" if share.report is not None else "Results of training runs"
+    if share.as_of_ms is None:
+        return f"{what}, live"
+    return f"{what} as of {time.strftime('%Y-%m-%d', time.gmtime(share.as_of_ms / 1_000))}"
 
 
 def _shell(page: str) -> str:

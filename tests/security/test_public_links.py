@@ -919,7 +919,11 @@ def test_every_answer_keeps_itself_private(mine: Mine) -> None:
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
         assert "set-cookie" not in headers
-    assert "<script>alert" not in str(link.page().body)
+    page = str(link.page().body)
+    assert "<script>alert" not in page
+    # A chat's card tells what it is; behind a password not even that.
+    assert 'og:description" content="Results of training runs, live"' in page
+    assert "og:" not in str(mine.link(title="hidden", password="sesame").page().body)
     preview = mine.link(is_preview=True)
     assert "frame-ancestors 'self'" in preview.page().headers["content-security-policy"]
     assert preview.ask("share").status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from browser import NO_JOBS, PHONE, axe_violations
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
+from reports import paragraph, write_report
 from senders import User, call
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
@@ -79,8 +81,6 @@ def test_an_experiment_is_private_public_and_given_to_people(
     dialog.get_by_role("radio", name="Private").check()
     dialog.get_by_role("button", name="Make it private").click()
     frame.get_by_role("button", name="Private").wait_for()
-    reader = signed_in(READER)
-    reader.goto(f"{server.address}/weir/")
     # Wherever its name is, so is who may see it: in the palette, beside a report that is written,
     # and where runs are compared.
     body = {"experiment_ids": [of], "title": "Notes"}
@@ -94,6 +94,8 @@ def test_an_experiment_is_private_public_and_given_to_people(
     owner.goto(f"{server.address}/weir/e/{of}/compare?runs={run['run']['info']['run_id']}")
     owner.get_by_role("button", name="Private").wait_for()
     owner.get_by_role("navigation", name="Where you are").get_by_text(name).wait_for()
+    reader = signed_in(READER)
+    reader.goto(f"{server.address}/weir/")
     reader.get_by_role("link", name="Default").wait_for()
     assert reader.get_by_text("sweep").count() == 0
     reader.goto(f"{server.address}/weir/teams?e={of}")
@@ -212,3 +214,107 @@ def test_an_experiment_is_private_public_and_given_to_people(
     admin.get_by_text("Disabled", exact=True).wait_for()
     answer = call(server, "POST", f"{ROUTES}/experiments/set-experiment-tag", tag, user=job)
     assert answer.status == 401
+
+
+EDITOR = User("edda", "edda's own 1st password")
+STRANGER = User("sven", "sven's own 1st password")
+SECRET = "nobody-elses"
+# Each page about an experiment, and what is there to press for who may change something.
+PAGES = {
+    "/e/{of}": ("button", "Share", "EDIT"),
+    "/e/{of}/compare?runs={run}": None,
+    "/r/{run}/overview": ("button", "Share", "EDIT"),
+    "/r/{run}/charts": ("button", "Share", "EDIT"),
+    "/reports?e={of}": ("button", "New report", "EDIT"),
+    "/reports/{report}": ("button", "Edit", "EDIT"),
+    "/reports/{report}/edit": ("textbox", "The report", "EDIT"),
+    "/shared?e={of}": ("rowheader", re.compile(SECRET), "EDIT"),
+    "/alerts?e={of}": ("button", "Add the rule", "EDIT"),
+    "/teams?e={of}": ("textbox", "Add a person", "MANAGE"),
+    "/teams?e={of}&tab=audit": ("combobox", "What", "MANAGE"),
+}
+RANKS = (None, "READ", "EDIT", "MANAGE")
+
+
+@pytest.fixture(scope="module")
+def places(server: ServerProcess) -> dict[str, str]:
+    """Make a private experiment with a run, a report and a link, which three users may see."""
+
+    def post(path: str, body: dict[str, Any], user: User = OWNER) -> Any:
+        answer = call(server, "POST", path, body, user=user)
+        assert answer.status == 200, answer
+        return answer.body
+
+    for user in (EDITOR, STRANGER):
+        made = {"username": user.name, "password": user.password}
+        post(f"{ROUTES}/users/create", made, ADMIN)
+    of = post(f"{ROUTES}/experiments/create", {"name": f"{SECRET} experiment"})["experiment_id"]
+    run = {"experiment_id": of, "run_name": f"{SECRET} run", "start_time": 1}
+    run_id = post(f"{ROUTES}/runs/create", run)["run"]["info"]["run_id"]
+    post(
+        f"{ROUTES}/runs/log-metric", {"run_id": run_id, "key": SECRET, "value": 1, "timestamp": 1}
+    )
+    weir = "/ajax-api/3.0/weir"
+    report_id, _ = write_report(server, of, f"{SECRET} report", paragraph(SECRET), user=OWNER)
+    link = {"kind": "experiment", "title": f"{SECRET} link", "experiment_ids": [of]}
+    post(f"{weir}/shares/create", {**link, "is_live": True, "shown": {}, "filter": {}})
+    post(f"{weir}/visibility/change", {"experiment_id": of, "level": "private"})
+    for user, permission in ((READER, "READ"), (EDITOR, "EDIT")):
+        named = {"experiment_id": of, "name": user.name, "permission": permission}
+        post(f"{weir}/people/change", named)
+    return {"of": of, "run": run_id, "report": report_id}
+
+
+@pytest.mark.parametrize(
+    ("user", "permission"),
+    [
+        pytest.param(None, None, id="anonymous"),
+        pytest.param(STRANGER, None, id="stranger"),
+        pytest.param(READER, "READ", id="reader", marks=pytest.mark.long),
+        pytest.param(EDITOR, "EDIT", id="editor", marks=pytest.mark.long),
+        pytest.param(OWNER, "MANAGE", id="owner", marks=pytest.mark.long),
+        pytest.param(ADMIN, "MANAGE", id="administrator", marks=pytest.mark.long),
+    ],
+)
+def test_each_page_shows_each_kind_of_user_what_they_may_see_and_do(
+    user: User | None,
+    permission: str | None,
+    server: ServerProcess,
+    places: dict[str, str],
+    open_page: Callable[..., Any],
+    allow_errors: Callable[[str], None],
+) -> None:
+    allow_errors("40[134]")
+    options: dict[str, Any] = {"color_scheme": "light"}
+    if user is not None:
+        options["http_credentials"] = {"username": user.name, "password": user.password}
+    page = open_page(**options)
+    for path, control in PAGES.items():
+        address = f"{server.address}/weir{path.format(**places)}"
+        if user is None:
+            answer = page.request.get(address)
+            assert (answer.status, SECRET in answer.text()) == (401, False), path
+            continue
+        if permission is None:
+            # Refused in the words of what does not exist; nothing of it is told.
+            page.goto(address)
+            page.get_by_text(re.compile("does not exist|no such")).first.wait_for()
+            assert SECRET not in page.content(), path
+            continue
+        page.goto(address)
+        may = control is None or RANKS.index(permission) >= RANKS.index(control[2])
+        if may and control is not None:
+            page.get_by_role(control[0], name=control[1], exact=True).first.wait_for()
+        elif "/teams" in path or path.endswith("/edit"):
+            page.get_by_text(
+                re.compile("Who may delete this experiment|not permitted")
+            ).first.wait_for()
+        elif "/alerts" in path:
+            page.get_by_role("button", name="Private").wait_for()  # who may see it
+        elif "/shared" in path:
+            page.get_by_text("Nothing is shared").wait_for()
+        else:
+            page.get_by_text(SECRET).first.wait_for()
+        if not may and control is not None:
+            found = page.get_by_role(control[0], name=control[1], exact=True)
+            assert found.count() == 0, path

@@ -1,6 +1,7 @@
 """Reports: who may read all experiments of one reads it, who may edit them all writes it.
 
-    POST reports/list      {"experiment_id"?} → {"reports": [REPORT]}, the last saved first
+    POST reports/list      {"experiment_id"?} → {"reports": [REPORT], "may_create"}, the last saved
+                           first; "may_create" is of that experiment, true without one
     POST reports/read      {"id", "revision"? | "draft"?: true} → {"report": REPORT, "title",
                            "document", "revision", "author", "at_ms", "revisions":
                            [{"revision", "title", "author", "at_ms"}]}: what was published last,
@@ -114,7 +115,8 @@ def _list(fields: Fields) -> dict[str, Any]:
         if not shown["may_edit"]:
             shown["title"] = titles.get(report.report_id, report.title)
         listed.append(shown)
-    return {"reports": listed}
+    may_create = experiment_id is None or caller.may_edit_experiment(experiment_id)
+    return {"reports": listed, "may_create": may_create}
 
 
 def _read(fields: Fields) -> dict[str, Any]:
@@ -337,9 +339,9 @@ def _comment_json(comment: Comment, may_edit: bool, may_delete: bool) -> dict[st
         "author": comment.author or None,
         "at_ms": comment.at_ms,
         "quote": comment.quote,
+        "panel": comment.panel,
         "text": comment.text,
         "resolved_ms": comment.resolved_ms,
-        "panel": comment.panel,
         "resolved_by": comment.resolved_by or None,
         "may_resolve": is_own or may_edit,
         "may_delete": is_own or may_delete,

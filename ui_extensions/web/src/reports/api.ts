@@ -64,7 +64,7 @@ export interface Conflict {
 export function listReports(
   experimentId: string | null,
   options: CallOptions = {},
-): Promise<{ reports: readonly Report[] }> {
+): Promise<{ reports: readonly Report[]; may_create: boolean }> {
   return call("reports/list", { experiment_id: experimentId }, options)
 }
 

@@ -29,7 +29,7 @@ export function ReportsPage() {
   const experimentId = EXPERIMENT.test(named) ? named : null
   const answer = useAsked(`reports ${experimentId}`, (options) => listReports(experimentId, options))
   const [isMaking, make] = useState(false)
-  const button = (
+  const button = answer.data?.may_create && (
     <Button kind="primary" icon="plus" isSmall onClick={() => make(true)}>
       New report
     </Button>
@@ -47,8 +47,14 @@ export function ReportsPage() {
               and tables of runs that stay live or are frozen as they are.
             </p>
             <p>
-              <em>New report</em> begins one; <em>Add to report</em> in a chart’s menu puts that chart into one; and so does
-              Python, with <code>mlflow_weir.reports</code>.
+              {button ? (
+                <>
+                  <em>New report</em> begins one; <em>Add to report</em> in a chart’s menu puts that chart into one; and so does
+                  Python, with <code>mlflow_weir.reports</code>.
+                </>
+              ) : (
+                "Who may edit this experiment writes them."
+              )}
             </p>
           </Empty>
         }
