@@ -13,8 +13,12 @@ ends as a process does: all is delivered, and the journals are given up.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from mlflow_weir import settings
 from mlflow_weir.plugin import uri
@@ -60,14 +64,30 @@ def deliver() -> list[str]:
         journal = recorder.journal
         if journal is None:
             continue
-        if not recorder.deliver(_DELIVERY_S):
-            told.append(f"not delivered to {recorder.target.uri}")
+        uri = recorder.target.uri
+        is_delivered = recorder.deliver(_DELIVERY_S, partial(_goes_on, uri))
+        if not is_delivered:
+            told.append(f"not delivered to {uri}{', which is gone' if _is_gone(uri) else ''}")
         elif recorder.n_refused():
             refused = JournalFolder(journal.folder).delivered().rejected
             told += [f"refused {one['what']}: {one['reason']}" for one in refused]
         journal.close()
         recorder._journal = None
+        if not is_delivered and _is_gone(uri):  # or the agent would try to the suite's end
+            shutil.rmtree(journal.folder, ignore_errors=True)
     return told
+
+
+def _goes_on(uri: str, state: client.DeliveryState) -> bool:
+    return not _is_gone(uri)
+
+
+def _is_gone(uri: str) -> bool:
+    """Say whether a test has removed its database: nothing can be delivered to it any more."""
+    url = sa.make_url(uri)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    return not Path(url.database).exists()
 
 
 def end() -> None:

@@ -11,9 +11,10 @@ to the store of a training process, an agent beside it (``journal_mode.py``). A 
 and counts by that. Also counted is what a user would be told: records that the store refused, or
 that were not delivered.
 
-``FILE …`` runs only these and leaves the outcomes of the others as they are kept, in
-``build/host-suite/journal.json``. Writes RESULTS.journal.md. Exits with 1 where a test that passes
-on stock fails through the journal and has no reason in expected.toml.
+``FILE …`` runs only these. What came of each file is kept in RESULTS.journal.json, in the place of
+what its run before had left there, and RESULTS.journal.md is written from all that is there. Exits
+with 1 where a test that passes on stock fails through the journal and has no reason in
+expected.toml.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import run
-from run import KEPT, Outcomes, cause, copy_tests, failing
+from run import Outcomes, cause, copy_tests, failing
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,7 +40,7 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
-OUTCOMES = KEPT / "journal.json"
+KEPT = HERE / "RESULTS.journal.json"
 LIBRARIES = ("sklearn", "lightgbm", "pytorch")
 PATTERNS = (
     "tests/tracking/**/test_*.py",
@@ -65,26 +68,48 @@ def collect(source: Path) -> list[str]:
 
 
 def run_files(source: Path, files: list[str], processes: int) -> None:
-    """Run the files on both and keep the outcomes."""
-    kept: dict[str, Any] = {"stock": {}, "journal": {}, "second_runs": []}
-    if OUTCOMES.exists():
-        kept.update(json.loads(OUTCOMES.read_text()))
+    """Run the files on both, and put what came of each in the place of what is kept of it."""
+    kept: dict[str, Any] = json.loads(KEPT.read_text())
     with tempfile.TemporaryDirectory(prefix="weir-host-suite-") as folder:
         copy = Path(folder)
         copy_tests(source, copy)
-        new: dict[str, Outcomes] = {}
-        for store in ("stock", "journal"):
-            new[store] = run.run(files, copy, store, "sqlite", processes, dist="loadfile")
-        again = [test for test in failing(new["stock"], new["journal"]) if "::" in test]
+        stock, journal = (
+            run.run(files, copy, store, "sqlite", processes, dist="loadfile")
+            for store in ("stock", "journal")
+        )
+        again = [test for test in failing(stock, journal) if "::" in test]
         retried = run.run(again, copy, "journal", "sqlite", 1) if again else {}
-    new["journal"].update(retried)
-    for store, outcomes in new.items():
-        others = {test: how for test, how in kept[store].items() if _file_of(test) not in files}
-        kept[store] = {**others, **outcomes}
-    kept["second_runs"] = [test for test in kept["second_runs"] if _file_of(test) not in files]
-    kept["second_runs"] += [test for test, (kind, _) in retried.items() if kind == "passed"]
-    kept["versions"] = versions(source)
-    OUTCOMES.write_text(json.dumps(kept, indent=1))
+    journal.update(retried)
+    second_runs = [test for test, (kind, _) in retried.items() if kind == "passed"]
+    for file in files:
+        kept["files"][file] = {
+            "run_on": datetime.now(timezone.utc).date().isoformat(),
+            **summary(_of(file, stock), _of(file, journal)),
+            "second_runs": sum(_file_of(test) == file for test in second_runs),
+        }
+    kept = {"versions": versions(source), "files": dict(sorted(kept["files"].items()))}
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def summary(stock: Outcomes, journal: Outcomes) -> dict[str, Any]:
+    """Count what came of a file's tests, by cause."""
+    told = (line for kind, why in journal.values() if kind == "passed" for line in why.split("; "))
+    return {
+        **{
+            kind: Counter(cause(why) for found, why in stock.values() if found == kind)
+            for kind in ("skipped", "failed")
+        },
+        "passed": sum(kind == "passed" for kind, _ in stock.values()),
+        "differ": {
+            test: cause(journal.get(test, ("absent", "not collected"))[1])
+            for test in failing(stock, journal)
+        },
+        "told": Counter(cause(line) for line in told if line),
+    }
+
+
+def _of(file: str, outcomes: Outcomes) -> Outcomes:
+    return {test: how for test, how in outcomes.items() if _file_of(test) == file}
 
 
 def _file_of(test: str) -> str:
@@ -111,41 +136,30 @@ def report() -> tuple[str, bool]:
         RESULTS.journal.md, and whether all is as it must be.
     """
     expected: dict[str, str] = tomllib.loads((HERE / "expected.toml").read_text())["journal"]
-    kept = json.loads(OUTCOMES.read_text())
-    stock, journal = kept["stock"], kept["journal"]
-    failed = failing(stock, journal)
-    rows = [
-        _row(file, {t: how for t, how in stock.items() if _file_of(t) == file}, failed)
-        for file in sorted({_file_of(test) for test in stock})
-    ]
-    rows.append(_row("all", stock, failed))
+    kept = json.loads(KEPT.read_text())
+    files: dict[str, Any] = kept["files"]
+    rows = [_row(file, found["run_on"], [found]) for file, found in files.items()]
+    rows.append(_row("all", "", list(files.values())))
     failures, is_good = [], True
-    for test in failed:
+    for test, why in ((t, why) for found in files.values() for t, why in found["differ"].items()):
         reason = next((why for name, why in expected.items() if name in test), None)
         is_good &= reason is not None
-        why = journal.get(test, ("absent", "not collected"))[1]
-        failures.append(f"* `{test}`: {reason or '**no reason given**: ' + cause(why)}")
-    told = Counter(
-        cause(line)
-        for kind, why in journal.values()
-        if kind == "passed" and why
-        for line in why.split("; ")
-    )
+        failures.append(f"* `{test}`: {reason or '**no reason given**: ' + why}")
+    told = _sum(found["told"] for found in files.values())
     causes = [
         f"| {kind} | {count} | {text} |"
         for kind in ("skipped", "failed")
-        for text, count in Counter(
-            cause(why) for found, why in stock.values() if found == kind
-        ).most_common()
+        for text, count in _sum(found[kind] for found in files.values()).most_common()
     ]
+    n_second = sum(found["second_runs"] for found in files.values())
     text = (HERE / "RESULTS.journal.head.md").read_text()
     text += "\n".join(f"* {name}: {version}" for name, version in kept["versions"].items())
     text += (
-        "\n\n| File | Collected | Skipped by the suite | Fail on stock too | Applicable "
-        "| Pass through the journal |\n|---|---|---|---|---|---|\n"
+        "\n\n| File | Run on | Collected | Skipped by the suite | Fail on stock too | Applicable "
+        "| Pass through the journal |\n|---|---|---|---|---|---|---|\n"
     )
     text += "\n".join(rows)
-    text += f"\n\n{len(kept['second_runs'])} of these passed in a second run only.\n"
+    text += f"\n\n{n_second} of these passed in a second run only.\n"
     text += "\n## Pass on stock, not through the journal\n\n" + ("\n".join(failures) or "None.")
     text += "\n\n## Passed, and a user would be told of\n\n"
     text += "\n".join(f"* {count}: {line}" for line, count in told.most_common()) or "Nothing."
@@ -154,13 +168,18 @@ def report() -> tuple[str, bool]:
     return text + "\n".join(causes) + "\n", is_good
 
 
-def _row(name: str, stock: Outcomes, failed: list[str]) -> str:
-    kinds = Counter(kind for kind, _ in stock.values())
-    n_failed = sum(test in stock for test in failed)
+def _row(name: str, run_on: str, found: list[dict[str, Any]]) -> str:
+    passed = sum(one["passed"] for one in found)
+    skipped, failed = (_sum(one[kind] for one in found).total() for kind in ("skipped", "failed"))
+    differ = sum(len(one["differ"]) for one in found)
     return (
-        f"| {name} | {len(stock)} | {kinds['skipped']} | {kinds['failed']} "
-        f"| {kinds['passed']} | {kinds['passed'] - n_failed} |"
+        f"| {name} | {run_on} | {passed + skipped + failed} | {skipped} | {failed} "
+        f"| {passed} | {passed - differ} |"
     )
+
+
+def _sum(counters: Iterable[dict[str, int]]) -> Counter[str]:
+    return sum(map(Counter, counters), Counter())
 
 
 def main() -> int:
@@ -170,7 +189,6 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("files", nargs="*", metavar="FILE", help="only these, relative to DIR")
     arguments = parser.parse_args()
-    KEPT.mkdir(parents=True, exist_ok=True)
     source = arguments.source.resolve()
     run_files(source, arguments.files or collect(source), arguments.processes)
     text, is_good = report()
