@@ -30,6 +30,7 @@ from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import mlflow_private, run_address
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.agent.client import DeliveryState
+from mlflow_weir.plugin.byte_counts import byte_count
 from mlflow_weir.plugin.recorder import Recorder, recorders
 
 TRACEBACK_TAG = "weir.exit_traceback"
@@ -352,7 +353,7 @@ class _ExitWait:
         if state.waited_s >= self._next_line_s:
             self._next_line_s = state.waited_s + (1.0 if self._is_terminal else self.longest_s)
             why = f": {state.error}" if state.error else ""
-            left = f"weir: {(state.wanted - state.position) / 1e6:.2f} MB left to deliver{why}"
+            left = f"weir: {byte_count(state.wanted - state.position)} left to deliver{why}"
             if self._is_terminal:
                 _print(f"\r{left[:100]:<100}", end="")
                 self._is_in_line = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlflow_weir.plugin.byte_counts import byte_count
 from mlflow_weir.plugin.cli.terminal import plain
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -37,10 +38,10 @@ def _lines(found: Report) -> list[str]:
         lines = ["agent: none runs; one is started when something is logged"]
     else:
         lines = [
-            f"agent: process {agent.pid} for {_ago(agent.since_ms)}, {_size(agent.memory_bytes)} "
-            f"of memory, version {agent.version}"
+            f"agent: process {agent.pid} for {_ago(agent.since_ms)}, "
+            f"{byte_count(agent.memory_bytes)} of memory, version {agent.version}"
         ]
-    lines.append(f"spool: {found.spool}, {_size(found.size_bytes)}")
+    lines.append(f"spool: {found.spool}, {byte_count(found.size_bytes)}")
     if not found.journals:
         lines.append("nothing waits: every journal was delivered and removed")
     for one in found.journals:
@@ -71,9 +72,10 @@ def _journal_lines(one: JournalReport) -> list[str]:
     ]
     if one.waiting_bytes or one.n_files:
         more = "more than " if one.is_more else ""
-        waiting = f"  waiting: {more}{one.waiting_records:,} records, {_size(one.waiting_bytes)}"
+        size = byte_count(one.waiting_bytes)
+        waiting = f"  waiting: {more}{one.waiting_records:,} records, {size}"
         if one.n_files:
-            waiting += f", and {one.n_files:,} uploads of {_size(one.file_bytes)}"
+            waiting += f", and {one.n_files:,} uploads of {byte_count(one.file_bytes)}"
             waiting += f" ({one.n_traces:,} of traces)" if one.n_traces else ""
         if one.waiting_since_ms:
             waiting += f", for at most {_ago(one.waiting_since_ms)}"
@@ -117,12 +119,3 @@ def _ago(at_ms: int) -> str:
         if seconds >= unit:
             return f"{seconds // unit} {name}"
     return f"{seconds} s"
-
-
-def _size(n_bytes: int) -> str:
-    size = float(n_bytes)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

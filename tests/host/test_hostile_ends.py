@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,7 @@ mlflow.end_run()
         while "left to deliver" not in lines[-1]:  # it waits
             assert lines[-1], lines
             lines.append(process.stderr.readline())
+        assert re.search(r"weir: [1-9]\S* (bytes|KiB) left to deliver: ", lines[-1]), lines
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=120)
         assert "goes on with it" in rest
