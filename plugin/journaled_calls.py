@@ -72,13 +72,21 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
     def log_metric(self, run_id: str, metric: Metric) -> None:
         """Log one point of a metric."""
         view = self._writable(run_id)
+        again = view.repeated.one_again(metric)
+        if again is not None:
+            record, key, timestamp, step, value = again
+            self.recorder.append(record)
+            view.note_point(key, timestamp, step, value)
+            return
         points = validated_points((metric,), is_batch=False)
         model_id = metric.model_id
         if model_id is not None:
             self._require_models([metric])
         self.recorder.append(records.encode_points(run_id, points))
         view.note_points(points)
-        if model_id is not None:
+        if model_id is None:
+            view.repeated.learn_one(metric.key)
+        else:
             self._log_model_metrics_of(run_id, [metric], points)
 
     def log_batch(
@@ -125,7 +133,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         if again is None:
             return False
         self.recorder.append(again.record)
-        view.note_repeated(again.keys, again.timestamps, again.steps, again.values)
+        view.note_again(again)
         return True
 
     def log_batch_async(

@@ -21,7 +21,13 @@ from mlflow_weir.settings import foreign
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, ExperimentTag, Metric, Param, RunData, RunTag
 
-_columns_of_metric = attrgetter("_key", "_timestamp", "_step", "_value", "_model_id")
+facts_of_metric: Callable[[Metric], Any] = attrgetter(
+    "_key", "_timestamp", "_step", "_value", "_model_id"
+)
+"""Returns a metric's key, timestamp, step, value and model's id, for which it has five calls."""
+
+_ARTIFACT_CALLS = frozenset({"log_artifact", "log_artifacts", "_log_artifact_async"})
+_ON_THE_WAY = frozenset({"get_run", "_get_artifact_repo"})  # from those to a store's get_run
 _BUILDER = "_get_sqlalchemy_store"
 _SPARK_LOOKUP = "_get_active_spark_session"
 _DEFAULT_REGISTRY = "_get_default_registry_uri_for_tracking_uri"
@@ -199,11 +205,29 @@ def validate_batch(
 
 
 def columns_of_metrics(metrics: Sequence[Metric]) -> Any:
-    """Return their keys, timestamps, steps, values and models' ids: five tuples.
+    """Return their keys, timestamps, steps, values and models' ids: five tuples."""
+    return zip(*map(facts_of_metric, metrics), strict=True)
 
-    Its properties are a call each, a hundred in a step that logs 20 metrics.
+
+def metrics_of_one_moment(
+    metrics: Sequence[Metric],
+) -> tuple[tuple[str, ...], int, int, list[float]] | None:
+    """Return keys, the timestamp, the step and the values of metrics that belong to no model.
+
+    Returns:
+        None where they have not one timestamp and one step, the same objects, or there is none.
     """
-    return zip(*map(_columns_of_metric, metrics), strict=True)
+    if not metrics:
+        return None
+    timestamp, step = metrics[0]._timestamp, metrics[0]._step
+    values = [
+        one._value
+        for one in metrics
+        if one._timestamp is timestamp and one._step is step and one._model_id is None
+    ]
+    if len(values) != len(metrics):
+        return None
+    return tuple([one._key for one in metrics]), timestamp, step, values
 
 
 def validate_param(param: Param) -> Param:

@@ -35,7 +35,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.late_run_data import LateRunData
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS, PendingNames, changed
-from mlflow_weir.plugin.repeated_metrics import RepeatedMetrics
+from mlflow_weir.plugin.repeated_metrics import Again, RepeatedMetrics
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.delivery.rewinding import is_rewound
 from mlflow_weir.store.metrics.points import Point
@@ -53,6 +53,7 @@ class RunView:
         is_ours: This process began or resumed it, and has seen all there was before; while it
             ``is_open``, reads are answered from here.
         is_open: It has not been ended.
+        is_deleted: It was in the bin when it was last looked at.
         is_fluent: This process began or resumed it with ``mlflow.start_run``.
         is_resting: Nothing was written to it since it was last looked at whether it can go.
         behind: Metrics that a rewind took back to a point which only the store knows, until it
@@ -79,9 +80,10 @@ class RunView:
         self.behind: set[str] = set()
         self.seen_s = -math.inf  # monotonic moment of the last look at the store
         self.next_beside_s = -math.inf  # the same of the next look in a thread beside a log call
-        self.found_beside: Run | None = None  # what that found, until a log call takes it over
+        # What that found, until a log call takes it over; or raises that there is no such run.
+        self.found_beside: Run | MlflowException | None = None
         self.is_open = not RunStatus.is_terminated(RunStatus.from_string(info.status))
-        self._info = info
+        self._take_info(info)
         # What the store may still show, until it has all that was noted here.
         self._deleted_tags: set[str] = set()
         self._rewound_to: int | None = None
@@ -127,7 +129,7 @@ class RunView:
 
     def name_by(self, names: PendingNames) -> RunView:
         """Tell what becomes of names that are pending; return the view."""
-        self._info = names.info(self._info)
+        self._take_info(names.info(self._info))
         return self
 
     def learn(self, run: Run) -> None:
@@ -148,7 +150,8 @@ class RunView:
         base.note_outputs(self._model_outputs)
         self._dataset_inputs = base._dataset_inputs
         self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
-        self._info, self.is_verified = base._info, True
+        self._take_info(base._info)
+        self.is_verified = True
 
     def add(self, run: Run) -> None:
         """Put what the store answered below what was noted since; it may be of a moment before."""
@@ -156,7 +159,7 @@ class RunView:
         is_known = self.is_verified or not self.is_open
         self.learn(run)
         if is_known:
-            self._info = info
+            self._take_info(info)
 
     def replace(self, run: Run) -> None:
         """Take over what the store answered, which has all that was noted here."""
@@ -164,7 +167,7 @@ class RunView:
         self._take_values(base)
         self._dataset_inputs = base._dataset_inputs
         self._model_inputs, self._model_outputs = base._model_inputs, base._model_outputs
-        self._info = base._info
+        self._take_info(base._info)
         self._deleted_tags.clear()
         self._rewound_to = None
         self.behind.clear()
@@ -178,41 +181,35 @@ class RunView:
         """The run's facts."""
         return self._info
 
-    @property
-    def is_deleted(self) -> bool:
-        """Say whether the run was in the bin when it was last looked at."""
-        return bool(self._info.lifecycle_stage != LifecycleStage.ACTIVE)
+    def _take_info(self, info: RunInfo) -> None:
+        self._info = info
+        self.is_deleted = info.lifecycle_stage != LifecycleStage.ACTIVE
 
     def note_points(self, points: Iterable[Point]) -> None:
         """Keep each point that is its metric's latest: by (step, timestamp, value), NaN as 0."""
         _note(self._latest, points)
 
-    def note_repeated(
-        self,
-        keys: tuple[str, ...],
-        timestamps: Sequence[int],
-        steps: Sequence[int],
-        values: Sequence[float],
-    ) -> None:
-        """The same for one point of each of some metrics, which are likely to come again.
+    def note_point(self, key: str, timestamp: int, step: int, value: float) -> None:
+        """The same for one point, without a list of it."""
+        latest = self._latest
+        rank = (step, timestamp, value if value == value else 0.0)
+        known = latest.get(key)
+        if known is None or rank > known[0]:
+            latest[key] = (rank, value)
 
-        Args:
-            keys: (n,) all different; the same object each time.
-            timestamps: (n,)
-            steps: (n,)
-            values: (n,)
-        """
-        moment = (steps[0], timestamps[0])
-        if steps.count(moment[0]) == timestamps.count(moment[1]) == len(keys):
-            last = self._repeated
-            if last is None or last[0] is not keys:
-                _ = self._latest  # in the order in which they came
-                self._repeated = (keys, moment, values)
-                return
-            if moment > last[1]:  # and so they are later than all of the last ones
-                self._repeated = (keys, moment, values)
-                return
-        self.note_points(map(Point, keys, timestamps, steps, values))
+    def note_again(self, again: Again) -> None:
+        """The same for metrics that are logged together again, and likely to be once more."""
+        moment, keys = again.moment, again.keys
+        if moment is None:
+            self.note_points(map(Point, keys, again.timestamps, again.steps, again.values))
+            return
+        last = self._repeated
+        if last is None or last[0] is not keys:
+            _ = self._latest  # in the order in which they came
+        elif moment <= last[1]:  # not later than all of the last ones
+            self.note_points(map(Point, keys, again.timestamps, again.steps, again.values))
+            return
+        self._repeated = (keys, moment, again.values)
 
     @property
     def _latest(self) -> dict[str, tuple[tuple[int, int, float], float]]:
@@ -262,7 +259,7 @@ class RunView:
             self.tags[tag.key] = tag.value
             self._deleted_tags.discard(tag.key)
             if tag.key == MLFLOW_RUN_NAME:
-                self._info = changed(self._info, run_name=tag.value)
+                self._take_info(changed(self._info, run_name=tag.value))
 
     def note_deleted_tag(self, key: str) -> None:
         """Take a tag away, though the store may show it for a while."""
@@ -303,7 +300,7 @@ class RunView:
             changes["end_time"] = end_time
         if run_name:
             changes["run_name"] = run_name
-        self._info = changed(self._info, **changes)
+        self._take_info(changed(self._info, **changes))
         if run_name:
             self.tags[MLFLOW_RUN_NAME] = run_name
         if status is not None:

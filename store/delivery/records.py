@@ -104,7 +104,7 @@ _OPERATION = 0x4F
 _HEAD = struct.Struct("<BIB")
 _ROW = struct.Struct("<qqd")
 _count = struct.Struct("<I").unpack_from
-_pack_row = _ROW.pack
+pack_row = _ROW.pack
 _MAX_CACHED_BYTES = 1 << 20
 
 _prefixes: dict[Any, bytes] = {}
@@ -162,9 +162,9 @@ def encode_points(run_id: str, points: Sequence[tuple[str, int, int, float]]) ->
     """
     if len(points) == 1:
         key, timestamp, step, value = points[0]
-        prefix = _prefixes.get((run_id, key)) or _prefix(run_id, (key,))
+        prefix = point_prefix(run_id, key)
         try:
-            return prefix + _pack_row(timestamp, step, value)
+            return prefix + pack_row(timestamp, step, value)
         except struct.error as exc:
             raise ValueError(f"metric {key!r}: {exc}") from exc
     keys, timestamps, steps, values = zip(*points, strict=True) if points else ((), (), (), ())
@@ -176,6 +176,15 @@ def encode_points(run_id: str, points: Sequence[tuple[str, int, int, float]]) ->
         return prefix + struct.pack("<" + "qqd" * n, *flat)
     except struct.error as exc:
         raise ValueError(f"metrics {keys!r}: {exc}") from exc
+
+
+def point_prefix(run_id: str, key: str) -> bytes:
+    """Return what a record of one point begins with; ``pack_row`` makes the rest.
+
+    Raises:
+        ValueError: A key or id is too long.
+    """
+    return _prefixes.get((run_id, key)) or _prefix(run_id, (key,))
 
 
 class Repeated:
@@ -199,6 +208,12 @@ class Repeated:
         """Write a point of each metric as a record; all numbers are ones of 64 bits."""
         flat: list[Any] = [0] * (3 * len(self.keys))
         flat[::3], flat[1::3], flat[2::3] = timestamps, steps, values
+        return self._prefix + self._pack(*flat)
+
+    def encode_moment(self, timestamp: int, step: int, values: Sequence[float]) -> bytes:
+        """Do the same for points that all have one timestamp and one step."""
+        flat: list[Any] = [timestamp, step, 0.0] * len(self.keys)
+        flat[2::3] = values
         return self._prefix + self._pack(*flat)
 
 
