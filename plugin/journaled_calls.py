@@ -486,6 +486,8 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         if view is None:
             view = self._adopted(run_id)
         view.is_resting = False
+        if not view.is_verified:
+            self._look_beside(view, time.monotonic())
         if view.is_deleted and not view.is_ours:
             raise MlflowException(
                 f"The run {run_id} must be in the 'active' state. "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ _ANSWER_WAIT_S = 60.0
 
 _LOG_WAIT_S = 0.08
 _REFRESH_S = 1.0
+_LOOKED_THROUGH_BYTES = 2 << 20  # of journals, by a log call: 20 ms
 _BESIDE_S = 10.0  # to be done with a look beside a log call, which takes 4 s at most
 _RECALL_S = 10.0  # for the latest values that a rewind goes back to
 
@@ -51,17 +53,19 @@ class JournaledReads(JournaledExperiments):
     """What a training asks of its runs."""
 
     _log_wait_s = _LOG_WAIT_S
-    _is_first_look = True  # at a run that another process began
 
     def get_run(self, run_id: str) -> Run:
         """Return a run; one that is open in this process is answered from what is known here.
 
-        So is one that this process logs to and another began: ``log_metric(run_id=…)`` asks.
+        So is one that this process logs to and another began: ``log_metric(run_id=…)`` asks, and
+        ``log_artifact(…, run_id=…)`` for where its artifacts are.
         """
         view = self._views.get(run_id)
         if view is not None and view.is_open and view.is_verified:
             self._refresh(view)
             return view.to_run()
+        if mlflow_private.is_logging_artifacts():
+            return (view or self._adopted(run_id)).to_run()
         caller = mlflow_private.fluent_caller()
         if caller in _LOG_CALLS:
             view = view or self._adopted(run_id)
@@ -163,6 +167,9 @@ class JournaledReads(JournaledExperiments):
 
     def _look_beside(self, view: RunView, now_s: float) -> None:
         found, view.found_beside = view.found_beside, None
+        if isinstance(found, MlflowException):
+            self._views.pop(view.run_id, None)  # somebody may begin it still
+            raise found
         if found is not None:
             was_deleted = view.is_deleted
             view.add(found)
@@ -179,13 +186,14 @@ class JournaledReads(JournaledExperiments):
     @never_raises(None)
     def _find_beside(self, view: RunView) -> None:
         """Ask the store for a run, in a thread of its own."""
-        with contextlib.suppress(OSError, Away, MlflowException), as_it_is():
-            if self.recorder.settle(SETTLE_WAIT_S):
-                view.found_beside = self._contact.glance(
-                    self._first_wait_s,
-                    super().get_run,  # type: ignore[misc]
-                    view.run_id,
-                )
+        try:
+            with contextlib.suppress(OSError, Away), as_it_is():
+                if self.recorder.settle(SETTLE_WAIT_S):
+                    view.found_beside = self._glance(self._first_wait_s, view.run_id)
+        except MlflowException as exc:
+            # A run that a training has resumed goes on: another machine may have to deliver it.
+            if says_unknown(exc) and not (view.is_verified or view.is_fluent):
+                view.found_beside = exc
         view.next_beside_s = time.monotonic() + _REFRESH_S
 
     def _look(self, view: RunView, timeout_s: float) -> None:
@@ -205,12 +213,12 @@ class JournaledReads(JournaledExperiments):
 
     def _found(self, run_id: str) -> Run:
         """Return what the store has of a run, where a log call asks: soon or not at all."""
+        return self._glance(self._log_wait_s, run_id)
+
+    def _glance(self, timeout_s: float, run_id: str) -> Run:
         get_run: Callable[[str], Run] = super().get_run  # type: ignore[misc]
-        is_first, self._is_first_look = self._is_first_look, False
-        is_slow = is_first and not self._contact.has_answered
-        wait_s = self._first_wait_s if is_slow else self._log_wait_s
         with as_it_is():
-            return self._contact.glance(wait_s, get_run, run_id)
+            return self._contact.glance(timeout_s, get_run, run_id)
 
     def _adopted(self, run_id: str) -> RunView:
         """Begin to follow a run that this process did not begin."""
@@ -218,7 +226,8 @@ class JournaledReads(JournaledExperiments):
             view = RunView.of_run(self._found(run_id))
         except (Away, MlflowException) as exc:
             # Perhaps begun by another process of this machine, or MLflow cannot show it.
-            about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S)
+            enough = _LOOKED_THROUGH_BYTES if isinstance(exc, Away) else sys.maxsize
+            about_run = records_about(self.recorder, run_id, SETTLE_WAIT_S, enough)
             waiting = waiting_view(about_run, None)
             if waiting is not None:
                 view = waiting.name_by(self._names)

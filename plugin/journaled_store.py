@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from mlflow.entities import Run
 from mlflow.utils.uri import resolve_uri_if_local
 
 from mlflow_weir import settings
 from mlflow_weir.plugin import exits, mlflow_private
-from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_BOUNDED, IS_SETTLED
+from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_BOUNDED, IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
 from mlflow_weir.plugin.journaled_reads import SETTLE_WAIT_S
@@ -28,6 +31,7 @@ from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
 
 _FILE_WAIT_S = 2.0
 _CREATE_WAIT_S = 20.0
+_LOCK_WAIT_S = 0.05
 _PROBE_S = 5
 # What database drivers read beside a URI.
 _DATABASE_ENVIRONMENT = frozenset(
@@ -89,6 +93,18 @@ class _LazySql(JournaledCalls):
     def _first_wait_s(self) -> float:  # type: ignore[override]
         # To create a file's tables takes as long as it takes.
         return FIRST_WAIT_S if self._is_open or not self._is_file else _CREATE_WAIT_S
+
+    def _found(self, run_id: str) -> Run:
+        """Return a run for a log call, which may wait for a database but for no silence of it."""
+        db_uri = self._arguments[0]
+        if self._is_file:
+            refuse_locked(db_uri)
+            return self._glance(self._first_wait_s, run_id)
+        if self._is_open:
+            return super()._found(run_id)
+        sa.create_engine(db_uri).dispose()  # imports its driver
+        self._contact.glance(self._log_wait_s, _probe, db_uri)
+        return self._glance(self._first_wait_s, run_id)
 
     def _place(self) -> dict[str, str]:
         place = {"artifact_root": self._arguments[1]}
@@ -239,6 +255,22 @@ def _probe(db_uri: str) -> None:
         )
         with engine.connect():
             pass
+
+
+def refuse_locked(db_uri: str) -> None:
+    """Find out whether a file can be read now; one that is not there yet can.
+
+    Raises:
+        Away: Somebody holds it for himself, or the disk fails.
+    """
+    path = sa.make_url(db_uri).database or ""
+    if not os.path.isfile(path):
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_LOCK_WAIT_S)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as exc:
+        raise Away(str(exc)) from exc
 
 
 def sql_target(db_uri: str) -> tuple[Target, Credentials]:

@@ -374,6 +374,23 @@ def fluent_caller() -> str:
     return ""
 
 
+def is_logging_artifacts() -> bool:
+    """Say whether a store is asked for a run because files are logged to it.
+
+    A client looks where the run keeps its artifacts, once a process, and has to go on without an
+    answer.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "mlflow.tracking._tracking_service.client":
+            if frame.f_code.co_name in _ARTIFACT_CALLS:
+                return True
+            if frame.f_code.co_name not in _ON_THE_WAY:
+                return False
+        frame = frame.f_back
+    return False
+
+
 def active_experiment_id() -> str | None:
     """Return the experiment that ``mlflow.set_experiment`` has chosen; None where none is."""
     from mlflow.tracking import fluent

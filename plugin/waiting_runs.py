@@ -7,6 +7,7 @@ wrote is in its journal, on this machine; here it is laid over what the store sa
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -21,6 +22,8 @@ from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.store.delivery import records
 from mlflow_weir.store.delivery.records import Histograms, Operation, Points
 from mlflow_weir.store.metrics.points import Point
+
+_READ_BYTES = 4 << 20
 
 
 def waiting_view(waiting: Iterable[Points | Operation], stored: Run | None) -> RunView | None:
@@ -47,7 +50,7 @@ def waiting_view(waiting: Iterable[Points | Operation], stored: Run | None) -> R
 
 
 def records_about(
-    recorder: Recorder, run_id: str, timeout_s: float
+    recorder: Recorder, run_id: str, timeout_s: float, max_bytes: int = sys.maxsize
 ) -> Iterator[Points | Operation]:
     """Give points and operations that wait on this machine, of each process in order.
 
@@ -55,12 +58,13 @@ def records_about(
         recorder: For the target that the run is in.
         run_id: Whose records.
         timeout_s: After which what was found so far has to do.
+        max_bytes: Of records to look through, after which the same.
     """
-    give_up_s = time.monotonic() + timeout_s
+    looking = _Looking(time.monotonic() + timeout_s, max_bytes)
     sought = str(run_id).encode()  # MLflow asks for whatever a caller gives
     for folder in recorder.folders():
         try:
-            for payload in _payloads(folder, give_up_s):
+            for payload in looking.payloads(folder):
                 if sought not in payload:
                     continue  # decoding costs a hundred times as much
                 record = records.decode(payload)
@@ -73,10 +77,20 @@ def records_about(
             continue  # removed meanwhile, as all of it is delivered; or set aside as corrupt
 
 
-def _payloads(folder: JournalFolder, give_up_s: float) -> Iterator[bytes]:
-    with JournalReader(folder.path, folder.delivered().position) as reader:
-        while time.monotonic() < give_up_s and (payloads := reader.read().payloads):
-            yield from payloads
+class _Looking:
+    """Reads what waits in journals until the time is over or enough was read."""
+
+    def __init__(self, give_up_s: float, max_bytes: int) -> None:
+        self._give_up_s, self._left = give_up_s, max_bytes
+
+    def payloads(self, folder: JournalFolder) -> Iterator[bytes]:
+        with JournalReader(folder.path, folder.delivered().position) as reader:
+            while self._left > 0 and time.monotonic() < self._give_up_s:
+                found = reader.read(min(self._left, _READ_BYTES))
+                if not found.payloads:
+                    return
+                self._left -= found.end - found.start
+                yield from found.payloads
 
 
 def _begun(record: Operation) -> RunView:

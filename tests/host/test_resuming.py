@@ -483,6 +483,7 @@ try:
     client.get_run(sys.argv[1])
 except mlflow.MlflowException as exc:
     print(exc.error_code)
+client.log_text(sys.argv[2], "theirs", "b.txt")
 mlflow.set_experiment("trained")
 with mlflow.start_run(run_id=sys.argv[1]) as run:
     assert run.info.run_id == sys.argv[1]
@@ -523,6 +524,7 @@ def test_a_run_begun_elsewhere_goes_on_while_the_store_is_away(
     assert (first.info.status, first.data.params) == ("FINISHED", {"again": "1"})
     assert history(training, first, "loss") == [(0, 0.5), (1, 1.0)]
     assert [one.path for one in client.list_artifacts(ids[0])] == ["a.txt"]
+    assert [one.path for one in client.list_artifacts(ids[1])] == ["b.txt"]
     assert (second.info.status, second.data.metrics) == ("RUNNING", {"acc": 2.0})
     (inner,) = client.search_runs([experiment_id], "attributes.run_name = 'inner'")
     assert inner.data.tags["mlflow.parentRunId"] == ids[0]

@@ -24,7 +24,9 @@ from mlflow.entities import Run
 
 from databases import DatabaseServer, put_mlflow_tables
 from mlflow_weir.plugin.agent import client as agent
+from mlflow_weir.plugin.contact import Away
 from mlflow_weir.plugin.journal.spool import Spool
+from mlflow_weir.plugin.journaled_store import refuse_locked
 from trainings import COUNT_QUESTIONS, with_weir
 from warm_python import warm_python
 
@@ -699,25 +701,81 @@ def test_a_metric_by_run_id_waits_for_nobody_and_learns_what_others_did(
     assert (code, out.split()[-2:]) == (0, [str(not is_ours), str(is_ours)]), err
 
 
-def test_only_the_first_run_of_somebody_else_is_waited_for(training: Training) -> None:
-    """Where the store is silent, which is no reason to wait for each of a hundred runs."""
-    code, out, err = training.run(
-        """
+SILENCE = """
+import threading
 from mlflow_weir.plugin.contact import Contact, TookTooLong
-waits = []
+waits, glance = [], Contact.glance
 def be_silent(self, timeout_s, *_):
-    waits.append(timeout_s)
+    if threading.current_thread() is threading.main_thread():
+        waits.append(timeout_s)
     raise TookTooLong("silence")
 Contact.glance = be_silent
+client = mlflow.MlflowClient()
+"""
+
+
+def test_no_log_call_waits_for_a_silent_store(training: Training) -> None:
+    """To runs of somebody else, of which a process knows nothing."""
+    code, out, err = training.run(
+        f"""{SILENCE}
 mlflow.set_tracking_uri("http://127.0.0.1:9")
-for n in range(5):
-    mlflow.MlflowClient().log_metric(f"{n:032x}", "m", 1)
-print(max(waits[1:]) <= 0.1 < waits[0])
+for n in range(3):
+    mlflow.MlflowClient().log_metric(f"{{n:032x}}", "m", 1)
+print(len(waits), max(waits) <= 0.1)
 """,
         WEIR_CLIENT="on",
         WEIR_EXIT_WAIT_SECONDS="0.1",
     )
-    assert (code, out.strip()) == (0, "True"), err
+    assert (code, out.split()) == (0, ["3", "True"]), err
+
+
+def test_a_mistake_that_a_silent_store_did_not_tell_is_raised_once_it_does(
+    training: Training,
+) -> None:
+    code, out, err = training.run(f"""
+from mlflow_weir.plugin.uri import expand, strip
+from mlflow_weir.store.tracking_store import WeirStore
+others = WeirStore(strip(expand(mlflow.get_tracking_uri()).database_uri), "artifacts")
+theirs = others.create_run("0", "somebody", 1, [], "theirs").info.run_id
+gone = others.create_run("0", "somebody", 1, [], "deleted").info.run_id
+others.delete_run(gone)
+{SILENCE}
+unknown, step = "f" * 32, 0
+for run_id in (unknown, gone, theirs):
+    client.log_metric(run_id, "m", step, step=step)
+Contact.glance = glance
+give_up_s = time.monotonic() + 120
+for run_id in (unknown, gone):
+    told = None
+    while told is None:
+        assert time.monotonic() < give_up_s, "it is never told"
+        step += 1
+        try:
+            client.log_metric(run_id, "m", step, step=step)
+        except mlflow.MlflowException as exc:
+            told = exc
+        time.sleep(0.01)
+    print(told.error_code)
+client.log_metric(theirs, "m", step, step=step)
+print(len(client.get_metric_history(theirs, "m")))
+""")
+    assert code == 0, err
+    assert out.split() == ["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "2"]
+    assert "`weir status` says why" in err
+
+
+def test_a_file_that_somebody_holds_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "weir.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        refuse_locked(f"sqlite:///{path}")
+        holder.execute("CREATE TABLE t (n INTEGER)")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Away, match="locked"):
+            refuse_locked(f"sqlite:///{path}")
+        holder.execute("ROLLBACK")
+        refuse_locked(f"sqlite:///{path}")
+    refuse_locked(f"sqlite:///{tmp_path}/not_there_yet.db")
+    assert not (tmp_path / "not_there_yet.db").exists()
 
 
 def test_what_does_not_end_the_process_does_not_fail_the_run(
