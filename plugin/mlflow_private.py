@@ -130,6 +130,23 @@ def request_headers() -> dict[str, str]:
     return headers
 
 
+def send_headers(headers: Mapping[str, str]) -> None:
+    """Have MLflow's requests carry these headers, and none that this process would find."""
+    from mlflow.tracking.request_header import registry
+    from mlflow.tracking.request_header.abstract_request_header_provider import (
+        RequestHeaderProvider,
+    )
+
+    class Given(RequestHeaderProvider):
+        def in_context(self) -> bool:
+            return True
+
+        def request_headers(self) -> dict[str, str]:
+            return dict(headers)
+
+    registry._request_header_provider_registry._registry[:] = [Given()]
+
+
 def store_arguments(registry: object, artifact_uri: str | None) -> tuple[str | None, str | None]:
     """Return the artifact root and the read replica that stock's builder would settle on.
 

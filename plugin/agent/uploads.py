@@ -7,8 +7,8 @@ to do for a while. No secret is in its command line or environment; the variable
 pipe. It may be killed at any moment: files are removed once the store lists them with their size,
 or has taken the trace, and an upload is repeated without harm.
 
-    to the child      {"uri", "environment"}, then {"paths": […], "aliases": {…}, "only_missing"}
-                      a batch
+    to the child      {"uri", "environment", "headers"}, then
+                      {"paths": […], "aliases": {…}, "only_missing"} a batch
     from the child    {"done": [names], "failed": {name: reason}, "is_away", "reason"} a batch
 
 Files of one journal go in the order of the calls. What the store refuses is told by `weir status`
@@ -38,6 +38,7 @@ from typing import IO, Any
 
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalError
+from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.agent.targets import Address
 from mlflow_weir.plugin.agent.trace_uploads import NoSpans, TraceSender
 from mlflow_weir.plugin.journal import files
@@ -204,7 +205,8 @@ class Uploads:
         self, queue: _Queue, batch: list[Waiting], environment: Mapping[str, str]
     ) -> dict[str, Any]:
         known = {**_who(dict(self._address.headers)), **dict(self._address.environment)}
-        key = (self._address.uri, {**known, **environment})
+        headers = {k: v for k, v in self._address.headers if k != "Authorization"}  # in ``known``
+        key = (self._address.uri, {**known, **environment}, headers)
         aliases = queue.folder.delivered().aliases
         job = {
             "paths": [str(one.path) for one in batch],
@@ -319,8 +321,10 @@ class _Ended(JournalError):
 class _Child:
     """The process that uploads, with the variables of one training."""
 
-    def __init__(self, uri: str, environment: Mapping[str, str]) -> None:
-        self._key = (uri, environment)
+    def __init__(
+        self, uri: str, environment: Mapping[str, str], headers: Mapping[str, str]
+    ) -> None:
+        self._key = (uri, environment, headers)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mlflow_weir.plugin.agent.uploads"],
             stdin=subprocess.PIPE,
@@ -330,11 +334,11 @@ class _Child:
             cwd="/",
         )
         with contextlib.suppress(OSError):
-            self._write({"uri": uri, "environment": dict(environment)})
+            self._write({"uri": uri, "environment": dict(environment), "headers": dict(headers)})
 
-    def is_for(self, uri: str, environment: Mapping[str, str]) -> bool:
-        """Say whether it lives and has these variables."""
-        return self._key == (uri, environment) and self._process.poll() is None
+    def is_for(self, uri: str, environment: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+        """Say whether it lives and has these variables and headers."""
+        return self._key == (uri, environment, headers) and self._process.poll() is None
 
     def ask(self, job: dict[str, Any], is_stopping: Callable[[], bool]) -> dict[str, Any]:
         """Hand over a batch and wait for what became of it.
@@ -386,6 +390,8 @@ def _serve(jobs: IO[str], answers: IO[str]) -> None:
             "WEIR_CLIENT": "off",
         }
     )
+    if place["headers"]:
+        mlflow_private.send_headers(place["headers"])
     uploader = _Uploader(place["uri"])
     while True:
         signal.alarm(_IDLE_S)  # which ends this process

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from agents import agents_of, kill_agents, wait_until
 from databases import DatabaseServer
+from gateways import Authority, Gateway, Proxy
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
 from senders import User, call
@@ -407,6 +409,70 @@ print(run.info.run_id)
     run = auth.run_named(run_id)
     assert run.info.status == "FINISHED"
     assert len(auth.client().get_metric_history(run_id, "m")) == 100
+
+
+HEADER_PLUGIN = """
+import os
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+
+class Team(RequestHeaderProvider):
+    def in_context(self):
+        return "TEAM" in os.environ
+
+    def request_headers(self):
+        return {"X-Team": os.environ["TEAM"]}
+"""
+
+
+def test_all_requests_go_the_way_that_the_trainings_environment_says(
+    places: dict[str, Place], tmp_path: Path
+) -> None:
+    """A proxy, an authority of one's own, a password, and a header of a plugin of MLflow's."""
+    provider = tmp_path / "provider" / "team_header-1.dist-info"
+    provider.mkdir(parents=True)
+    (provider.parent / "team_header.py").write_text(HEADER_PLUGIN)
+    (provider / "METADATA").write_text("Metadata-Version: 2.1\nName: team-header\nVersion: 1\n")
+    (provider / "entry_points.txt").write_text(
+        "[mlflow.request_header_provider]\nteam = team_header:Team\n"
+    )
+    authority = Authority(tmp_path)
+    server = places["auth"]
+    with (
+        contextlib.closing(Proxy()) as proxy,
+        contextlib.closing(Gateway(server.uri, authority, "X-Team", "vision")) as gateway,
+    ):
+        variables = {
+            **server.variables,
+            "HTTPS_PROXY": proxy.uri,
+            "https_proxy": proxy.uri,
+            "NO_PROXY": "",
+            "no_proxy": "",
+            "MLFLOW_TRACKING_SERVER_CERT_PATH": str(authority.path),
+            "PYTHONPATH": str(provider.parent),
+            "TEAM": "vision",
+        }
+        for training in begin(tmp_path, Place(gateway.uri, variables)):
+            out = training.run_new("""
+mlflow.set_experiment("behind a gateway")
+with mlflow.start_run() as run:
+    for step in range(50): mlflow.log_metric("m", step, step=step)
+    mlflow.log_text("hello", "a.txt")
+    with mlflow.start_span("asked"): pass
+assert mlflow.MlflowClient().download_artifacts(run.info.run_id, "a.txt")
+print(run.info.run_id)
+""")
+            training.settle()
+        run_id = out.splitlines()[-1]
+        client = MlflowClient(server.uri)
+        run = client.get_run(run_id)
+        assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 49.0})
+        assert len(client.get_metric_history(run_id, "m")) == 50
+        assert [one.path for one in client.list_artifacts(run_id)] == ["a.txt"]
+        assert client.search_traces(locations=[run.info.experiment_id])
+        assert gateway.refused == []
+        assert any(one.startswith("PUT ") for one in gateway.let_in), "the artifact's"
+        assert set(proxy.asked) == {f"CONNECT {gateway.uri.removeprefix('https://')}"}
+        assert len(proxy.asked) == gateway.n_connections, "none went past the proxy"
 
 
 def test_credentials_are_nowhere_but_in_the_private_file(auth: Training, tmp_path: Path) -> None:

@@ -426,12 +426,15 @@ def test_who_looks_a_run_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """What begins a run or logs to one goes on without an answer; who asks wants one."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking import fluent
+    from mlflow.tracking._tracking_service import utils
 
     seen: list[str] = []
+    uploading: list[bool] = []
     get_run: Any = SqlAlchemyStore.get_run
 
     def noting(self: Any, run_id: str) -> Any:
         seen.append(mlflow_private.fluent_caller())
+        uploading.append(mlflow_private.is_logging_artifacts())
         return get_run(self, run_id)
 
     monkeypatch.setattr(SqlAlchemyStore, "get_run", noting)
@@ -454,5 +457,25 @@ def test_who_looks_a_run_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         mlflow.start_run(run_id=run_id)
         assert set(seen) == {"start_run"}
         mlflow.end_run()
+        assert not any(uploading)
+        other_id = client.create_run(experiment_id).info.run_id
+        client.list_artifacts(other_id)
+        assert not any(uploading)
+        utils._artifact_repos_cache.clear()
+        client.log_text(other_id, "hello", "a.txt")
+        assert any(uploading)
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def test_requests_carry_the_headers_that_are_given_and_no_others() -> None:
+    from mlflow.tracking.request_header import registry
+
+    before = list(registry._request_header_provider_registry._registry)
+    assert before
+    try:
+        mlflow_private.send_headers({"X-Team": "vision", "User-Agent": "the training's"})
+        found = registry.resolve_request_headers({"X-More": "1"})
+        assert found == {"X-Team": "vision", "User-Agent": "the training's", "X-More": "1"}
+    finally:
+        registry._request_header_provider_registry._registry[:] = before

@@ -6,23 +6,18 @@ A real server answers what a test has put down, over real sockets; a proxy is a 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from agents import wait_until
+from gateways import Authority, Proxy
 from mlflow_weir.errors import (
     LeaseLost,
     PositionMismatch,
@@ -309,73 +304,6 @@ def test_each_answer_of_weirs_has_its_meaning(
 # On the way
 
 
-class Proxy:
-    """A forward proxy: plain requests and tunnels, for those who know the password."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.wants = ""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if not self.lets_in():
-                    return
-                host, _, rest = self.path.removeprefix("http://").partition("/")
-                with socket.create_connection(_host_port(host)) as there:
-                    lines = [f"{self.command} /{rest} HTTP/1.1", f"Host: {host}"]
-                    names = ("Authorization", "X-Team")
-                    lines += [f"{name}: {self.headers[name]}" for name in names]
-                    there.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-                    while data := there.recv(65536):
-                        self.wfile.write(data)
-
-            def do_CONNECT(self) -> None:
-                if not self.lets_in():
-                    return
-                with socket.create_connection(_host_port(self.path)) as there:
-                    self.send_response(200)
-                    self.end_headers()
-                    back = threading.Thread(target=_pump, args=(there, self.connection))
-                    back.start()
-                    _pump(self.connection, there)
-                    back.join()
-
-            def lets_in(self) -> bool:
-                outer.asked.append(f"{self.command} {self.path}")
-                if outer.wants and self.headers.get("Proxy-Authorization") != outer.wants:
-                    self.send_error(407)
-                    return False
-                return True
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.uri = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.partition(":")
-    return host, int(port)
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-
-
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
     made = Proxy()
@@ -414,60 +342,6 @@ def test_a_proxys_password_is_used_and_in_no_message(
     assert session.ask("GET", "/x").status_code == 200  # through a tunnel
     session.close()
     secure.close()
-
-
-class Authority:
-    """A certificate authority of one's own, and a certificate for 127.0.0.1."""
-
-    def __init__(self, folder: Path) -> None:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        now = datetime.now(timezone.utc)
-
-        def made(
-            subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool
-        ) -> x509.Certificate:
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            builder = (
-                x509.CertificateBuilder()
-                .subject_name(subject)
-                .issuer_name(name)
-                .public_key(key.public_key())
-                .serial_number(x509.random_serial_number())
-                .not_valid_before(now - timedelta(days=1))
-                .not_valid_after(now + timedelta(days=1))
-                .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-                .add_extension(
-                    x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-                )
-                .add_extension(
-                    x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()),
-                    critical=False,
-                )
-            )
-            if not is_authority:
-                alternative = x509.SubjectAlternativeName([address])
-                builder = builder.add_extension(alternative, critical=False)
-            return builder.sign(root, hashes.SHA256())
-
-        root = ec.generate_private_key(ec.SECP256R1())
-        key = ec.generate_private_key(ec.SECP256R1())
-        own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        pem = serialization.Encoding.PEM
-        self.path = folder / "ca.pem"
-        self.path.write_bytes(made(name, root, is_authority=True).public_bytes(pem))
-        self.server = folder / "server.pem"
-        self.server.write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-            + made(own, key, is_authority=False).public_bytes(pem)
-        )
-
-    def context(self, *, wants_client: bool = False) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.server)
-        if wants_client:
-            context.load_verify_locations(self.path)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
 
 
 @pytest.fixture
