@@ -88,6 +88,7 @@ class Sizes:
 LONG = Sizes(
     searched_runs=(10_000, 100_000, 1_000_000),
     stored_points=(1_000_000, 10_000_000, 100_000_000),
+    sweep_runs=10_000,
     guesses=10_000_000,
 )
 SMOKE = Sizes(
