@@ -103,8 +103,7 @@ class _WeirMethods:
                 super().__init__(*arguments)  # type: ignore[call-arg]
                 try:
                     if migrations.upgrade(engine):
-                        with engine.begin() as connection:
-                            indexes.create_missing(connection)
+                        indexes.create_small(engine)
                 except sa.exc.DBAPIError as exc:
                     raise ConfigError(
                         f"the weir tables could not be created or migrated: {exc.orig}",

@@ -25,14 +25,15 @@ def upgrade(engine: sa.Engine, *, dry_run: bool = False) -> UpgradeReport:
 
     Raises:
         SchemaMismatch: The tables were written by a newer version.
+        StoreUnavailable: Another process makes an index at this moment.
     """
     if dry_run:
         with engine.connect() as connection:
             return UpgradeReport(True, migrations.pending(connection), indexes.missing(connection))
     with engines.schema_lock(engine):
         revisions = migrations.upgrade(engine)
-        with engine.begin() as connection:
-            created = indexes.create_missing(connection)
+    # Without the lock: others that start meanwhile need not wait for what may take long.
+    created = indexes.create_missing(engine)
     if engine.dialect.name == "sqlite":
         engines.prepare_sqlite(engine)
     return UpgradeReport(False, revisions, created)
