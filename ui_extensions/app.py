@@ -4,8 +4,9 @@ MLflow has one Flask app (``mlflow.server.app``), under plain ``mlflow server``,
 ``--app-name basic-auth`` and under other apps alike, and mounts it behind FastAPI where uvicorn
 serves. So the extension is a Flask blueprint on it: under gunicorn and waitress there is nothing
 else, and a FastAPI route added late would be open to everybody. ``plugin/entry_points.py`` calls
-``install`` and ``join_auth`` when MLflow has imported the modules they are about, in a server on a
-Weir store; ``create_app`` is what ``mlflow server --app-name weir`` asks for.
+``install``, ``join_fastapi`` and ``join_auth`` when MLflow has imported the modules they are
+about, in a server on a Weir store; ``create_app`` is what ``mlflow server --app-name weir`` asks
+for.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_weir.settings import (
     ALERT_HOSTS,
+    ARCHIVE,
     HEARTBEAT_TIMEOUT_SECONDS,
     LOG_FORMAT,
+    MAINTENANCE_HOURS,
     PUBLIC_LINKS,
     PUBLIC_LINKS_MAX_DAYS,
+    RETENTION,
     SMTP_TLS,
 )
 from mlflow_weir.ui_extensions import (
@@ -28,6 +32,7 @@ from mlflow_weir.ui_extensions import (
     health,
     housekeeping,
     logs,
+    maintenance,
     metrics,
     mlflow_private,
     pages,
@@ -47,7 +52,7 @@ def install(app: flask.Flask) -> None:
         return
     for setting in (
         *(ALERT_HOSTS, HEARTBEAT_TIMEOUT_SECONDS, LOG_FORMAT, SMTP_TLS),
-        *(PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS),
+        *(PUBLIC_LINKS, PUBLIC_LINKS_MAX_DAYS, ARCHIVE, MAINTENANCE_HOURS, RETENTION),
     ):
         setting.get()  # a value that cannot work is told now
     logs.start()
@@ -59,11 +64,19 @@ def install(app: flask.Flask) -> None:
     if mlflow_private.is_serving():
         housekeeping.start()
         keeper.start()
+        maintenance.start()
 
 
 def blueprints() -> list[flask.Blueprint]:
     """Return all routes of the extension."""
     return [api.blueprint(), pages.blueprint(), public.blueprint(), health.blueprint()]
+
+
+def join_fastapi(module: ModuleType) -> None:
+    """Let no more bodies of deliveries come at once than there is memory for."""
+    from mlflow_weir.ui_extensions import bodies
+
+    mlflow_private.join_fastapi(module, bodies.Bodies)
 
 
 def join_auth(auth: ModuleType) -> None:

@@ -17,6 +17,12 @@ from typing import Any, Generic, TypeVar
 
 from mlflow_weir.capture_policy import CLASSES, parse_classes
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.policy_words import (
+    ArchiveWords,
+    RetentionWords,
+    archive_words,
+    retention_policies,
+)
 
 T = TypeVar("T")
 
@@ -101,6 +107,14 @@ def days(text: str) -> float:
     value = float(text)
     if not 0 < value <= 3_653:
         raise ValueError("expected days, more than 0 and at most 3653")
+    return value
+
+
+def hours(text: str) -> float:
+    """Parse a number of hours, more than 0 and at most a year."""
+    value = float(text)
+    if not 0 < value <= 8_784:
+        raise ValueError("expected hours, more than 0 and at most 8784")
     return value
 
 
@@ -192,6 +206,13 @@ ALERT_HOSTS = Setting[tuple[str, ...]](
     hosts,
     "On a server: hosts that alerts may be sent to though they are not public: names, addresses "
     "and networks such as `10.1.0.0/16`, separated by commas.",
+)
+ARCHIVE = Setting[ArchiveWords | None](
+    "WEIR_ARCHIVE",
+    None,
+    archive_words,
+    "On a server: moves the history of ended runs away on a schedule; what `weir db archive` is "
+    "told, such as `--older-than 30d`.",
 )
 CAPTURE = Setting(
     "WEIR_CAPTURE",
@@ -326,6 +347,12 @@ LOG_FORMAT = Setting(
     one_of("text", "json"),
     "On a server: json writes each line of its log as a JSON object, with secrets taken out.",
 )
+MAINTENANCE_HOURS = Setting(
+    "WEIR_MAINTENANCE_HOURS",
+    24.0,
+    hours,
+    "On a server: hours from the end of one round of WEIR_RETENTION or WEIR_ARCHIVE to the next.",
+)
 METRICS_TOKEN = Setting(
     "WEIR_METRICS_TOKEN",
     "",
@@ -356,6 +383,13 @@ REDACT = Setting[tuple[str, ...]](
     (),
     patterns,
     "Further patterns to take out of what is captured: regular expressions, one a line.",
+)
+RETENTION = Setting[tuple[RetentionWords, ...]](
+    "WEIR_RETENTION",
+    (),
+    retention_policies,
+    "On a server: lets runs go on a schedule; what `weir db retain` is told, such as "
+    "`--older-than 90d --status FAILED`, one policy a line.",
 )
 NODE = Setting(
     "WEIR_NODE",
@@ -442,6 +476,7 @@ WRITE_DEADLINE_SECONDS = Setting(
 ALL: tuple[Setting[Any], ...] = (
     AGENT_IDLE_SECONDS,
     ALERT_HOSTS,
+    ARCHIVE,
     CAPTURE,
     CAPTURE_CONSOLE,
     CAPTURE_CONSOLE_MAX_BYTES,
@@ -464,12 +499,14 @@ ALL: tuple[Setting[Any], ...] = (
     HOME,
     JOURNAL_SYNC_SECONDS,
     LOG_FORMAT,
+    MAINTENANCE_HOURS,
     METRICS_TOKEN,
     NODE,
     PUBLIC_LINKS,
     PUBLIC_LINKS_EMBED,
     PUBLIC_LINKS_MAX_DAYS,
     REDACT,
+    RETENTION,
     SERVER_CAPTURE,
     SMTP,
     SMTP_FROM,

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import getpass
 import platform
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflow_weir import policy_words
+from mlflow_weir.policy_words import STATUSES
+
 if TYPE_CHECKING:
     from mlflow_weir.store.maintenance.retention import Outlived, RetainReport
 
-_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhm])\Z")
-_UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000}
 _SHOWN = 20
-STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 
 
 def age_ms(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     """Read an age such as `90d`, in ms; a callback of click's."""
     if text is None:
         return None
-    found = _AGE.match(text)
-    if found is None:
-        raise click.BadParameter("expected a number and d, h or m, such as 90d")
-    return int(float(found[1]) * _UNIT_MS[found[2]])
+    try:
+        return policy_words.age_ms(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
 
 
 def _tags(
     context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> list[tuple[str, str | None]]:
-    parts = [text.partition("=") for text in texts]
-    if any(not key for key, _, _ in parts):
-        raise click.BadParameter("expected KEY or KEY=VALUE")
-    return [(key, value if equals else None) for key, equals, value in parts]
+    try:
+        return list(map(policy_words.tag, texts))
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``weir db retain``: runs that a policy has outlived go, and it says first which and why not.
+"""Runs that a policy has outlived go: ``weir db retain``, and a server that is told to.
 
 A run that goes is marked as deleted the way MLflow does it, and in the same transaction all that
 Weir keeps of it is removed: points (those in MLflow's ``metrics`` too), rollups, histograms, what
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -107,6 +107,8 @@ def retain(
     mark_only: bool = False,
     with_models: bool = False,
     with_artifacts: bool = False,
+    begun: Callable[[sa.Connection], None] | None = None,
+    told: Callable[[Sequence[Outlived]], None] | None = None,
 ) -> RetainReport:
     """Remove the runs that a policy applies to, but for those that somebody relies on.
 
@@ -119,6 +121,8 @@ def retain(
         mark_only: Mark them as deleted and remove nothing.
         with_models: Mark the models that they logged as deleted, too.
         with_artifacts: Count the files that ``mlflow gc`` will find, which asks their store.
+        begun: Called first in each transaction that removes; what it raises ends the work.
+        told: Given the runs that have gone, after each such transaction.
 
     Raises:
         ConfigError: A policy without any condition, or of an experiment that is not there.
@@ -154,9 +158,13 @@ def retain(
                 who=who,
                 mark_only=mark_only,
                 with_models=with_models,
+                begun=begun,
             ),
         )
-        report.gone += [run for run in part if run.run_id in again and not again[run.run_id]]
+        gone = [run for run in part if run.run_id in again and not again[run.run_id]]
+        if told is not None:
+            told(gone)
+        report.gone += gone
         for run in part:
             run.kept_because = again.get(run.run_id, ["changed meanwhile"])
         report.kept += [run for run in part if run.kept_because]
@@ -308,9 +316,12 @@ def _remove(
     who: str,
     mark_only: bool,
     with_models: bool,
+    begun: Callable[[sa.Connection], None] | None,
 ) -> dict[str, list[str]]:
     """Let runs go that still may; return those the policy still applies to, and why they stay."""
     connection = session.connection()
+    if begun is not None:
+        begun(connection)
     now_ms = time.time_ns() // 1_000_000
     among = [run.run_id for run in runs]
     found = {run.run_id: run.kept_because for run in _outlived(connection, policy, now_ms, among)}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import socket
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from alembic.config import Config
@@ -23,7 +28,16 @@ from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.delivery.connection import open_engine
 from mlflow_weir.store.tracking_store import WeirStore
 from pooler import Pooler, run_pooler
-from senders import Answer, Sender, call, create_run, new_id, points
+from senders import (
+    ROUTES,
+    Answer,
+    Sender,
+    call,
+    create_run,
+    new_id,
+    operation,
+    points,
+)
 from warm_python import warm_python
 
 pytestmark = [
@@ -163,7 +177,15 @@ def replicas(
     uri = pooler.url(database, "weir")
     arguments = ["server", "--backend-store-uri", uri, "--artifacts-destination", "/nowhere"]
     # Lost after two seconds of silence, so that the turn of its checks is half of one.
-    variables = (RUNS_NO_JOB, ("WEIR_HEARTBEAT_TIMEOUT_SECONDS", "2"))
+    cold = tmp_path_factory.mktemp("cold")
+    variables = (
+        RUNS_NO_JOB,
+        ("WEIR_HEARTBEAT_TIMEOUT_SECONDS", "2"),
+        ("WEIR_RETENTION", "--older-than 30d --tag expendable"),
+        ("WEIR_ARCHIVE", f"--older-than 30d --to {cold}"),
+        ("WEIR_MAINTENANCE_HOURS", "0.001"),
+        ("WEIR_LOG_FORMAT", "json"),
+    )
     specs = [
         ServerSpec(arguments, tmp_path_factory.mktemp(name), variables) for name in ("one", "two")
     ]
@@ -210,11 +232,128 @@ def test_ready_says_whether_the_database_is_there_and_live_that_the_process_is(
             until_ready(server, status, f"{status} at {found}")
 
 
+def test_one_of_the_servers_lets_runs_go_and_moves_the_history_of_others(
+    replicas: Replicas,
+) -> None:
+    one, two = replicas.servers
+    sender, expendable, registered, moved = Sender(one), *(new_id() for _ in range(3))
+    tags = {expendable: [["expendable", "1"]], registered: [["expendable", "1"]], moved: []}
+    for run_id in tags:
+        sender.send(create_run(run_id, tags=tags[run_id]), *points(run_id, "loss", [1.0] * 20))
+    model = {"name": "net", "source": "s3://bucket/net", "run_id": registered}
+    for path in ("registered-models", "model-versions"):
+        made = call(two, "POST", f"/api/2.0/mlflow/{path}/create", model)
+        assert made.status == 200, made
+    ended = {"status": "FINISHED", "end_time": 1_700_000_001_000}
+    # All at once: whoever sees that one has ended sees that the others have.
+    sender.send(*(operation("update_run", run_id=run_id, **ended) for run_id in tags))
+
+    def stage(of: str) -> str:
+        answer = call(two, "GET", f"/api/2.0/mlflow/runs/get?run_id={of}")
+        return str(answer.body["run"]["info"]["lifecycle_stage"])
+
+    wait_until(lambda: stage(expendable) == "deleted", "the run is let go")
+    assert (stage(registered), stage(moved)) == ("active", "active")
+    n_cold = sa.select(sa.func.count()).select_from(schema.cold)
+    n_moved = n_cold.where(schema.cold.c.run_uuid == moved)
+
+    def scalar(query: sa.Select[tuple[int]]) -> int:
+        with replicas.engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    wait_until(lambda: scalar(n_moved), "the history of the other has moved")
+    for server in replicas.servers:
+        assert len(_history(server, moved)) == 20
+        assert len(_history(server, registered)) == 20
+    audit = call(two, "POST", f"{ROUTES}/audit", {"action": "run.retention"})
+    (deed,) = audit.body["entries"]
+    assert (deed["target"], deed["experiment_id"]) == (expendable, "0")
+    assert deed["detail"]["points"] == 20
+
+    def said() -> list[str]:
+        lines = [line for server in replicas.servers for line in server.output().splitlines()]
+        messages = [json.loads(line).get("message", "") for line in lines if line[:1] == "{"]
+        return [one for one in messages if f"run {expendable} of experiment 0" in one]
+
+    wait_until(said, "the server's log tells of it")
+    assert len(said()) == 1
+
+
+N_SLOW, SAID_BYTES, SENT_BYTES = 40, 8 << 20, 6 << 20
+
+
+def test_many_large_and_slow_deliveries_take_no_more_memory_than_is_set_aside(
+    replicas: Replicas,
+) -> None:
+    server = replicas.servers[0]
+    address = urllib.parse.urlsplit(server.address)
+    run_id, sender = new_id(), Sender(server)
+    sender.send(create_run(run_id))
+    before = memory_of(server)
+    head = (
+        f"POST {ROUTES}/ingest HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {SAID_BYTES}\r\n"
+        f"X-Weir-Journal: {new_id()}\r\nX-Weir-Start: 0\r\nX-Weir-End: {SAID_BYTES}\r\n\r\n"
+    ).encode()
+    with contextlib.ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection((address.hostname, address.port)))
+            for _ in range(N_SLOW)
+        ]
+        for one in slow:
+            one.settimeout(PATIENCE_S)
+            one.sendall(head)
+        request = sender.request(points(run_id, "loss", [1.0]))
+        told = wait_until(
+            lambda: next((a for a in [sender.post(*request)] if a.status == 503), None),
+            "all that is set aside is taken",
+        )
+        assert int(told.headers["retry-after"]) >= 1
+        with ThreadPoolExecutor(N_SLOW) as pool:
+            list(pool.map(lambda one: one.sendall(bytes(SENT_BYTES)), slow))
+            assert address.port is not None
+            wait_until(lambda: unread_bytes(address.port) == 0, "the server has read all of it")
+            # Eight have room, and what the others sent is forgotten.
+            assert memory_of(server) - before < N_SLOW * SENT_BYTES // 2
+            list(pool.map(lambda one: one.sendall(bytes(SAID_BYTES - SENT_BYTES)), slow))
+            answers = list(pool.map(lambda one: one.recv(12), slow))
+    # No frames; too late on a slow machine; no room.
+    assert {answer[9:] for answer in answers} <= {b"400", b"408", b"503"}
+    assert b"503" in {answer[9:] for answer in answers}
+    again = wait_until(
+        lambda: next((a for a in [sender.post(*request)] if a.status == 200), None),
+        "there is room again",
+    )
+    assert again.body["n_points"] == 1
+
+
+def memory_of(server: ServerProcess) -> int:
+    """Return the bytes of memory that a server's processes have."""
+    found = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == server.group:
+                found += process.memory_info().rss
+    return found
+
+
+def unread_bytes(port: int) -> int:
+    """Return what has been sent to a port of this machine and is not read, on all connections."""
+    n_bytes = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, here, there, _, queues, *_ = line.split()
+        sent, received = (int(part, 16) for part in queues.split(":"))
+        n_bytes += received if here.endswith(f":{port:04X}") else 0
+        n_bytes += sent if there.endswith(f":{port:04X}") else 0
+    return n_bytes
+
+
 def lease_holders(engine: sa.Engine) -> dict[str, int]:
     """Return which process holds which lease."""
     with engine.connect() as connection:
         rows = connection.execute(sa.select(schema.lease.c.name, schema.lease.c.holder)).all()
-    return {name: int(holder.partition("-")[0]) for name, holder in rows}
+    # Nobody's where it rests until the next round.
+    return {name: int(holder.partition("-")[0]) for name, holder in rows if holder}
 
 
 def test_either_server_takes_a_delivery_and_the_other_takes_over_when_one_is_killed(
