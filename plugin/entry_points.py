@@ -49,6 +49,7 @@ def _join_server() -> None:
     from mlflow.utils.import_hooks import register_post_import_hook
 
     register_post_import_hook(_install_extension, "mlflow.server")
+    register_post_import_hook(_join_fastapi, "mlflow.server.fastapi_app")
     register_post_import_hook(_join_auth, "mlflow.server.auth")
 
 
@@ -62,6 +63,18 @@ def _install_extension(server: Any) -> None:
         app.install(server.app)
 
     install_extension()
+
+
+def _join_fastapi(module: Any) -> None:
+    from mlflow_weir.guard import never_raises
+
+    @never_raises(None)
+    def join_fastapi() -> None:
+        from mlflow_weir.ui_extensions import app
+
+        app.join_fastapi(module)
+
+    join_fastapi()
 
 
 def _join_auth(auth: Any) -> None:

@@ -97,6 +97,11 @@ class Gate:
         finally:
             self._leave(journal_id, time.monotonic() - began_s)
 
+    def refuse(self, journal_id: str) -> TurnedAway:
+        """Say when a delivery is to come again for which there is no room at all."""
+        with self._lock:
+            return self._turn_away(journal_id)
+
     def _enter(self, journal_id: str) -> None:
         with self._lock:
             mine = _Waiting(self._remembered(journal_id))

@@ -35,6 +35,7 @@ _USER_CHANGES = (
 _AUTHORIZATION = "weir.authorization"
 _AUTHENTICATE = "authenticate_request"
 _FIND_VALIDATOR = "_find_validator"
+_CREATE_FASTAPI_APP = "create_fastapi_app"
 _IS_UNPROTECTED = "is_unprotected_route"
 # A metric that MLflow's rules find nothing wrong with, but for its name.
 _ANY_VALUE, _ANY_TIMESTAMP, _ANY_STEP = 0.0, 0, 0
@@ -87,6 +88,24 @@ def authenticated_user() -> str | None:
     """Return who MLflow's basic-auth app found the request to come from."""
     user: str | None = getattr(flask.g, "mlflow_authenticated_user", None)
     return user
+
+
+def join_fastapi(module: ModuleType, middleware: Callable[[Any], Any]) -> None:
+    """Put a middleware before each FastAPI app that MLflow makes: the one it has and later ones.
+
+    Args:
+        module: The one that makes them, as it has just been imported.
+        middleware: Builds the middleware around an app.
+    """
+    stock: Callable[..., Any] = vars(module)[_CREATE_FASTAPI_APP]
+
+    def create(*arguments: Any, **options: Any) -> Any:
+        made = stock(*arguments, **options)
+        made.add_middleware(middleware)
+        return made
+
+    vars(module)[_CREATE_FASTAPI_APP] = create
+    vars(module)["app"].add_middleware(middleware)
 
 
 def join_auth(

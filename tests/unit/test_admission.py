@@ -22,11 +22,12 @@ class Deliveries:
         self._leave: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
 
-    def come(self, name: str) -> None:
-        """Begin one, and wait until it is inside, waits, or is turned away."""
+    def come(self, journal: str, name: str = "") -> None:
+        """Begin one of a journal, and wait until it is inside, waits, or is turned away."""
         n_waiting = len(self.gate._waiting)
+        name = name or journal
         self._leave[name] = threading.Event()
-        thread = threading.Thread(target=self._deliver, args=[name])
+        thread = threading.Thread(target=self._deliver, args=[journal, name])
         self._threads.append(thread)
         thread.start()
         wait_until(
@@ -50,9 +51,9 @@ class Deliveries:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
 
-    def _deliver(self, name: str) -> None:
+    def _deliver(self, journal: str, name: str) -> None:
         try:
-            with self.gate.turn(name):
+            with self.gate.turn(journal):
                 self.inside.append(name)
                 assert self._leave[name].wait(PATIENCE_S)
         except TurnedAway as exc:
@@ -82,6 +83,34 @@ def test_who_was_served_the_longest_ago_goes_first_and_who_was_last_gives_way() 
         some.leave("b")
         wait_until(lambda: gate._n_in == 0, "nobody is inside")
         assert gate._waiting == []
+    finally:
+        some.end()
+
+
+def test_one_that_always_comes_first_does_not_keep_others_out() -> None:
+    """A journal that fills every place gets its share, and a quiet one the next turn."""
+    gate = Gate(at_once=1, max_waiting=3, patience_s=PATIENCE_S)
+    for name in ("quiet", "greedy"):
+        with gate.turn(name):
+            pass
+    some = Deliveries(gate)
+    order: list[str] = []
+    try:
+        for number in range(4):
+            some.come("greedy", f"greedy {number}")
+        assert len(gate._waiting) == 3
+        some.come("quiet")
+        # The quiet one has taken the place of one of the greedy's, and is let in next.
+        wait_until(lambda: len(some.away) == 1, "one of the greedy is told to come again")
+        assert "quiet" not in some.away
+        for _ in range(4):
+            (inside,) = some.inside
+            order.append(inside)
+            some.leave(inside)
+            wait_until(
+                lambda inside=inside: some.inside or not gate._n_in, "the next has its turn"
+            )
+        assert order[1] == "quiet"
     finally:
         some.end()
 

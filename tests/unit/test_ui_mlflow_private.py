@@ -15,7 +15,7 @@ from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
 from mlflow.server import app as installed_app
 from mlflow.server import auth as installed_auth
-from mlflow.server import handlers
+from mlflow.server import fastapi_app, handlers
 from mlflow.server.security_utils import get_allowed_origins_from_env, should_block_cors_request
 
 from mlflow_weir.ui_extensions import access, mlflow_private
@@ -36,6 +36,23 @@ def test_the_functions_we_wrap_take_what_we_pass() -> None:
     assert get_allowed_origins_from_env() is None
     assert installed_auth.is_auth_enabled() is False
     assert not mlflow_private.is_auth_on()
+
+
+def test_every_app_that_mlflow_makes_has_our_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = inspect.signature(fastapi_app.create_fastapi_app)
+    assert list(made.parameters) == ["flask_app"]
+    # What the server's apps of all kinds are made by, and the one that is made at import.
+    monkeypatch.setattr(fastapi_app, "create_fastapi_app", fastapi_app.create_fastapi_app)
+    monkeypatch.setattr(fastapi_app, "app", fastapi_app.create_fastapi_app())
+    assert "create_fastapi_app(app)" in inspect.getsource(installed_auth.create_app)
+
+    class Middleware:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+    mlflow_private.join_fastapi(fastapi_app, Middleware)
+    for app in (fastapi_app.app, fastapi_app.create_fastapi_app(flask.Flask("some"))):
+        assert app.user_middleware[0].cls is Middleware  # before all others
 
 
 def test_auth_is_off_while_its_module_is_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
