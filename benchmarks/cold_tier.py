@@ -1,5 +1,6 @@
 """Reading history hot and cold: bytes in the database and outside, and how long a read takes.
 
+    python benchmarks/run.py --only cold
     python -m cold_tier [--runs 200] [--to s3://bucket/prefix]      in this folder
 
 Runs of 4 metrics × 20,000 points (float32 noise with loop timestamps) are filled into a new SQLite
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
+from measuring import Row, Sizes, say
 from mlflow.entities import RunStatus
+from places import Place, SqlitePlace
 from workloads import loop_timestamps
 
 from mlflow_weir.store.cold import reading
@@ -30,8 +34,53 @@ from mlflow_weir.store.metrics import chunks
 from mlflow_weir.store.metrics.points import Series
 from mlflow_weir.store.tracking_store import WeirStore
 
+TITLE = "Cold history"
+ABOUT = """\
+Ended runs of 4 metrics × 20,000 points (float32 noise with loop timestamps) in an SQLite file,
+read there, moved to a folder on the same disk by what `weir db archive` does, and read again.
+Nothing of the reader is kept between two reads; the operating system's cache is. With S3 each
+range of an object is a request, side by side with the others.
+"""
+COLUMNS = ("In the database", "In the folder")
+
 N_METRICS, N_POINTS = 4, 20_000
 _REPEATS = 15
+
+
+def versions() -> dict[str, str]:
+    """Nothing takes part that is not named for all sections."""
+    return {}
+
+
+def measure(place: Place, sizes: Sizes) -> list[Row]:
+    """Measure on SQLite only."""
+    if not isinstance(place, SqlitePlace):
+        return []
+    file = Path(str(sa.make_url(place.new_database()).database))
+    found = moved(file, sizes.cold_runs, None)
+    say(f"{place.name}: {found['points']:,} points moved in {found['archive_s']} s")
+    hot, cold = COLUMNS
+
+    def row(what: str, unit: str, before: float, after: float, note: str = "") -> Row:
+        beside = {hot: before, cold: after}
+        return Row(what, place.name, unit, None, None, note=note, beside=beside)
+
+    outside = f"{found['object_bytes'] / 1e6:.1f} MB in {found['objects']} objects besides"
+    of = f"{found['points']:,} points of {sizes.cold_runs} runs"
+    return [
+        row(
+            f"{of}: the file",
+            "MB",
+            found["database_bytes_hot"] / 1e6,
+            found["database_bytes_cold"] / 1e6,
+            outside,
+        ),
+        *(
+            row(what, "s", found["hot_ms"][what] / 1e3, found["cold_ms"][what] / 1e3)
+            for what in found["hot_ms"]
+        ),
+        row(f"{of}: brought there", "s", found["back_s"], found["archive_s"]),
+    ]
 
 
 def main() -> None:
@@ -41,12 +90,11 @@ def main() -> None:
     parser.add_argument("--to", help="a folder or s3://…; a temporary folder without")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measure(Path(folder), options.runs, options.to), indent=2))
+        print(json.dumps(moved(Path(folder, "bench.db"), options.runs, options.to), indent=2))
 
 
-def measure(folder: Path, n_runs: int, to: str | None) -> dict[str, Any]:
+def moved(file: Path, n_runs: int, to: str | None) -> dict[str, Any]:
     """Fill, read, move, read; return figures: bytes, seconds for moving, milliseconds a read."""
-    file = folder / "bench.db"
     store: Any = WeirStore(f"sqlite:///{file}", "unused")
     run_ids = fill(store, n_runs)
     compact(store.engine, Silent())
@@ -54,7 +102,7 @@ def measure(folder: Path, n_runs: int, to: str | None) -> dict[str, Any]:
     found["database_bytes_hot"] = file.stat().st_size
     found["hot_ms"] = latencies(store, run_ids)
     begun = time.perf_counter()
-    report = archive(store.engine, to or str(folder / "cold"), Silent(), older_than_ms=0)
+    report = archive(store.engine, to or f"{file}.cold", Silent(), older_than_ms=0)
     found["archive_s"] = round(time.perf_counter() - begun, 2)
     compact(store.engine, Silent())
     found["database_bytes_cold"] = file.stat().st_size

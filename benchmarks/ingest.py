@@ -1,10 +1,11 @@
-"""How much several servers on one PostgreSQL take at once, and how long a delivery is under way.
+"""How much several servers on one PostgreSQL take at once, and what a delivery costs them.
 
-    python benchmarks/ingest.py --servers 1,2,4 --agents 64 --seconds 30
+    python benchmarks/run.py --only ingest
+    python benchmarks/ingest.py --servers 1,2,4 --agents 64 --seconds 30 --steps 10,300
 
 Each agent sends the next delivery when the last is answered, as Weir's does, and comes again when
 it is told to. Agents are processes of their own, so that they do not wait for each other; the
-database is durable, on the disk below the temporary folder. Points are counted in the database.
+database is durable. Points are counted in the database.
 """
 
 from __future__ import annotations
@@ -18,18 +19,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import psutil
 import sqlalchemy as sa
 
 _SUPPORT = Path(__file__).resolve().parent.parent / "tests" / "support"
 sys.path.insert(0, str(_SUPPORT))
 
-from databases import run_postgres  # noqa: E402
-from mlflow_server import RUNS_NO_JOB, ServerSpec, start_servers  # noqa: E402
+from measuring import Row, Sizes, say  # noqa: E402
+from places import Place, PostgresPlace  # noqa: E402
 
+from databases import run_postgres  # noqa: E402
+from mlflow_server import RUNS_NO_JOB, ServerProcess, ServerSpec, start_servers  # noqa: E402
+
+TITLE = "Deliveries to servers"
+ABOUT = """\
+Servers of one process each on one PostgreSQL, all on this machine together with those who send:
+agents that deliver without a pause, 50 metrics a record, the next when the last is answered, and
+that come again when they are told to. The small delivery is of 10 records, what half a second of
+a fast training is; the large one of 300. *CPU* is what the processes have used, divided by the
+deliveries; it is what an estimate for other machines can be made of, throughput on a machine with
+two cores that all share is not. *Syncs* are PostgreSQL's of its log.
+"""
+COLUMNS = ("1 server", "2 servers", "4 servers")
+
+_METRICS = 50
+_SIZES = (10, 300)
 _PROCESSES = 4
 
 # Arguments: addresses, agents in this process, seconds, points a record, records a delivery.
@@ -50,18 +68,19 @@ def deliver(number):
     fields = dict.fromkeys(OPERATIONS["create_run"])
     fields |= dict(run_id=run_id, experiment_id="0", user_id="b", start_time=1, tags=[])
     payloads = [encode_operation("create_run", fields)]
-    while time.monotonic() < end or payloads:
+    while time.monotonic() < end:
         if not payloads:
             for step in range(step, step + n_records):
-                points = [(f"m{k}", step, step, k / 3) for k in range(n_keys)]
+                points = [(f"m{k}", step, step, k / 3 + step / 7) for k in range(n_keys)]
                 payloads.append(encode_points(run_id, points))
             step += 1
         frames = b"".join(map(frame, payloads))
         headers = {"Content-Type": "application/octet-stream", "Content-Encoding": "gzip",
                    "X-Weir-Journal": journal, "X-Weir-Start": str(position),
                    "X-Weir-End": str(position + len(frames)), "X-Weir-Fencing": "1"}
+        body = gzip.compress(frames, 1)
         began = time.monotonic()
-        connection.request("POST", "/ajax-api/3.0/weir/ingest", gzip.compress(frames, 1), headers)
+        connection.request("POST", "/ajax-api/3.0/weir/ingest", body, headers)
         answer = connection.getresponse()
         body = answer.read()
         if answer.status == 503:
@@ -82,70 +101,173 @@ print(json.dumps([took, n_sent[0], n_away[0]]))
 """
 
 
-def main() -> None:
-    """Measure each number of servers, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--servers", default="1,2", help="numbers of servers")
-    parser.add_argument("--workers", type=int, default=1, help="processes of a server")
-    parser.add_argument("--agents", type=int, default=32, help="that deliver at once")
-    parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--metrics", type=int, default=50, help="points of a record")
-    parser.add_argument("--steps", type=int, default=10, help="records of a delivery")
-    given = parser.parse_args()
-    print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; {vars(given)}")
-    print("servers  deliveries/s   points/s   p50 ms   p95 ms   p99 ms   told to come again")
-    for n_servers in map(int, given.servers.split(",")):
-        found = _measured(n_servers, given)
-        print(
-            f"{n_servers:7}  {found['deliveries']:12.0f}  {found['points']:9.0f}"
-            f"  {found['p50']:7.0f}  {found['p95']:7.0f}  {found['p99']:7.0f}  {found['away']:10}"
+class Load(NamedTuple):
+    """What is sent to servers.
+
+    Attributes:
+        agents: That deliver at once.
+        seconds: For which they begin deliveries.
+        steps: Records of a delivery.
+        workers: Processes of a server.
+    """
+
+    agents: int
+    seconds: int
+    steps: int
+    workers: int = 1
+
+
+class Taken(NamedTuple):
+    """What became of it.
+
+    Attributes:
+        took: Seconds of each delivery, as its sender has them.
+        points: That are in the database.
+        away: How often an agent was told to come again.
+        seconds: From the first delivery to the last answer.
+        server_s: Processor time of the servers.
+        database_s: Processor time of PostgreSQL.
+        commits: Transactions.
+        syncs: Of PostgreSQL's log to the disk.
+    """
+
+    took: list[float]
+    points: int
+    away: int
+    seconds: float
+    server_s: float
+    database_s: float
+    commits: int
+    syncs: int
+
+    def quantile_s(self, per_cent: int) -> float:
+        """Return the seconds that so many per cent of deliveries took at most."""
+        return statistics.quantiles(self.took, n=100)[per_cent - 1]
+
+
+def versions() -> dict[str, str]:
+    """Nothing takes part that is not named for all sections."""
+    return {}
+
+
+def measure(place: Place, sizes: Sizes) -> list[Row]:
+    """Measure on PostgreSQL only: on SQLite one process writes at a time."""
+    if not isinstance(place, PostgresPlace):
+        return []
+    rows = []
+    for steps in _SIZES:
+        found = {}
+        for n_servers in sizes.ingest_servers:
+            load = Load(sizes.ingest_agents, sizes.ingest_s, steps)
+            name = f"{n_servers} server" + ("s" if n_servers > 1 else "")
+            found[name] = taken(place.new_database(), n_servers, load)
+            say(f"{steps} records a delivery, {name}: {found[name].points} points")
+        rows += _rows(
+            f"{sizes.ingest_agents} agents, {steps * _METRICS:,} points a delivery", found
         )
+    return rows
 
 
-def _measured(n_servers: int, given: argparse.Namespace) -> dict[str, Any]:
+def _rows(of: str, found: dict[str, Taken]) -> list[Row]:
+    def row(what: str, unit: str, figures: dict[str, float], note: str = "") -> Row:
+        return Row(f"{of}: {what}", "PostgreSQL", unit, None, None, note=note, beside=figures)
+
+    away = ", ".join(str(one.away) for one in found.values())
+    shares = [
+        f"{one.commits / len(one.took):.1f} transactions and {one.syncs / len(one.took):.2f} syncs"
+        for one in found.values()
+    ]
+    return [
+        row("taken", "points/s", {name: one.points / one.seconds for name, one in found.items()}),
+        row(
+            "deliveries",
+            "points/s",
+            {name: len(one.took) / one.seconds for name, one in found.items()},
+            f"told to come again: {away}",
+        ),
+        *(
+            row(f"a delivery, p{n}", "s", {name: one.quantile_s(n) for name, one in found.items()})
+            for n in (50, 95, 99)
+        ),
+        row(
+            "CPU of the servers, a delivery",
+            "s",
+            {name: one.server_s / len(one.took) for name, one in found.items()},
+        ),
+        row(
+            "CPU of PostgreSQL, a delivery",
+            "s",
+            {name: one.database_s / len(one.took) for name, one in found.items()},
+            f"a delivery: {'; '.join(shares)}",
+        ),
+    ]
+
+
+def taken(url: str, n_servers: int, load: Load) -> Taken:
+    """Start servers on a database, have all agents deliver, and count what is there.
+
+    Raises:
+        RuntimeError: What is in the database is not what was acknowledged.
+    """
+    engine = sa.create_engine(url)
     with contextlib.ExitStack() as stack:
-        postgres = stack.enter_context(run_postgres(Path(tempfile.gettempdir())))
-        url = postgres.new_mlflow_database()
         specs = []
         for _ in range(n_servers):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             uri = url.replace("postgresql+psycopg:", "postgresql+weir:")
             command = ["server", "--backend-store-uri", uri]
-            specs.append(ServerSpec(command, folder, (RUNS_NO_JOB,), workers=given.workers))
+            specs.append(ServerSpec(command, folder, (RUNS_NO_JOB,), workers=load.workers))
         servers = stack.enter_context(start_servers(*specs))
-        took, n_points, n_away = _delivered([one.address for one in servers], given)
-        engine = sa.create_engine(url)
-        with engine.connect() as connection:
-            stored = connection.execute(
-                sa.text(
-                    "SELECT (SELECT coalesce(sum(n_points), 0) FROM weir_chunk)"
-                    " + (SELECT coalesce(sum(n_points), 0) FROM weir_batch)"
-                )
-            ).scalar_one()
-        engine.dispose()
-        if stored != n_points:
-            raise SystemExit(f"{n_points} points were acknowledged, {stored} are there")
-    centiles = statistics.quantiles(took, n=100)
-    return {
-        "deliveries": len(took) / given.seconds,
-        "points": n_points / given.seconds,
-        **{f"p{n}": 1000 * centiles[n - 1] for n in (50, 95, 99)},
-        "away": n_away,
-    }
+        before = _used(engine, servers)
+        began_s = time.monotonic()
+        took, n_points, n_away = _delivered([one.address for one in servers], load)
+        seconds = time.monotonic() - began_s
+        used = [now - then for now, then in zip(_used(engine, servers), before, strict=True)]
+    with engine.connect() as connection:
+        stored = connection.execute(
+            sa.text(
+                "SELECT (SELECT coalesce(sum(n_points), 0) FROM weir_chunk)"
+                " + (SELECT coalesce(sum(n_points), 0) FROM weir_batch)"
+            )
+        ).scalar_one()
+    engine.dispose()
+    if stored != n_points:
+        raise RuntimeError(f"{n_points} points were acknowledged, {stored} are there")
+    return Taken(took, n_points, n_away, seconds, used[0], used[1], int(used[2]), int(used[3]))
 
 
-def _delivered(
-    addresses: Sequence[str], given: argparse.Namespace
-) -> tuple[list[float], int, int]:
+def _used(engine: sa.Engine, servers: Sequence[ServerProcess]) -> list[float]:
+    """Return processor time of the servers and of PostgreSQL, transactions, and syncs so far."""
+    groups = {server.group for server in servers}
+    server_s = 0.0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) in groups:
+                times = process.cpu_times()
+                server_s += times.user + times.system
+    query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    with engine.connect() as connection:
+        folder = connection.exec_driver_sql("SHOW data_directory").scalar_one()
+        commits = connection.exec_driver_sql(query).scalar_one()
+        syncs = connection.exec_driver_sql("SELECT wal_sync FROM pg_stat_wal").scalar_one()
+    postmaster = psutil.Process(int(Path(folder, "postmaster.pid").read_text().split()[0]))
+    ended = postmaster.cpu_times()
+    database_s = ended.children_user + ended.children_system
+    for child in postmaster.children():
+        with contextlib.suppress(psutil.Error):
+            times = child.cpu_times()
+            database_s += times.user + times.system
+    return [server_s, database_s, commits, syncs]
+
+
+def _delivered(addresses: Sequence[str], load: Load) -> tuple[list[float], int, int]:
     """Have all agents deliver; return the seconds of each delivery, points, and 503s."""
-    sizes = [
-        given.agents // _PROCESSES + (n < given.agents % _PROCESSES) for n in range(_PROCESSES)
-    ]
+    sizes = [load.agents // _PROCESSES + (n < load.agents % _PROCESSES) for n in range(_PROCESSES)]
     processes = [
         subprocess.Popen(
             [
                 *(sys.executable, "-c", _AGENTS, ",".join(addresses)),
-                *map(str, (size, given.seconds, given.metrics, given.steps)),
+                *map(str, (size, load.seconds, _METRICS, load.steps)),
             ],
             stdout=subprocess.PIPE,
             text=True,
@@ -158,13 +280,38 @@ def _delivered(
     for process in processes:
         told, _ = process.communicate()
         if process.returncode:
-            raise SystemExit("an agent failed")
+            raise RuntimeError("an agent failed")
         some, points, away = json.loads(told)
         took, n_points, n_away = took + some, n_points + points, n_away + away
     return took, n_points, n_away
 
 
+def main() -> None:
+    """Measure what the command line says, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--servers", default="1,2,4", help="numbers of servers")
+    parser.add_argument("--workers", type=int, default=1, help="processes of a server")
+    parser.add_argument("--agents", type=int, default=64, help="that deliver at once")
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--steps", default="10,300", help="records of a delivery")
+    given = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; {vars(given)}")
+    for steps in map(int, given.steps.split(",")):
+        found: dict[str, Taken] = {}
+        load = Load(given.agents, given.seconds, steps, given.workers)
+        for n_servers in given.servers.split(","):
+            with _durable() as url:
+                found[n_servers] = taken(url, int(n_servers), load)
+        for row in _rows(f"{given.agents} agents, {steps * _METRICS:,} points", found):
+            figures = "  ".join(f"{value:12.5g}" for value in row.beside.values())
+            print(f"{row.measure:60} {figures}  {row.note}")
+
+
+@contextlib.contextmanager
+def _durable() -> Iterator[str]:
+    with run_postgres(Path(tempfile.gettempdir())) as postgres:
+        yield postgres.new_mlflow_database()
+
+
 if __name__ == "__main__":
-    began = time.monotonic()
     main()
-    print(f"{time.monotonic() - began:.0f} s in all")

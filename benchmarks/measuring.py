@@ -53,6 +53,10 @@ class Sizes:
         page_points: Points of each metric.
         guesses: At tokens of links, looked up; on PostgreSQL a tenth of it.
         guessing_s: Seconds for which one address guesses at a server.
+        ingest_servers: Servers that take deliveries, one number after the other.
+        ingest_agents: That deliver at once.
+        ingest_s: Seconds for which they do, of each size of delivery.
+        cold_runs: Runs of 80,000 points that move out of the database.
     """
 
     history_points: int = 1_000_000
@@ -83,6 +87,10 @@ class Sizes:
     page_points: int = 10_000
     guesses: int = 1_000_000
     guessing_s: float = 30.0
+    ingest_servers: tuple[int, ...] = (1, 2, 4)
+    ingest_agents: int = 64
+    ingest_s: int = 20
+    cold_runs: int = 200
 
 
 LONG = Sizes(
@@ -97,6 +105,7 @@ SMOKE = Sizes(
     fresh_points=40, loop_blocks=2, loop_steps=5, pair_starts=1, pair_rounds=2,
     pair_steps=5, watched_steps=10,
     sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200, guesses=3_000, guessing_s=3.0,
+    ingest_servers=(1, 2), ingest_agents=8, ingest_s=3, cold_runs=6,
 )  # fmt: skip
 
 

@@ -26,10 +26,12 @@ _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "tests" / "support"))
 
 import agent_work  # noqa: E402
+import cold_tier  # noqa: E402
 import everything  # noqa: E402
 import growth  # noqa: E402
 import guesses  # noqa: E402
 import history  # noqa: E402
+import ingest  # noqa: E402
 import log_calls  # noqa: E402
 import many_runs  # noqa: E402
 import run_list  # noqa: E402
@@ -57,6 +59,8 @@ SECTIONS: dict[str, ModuleType] = {
     "watch": watching,
     "workspace": workspace,
     "guesses": guesses,
+    "ingest": ingest,
+    "cold": cold_tier,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"
