@@ -257,11 +257,11 @@ def test_one_of_the_servers_lets_runs_go_and_moves_the_history_of_others(
     n_cold = sa.select(sa.func.count()).select_from(schema.cold)
     n_moved = n_cold.where(schema.cold.c.run_uuid == moved)
 
-    def scalar(query: sa.Select[tuple[int]]) -> int:
+    def count() -> int:
         with replicas.engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+            return int(connection.execute(n_moved).scalar_one())
 
-    wait_until(lambda: scalar(n_moved), "the history of the other has moved")
+    wait_until(count, "the history of the other has moved")
     for server in replicas.servers:
         assert len(_history(server, moved)) == 20
         assert len(_history(server, registered)) == 20
@@ -311,8 +311,9 @@ def test_many_large_and_slow_deliveries_take_no_more_memory_than_is_set_aside(
         assert int(told.headers["retry-after"]) >= 1
         with ThreadPoolExecutor(N_SLOW) as pool:
             list(pool.map(lambda one: one.sendall(bytes(SENT_BYTES)), slow))
-            assert address.port is not None
-            wait_until(lambda: unread_bytes(address.port) == 0, "the server has read all of it")
+            wait_until(
+                lambda: unread_bytes(address.port or 0) == 0, "the server has read all of it"
+            )
             # Eight have room, and what the others sent is forgotten.
             assert memory_of(server) - before < N_SLOW * SENT_BYTES // 2
             list(pool.map(lambda one: one.sendall(bytes(SAID_BYTES - SENT_BYTES)), slow))

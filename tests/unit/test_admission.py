@@ -107,9 +107,7 @@ def test_one_that_always_comes_first_does_not_keep_others_out() -> None:
             (inside,) = some.inside
             order.append(inside)
             some.leave(inside)
-            wait_until(
-                lambda inside=inside: some.inside or not gate._n_in, "the next has its turn"
-            )
+            wait_until(lambda: some.inside or not gate._n_in, "the next has its turn")
         assert order[1] == "quiet"
     finally:
         some.end()
