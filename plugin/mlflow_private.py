@@ -499,6 +499,13 @@ def cached_tracking_store(tracking_uri: str | None) -> Any:
     return _get_store(tracking_uri)
 
 
+def registry_store(uri: str) -> Any:
+    """Return the store of registered models and prompts that goes with a tracking URI."""
+    from mlflow.tracking._model_registry.utils import _get_store
+
+    return _get_store(uri, uri)
+
+
 def stored_artifact_root(store: Any, owner: str) -> str:
     """Return the artifact root of a run or logged model, as a journaled store's database has it.
 

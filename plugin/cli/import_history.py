@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -23,11 +23,20 @@ from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from mlflow_weir.plugin.importing.bringing import Bringer, Brought, Source
+    from mlflow_weir.plugin.importing.bringing import Bringer, Brought, Step
 
 _DRAW_S = 0.1
 _FOLLOW_S = 2.0
 _SHOWN = 8  # of what was refused or left out, a run
+_WHAT_IS_NEW = {
+    "experiment": "{0.n_new:,} new tags",
+    "logged models": "{0.n_new:,} new, {0.n_files:,} new files",
+    "traces": "{0.n_new:,} new",
+    "registered model": "{0.n_new:,} new versions",
+    "prompt": "{0.n_new:,} new versions",
+    "links": "",
+    "rest": "",
+}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -70,10 +79,12 @@ def import_wandb(paths: tuple[Path, ...], uri: str, experiment: str | None, as_j
     PATH is a folder `wandb`, the folder of one run, or its file `run-ID.wandb`, of a run that was
     logged offline or online. The client itself is not needed. A run's project is its experiment.
     """
+    from mlflow_weir.plugin.importing.bringing import step_of
     from mlflow_weir.plugin.importing.wandb_run import WandbRun, find_runs
 
     files = [file for path in paths for file in find_runs(path)]
-    _bring(uri, experiment, [partial(WandbRun, file) for file in files], as_json)
+    steps = [step_of(partial(WandbRun, file), str(file), experiment) for file in files]
+    _bring(uri, steps, as_json)
 
 
 @import_history.command("tensorboard")
@@ -88,11 +99,14 @@ def import_tensorboard(
     Each folder below PATH that holds event files is a run; PATH's name is the experiment.
     TensorBoard itself is not needed.
     """
+    from mlflow_weir.plugin.importing.bringing import step_of
     from mlflow_weir.plugin.importing.tensorboard_run import TensorboardRun, find_runs
 
-    def sources(*, is_over: bool) -> list[Callable[[], Source]]:
+    def steps(*, is_over: bool) -> list[Step]:
         return [
-            partial(TensorboardRun, folder, path, is_over=is_over)
+            step_of(
+                partial(TensorboardRun, folder, path, is_over=is_over), str(folder), experiment
+            )
             for path in paths
             for folder in find_runs(path)
         ]
@@ -100,11 +114,11 @@ def import_tensorboard(
     if follow:
         try:
             while True:
-                _bring(uri, experiment, sources(is_over=False), as_json, is_quiet=True)
+                _bring(uri, steps(is_over=False), as_json, is_quiet=True)
                 time.sleep(_FOLLOW_S)
         except KeyboardInterrupt:
             click.echo("no longer followed: the runs are over", err=True)
-    _bring(uri, experiment, sources(is_over=True), as_json)
+    _bring(uri, steps(is_over=True), as_json)
 
 
 @import_history.command("mlflow")
@@ -116,43 +130,38 @@ def import_tensorboard(
 def import_mlflow(
     source: str, names: tuple[str, ...], uri: str, experiment: str | None, as_json: bool
 ) -> None:
-    """Bring in runs of stock MLflow.
+    """Bring in what stock MLflow has: runs, logged models, traces, registered models, prompts.
 
-    SOURCE is a database URI, a folder `mlruns`, or the address of a tracking server. Runs keep
-    their ids. A database that shall stay where it is needs none of this: `weir db compact` it.
+    SOURCE is a database URI, a folder `mlruns`, or the address of a tracking server. Runs, models
+    and traces keep their ids, versions their numbers. With --from the registry stays where it is.
+    A database that shall stay where it is needs none of this: `weir db compact` it.
     """
-    from mlflow_weir.plugin.importing.mlflow_run import MlflowRun, find_runs
+    from mlflow_weir.plugin.importing.mlflow_place import Place, require_place
+    from mlflow_weir.plugin.importing.mlflow_steps import steps_of
 
-    place = Path(source).resolve().as_uri() if Path(source).is_dir() else source
-    if not scheme_of(place):
+    place_uri = Path(source).resolve().as_uri() if Path(source).is_dir() else source
+    if not scheme_of(place_uri):
         raise ConfigError(f"{source} is no folder", hint="a folder mlruns, or a tracking URI")
-    if place == uri:
+    if place_uri == uri:
         raise ConfigError(f"{without_secrets(uri)} cannot be brought into itself")
-    client = _client(place)
-    runs = list(find_runs(client, names))
-    _bring(
-        uri,
-        experiment,
-        [partial(MlflowRun, client, run, name) for name, run in runs],
-        as_json,
-    )
+    require_place(place_uri)
+    if scheme_of(place_uri) == "file":  # which MLflow 3.17 opens on request alone
+        settings.adopt_environment({"MLFLOW_ALLOW_FILE_STORE": "true"})
+    place = Place(_client(place_uri))
+    try:
+        _bring(uri, steps_of(place, names, experiment), as_json)
+    finally:
+        place.close()
 
 
-def _bring(
-    uri: str,
-    experiment: str | None,
-    sources: Sequence[Callable[[], Source]],
-    as_json: bool,
-    *,
-    is_quiet: bool = False,
-) -> None:
-    """Bring runs one after the other, and say what became of them."""
-    line = _ProgressLine(len(sources))
+def _bring(uri: str, steps: Iterable[Step], as_json: bool, *, is_quiet: bool = False) -> None:
+    """Go one step after the other, and say what became of each."""
+    line = _ProgressLine(len(steps) if isinstance(steps, list) else None)
     found: list[Brought] = []
     with _bringer(uri, line.draw) as bringer:
-        for make in sources:
+        for step in _as_far_as_known(steps, found):
             line.begin()
-            found.append(_bring_one(bringer, make, experiment))
+            found.append(_bring_one(bringer, step))
     line.end()
     faulty = [one for one in found if one.error]
     if is_quiet:
@@ -167,25 +176,38 @@ def _bring(
         raise SystemExit(1)
 
 
-def _bring_one(bringer: Bringer, make: Callable[[], Source], experiment: str | None) -> Brought:
-    """Bring a run; what goes wrong with it stops none of the others."""
+def _as_far_as_known(steps: Iterable[Step], found: list[Brought]) -> Iterator[Step]:
+    """Give steps until the source tells of no more, which is not to hide what was brought."""
     from mlflow.exceptions import MlflowException
 
     from mlflow_weir.plugin.importing.bringing import Brought
 
-    source = None
     try:
-        source = make()
-        return bringer.bring(source, experiment)
+        yield from steps
+    except (WeirError, MlflowException, OSError) as exc:
+        if not found:
+            raise
+        found.append(Brought(title="what comes after", kind="rest", error=str(exc)))
+
+
+def _bring_one(bringer: Bringer, step: Step) -> Brought:
+    """Go a step; what goes wrong with it stops none of the others."""
+    from mlflow.exceptions import MlflowException
+
+    from mlflow_weir.plugin.importing.bringing import Brought
+
+    brought = Brought(title=step.title)
+    try:
+        step.bring(bringer, brought)
     except (WeirError, MlflowException, OSError, ValueError) as exc:
-        if source is None:
-            return Brought("", "a run", experiment or "", error=str(exc))
-        name = experiment or source.experiment
-        return Brought(source.run_id, source.title, name, error=str(exc))
+        brought.error = str(exc)
+    return brought
 
 
 @contextmanager
 def _bringer(uri: str, progress: Callable[[Brought], None]) -> Iterator[Bringer]:
+    import mlflow
+
     from mlflow_weir.plugin.agent.targets import open_target
     from mlflow_weir.plugin.importing.bringing import Bringer
     from mlflow_weir.plugin.journal.spool import Spool
@@ -196,8 +218,10 @@ def _bringer(uri: str, progress: Callable[[Brought], None]) -> Iterator[Bringer]
             hint="weir:, weir:///DIR, sqlite+weir:///FILE, or a server's address",
         )
     target = open_target(delivery_address(uri), Spool.open().root)
+    client = _client(uri)
+    mlflow.set_tracking_uri(uri)  # where a database's registry looks for logged models
     try:
-        yield Bringer(target, _client(uri), progress)
+        yield Bringer(target, client, progress)
     finally:
         target.close()
 
@@ -206,21 +230,29 @@ def _client(uri: str) -> MlflowClient:
     """Return MLflow's client, which writes without a journal of ours before it."""
     import mlflow
 
-    settings.adopt_environment({settings.CLIENT.name: "off"})
+    settings.adopt_environment(
+        {settings.CLIENT.name: "off", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    )
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _report(found: Sequence[Brought]) -> Iterator[str]:
+    runs = [one for one in found if one.kind == "run"]
     for one in found:
-        what = f"{one.n_points:,} new points, {one.n_files:,} new files"
-        yield f"{one.title} -> {one.experiment} ({one.run_id}): {one.error or what}"
+        if one in runs:
+            what = f"{one.n_points:,} new points, {one.n_files:,} new files"
+            yield f"{one.title} -> {one.experiment} ({one.run_id}): {one.error or what}"
+        elif one.error:
+            yield f"{one.title}: {one.error}"
+        elif one.n_new or one.n_files or one.refused or one.left_out:
+            yield f"{one.title}: {_WHAT_IS_NEW[one.kind].format(one)}"
         yield from _some("refused by the store", one.refused)
         left = [f"{what} ({n:,})" for what, n in one.left_out.items()]
         yield from _some("not brought", left)
     n_points, n_files = sum(one.n_points for one in found), sum(one.n_files for one in found)
     n_faults = sum(bool(one.error) for one in found)
     faults = f", {n_faults:,} with faults" if n_faults else ""
-    yield f"{len(found):,} runs: {n_points:,} new points, {n_files:,} new files{faults}"
+    yield f"{len(runs):,} runs: {n_points:,} new points, {n_files:,} new files{faults}"
 
 
 def _some(title: str, lines: Sequence[str]) -> Iterator[str]:
@@ -233,22 +265,23 @@ def _some(title: str, lines: Sequence[str]) -> Iterator[str]:
 class _ProgressLine:
     """One line on a terminal that says how far it is; nothing elsewhere."""
 
-    def __init__(self, n_runs: int) -> None:
-        self._n_runs, self._number, self._drawn_s = n_runs, 0, float("-inf")
+    def __init__(self, n_steps: int | None) -> None:
+        self._of = "" if n_steps is None else f" of {n_steps:,}"
+        self._number, self._drawn_s = 0, float("-inf")
         self._is_shown = sys.stderr.isatty()
 
     def begin(self) -> None:
-        """Go on to the next run."""
+        """Go on to the next step."""
         self._number += 1
 
     def draw(self, brought: Brought) -> None:
-        """Say how far the run is, at most ten times a second."""
+        """Say how far the step is, at most ten times a second."""
         if not self._is_shown or time.monotonic() - self._drawn_s < _DRAW_S:
             return
         self._drawn_s = time.monotonic()
-        text = f"{brought.title}: {brought.n_points:,} points, {brought.n_files:,} files"
-        head = f"run {self._number:,} of {self._n_runs:,}"
-        click.echo(f"\r\033[K{head}: {plain(text)[:60]}", nl=False, err=True)
+        new = f", {brought.n_new:,} new" if brought.n_new else ""
+        text = f"{brought.title}: {brought.n_points:,} points, {brought.n_files:,} files{new}"
+        click.echo(f"\r\033[K{self._number:,}{self._of}: {plain(text)[:60]}", nl=False, err=True)
 
     def end(self) -> None:
         """Take the line away."""

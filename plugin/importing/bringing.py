@@ -19,13 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mlflow.exceptions import MlflowException
+
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.frames import FRAME_HEADER_BYTES
 from mlflow_weir.plugin.agent.drain import STEP_BYTES
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
+from mlflow_weir.plugin.contact import says_unknown
+from mlflow_weir.plugin.importing.names import is_below
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 _LONGEST_RECORDS = 10_000  # of one transaction, where they are short
@@ -49,10 +54,12 @@ class File(NamedTuple):
     Attributes:
         path: Below the run's artifact root, with ``/``.
         content: Where it is, or what is in it.
+        may_change: It may become another one of the same size.
     """
 
     path: str
     content: Path | bytes
+    may_change: bool = False
 
 
 class Source(Protocol):
@@ -89,31 +96,73 @@ class Source(Protocol):
 
 @dataclass
 class Brought:
-    """What became of one run.
+    """What became of a run, or of other things that belong together.
 
     Attributes:
-        n_points: Points that were new to the store.
+        run_id: Of the run; "" of anything else.
+        title: What a person calls it.
+        experiment: Name of the experiment that it went to; "" of what belongs to none.
+        kind: ``run``, or what else it is.
+        n_new: Of anything else than a run: how many of it were new to the store.
+        n_points: Points that were.
         n_files: Artifacts that were.
         refused: What the store did not take, with its reason.
         left_out: What has no place in it, and how often it was met.
         error: Why not all of it is there; "" where it is.
     """
 
-    run_id: str
-    title: str
-    experiment: str
+    run_id: str = ""
+    title: str = ""
+    experiment: str = ""
+    kind: str = "run"
+    n_new: int = 0
     n_points: int = 0
     n_files: int = 0
     refused: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     error: str = ""
 
+    def leave_out(self, what: str, n: int = 1) -> None:
+        """Count something that has no place in the store."""
+        self.left_out[what] = self.left_out.get(what, 0) + n
+
 
 Progress = Callable[[Brought], None]
 
 
+class Step(NamedTuple):
+    """A part of an import that stands for itself: what goes wrong with it stops no other.
+
+    Attributes:
+        title: What it is called as long as nothing is known of it.
+        bring: Brings it, and notes what became of it.
+    """
+
+    title: str
+    bring: Callable[[Bringer, Brought], None]
+
+
+def step_of(make: Callable[[], Source], title: str, experiment: str | None) -> Step:
+    """Return the step that brings a run.
+
+    Args:
+        make: Opens it.
+        title: As ``Step`` has it.
+        experiment: Name of the experiment, in place of the source's.
+    """
+
+    def bring(bringer: Bringer, brought: Brought) -> None:
+        bringer.bring(make(), experiment, brought)
+
+    return Step(title, bring)
+
+
 class Bringer:
-    """Brings runs into a store, one after the other."""
+    """Brings runs into a store, one after the other.
+
+    Attributes:
+        client: MLflow's, for the store.
+    """
 
     def __init__(self, target: DeliveryTarget, client: MlflowClient, progress: Progress) -> None:
         """Prepare to bring.
@@ -123,87 +172,158 @@ class Bringer:
             client: MLflow's, for the same place.
             progress: Called after each transaction and file.
         """
-        self._target, self._client, self._progress = target, client, progress
+        self.client = client
+        self._target, self._progress = target, progress
         self._experiments: dict[str, str] = {}
+        self._words: dict[str, tuple[str, ...]] = {}
 
-    def bring(self, source: Source, experiment: str | None = None) -> Brought:
+    def bring(self, source: Source, experiment: str | None, brought: Brought) -> None:
         """Bring a run, or what is new of it.
 
         Args:
             source: The run.
             experiment: Name of the experiment, in place of the source's.
+            brought: Takes note of what became of it.
 
         Raises:
-            ConfigError: Its files are not what they were when they were last brought.
+            ConfigError: Its files are not what they were when they were last brought, or a run
+                that was not brought has its id.
             StoreUnavailable: The store took no more; the same call goes on from there.
         """
-        name = experiment or source.experiment
-        brought = Brought(source.run_id, source.title, name)
-        experiment_id = self._experiment(name)
-        run = source.run_id
-        self._deliver(brought, (run, "created"), [source.creation(experiment_id)])
+        run = brought.run_id = source.run_id
+        brought.title = source.title
+        brought.experiment = experiment or source.experiment
+        found = _find_run(self.client, run)
+        if found is not None and found.info.lifecycle_stage != "active":
+            brought.leave_out("runs that are deleted there")
+            return
+        words = self._words[run] = self._begin(source, brought, is_there=found is not None)
         for part in source.parts():
-            self._deliver(brought, (run, "part", part.name), part.records)
-        facts = source.facts()
-        digest = hashlib.sha256(b"\0".join(facts)).hexdigest()
-        self._deliver(brought, (run, "facts", digest), facts)
+            self.deliver(brought, (*words, "part", part.name), part.records)
+        self.deliver_as_it_is(brought, (*words, "facts"), source.facts())
         while self._target.compact(run, is_final=True):
             time.sleep(0.01)  # a child is at it
-        self._upload(brought, source.files())
-        brought.left_out = dict(sorted(source.left_out.items()))
-        return brought
+        self.upload(brought, artifacts_of(self.client, run), source.files())
+        for what, n in sorted(source.left_out.items()):
+            brought.leave_out(what, n)
 
-    def _experiment(self, name: str) -> str:
+    def bring_more(self, run_id: str, parts: Iterable[Part], brought: Brought) -> None:
+        """Bring further parts of a run that ``bring`` has brought; of any other, nothing."""
+        words = self._words.get(run_id)
+        for part in parts if words else ():
+            self.deliver(brought, (*(words or ()), "part", part.name), part.records)
+
+    def _begin(self, source: Source, brought: Brought, *, is_there: bool) -> tuple[str, ...]:
+        """Create the run, unless it is there; return what its journals' names begin with.
+
+        A run that was brought, and has been deleted for good since, is brought anew, by journals
+        of which the target knows nothing yet.
+        """
+        words: tuple[str, ...] = (source.run_id,)
+        last = words
+        time_brought = 0
+        while self._target.state(_journal_of((*words, "created"))) is not None:
+            last = words
+            time_brought += 1
+            words = (source.run_id, f"again {time_brought}")
+        if is_there:
+            if not time_brought:
+                raise ConfigError(
+                    f"run {source.run_id} is there, and is none that was imported",
+                    hint="it may be the same run, by another way",
+                )
+            return last
+        experiment_id = self.experiment_id(brought.experiment)
+        self.deliver_once(brought, (*words, "created"), source.creation(experiment_id))
+        return words
+
+    def experiment_id(self, name: str) -> str:
+        """Return the id of the experiment of a name, made if need be.
+
+        Raises:
+            ConfigError: It is deleted.
+        """
         if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name)
+            found = self.client.get_experiment_by_name(name)
             if found is not None and found.lifecycle_stage != "active":
                 raise ConfigError(
                     f"experiment {name!r} is deleted", hint="restore it, or name another one"
                 )
-            made = self._client.create_experiment(name) if found is None else found.experiment_id
+            made = self.client.create_experiment(name) if found is None else found.experiment_id
             self._experiments[name] = str(made)
         return self._experiments[name]
 
-    def _deliver(self, brought: Brought, words: Sequence[str], records: Iterable[bytes]) -> None:
-        """Deliver records that the target has not yet."""
-        journal_id = hashlib.sha256("\0".join(("import", *words)).encode()).hexdigest()[:32]
+    def deliver_once(self, brought: Brought, words: Sequence[str], record: bytes) -> bool:
+        """Deliver a record, unless one with these words has ever been; say whether it was."""
+        if self._target.state(_journal_of(words)) is not None:
+            return False
+        end = FRAME_HEADER_BYTES + len(record)
+        self._apply(brought, _journal_of(words), 0, end, [record])
+        return True
+
+    def deliver_as_it_is(
+        self, brought: Brought, words: Sequence[str], records: Sequence[bytes]
+    ) -> None:
+        """Deliver what something is as a whole, unless it was delivered as it is."""
+        digest = hashlib.sha256(b"\0".join(records)).hexdigest()
+        self.deliver(brought, (*words, digest), records)
+
+    def deliver(self, brought: Brought, words: Sequence[str], records: Iterable[bytes]) -> None:
+        """Deliver those of the records that the target has not yet.
+
+        Args:
+            brought: Takes note of what became of them.
+            words: Tell apart what only grows.
+            records: All of it, from its beginning.
+
+        Raises:
+            ConfigError: They do not begin with those that were delivered.
+        """
+        journal_id = _journal_of(words)
         state = self._target.state(journal_id)
         there = 0 if state is None else state.position
         at, batch, n_bytes = 0, list[bytes](), 0
         for record in records:
-            at += FRAME_HEADER_BYTES + len(record)
+            size = FRAME_HEADER_BYTES + len(record)
+            at += size
             if at <= there:
                 continue
-            if at - FRAME_HEADER_BYTES - len(record) < there:
+            if at - size < there:
                 raise _changed(brought)
             batch.append(record)
-            n_bytes += FRAME_HEADER_BYTES + len(record)
+            n_bytes += size
             if n_bytes >= STEP_BYTES or len(batch) >= _LONGEST_RECORDS:
-                self._apply(brought, journal_id, at - n_bytes, batch)
+                self._apply(brought, journal_id, at - n_bytes, at, batch)
                 batch, n_bytes = [], 0
         if at < there:
             raise _changed(brought)
         if batch:
-            self._apply(brought, journal_id, at - n_bytes, batch)
+            self._apply(brought, journal_id, at - n_bytes, at, batch)
 
     def _apply(
-        self, brought: Brought, journal_id: str, start: int, records: Sequence[bytes]
+        self, brought: Brought, journal_id: str, start: int, end: int, records: Sequence[bytes]
     ) -> None:
-        end = start + sum(FRAME_HEADER_BYTES + len(record) for record in records)
         outcome = self._target.apply(journal_id, None, start, end, records, is_patient=False)
         brought.n_points += outcome.n_points
         brought.refused += [f"{one.what}: {one.reason}" for one in outcome.rejected]
         self._progress(brought)
 
-    def _upload(self, brought: Brought, files: Iterable[File]) -> None:
-        repository = artifacts_of(self._client, brought.run_id)
+    def upload(
+        self, brought: Brought, repository: ArtifactRepository, files: Iterable[File]
+    ) -> None:
+        """Upload those files that are not there with their size."""
         known: dict[str | None, dict[str, int | None]] = {}
-        for path, content in files:
+        for path, content, may_change in files:
+            if not is_below(path):
+                brought.leave_out("files whose paths lead elsewhere")
+                continue
             folder = path.rpartition("/")[0] or None
             if folder not in known:
                 known[folder] = _sizes(repository, folder)
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            if known[folder].get(path) == size:
+            if known[folder].get(path) == size and not (
+                may_change and _content(repository, path) != content
+            ):
                 continue
             with tempfile.TemporaryDirectory() as made:
                 local = Path(made) / PurePosixPath(path).name
@@ -215,6 +335,23 @@ class Bringer:
             brought.n_files += 1
             self._progress(brought)
 
+    def note(self, brought: Brought) -> None:
+        """Say that something more of it is there."""
+        self._progress(brought)
+
+
+def _journal_of(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(("import", *words)).encode()).hexdigest()[:32]
+
+
+def _find_run(client: MlflowClient, run_id: str) -> Run | None:
+    try:
+        return client.get_run(run_id)
+    except MlflowException as exc:
+        if says_unknown(exc):
+            return None
+        raise
+
 
 def artifacts_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
     """Return where the artifacts of a run are, in the place that the client is for.
@@ -222,10 +359,19 @@ def artifacts_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
     The client's own calls remember a run's place by its id alone, and a run that is brought has
     one id in two places.
     """
+    return repository_at(client, client.get_run(run_id).info.artifact_uri)
+
+
+def repository_at(client: MlflowClient, uri: str) -> ArtifactRepository:
+    """Return what keeps the artifacts at an address of the place that the client is for."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    root = client.get_run(run_id).info.artifact_uri
-    return get_artifact_repository(root, tracking_uri=client.tracking_uri)
+    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+
+
+def _content(repository: ArtifactRepository, path: str) -> bytes:
+    with tempfile.TemporaryDirectory() as made:
+        return Path(repository.download_artifacts(path, made)).read_bytes()
 
 
 def _sizes(repository: ArtifactRepository, folder: str | None) -> dict[str, int | None]:

@@ -1,11 +1,4 @@
-"""Runs of stock MLflow, from any of its places: a database, a folder ``mlruns``, a server.
-
-Asked through MLflow's own client, so that whatever it can read can be brought. A run keeps its id.
-
-What belongs to no run (the registry, prompts, traces, scorers) stays where it is, as do logged
-models; they are counted. In one database nothing needs to be brought: ``weir db compact`` turns
-its history into ours.
-"""
+"""Runs of stock MLflow. A run keeps its id."""
 
 from __future__ import annotations
 
@@ -15,67 +8,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin.importing.bringing import File, Part, artifacts_of
+from mlflow_weir.plugin.importing.mlflow_place import Place
+from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.journaled_models import dataset_fields
 from mlflow_weir.store.delivery.records import encode_operation, encode_points
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
-
-_PAGE = 1_000
-
-
-def find_runs(client: MlflowClient, experiments: Sequence[str]) -> Iterator[tuple[str, Run]]:
-    """Give the runs of experiments that are not deleted, each with its experiment's name.
-
-    Args:
-        client: Of the place that they are in.
-        experiments: Names; all where there are none.
-
-    Raises:
-        ConfigError: There is no such experiment.
-    """
-    found = {one.name: one.experiment_id for one in _all_experiments(client)}
-    for name in experiments:
-        if name not in found:
-            raise ConfigError(f"no experiment {name!r} is there", hint=", ".join(sorted(found)))
-    for name in experiments or sorted(found):
-        token: str | None = None
-        while True:
-            # The oldest first, so that they have the same order here.
-            page = client.search_runs(
-                [found[name]], max_results=_PAGE, order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )  # fmt: skip
-            yield from ((name, run) for run in page)
-            token = page.token
-            if not token:
-                break
-
-
-def _all_experiments(client: MlflowClient) -> Iterator[Any]:
-    token: str | None = None
-    while True:
-        page = client.search_experiments(max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 class MlflowRun:
     """One run of stock MLflow."""
 
-    def __init__(self, client: MlflowClient, run: Run, experiment: str) -> None:
-        """Take a run as a search found it."""
+    def __init__(self, place: Place, run_id: str, experiment: str) -> None:
+        """Look at a run: a search does not tell all that went into it."""
         self.left_out: Counter[str] = Counter()
-        self.run_id = run.info.run_id
+        run = place.client.get_run(run_id)
+        self.run_id = run_id
         self.title = f"{experiment}/{run.info.run_name}"
         self.experiment = experiment
-        self._client, self._run = client, run
+        self._place, self._run = place, run
 
     def creation(self, experiment_id: str) -> bytes:
         """Return the record that creates the run."""
@@ -99,12 +52,30 @@ class MlflowRun:
         for key in sorted(self._run.data.metrics):
             yield Part(f"metric {key}", self._history(key))
 
+    def links(self) -> list[Part]:
+        """Return the models that went into it and came out, which have to be there."""
+        run = self._run
+        made = run.outputs.model_outputs if run.outputs else ()
+        used = run.inputs.model_inputs if run.inputs else ()
+        return [
+            *(
+                Part(
+                    f"output {one.model_id}",
+                    iter([self._operation("log_outputs", models=[[one.model_id, one.step]])]),
+                )
+                for one in made
+            ),
+            *(
+                Part(
+                    f"input {one.model_id}",
+                    iter([self._operation("log_inputs", datasets=[], models=[one.model_id])]),
+                )
+                for one in used
+            ),
+        ]
+
     def _history(self, key: str) -> Iterator[bytes]:
-        found = self._client.get_metric_history(self.run_id, key)
-        # In the order in which they were logged, as far as a history tells it: new ones come last.
-        history = sorted(found, key=lambda one: (one.timestamp, one.step))
-        points = [(key, one.timestamp, one.step, float(one.value)) for one in history]
-        for point in points:
+        for point in self._place.history(self.run_id, key):
             yield encode_points(self.run_id, [point])
 
     def facts(self) -> Sequence[bytes]:
@@ -119,20 +90,16 @@ class MlflowRun:
         datasets = [dataset_fields(one) for one in run.inputs.dataset_inputs] if run.inputs else []
         if datasets:
             facts.append(self._operation("log_inputs", datasets=datasets, models=[]))
-        models = len(run.outputs.model_outputs) if run.outputs else 0
-        if models:
-            self.left_out["logged models, which stay where they are"] += models
-        if info.status != "RUNNING" or info.end_time:
-            facts.append(
-                self._operation(
-                    "update_run",
-                    status=info.status,
-                    end_time=info.end_time,
-                    run_name=None,
-                    is_provisional=False,
-                    is_revival=False,
-                )
+        facts.append(
+            self._operation(
+                "update_run",
+                status=None if info.status == "RUNNING" else info.status,
+                end_time=info.end_time or None,
+                run_name=info.run_name,
+                is_provisional=False,
+                is_revival=False,
             )
+        )
         return facts
 
     def _operation(self, name: str, **fields: Any) -> bytes:
@@ -140,10 +107,27 @@ class MlflowRun:
 
     def files(self) -> Iterator[File]:
         """Return its artifacts, each brought here while it is on its way."""
-        repository = artifacts_of(self._client, self.run_id)
-        for path in _walk(repository, ""):
-            with tempfile.TemporaryDirectory() as made:
-                yield File(path, Path(repository.download_artifacts(path, made)))
+        return files_of(artifacts_of(self._place.client, self.run_id), self.left_out)
+
+
+def files_of(repository: ArtifactRepository, left_out: Counter[str]) -> Iterator[File]:
+    """Give all files of a place of artifacts, each brought here while it is on its way.
+
+    Args:
+        repository: The place.
+        left_out: Counts those that lead out of it, by their paths or as links.
+    """
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    root = None
+    if isinstance(repository, LocalArtifactRepository):
+        root = Path(repository.artifact_dir).resolve()
+    for path in _walk(repository, ""):
+        if not is_below(path) or (root and not (root / path).resolve().is_relative_to(root)):
+            left_out["files that lead out of the folder of the artifacts"] += 1
+            continue
+        with tempfile.TemporaryDirectory() as made:
+            yield File(path, Path(repository.download_artifacts(path, made)))
 
 
 def _walk(repository: ArtifactRepository, folder: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+from pathlib import PurePosixPath
 
 MAX_KEY = 250
 _FOREIGN = re.compile(r"[^\w.\- :/]")
@@ -31,3 +32,11 @@ def clean_key(name: str) -> str:
 def run_id_of(*words: str) -> str:
     """Return the id that a run of another tracker has here, always the same: 32 hex digits."""
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def is_below(path: str) -> bool:
+    """Say whether an artifact's path stays below the root that it is relative to."""
+    found = PurePosixPath(path)
+    return (
+        bool(path) and not found.is_absolute() and not {"..", "\\", "\0"} & {*found.parts, *path}
+    )

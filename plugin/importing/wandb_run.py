@@ -4,7 +4,8 @@ What it records is a file of messages (``run-ID.wandb``; their fields are those 
 ``wandb_internal.proto``, which the client is published with) beside a folder of files. wandb
 itself is not needed to read them.
 
-    history      points of metrics; a dict within is ``outer.inner``; images, sounds, films by step
+    history      points of metrics; a dict within is ``outer.inner``; images, sounds, films and
+                 pages by step; texts, lists and tables as MLflow's tables (``wandb_tables.py``)
     stats        ``system/…``, by MLflow's names where it has one
     config       params, by the same dots; the whole of it is ``wandb/config.json``
     summary      ``wandb/summary.json``; numbers that the history lacks are points of the last step
@@ -31,6 +32,8 @@ from mlflow_weir.plugin.importing.histogram_rows import HistogramRow, encode_row
 from mlflow_weir.plugin.importing.names import clean_key, run_id_of
 from mlflow_weir.plugin.importing.printed_lines import PrintedLines
 from mlflow_weir.plugin.importing.record_log import DamagedLog, read_wandb
+from mlflow_weir.plugin.importing.wandb_tables import TAG as TABLES_TAG
+from mlflow_weir.plugin.importing.wandb_tables import WandbTables
 from mlflow_weir.plugin.importing.wire import Message, WireError
 from mlflow_weir.redaction import Redactor, without_userinfo
 from mlflow_weir.store.delivery.records import encode_operation, encode_points
@@ -45,13 +48,7 @@ _CLIENTS_OWN = frozenset(
     "config.yaml conda-environment.yaml diff.patch output.log requirements.txt "
     "wandb-metadata.json wandb-summary.json".split()
 )
-_MEDIA = {
-    "image": "image",
-    "images": "image",
-    "audio": "audio",
-    "video": "video",
-    "videos": "video",
-}
+_MEDIA = frozenset("image images audio html video videos".split())
 # The client's names of what MLflow has names for.
 _SYSTEM = {
     "cpu": "cpu_utilization_percentage",
@@ -108,6 +105,7 @@ class WandbRun:
         self._environment: Message | None = None
         self._logged: set[str] = set()
         self._media: list[tuple[str, str]] = []
+        self._tables = WandbTables(self.left_out)
         self._last_ms = self._start_ms = _ms(self._run.message(17))
         self._last_step = self._n_stats = 0
         self._fault = ""
@@ -208,10 +206,10 @@ class WandbRun:
                 points.append((clean_key(name), at_ms, step, _number(value)))
             elif isinstance(value, Mapping):
                 self._object(name, step, at_ms, value, rows)
+            elif isinstance(value, (str, list)):
+                self._tables.add_text(name, step, value)
             else:
-                is_text = isinstance(value, str)
-                kind = "texts" if is_text else "lists" if isinstance(value, list) else "nothings"
-                self.left_out[f"{name}: {kind} in the history"] += 1
+                self.left_out[f"{name}: nothings in the history"] += 1
         self._logged.update(key for key, *_ in points)
         if points:
             yield encode_points(self.run_id, points)
@@ -228,6 +226,9 @@ class WandbRun:
                 self.left_out[f"{name}: histograms of neither gradients nor parameters"] += 1
             else:
                 rows.append(row)
+            return
+        if kind == "table-file" and isinstance(value.get("path"), str):
+            self._tables.add_table(name, step, value["path"])
             return
         is_medium = kind.partition("-")[0].partition("/")[0] in _MEDIA
         lists = [part for part in value.values() if isinstance(part, list)]
@@ -302,6 +303,7 @@ class WandbRun:
             "mlflow.source.git.commit": git.text(2),
             "weir.git.commit": git.text(2),
             "weir.git.remote": without_userinfo(git.text(1)),
+            TABLES_TAG: self._tables.tag(MAX_TAG),
         }
         for key, value in tags.items():
             if len(value) > MAX_TAG:
@@ -327,12 +329,14 @@ class WandbRun:
         """Return the files of the run, those that it links to from the training's folder too."""
         for name, record in (("config", self._config), ("summary", self._summary)):
             if record:
-                yield File(f"wandb/{name}.json", json.dumps(record, indent=1).encode())
+                content = json.dumps(record, indent=1).encode()
+                yield File(f"wandb/{name}.json", content, may_change=True)
         root = self._path.parent / "files"
         for path, source in self._media:
             found = self._inside(root / source)
             if found is not None:
                 yield File(path, found)
+        yield from self._tables.files(lambda source: self._inside(root / source))
         shown = {source for _, source in self._media}
         for folder, _, names in os.walk(root):
             for name in sorted(names):
@@ -344,10 +348,10 @@ class WandbRun:
                 if relative == "output.log" and self._lines.n:
                     continue  # the console is there, line by line
                 is_clients = relative in _CLIENTS_OWN or relative.startswith("media/")
-                content: Path | bytes = found
+                shown_content: Path | bytes = found
                 if relative in ("diff.patch", "output.log"):
-                    content = self._redactor.block(found.read_bytes(), is_source=True)
-                yield File(f"wandb/{relative}" if is_clients else relative, content)
+                    shown_content = self._redactor.block(found.read_bytes(), is_source=True)
+                yield File(f"wandb/{relative}" if is_clients else relative, shown_content)
 
     def _inside(self, path: Path) -> Path | None:
         """Return a regular file that lies in the training's folder, links followed, or None."""

@@ -1,28 +1,28 @@
-"""``weir import``: runs that wandb, TensorBoard and stock MLflow have made, value by value.
+"""``weir import``: runs that wandb and TensorBoard have made, value by value.
 
-The first two are in ``imported/``, made by their own packages, with what was logged written down
-beside them.
+They are in ``imported/``, made by their own packages, with what was logged written down beside
+them. What stock MLflow holds is brought in ``test_import_mlflow.py``.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from mlflow_server import ServerSpec, start_servers
+from dying_imports import import_dying
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.plugin.agent.sql_target import SqlTarget
 from mlflow_weir.plugin.cli import main
@@ -31,7 +31,6 @@ from mlflow_weir.plugin.importing import bringing
 from mlflow_weir.plugin.importing.wandb_run import _take_out
 from mlflow_weir.store.console.reading import list_sources, read_lines
 from mlflow_weir.store.histograms.reading import read_series
-from trainings import NO_JOBS
 
 pytestmark = [
     pytest.mark.slow,
@@ -118,6 +117,24 @@ def printed(url: str, run_id: str) -> list[tuple[int, str]]:
     return lines
 
 
+def mlflow_table(uri: str, run: Run, path: str) -> Any:
+    """Return a table as ``mlflow.load_table`` finds it, by the run's tag."""
+    mlflow.set_tracking_uri(uri)
+    return MlflowClient(uri).load_table(run.info.experiment_id, path, [run.info.run_id])
+
+
+def test_what_wandb_logged_as_text_and_tables(tmp_path: Path, uri: str) -> None:
+    wanted = EXPECTED["told"]
+    (said,) = bring("wandb", HERE / "told", "--to", uri)
+    assert said["left_out"] == {}
+    run = runs_at(uri)["told"]
+    for path, rows in wanted["tables"].items():
+        table = mlflow_table(uri, run, path)
+        assert [list(table.columns), *table.values.tolist()] == rows
+    for path, text in wanted["pages"].items():
+        assert text in content(uri, run.info.run_id, path, tmp_path).read_text()
+
+
 def test_what_wandb_logged(tmp_path: Path, uri: str) -> None:
     wanted = EXPECTED["wandb"]
     said = {one["title"].split()[-2].rpartition("/")[2]: one for one in
@@ -136,6 +153,7 @@ def test_what_wandb_logged(tmp_path: Path, uri: str) -> None:
     assert artifacts_of(uri, first.info.run_id) == {
         "media/picture/step_1000.png",
         "model.txt",
+        "text/word.json",
         "wandb/config.json",
         "wandb/requirements.txt",
         "wandb/summary.json",
@@ -151,7 +169,9 @@ def test_what_wandb_logged(tmp_path: Path, uri: str) -> None:
         (1, "progress 100 %"),
         (2, "a warning"),
     ]
-    assert said["first"]["left_out"] == {"word: texts in the history": 120}
+    words = mlflow_table(uri, first, "text/word.json")
+    assert words.values.tolist() == [[step, "text"] for step in range(120)]
+    assert said["first"]["left_out"] == {}
     assert not said["first"]["refused"]
     bins = EXPECTED["wandb"]["histogram"]
     engine = sa.create_engine(f"sqlite:///{tmp_path}/store/weir.db")
@@ -245,6 +265,25 @@ def test_an_import_that_was_broken_off_goes_on(uri: str, monkeypatch: pytest.Mon
     require_history(uri, runs["new"].info.run_id, wanted["new"])
 
 
+def test_an_import_that_is_killed_goes_on(tmp_path: Path, uri: str) -> None:
+    wandb, boards = EXPECTED["wandb"], EXPECTED["tensorboard"]
+    assert import_dying(["wandb", str(HERE / "wandb"), "--to", uri], 12, tmp_path) > 0
+    assert import_dying(["tensorboard", str(HERE / "tensorboard"), "--to", uri], 6, tmp_path) > 0
+    runs = runs_at(uri)
+    require_history(uri, runs["first"].info.run_id, wandb["history"])
+    require_history(uri, runs["old/train"].info.run_id, boards["old"])
+    require_history(uri, runs["new"].info.run_id, boards["new"])
+    assert {run.info.status for run in runs.values()} == {"FINISHED", "FAILED"}
+    assert printed(f"sqlite:///{tmp_path}/store/weir.db", runs["first"].info.run_id) == [
+        (1, "step 0 of 120 password=[redacted]"),
+        (1, "progress 100 %"),
+        (2, "a warning"),
+    ]
+    for kind in ("wandb", "tensorboard"):
+        for one in bring(kind, HERE / kind, "--to", uri):
+            assert (one["n_points"], one["n_files"], one["refused"]) == (0, 0, [])
+
+
 def test_a_damaged_file_gives_what_is_before_the_damage(tmp_path: Path, uri: str) -> None:
     (source,) = HERE.glob("wandb/*/run-aaaa1111.wandb")
     file = tmp_path / "run-aaaa1111.wandb"
@@ -271,55 +310,6 @@ def test_a_file_that_leads_elsewhere_stays_out(tmp_path: Path, uri: str) -> None
     (said,) = bring("wandb", folder, "--to", uri)
     assert "model.txt" not in artifacts_of(uri, said["run_id"])
     assert said["left_out"]["files that are gone or lie outside the training's folder"] == 1
-
-
-def logged_by_mlflow(client: MlflowClient, artifacts: Path) -> Run:
-    experiment = client.create_experiment("plain", artifacts.as_uri())
-    run = client.create_run(experiment, run_name="trained", tags={"kind": "small"})
-    run_id = run.info.run_id
-    client.log_param(run_id, "lr", "0.1")
-    for step, value in enumerate([1.0, math.nan, math.inf, -math.inf, 0.5]):
-        client.log_metric(run_id, "loss", value, step=step)
-    client.log_text(run_id, "words", "deep/notes.txt")
-    dataset = Dataset("points", "d1ge5t", "http", '{"url": "http://127.0.0.1/data.csv"}')
-    client.log_inputs(run_id, [DatasetInput(dataset)])
-    client.set_terminated(run_id, "KILLED")
-    return client.get_run(run_id)
-
-
-def test_what_stock_mlflow_logged_goes_into_a_server(tmp_path: Path) -> None:
-    """From a database, into a server that runs Weir: over HTTP, artifacts by its proxy."""
-    source = f"sqlite:///{tmp_path}/stock.db"
-    stock = MlflowClient(source)
-    wanted = logged_by_mlflow(stock, tmp_path / "artifacts")
-    arguments = ["server", "--backend-store-uri", f"sqlite+weir:///{tmp_path}/ours.db"]
-    with start_servers(ServerSpec(arguments, tmp_path, (NO_JOBS,))) as (server,):
-        uri = server.address
-        bring("mlflow", source, "--to", uri)
-        (again,) = bring("mlflow", source, "--to", uri)
-        assert (again["n_points"], again["n_files"], again["refused"]) == (0, 0, [])
-        run = MlflowClient(uri).get_run(wanted.info.run_id)
-        assert run.info.status == "KILLED"
-        assert run.info.run_name == "trained"
-        times = (run.info.start_time, run.info.end_time)
-        assert times == (wanted.info.start_time, wanted.info.end_time)
-        assert run.data.params == wanted.data.params
-        assert run.data.tags == {**wanted.data.tags, "weir.imported_from": "mlflow"}
-        assert run.inputs is not None
-        (dataset,) = run.inputs.dataset_inputs
-        assert (dataset.dataset.name, dataset.dataset.digest) == ("points", "d1ge5t")
-        ours, theirs = (
-            sorted((one.step, repr(one.value), one.timestamp) for one in points)
-            for points in (
-                client.get_metric_history(wanted.info.run_id, "loss")
-                for client in (MlflowClient(uri), stock)
-            )
-        )
-        assert ours == theirs
-        assert artifacts_of(uri, wanted.info.run_id) == {"deep/notes.txt"}
-        stock.log_metric(wanted.info.run_id, "loss", 0.25, step=5)
-        (more,) = bring("mlflow", source, "--to", uri)
-        assert more["n_points"] == 1
 
 
 def test_one_run_whose_artifacts_fail_stops_none_of_the_others(

@@ -66,6 +66,11 @@ def test_a_server_model_registry_is_known_by_the_builder_it_carries() -> None:
     assert list(inspect.signature(stock).parameters) == ["store_uri"]
 
 
+def test_the_registry_of_a_place_is_found(tmp_path: Path) -> None:
+    store = mlflow_private.registry_store(f"sqlite:///{tmp_path}/a.db")
+    assert store.create_prompt("a").name == store.get_registered_model("a").name
+
+
 def test_workspaces_and_scorers_are_built_where_we_look() -> None:
     workspace_builder = mlflow_private.stock_workspace_builder()
     assert workspace_builder is workspaces._get_sqlalchemy_workspace_store

@@ -94,6 +94,42 @@ def wandb_runs() -> dict[str, Any]:
     }
 
 
+def wandb_tables() -> dict[str, Any]:
+    """Log what is no number: texts, lists, pages and tables."""
+    wandb: Any = import_module("wandb")
+
+    shutil.rmtree(HERE / "told", ignore_errors=True)
+    (HERE / "told").mkdir()
+    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=str(HERE / "told"),
+                      WANDB_DISABLE_GIT="true", WANDB_X_DISABLE_STATS="true")  # fmt: skip
+    run = wandb.init(project="seen elsewhere", name="told", id="cccc3333")
+    columns, rows = ["question", "score", "right"], [["wie?", 0.5, True], ["ü <b>", 1.25, False]]
+    for step in range(2):
+        run.log({
+            "answer": f"answer {step}\nü",
+            "path/of.it": [1, [2, step]],
+            "page": wandb.Html(f"<b>page {step}</b>"),
+            "eval/samples": wandb.Table(columns=columns, data=rows[: step + 1]),
+        })  # fmt: skip
+    run.finish()
+    for other in [*HERE.glob("told/wandb/off*/logs"), *HERE.glob("told/wandb/off*/tmp")]:
+        shutil.rmtree(other)
+    for link in (HERE / "told" / "wandb").iterdir():
+        if link.is_symlink():
+            link.unlink()
+    told = [["step", "text"], [0, "answer 0\nü"], [1, "answer 1\nü"]]
+    listed = [["step", "text"], [0, "[1, [2, 0]]"], [1, "[1, [2, 1]]"]]
+    return {
+        "tables": {
+            "text/answer.json": told,
+            "text/path/of.it.json": listed,
+            "table/eval/samples/step_0.json": [columns, rows[0]],
+            "table/eval/samples/step_1.json": [columns, *rows],
+        },
+        "pages": {f"media/page/step_{step}.html": f"<b>page {step}</b>" for step in range(2)},
+    }
+
+
 def tensorboard_runs() -> dict[str, Any]:
     new_writer: Any = import_module("tensorboard.summary").Writer
     old_writer: Any = import_module("tensorboardX").SummaryWriter
@@ -126,5 +162,5 @@ def tensorboard_runs() -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.chdir(HERE)
-    made = {"wandb": wandb_runs(), "tensorboard": tensorboard_runs()}
+    made = {"wandb": wandb_runs(), "told": wandb_tables(), "tensorboard": tensorboard_runs()}
     (HERE / "expected.json").write_text(json.dumps(made, indent=0) + "\n")
