@@ -1,7 +1,8 @@
 """The thread that delivers to one target: its journals in turn, each strictly in order.
 
 What nobody waits for is delivered each half second, of all journals together: each delivery is a
-transaction, and work beside a training that should cost it nothing.
+transaction, and work beside a training that should cost it nothing. So what is written while a
+turn goes on has the next one.
 
 One target that is away, or that is slow to say so, holds up nobody else's journals. While it is
 away it is tried again after 0.2 s, then twice as long each time up to 30 s; a training that waits
@@ -83,6 +84,7 @@ class Tracked:
         end: Size of the journal, as last looked at, in bytes.
         start: Where its last segment begins.
         evidence: How its process ended; None while it lives.
+        turn_end: Where it ended when this turn began, in bytes.
         is_released: Its process lives, but closed the journal.
         is_done: Delivered to the end and removed.
         is_stuck: Nothing but a person can deliver it.
@@ -96,6 +98,7 @@ class Tracked:
     address: Address
     end: int = 0
     start: int = 0
+    turn_end: int = 0
     evidence: Evidence | None = None
     is_released: bool = False
     is_done: bool = False
@@ -206,6 +209,8 @@ class Worker(threading.Thread):
         """Go round the journals until none has anything new, and keep house in between."""
         is_turn = self._is_urged or time.monotonic() >= self._next_turn_s
         self._is_urged = False
+        for journal in self._journals if is_turn else ():
+            journal.turn_end = end_of(journal.folder)
         is_more = True
         while is_more and not self._stop_asked.is_set() and self._pause.is_over():
             is_more = False
@@ -214,9 +219,7 @@ class Worker(threading.Thread):
                     break
                 if not (journal.pause.is_over() and (is_turn or _is_due(journal))):
                     continue
-                if self._try(journal):
-                    is_more = True
-                    self._next_turn_s = time.monotonic() + _TURN_S
+                is_more |= self._try(journal)
             with self._signal:
                 self._journals = [one for one in self._journals if not one.is_done]
             if self._journals or self._due:
@@ -278,7 +281,9 @@ class Worker(threading.Thread):
             delivery.due.clear()
             self._said = ("", 0.0)
             self._pause.end()
-            return True
+            self._next_turn_s = time.monotonic() + _TURN_S
+            if delivery.position < journal.turn_end or _is_due(journal):
+                return True
         self._uploads.look(journal.folder, delivery.position)
         if journal.evidence is not None:
             return self._settle(journal, delivery, journal.evidence)

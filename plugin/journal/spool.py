@@ -246,8 +246,10 @@ class JournalFolder:
         try:
             starts = list_segments(self.path)
             first = max((s for s in starts if s <= position), default=0)
-            segments = [self.path / segment_name(start) for start in starts if start >= first]
-            for path in (*segments, self.path, self.path.parent):
+            grown = [self.path / segment_name(start) for start in starts if start >= first]
+            if position <= max(starts, default=0):  # the folder knows the last one since then
+                grown += [self.path, self.path.parent]
+            for path in grown:
                 with contextlib.suppress(FileNotFoundError):  # delivered and removed meanwhile
                     _fsync(path)
         except FileNotFoundError:

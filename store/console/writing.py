@@ -30,6 +30,26 @@ _SMALL_BYTES = 16 << 10
 _MAX_MERGED_LINES = 4_000
 
 
+# Made once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_of_source, _of_lines = schema.console_source.c, schema.console.c
+_SOURCE_IS_ITS, _LINES_ARE_ITS = (
+    [columns[name] == sa.bindparam(f"its_{name}") for name in ("run_uuid", "source")]
+    for columns in (_of_source, _of_lines)
+)
+_READ = sa.select(
+    _of_source.n_lines, _of_source.cut_from, _of_source.cut_to, _of_source.last_seq
+).where(*_SOURCE_IS_ITS)
+_ADD = sa.insert(schema.console_source)
+_CHANGE = sa.update(schema.console_source).where(*_SOURCE_IS_ITS)
+_INSERT = sa.insert(schema.console)
+_DELETE_COVERED = sa.delete(schema.console).where(
+    *_LINES_ARE_ITS,
+    _of_lines.seq < sa.bindparam("before_seq"),
+    _of_lines.first_line >= sa.bindparam("first"),
+    _of_lines.first_line + _of_lines.n_lines <= sa.bindparam("end"),
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """Who printed the lines.
@@ -63,13 +83,8 @@ def append(
         lines: Consecutive; may be none.
         cut: Lines from the first number to before the second are taken away.
     """
-    table, columns = schema.console_source, schema.console_source.c
-    owned = (columns.run_uuid == run_id, columns.source == source.source)
-    row = connection.execute(
-        sa.select(columns.n_lines, columns.cut_from, columns.cut_to, columns.last_seq).where(
-            *owned
-        )
-    ).one_or_none()
+    owned = {"its_run_uuid": run_id, "its_source": source.source}
+    row = connection.execute(_READ, owned).one_or_none()
     seq = 0 if row is None else row.last_seq
     if lines:
         seq += 1
@@ -94,10 +109,10 @@ def append(
             "cut_from": 0,
             "cut_to": 0,
         }
-        connection.execute(sa.insert(table).values({**values, **said}))
+        connection.execute(_ADD, {**values, **said})
     else:
         said["n_lines"] = max(end, row.n_lines)
-        connection.execute(sa.update(table).where(*owned).values(said))
+        connection.execute(_CHANGE, {**owned, **said})
     if lines and seq % _MERGE_EVERY == 0:
         _merge(connection, run_id, source.source)
 
@@ -106,33 +121,25 @@ def _insert(
     connection: sa.Connection, run_id: str, source: str, seq: int, lines: Sequence[Line]
 ) -> None:
     payload = encode(lines)
-    connection.execute(
-        sa.insert(schema.console).values(
-            run_uuid=run_id,
-            source=source,
-            seq=seq,
-            first_line=lines[0].n,
-            n_lines=len(lines),
-            size_bytes=len(payload),
-            crc32=zlib.crc32(payload),
-            payload=payload,
-        )
-    )
+    row = {
+        "run_uuid": run_id,
+        "source": source,
+        "seq": seq,
+        "first_line": lines[0].n,
+        "n_lines": len(lines),
+        "size_bytes": len(payload),
+        "crc32": zlib.crc32(payload),
+        "payload": payload,
+    }
+    connection.execute(_INSERT, row)
 
 
 def _delete_covered(
     connection: sa.Connection, run_id: str, source: str, before_seq: int, first: int, end: int
 ) -> None:
-    columns = schema.console.c
-    connection.execute(
-        sa.delete(schema.console).where(
-            columns.run_uuid == run_id,
-            columns.source == source,
-            columns.seq < before_seq,
-            columns.first_line >= first,
-            columns.first_line + columns.n_lines <= end,
-        )
-    )
+    owned = {"its_run_uuid": run_id, "its_source": source}
+    where = {"before_seq": before_seq, "first": first, "end": end}
+    connection.execute(_DELETE_COVERED, owned | where)
 
 
 def _merge(connection: sa.Connection, run_id: str, source: str) -> None:

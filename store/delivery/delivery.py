@@ -21,6 +21,12 @@ from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.store.delivery.positions import JournalState
 
 _MAX_IN = 500
+_FACTS = sa.select(
+    *(
+        tables.runs.c[name]
+        for name in ("run_uuid", "experiment_id", "lifecycle_stage", "status", "end_time")
+    )
+).where(tables.runs.c.run_uuid.in_(sa.bindparam("ids", expanding=True)))
 PENDING_ARTIFACTS = "weir-pending:"
 """What an artifact root begins with that its process did not know."""
 
@@ -79,18 +85,9 @@ class Delivery:
         """Look up runs, all at once."""
         wanted = sorted(set(run_ids).difference(self._runs))
         self._runs.update(dict.fromkeys(wanted))
-        columns = tables.runs.c
         for start in range(0, len(wanted), _MAX_IN):
             part = wanted[start : start + _MAX_IN]
-            for row in self.connection.execute(
-                sa.select(
-                    columns.run_uuid,
-                    columns.experiment_id,
-                    columns.lifecycle_stage,
-                    columns.status,
-                    columns.end_time,
-                ).where(columns.run_uuid.in_(part))
-            ):
+            for row in self.connection.execute(_FACTS, {"ids": part}):
                 if row.run_uuid in self._runs:  # and not one that a collation takes for it
                     self._runs[row.run_uuid] = RunFacts(*row)
 

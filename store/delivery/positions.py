@@ -23,6 +23,10 @@ from mlflow_weir.store import schema
 KEPT_REJECTIONS = 100
 _KEPT_CHARACTERS = 500
 _columns = schema.journal.c
+# Made once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_READ = sa.select(schema.journal).where(_columns.journal_id == sa.bindparam("id"))
+_READ_LOCKED = _READ.with_for_update()
+_SAVE = sa.update(schema.journal).where(_columns.journal_id == sa.bindparam("id"))
 
 
 class Rejected(NamedTuple):
@@ -84,8 +88,8 @@ def read(
     connection: sa.Connection, journal_id: str, *, locked: bool = False
 ) -> JournalState | None:
     """Return what the database knows of a journal; None where it has never heard of it."""
-    query = sa.select(schema.journal).where(_columns.journal_id == journal_id)
-    row = connection.execute(query.with_for_update() if locked else query).one_or_none()
+    query = _READ_LOCKED if locked else _READ
+    row = connection.execute(query, {"id": journal_id}).one_or_none()
     if row is None:
         return None
     kept = json.loads(row.state)
@@ -136,7 +140,7 @@ def claim(
         if start == 0:
             row = _row(JournalState(), 0)
             try:
-                connection.execute(sa.insert(schema.journal).values(journal_id=journal_id, **row))
+                connection.execute(sa.insert(schema.journal), {"journal_id": journal_id, **row})
             except sa.exc.IntegrityError as exc:
                 raise StoreUnavailable(
                     f"journal {journal_id}: another process has just begun to deliver it"
@@ -158,11 +162,7 @@ def claim(
 
 def save(connection: sa.Connection, journal_id: str, state: JournalState, at_ms: int) -> None:
     """Write a journal's state, in the transaction that has claimed it."""
-    connection.execute(
-        sa.update(schema.journal)
-        .where(_columns.journal_id == journal_id)
-        .values(**_row(state, at_ms))
-    )
+    connection.execute(_SAVE, {"id": journal_id, **_row(state, at_ms)})
 
 
 def _row(state: JournalState, at_ms: int) -> dict[str, int | str]:

@@ -40,6 +40,13 @@ class Waiting(NamedTuple):
         return self.n_batches >= MAX_WAITING_BATCHES or self.size_bytes >= MAX_WAITING_BYTES
 
 
+# Made once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_INSERT = sa.insert(schema.batch)
+_WAITING = sa.select(sa.func.count(), sa.func.sum(schema.batch.c.size_bytes)).where(
+    schema.batch.c.run_uuid == sa.bindparam("run_id")
+)
+
+
 def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
     """Add points to a run, which the caller has found to exist and to be active.
 
@@ -60,26 +67,21 @@ def append(session: Session, run_id: str, points: Sequence[Point]) -> Waiting:
 def append_columns(session: Session | sa.Connection, run_id: str, points: Columns) -> Waiting:
     """Add points that are columns already; as ``append``."""
     payload = encode_columns(points)
-    session.execute(
-        sa.insert(schema.batch).values(
-            run_uuid=run_id,
-            n_points=len(points),
-            size_bytes=len(payload),
-            crc32=zlib.crc32(payload),
-            payload=payload,
-        )
-    )
+    row = {
+        "run_uuid": run_id,
+        "n_points": len(points),
+        "size_bytes": len(payload),
+        "crc32": zlib.crc32(payload),
+        "payload": payload,
+    }
+    session.execute(_INSERT, row)
     bind = session if isinstance(session, sa.Connection) else session.get_bind()
     dialect = bind.dialect.name
     latest = latest_rows(run_id, points)
     session.execute(_latest_upsert(dialect), latest)
     if dialect in {"mysql", "mariadb"}:
         _require_own_rows(session, run_id, [row["key"] for row in latest])
-    n_batches, size_bytes = session.execute(
-        sa.select(sa.func.count(), sa.func.sum(schema.batch.c.size_bytes)).where(
-            schema.batch.c.run_uuid == run_id
-        )
-    ).one()
+    n_batches, size_bytes = session.execute(_WAITING, {"run_id": run_id}).one()
     return Waiting(n_batches, int(size_bytes))
 
 

@@ -21,8 +21,11 @@ from mlflow_weir.plugin.agent import ends, liveness, worker
 from mlflow_weir.plugin.agent.exit_states import Evidence, Ownership, Verdict, verdict
 from mlflow_weir.plugin.agent.liveness import Ended
 from mlflow_weir.plugin.agent.targets import Address
-from mlflow_weir.plugin.agent.worker import Pause, Worker
+from mlflow_weir.plugin.agent.worker import Pause, Tracked, Worker
 from mlflow_weir.plugin.cli.terminal import plain
+from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
+from mlflow_weir.plugin.journal.writer import Journal
+from mlflow_weir.store.delivery.apply import Outcome
 
 FLUENT, CLIENT, PROVISIONAL = Ownership.FLUENT, Ownership.CLIENT, Ownership.PROVISIONAL
 KILLED = Ended(None, signal.SIGKILL)
@@ -220,3 +223,44 @@ def test_compaction_that_cannot_be_done_is_given_up(monkeypatch: pytest.MonkeyPa
         now_s[0] = max(now_s[0], agent._compaction_pause.until_s)
     assert target.jobs.count("first") < 12
     assert (target.jobs.count("second"), target.jobs.count("third")) == (1, 1)
+
+
+def test_what_is_written_in_a_turn_has_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now_s[0], time_ns=int))
+    spool = Spool.open(tmp_path / "spool")
+    journal = Journal.create(spool, Target("sql", "sqlite:////x.db"), Credentials("sqlite://"))
+    journal.append(b"first")
+    taken: list[list[bytes]] = []
+
+    class Slow:
+        """A target in whose transactions a training goes on."""
+
+        def state(self, journal_id: str) -> None:
+            return None
+
+        def apply(
+            self, journal_id: str, fencing: int, start: int, end: int, payloads: list[bytes],
+            *, is_patient: bool,
+        ) -> Outcome:  # fmt: skip
+            taken.append(payloads)
+            if len(taken) < 20:
+                journal.append(b"meanwhile")
+            return Outcome(was_applied=False, position=end, n_records=len(payloads))
+
+    address = Address("sql", "sqlite:////x.db", ())
+    agent = Worker(address, lambda: 1, lambda *_: False)
+    agent._target = cast(Any, Slow())
+    agent._next_beat_s = 1e9
+    folder = JournalFolder(journal.folder)
+    agent.add(Tracked(folder, folder.header(), address))
+    agent._pass()
+    assert taken == [[b"first"]]
+    agent._pass()
+    assert taken == [[b"first"]]
+    now_s[0] += 1.0
+    agent._pass()
+    assert taken == [[b"first"], [b"meanwhile"]]
+    journal.close()

@@ -583,6 +583,33 @@ def test_sync_reaches_every_file_that_changed(
         journal.sync()
 
 
+def test_a_later_sync_reaches_the_folder_where_a_file_is_new(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "SEGMENT_BYTES", 100)
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    folder, parent = str(journal.folder), str(journal.folder.parent)
+    names = [f"{folder}/{segment_name(start)}" for start in (0, 100)]
+    journal.append(bytes(17))
+    JournalFolder(journal.folder).sync()
+    assert synced == [names[0], folder, parent]
+    synced.clear()
+    known = journal.end
+    journal.append(bytes(17))
+    JournalFolder(journal.folder).sync(known)
+    assert synced == [names[0]]
+    synced.clear()
+    while journal.end <= 100:
+        known = journal.end
+        journal.append(bytes(42))
+    assert known == 100
+    JournalFolder(journal.folder).sync(known)  # it begins where the one before was synced to
+    assert synced == [names[1], folder, parent]
+
+
 # Threads, signals
 
 
