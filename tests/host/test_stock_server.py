@@ -413,6 +413,7 @@ run = mlflow.start_run()
 mlflow.log_metric("m", 1)
 script = f"import mlflow; mlflow.MlflowClient().log_metric({run.info.run_id!r}, 'm', 2, step=2)"
 subprocess.run([sys.executable, "-c", script], check=True)
+mlflow.end_run()  # which prints where to look
 print(run.info.run_id)
 """,
         WEIR_EXIT_WAIT_SECONDS="0.5",
