@@ -67,7 +67,8 @@ def deliver() -> list[str]:
         uri = recorder.target.uri
         is_delivered = recorder.deliver(_DELIVERY_S, partial(_goes_on, uri))
         if not is_delivered:
-            told.append(f"not delivered to {uri}{', which is gone' if _is_gone(uri) else ''}")
+            gone = "a database that is gone, which was logged to afterwards"
+            told.append(f"not delivered to {gone if _is_gone(uri) else uri}")
         elif recorder.n_refused():
             refused = JournalFolder(journal.folder).delivered().rejected
             told += [f"refused {one['what']}: {one['reason']}" for one in refused]
