@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/peers
 AUTOLOGGING := $(VENV)/autologging
+EXPORT_IMPORT := $(VENV)/export-import
 PKG := mlflow_weir
 
 SERVE ?= 1
@@ -21,7 +22,7 @@ PYTEST_ARGS ?=
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env web web-check demo test test-long test-older check typing-tree types lint docs bench bench-long host-suite host-suite-journal clean
+.PHONY: help env web web-check demo test test-long test-older check typing-tree types lint docs export-import bench bench-long host-suite host-suite-journal clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -58,7 +59,7 @@ test: $(STAMP) ## run the tests; skips are listed with their reasons
 		$(PY) -m pytest $(SPREAD) -m "not long" $(PYTEST_ARGS) || status=1; \
 		exit $$status
 
-test-long: $(STAMP) ## run all tests, those that take minutes too
+test-long: $(STAMP) $(EXPORT_IMPORT)/.installed ## run all tests, those that take minutes too
 	@status=0; $(MAKE) --no-print-directory web-check || status=1; \
 		$(PY) -m pytest $(SPREAD) --hypothesis-profile=long $(PYTEST_ARGS) || status=1; exit $$status
 
@@ -105,6 +106,15 @@ $(PEERS)/.installed: pyproject.toml | $(STAMP)
 	$(PEERS)/bin/python -m pip install --quiet --group bench \
 		|| echo "not all of the group bench can be installed: measured without" >&2
 	touch $@
+
+# It uses tabulate without saying so, which the group adds.
+$(EXPORT_IMPORT)/.installed: pyproject.toml | $(STAMP)
+	test -x $(EXPORT_IMPORT)/bin/python || $(PY) -m venv $(EXPORT_IMPORT)
+	$(EXPORT_IMPORT)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(EXPORT_IMPORT)/bin/python -m pip install --quiet --group export-import
+	touch $@
+
+export-import: $(EXPORT_IMPORT)/.installed ## install mlflow-export-import, for the tests that use it
 
 bench: web $(PEERS)/.installed ## measure stock MLflow, other libraries and Weir side by side
 	$(PY) benchmarks/run.py
