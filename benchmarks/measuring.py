@@ -88,8 +88,8 @@ class Sizes:
     guesses: int = 1_000_000
     guessing_s: float = 30.0
     ingest_servers: tuple[int, ...] = (1, 2, 4)
-    ingest_agents: int = 64
-    ingest_s: int = 20
+    ingest_agents: int = 12
+    ingest_s: int = 30
     cold_runs: int = 200
 
 

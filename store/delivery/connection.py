@@ -9,6 +9,7 @@ the world's, because a record that is tried again is not lost.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ _CLOCKS = {
     # Not UNIX_TIMESTAMP: local time is twice the same when the summer ends.
     "mysql": sa.text("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"),
 }
+_NOT_NULL = "23502"  # PostgreSQL
+_NOT_NULL_FAILED = re.compile(r"NOT NULL constraint failed: (\w+)")  # SQLite
 _PROGRAM_LIMIT = "54"  # PostgreSQL's class of what is too large for it, such as an index entry
 
 
@@ -176,12 +179,25 @@ def is_refusal(error: BaseException) -> bool:
         return isinstance(error, (ValueError, OverflowError))
     if error.connection_invalidated or is_transient(error):
         return False
-    if isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError)):
-        return True
     original: Any = error.orig
+    if isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError)):
+        return not _is_of_a_later_version(original)
     if (getattr(original, "sqlstate", None) or "").startswith(_PROGRAM_LIMIT):
         return True
     return bool(original.args) and original.args[0] in _CHECK_CONSTRAINT
+
+
+def _is_of_a_later_version(error: Any) -> bool:
+    """Say whether a table of ours wants a value in a column that this version does not know.
+
+    A server of the version to come takes the same record.
+    """
+    if getattr(error, "sqlstate", None) == _NOT_NULL:
+        table = error.diag.table_name or ""
+    else:
+        found = _NOT_NULL_FAILED.match(str(error))
+        table = found[1] if found else ""
+    return bool(table.startswith("weir_"))
 
 
 def refusal_reason(error: BaseException) -> str:

@@ -13,11 +13,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
+from click.testing import CliRunner
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 from mlflow.store.db.base_sql_model import Base as MlflowBase
 
 from histogram_tables import table_of
 from metric_writers import ARTIFACTS, make_small
+from mlflow_weir.errors import StoreUnavailable
+from mlflow_weir.plugin.cli import main
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.console import writing
 from mlflow_weir.store.console.lines import Line
@@ -209,6 +213,62 @@ def test_mlflow_upgrades_a_database_that_holds_our_tables(
         assert now == revision
         assert indexes.missing(connection) == []
     again._dispose_engine()
+
+
+def add_what_a_later_version_may(engine: sa.Engine) -> None:
+    """Add to each table of ours what a migration may while this version serves."""
+    with engine.begin() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        for table in schema.metadata.sorted_tables:
+            name = table.name
+            operations.add_column(name, sa.Column("later", sa.Integer, nullable=True))
+            operations.add_column(
+                name, sa.Column("later_too", sa.Integer, nullable=False, server_default="7")
+            )
+            operations.create_index(f"{name}_later", name, ["later_too", "later"])
+        operations.create_table("weir_later", sa.Column("later_id", sa.Integer, primary_key=True))
+        version = sa.table(migrations.VERSION_TABLE, sa.column("version_num"))
+        connection.execute(sa.update(version).values(version_num="9999"))
+
+
+def test_this_version_serves_on_what_a_later_one_has_added(
+    store: Any, mlflow_database_url: str
+) -> None:
+    add_what_a_later_version_may(store.engine)
+    run_id = filled_run(store)
+    assert all(our_rows(store.engine).values())
+    assert len(store.get_metric_history(run_id, "loss")) == 501
+    with store.engine.connect() as connection:
+        n_chunks = sa.select(sa.func.count()).select_from(schema.chunk)
+        assert connection.execute(n_chunks).scalar_one() > 0  # it was compacted on the way
+    store.delete_run(run_id)
+    # What starts, and what works on all of the database, leaves it to the later version.
+    with pytest.raises(MlflowException, match=r"'9999', newer than .*pip install -U mlflow-weir"):
+        WeirStore(mlflow_database_url, ARTIFACTS)
+    for words in (["upgrade"], ["check"], ["compact"], ["retain", "--older-than", "1d"]):
+        command = ["db", words[0], mlflow_database_url, *words[1:]]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert "newer than" in done.output
+        assert "upgrade mlflow-weir here" in done.output
+
+
+def test_what_only_a_later_version_can_fill_keeps_records_where_they_are(store: Any) -> None:
+    run_id = str(store.create_run("0", "somebody", 0, [], "a run").info.run_id)
+    record = encode_points(run_id, [("loss", 1, 1, 1.0)])
+    with store.engine.begin() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("weir_batch") as batch:
+            batch.add_column(sa.Column("later", sa.Integer, nullable=False))
+    # Not refused: the record is not to blame, and another server will take it.
+    with pytest.raises(StoreUnavailable, match=r"later"):
+        apply(store.engine, "a" * 32, 1, 0, len(record), [record])
+    with store.engine.begin() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("weir_batch") as batch:
+            batch.drop_column("later")
+    outcome = apply(store.engine, "a" * 32, 1, 0, len(record), [record])
+    assert (outcome.n_points, outcome.rejected) == (1, [])
 
 
 def test_dropping_leaves_mlflows_tables_alone(store: Any) -> None:
