@@ -133,11 +133,12 @@ def _eject(engine: sa.Engine, progress: Progress, dry_run: bool) -> EjectReport:
             else:
                 progress.advance(n)
     if unreadable:
-        first = unreadable[0]
+        first, n = unreadable[0], len(unreadable)
+        staying = "it stays" if n == 1 else f"it and {n - 1} other rows that cannot be read stay"
         raise ChunkCorrupt(
             first.what,
-            f"{first.reason}; {len(unreadable)} rows like it stay in the weir tables, all other "
-            "points are back in `metrics`",
+            f"{first.reason}; {staying} in the weir tables, all other points are back in "
+            "`metrics`",
         )
     progress.start("consoles to artifacts", len(printed))
     for console in printed:

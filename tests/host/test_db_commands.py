@@ -476,7 +476,7 @@ def test_a_corrupt_chunk_blocks_nothing_else(damaged: tuple[Any, str]) -> None:
     result = weir_db("eject", url, "--yes")
     assert result.exit_code == 1
     assert f"weir_chunk {chunk_id}" in result.output
-    assert "1 rows like it stay" in result.output
+    assert "it stays in the weir tables" in result.output
     with store.engine.connect() as connection:
         left = connection.execute(sa.select(schema.chunk.c.chunk_id)).scalars().all()
         n = connection.execute(

@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import mlflow_weir
+from agents import wait_until
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.capture_policy import CLASSES
@@ -123,16 +124,6 @@ def place(request: pytest.FixtureRequest, servers: Servers, databases_of: dict[s
     return Place(getattr(servers, request.param), databases_of[request.param], prefix)
 
 
-def until(found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        value = found()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
-
-
 def scalar(place: Place, query: str) -> Any:
     engine = sa.create_engine(place.database)
     try:
@@ -182,7 +173,8 @@ def test_mlflow_shows_what_was_delivered(place: Place) -> None:
     assert [(point.step, point.value) for point in history][:2] == [(0, 3.0), (1, 2.0)]
     assert len(history) == 3
     # The end of a run has its points compacted, beside the answer.
-    until(lambda: scalar(place, f"SELECT count(*) FROM weir_chunk WHERE run_uuid = '{run_id}'"))
+    chunks = f"SELECT count(*) FROM weir_chunk WHERE run_uuid = '{run_id}'"
+    wait_until(lambda: scalar(place, chunks), "its points are in chunks", DEADLINE_S)
     assert len(client.get_metric_history(run_id, "loss")) == 3
 
 
@@ -226,7 +218,7 @@ def test_a_sender_that_did_not_hear_the_answer_is_told_again(place: Place) -> No
     with socket.create_connection((address.hostname, address.port)) as wire:
         wire.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
         count = f"SELECT count(*) FROM weir_journal WHERE journal_id = '{sender.journal_id}'"
-        until(lambda: scalar(place, count))  # and gone, with the answer unread
+        wait_until(lambda: scalar(place, count), "applied, with the answer unread", DEADLINE_S)
     answer = sender.post(body, headers)
     assert (answer.status, answer.body["was_applied"], answer.body["n_points"]) == (200, True, 3)
 
@@ -399,7 +391,7 @@ def test_a_run_without_signs_of_life_is_marked_until_one_comes(place: Place) -> 
         found: str = client.get_run(silent).info.status
         return found
 
-    until(lambda: status() == "FAILED")
+    wait_until(lambda: status() == "FAILED", "it is marked", DEADLINE_S)
     run = client.get_run(silent)
     assert run.data.tags["weir.exit_cause"].startswith("node lost: no sign of life since 20")
     assert run.info.end_time is not None
@@ -412,11 +404,11 @@ def test_a_run_without_signs_of_life_is_marked_until_one_comes(place: Place) -> 
         found = client.get_run(silent)
         return found if found.info.status == "RUNNING" else None
 
-    run = until(goes_on)
+    run = wait_until(goes_on, "it goes on", DEADLINE_S)
     assert run.info.end_time is None
     assert "weir.exit_cause" not in run.data.tags
     # What a person says of a lost run stays.
-    until(lambda: status() == "FAILED")
+    wait_until(lambda: status() == "FAILED", "it is marked again", DEADLINE_S)
     client.set_terminated(silent, "KILLED")
     assert sender.beat(silent)["revived"] == []
     assert status() == "KILLED"
@@ -427,7 +419,7 @@ def test_the_end_that_a_lost_run_had_after_all_is_its_end(place: Place) -> None:
     sender.send(create_run(run_id))
     sender.beat(run_id)
     client = place.client()
-    until(lambda: client.get_run(run_id).info.status == "FAILED")
+    wait_until(lambda: client.get_run(run_id).info.status == "FAILED", "it is marked", DEADLINE_S)
     sender.send(operation("update_run", run_id=run_id, status="FINISHED", end_time=5))
     run = client.get_run(run_id)
     assert (run.info.status, run.info.end_time) == ("FINISHED", 5)
