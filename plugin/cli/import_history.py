@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -156,12 +156,17 @@ def import_mlflow(
 
 def _bring(uri: str, steps: Iterable[Step], as_json: bool, *, is_quiet: bool = False) -> None:
     """Go one step after the other, and say what became of each."""
+    from mlflow_weir.plugin.importing.bringing import Step
+
     line = _ProgressLine(len(steps) if isinstance(steps, list) else None)
     found: list[Brought] = []
     with _bringer(uri, line.draw) as bringer:
         for step in _as_far_as_known(steps, found):
             line.begin()
             found.append(_bring_one(bringer, step))
+        last = _bring_one(bringer, Step("compaction", lambda bringer, _: bringer.finish()))
+        if last.error:
+            found.append(replace(last, kind="rest"))
     line.end()
     faulty = [one for one in found if one.error]
     if is_quiet:

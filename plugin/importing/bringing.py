@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+_MOST_WAITING = 8  # runs that are to be compacted, whose batches take room
 _LONGEST_RECORDS = 10_000  # of one transaction, where they are short
 
 
@@ -176,6 +177,7 @@ class Bringer:
         self._target, self._progress = target, progress
         self._experiments: dict[str, str] = {}
         self._words: dict[str, tuple[str, ...]] = {}
+        self._to_compact: deque[str] = deque()
 
     def bring(self, source: Source, experiment: str | None, brought: Brought) -> None:
         """Bring a run, or what is new of it.
@@ -201,11 +203,29 @@ class Bringer:
         for part in source.parts():
             self.deliver(brought, (*words, "part", part.name), part.records)
         self.deliver_as_it_is(brought, (*words, "facts"), source.facts())
-        while self._target.compact(run, is_final=True):
-            time.sleep(0.01)  # a child is at it
+        self._to_compact.append(run)
+        self._compact(_MOST_WAITING)
         self.upload(brought, artifacts_of(self.client, run), source.files())
         for what, n in sorted(source.left_out.items()):
             brought.leave_out(what, n)
+
+    def finish(self) -> None:
+        """Wait until all runs are as small as they become.
+
+        Raises:
+            StoreUnavailable: One could not be; its points are there.
+        """
+        self._compact(0)
+
+    def _compact(self, most_waiting: int) -> None:
+        """Have runs compacted, by a child that works while the next ones are brought."""
+        while self._to_compact:
+            if not self._target.compact(self._to_compact[0], is_final=True):
+                self._to_compact.popleft()
+            elif len(self._to_compact) > most_waiting:
+                time.sleep(0.01)
+            else:
+                return
 
     def bring_more(self, run_id: str, parts: Iterable[Part], brought: Brought) -> None:
         """Bring further parts of a run that ``bring`` has brought; of any other, nothing."""
