@@ -102,7 +102,9 @@ def moved(file: Path, n_runs: int, to: str | None) -> dict[str, Any]:
     found["database_bytes_hot"] = file.stat().st_size
     found["hot_ms"] = latencies(store, run_ids)
     begun = time.perf_counter()
-    report = archive(store.engine, to or f"{file}.cold", Silent(), older_than_ms=0)
+    report = archive(
+        store.engine, to or str(file.with_name(f"cold-{file.stem}")), Silent(), older_than_ms=0
+    )
     found["archive_s"] = round(time.perf_counter() - begun, 2)
     compact(store.engine, Silent())
     found["database_bytes_cold"] = file.stat().st_size
