@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = 1_000
 _ANSWER_S = 30.0
+_SCHEMES = frozenset("file http https mysql postgresql sqlite weir".split())
 Point = tuple[str, int, int, float]
 """Key, timestamp in ms, step, value."""
 
@@ -147,6 +148,10 @@ def require_place(uri: str) -> None:
         ConfigError: It is no database or folder of MLflow's.
     """
     shown = without_secrets(uri)
+    if scheme_of(uri).partition("+")[0] not in _SCHEMES:
+        raise ConfigError(
+            f"{shown} is no place of MLflow's", hint="a folder, a database URI or http(s)://…"
+        )
     if scheme_of(uri).partition("+")[0] == "sqlite":
         file = sa.make_url(uri).database
         if not file or not Path(file).is_file():

@@ -28,6 +28,7 @@ from mlflow_weir.plugin.agent.sql_target import SqlTarget
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.plugin.cli.stores import delivery_address
 from mlflow_weir.plugin.importing import bringing
+from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.importing.wandb_run import _take_out
 from mlflow_weir.store.console.reading import list_sources, read_lines
 from mlflow_weir.store.histograms.reading import read_series
@@ -343,6 +344,10 @@ def test_a_nested_config_value_that_was_removed_is_no_param() -> None:
         (["wandb", "{tmp}"], "no run of wandb's is there"),
         (["tensorboard", "{tmp}"], "no events of TensorBoard's"),
         (["mlflow", "nowhere"], "is no folder"),
+        (["mlflow", "{tmp}"], "no experiment of MLflow's is in it"),
+        (["mlflow", "sqlite:///{tmp}/none.db"], "there is no such file"),
+        (["mlflow", "http://127.0.0.1:9"], "does not answer"),
+        (["mlflow", "what://it"], "is no place of MLflow's"),
         (
             ["tensorboard", str(HERE / "tensorboard"), "--to", "sqlite:///{tmp}/a.db"],
             "no store of",
@@ -354,3 +359,9 @@ def test_what_cannot_be_brought_is_said(tmp_path: Path, words: list[str], said: 
     found = CliRunner().invoke(main, command)
     assert found.exit_code != 0
     assert said in found.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_leads_elsewhere_is_known() -> None:
+    assert all(map(is_below, ("a", "a/b.txt", "..a/b..", "ü/.x")))
+    assert not any(map(is_below, ("", "/etc/x", "../../x", "a/../../x", "a\\..\\x", "a\0")))
