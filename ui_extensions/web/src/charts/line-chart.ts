@@ -23,7 +23,7 @@ const DASHED_LINES = 24
 const MARKED_POINTS = 60
 const NEAR_PX = 24
 const CLICK_PX = 4
-const AXIS_FONT = '11px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", Arial'
+const AXIS_FONT = '11px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 const MAX_MARKS = 400
 const REFIT_MS = 300
 
