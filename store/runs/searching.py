@@ -166,7 +166,9 @@ def _chosen_for_sqlite(
     conditions = [*scope.clauses(), *filters.clauses()]
     n_wanted = offset + (limit or 0)  # up to the end of the page; 0 for all
     in_scope = sa.select(_runs.c.run_uuid).where(*scope.clauses())
-    n_runs = _bounded_count(session, in_scope, max(_FEW_ROWS, 4 * n_wanted))
+    n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one() or 0
+    most = max(_FEW_ROWS, 4 * n_wanted, math.isqrt(n_wanted * n_all) + 1)
+    n_runs = _bounded_count(session, in_scope, most)
     if n_runs <= _FEW_ROWS or not n_wanted:
         return [_sorted_whole(conditions, order)]
     for rows in filters.on_keys:
@@ -181,7 +183,6 @@ def _chosen_for_sqlite(
             return [_sorted_whole([*scoped, *filters.clauses(start_from=rows)], order)]
     if order.leads_with == "metric":
         # Other experiments' runs stand between ours in the metric's index.
-        n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one()
         if n_wanted * n_all < n_runs * n_runs:
             walked = [*scope.clauses(by_index=False), *filters.clauses()]
             return _by_metric(conditions, order, walked)
