@@ -3,7 +3,9 @@
     python make.py          (needs wandb, tensorboardX, tensorboard and Pillow)
 
 What is logged is drawn here and written down in ``expected.json``, so that nothing of what reads
-the runs has a say in it. Committed, since the tests are to need none of the packages.
+the runs has a say in it. Committed, since the tests are to need none of the packages. wandb writes
+the paths of this folder, of Python and of the home directory into its records: run a copy of this
+file below /var/tmp, with an environment and a HOME there.
 """
 
 from __future__ import annotations
