@@ -8,6 +8,7 @@ skip with its reason still.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -95,6 +96,22 @@ def session_spool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     close_warm_python()
     client.nudge(spool, client.STOP)
     os.environ["WEIR_EXIT_WAIT_SECONDS"] = "0.1"  # the servers of the tests are gone by then
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a store with nothing in it, to be copied."""
+    from mlflow_weir.plugin.cli.stores import delivery_address
+
+    folder = tmp_path_factory.mktemp("empty") / "store"
+    delivery_address(f"weir://{folder}")
+    return folder
+
+
+@pytest.fixture
+def new_store(empty_store: Path, tmp_path: Path) -> Path:
+    """Return the folder of a store of the test's own, with nothing in it."""
+    return Path(shutil.copytree(empty_store, tmp_path / "store"))
 
 
 def _fail_on_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

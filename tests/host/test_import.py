@@ -26,7 +26,6 @@ from dying_imports import import_dying
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.plugin.agent.sql_target import SqlTarget
 from mlflow_weir.plugin.cli import main
-from mlflow_weir.plugin.cli.stores import delivery_address
 from mlflow_weir.plugin.importing import bringing
 from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.importing.wandb_run import _take_out
@@ -49,18 +48,9 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_CLIENT", "off")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a store with nothing in it."""
-    folder = tmp_path_factory.mktemp("template") / "store"
-    delivery_address(f"weir://{folder}")
-    return folder
-
-
 @pytest.fixture
-def uri(template: Path, tmp_path: Path) -> str:
-    shutil.copytree(template, tmp_path / "store")
-    return f"weir://{tmp_path}/store"
+def uri(new_store: Path) -> str:
+    return f"weir://{new_store}"
 
 
 def bring(*words: str | Path, exit_code: int = 0) -> list[dict[str, Any]]:

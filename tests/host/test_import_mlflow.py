@@ -37,7 +37,6 @@ from dying_imports import import_dying
 from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.cli import main
-from mlflow_weir.plugin.cli.stores import delivery_address
 from mlflow_weir.plugin.importing.bringing import repository_at
 from trainings import NO_JOBS
 
@@ -358,18 +357,9 @@ def require_same(source: str, target: str, tmp_path: Path) -> None:
             assert found[name][kind] == wanted[name][kind], (name, kind)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a store with nothing in it."""
-    folder = tmp_path_factory.mktemp("template") / "store"
-    delivery_address(f"weir://{folder}")
-    return folder
-
-
 @pytest.fixture
-def uri(template: Path, tmp_path: Path) -> str:
-    shutil.copytree(template, tmp_path / "store")
-    return f"weir://{tmp_path}/store"
+def uri(new_store: Path) -> str:
+    return f"weir://{new_store}"
 
 
 def test_all_that_a_database_holds(tmp_path: Path, uri: str) -> None:

@@ -21,7 +21,30 @@ from cryptography.x509.oid import NameOID
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "host", "content-length"})
 
 
-class Proxy:
+class _Served:
+    """A server of one handler, in a thread, at ``uri``."""
+
+    def __init__(
+        self, handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None
+    ) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if context is not None:
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._server.daemon_threads = True  # connections that are kept open
+        scheme = "http" if context is None else "https"
+        self.uri = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Proxy(_Served):
     """A forward proxy: plain requests and tunnels, for those who know the password."""
 
     def __init__(self) -> None:
@@ -63,15 +86,7 @@ class Proxy:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.uri = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
 
 def _host_port(text: str) -> tuple[str, int]:
@@ -142,7 +157,7 @@ class Authority:
         return context
 
 
-class Gateway:
+class Gateway(_Served):
     """A server's only door: TLS, and a header without which nobody comes in.
 
     Attributes:
@@ -190,19 +205,7 @@ class Gateway:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.socket = authority.context().wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self._server.daemon_threads = True  # connections that are kept open
-        self.uri = f"https://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, authority.context())
 
 
 def _kept(headers: Any) -> dict[str, str]:
