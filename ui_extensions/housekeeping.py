@@ -35,7 +35,6 @@ _log = logging.getLogger(__name__)
 
 _MAX_WAITING = 10_000
 _MAX_TRIES = 5
-_LONGEST_TURN_S = 15.0
 _SHORTEST_TURN_S = 0.25
 _LEASE_TURNS = 4
 
@@ -72,10 +71,10 @@ class Housekeeper:
     def _run(self) -> None:
         looked_at = time.monotonic()
         while True:
-            turn_s = _turn_s()
+            pause_s = turn_s()
             with self._news:
                 self._news.wait_for(
-                    lambda: bool(self._waiting), looked_at + turn_s - time.monotonic()
+                    lambda: bool(self._waiting), looked_at + pause_s - time.monotonic()
                 )
                 waiting, self._waiting = self._waiting, {}
             meters = metrics.meters()
@@ -83,9 +82,9 @@ class Housekeeper:
                 meters.to_compact.set(len(waiting))
             for run_id, (is_final, tries) in waiting.items():
                 self._compact(run_id, is_final=is_final, tries=tries)
-            if time.monotonic() >= looked_at + turn_s:
-                self._look_for_lost_runs(turn_s)
-                self._take_over(turn_s)
+            if time.monotonic() >= looked_at + pause_s:
+                self._look_for_lost_runs(pause_s)
+                self._take_over(pause_s)
                 _keep_private()
                 looked_at = time.monotonic()
 
@@ -158,8 +157,12 @@ def _keep_private() -> None:
     visibility.keep_private()
 
 
-def _turn_s() -> float:
-    return min(_LONGEST_TURN_S, max(_SHORTEST_TURN_S, HEARTBEAT_TIMEOUT_SECONDS.get() / 4))
+def turn_s(longest_s: float = 15.0) -> float:
+    """Return the seconds between two looks of a server at its database.
+
+    A quarter of the silence after which a run counts as lost, within bounds.
+    """
+    return min(longest_s, max(_SHORTEST_TURN_S, HEARTBEAT_TIMEOUT_SECONDS.get() / 4))
 
 
 def _engine() -> sa.Engine | None:

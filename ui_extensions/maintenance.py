@@ -32,7 +32,6 @@ from mlflow_weir.guard import never_raises
 from mlflow_weir.settings import (
     ARCHIVE,
     COLD_STORE,
-    HEARTBEAT_TIMEOUT_SECONDS,
     MAINTENANCE_HOURS,
     RETENTION,
 )
@@ -42,10 +41,10 @@ from mlflow_weir.store.maintenance import cold, retention
 from mlflow_weir.store.maintenance.database import opened
 from mlflow_weir.store.maintenance.retention import Outlived, Policy
 from mlflow_weir.store.runs import indexes
+from mlflow_weir.ui_extensions.housekeeping import turn_s
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_TURN_S, _SHORTEST_TURN_S = 15.0, 0.25
 _LEASE_TURNS = 4
 _RETRY_S = 900.0
 _STOPPED_S = 60
@@ -154,7 +153,7 @@ class Maintainer:
         while True:
             for work in works:
                 self._turn(work)
-            time.sleep(_turn_s())
+            time.sleep(turn_s())
 
     @never_raises(None)
     def _turn(self, work: _Work) -> None:
@@ -163,7 +162,7 @@ class Maintainer:
         engine = deliveries.engine_if_any()
         if engine is None or work.dialect not in ("", engine.dialect.name):
             return
-        lease_ms = round(1000 * _turn_s() * _LEASE_TURNS)
+        lease_ms = round(1000 * turn_s() * _LEASE_TURNS)
         try:
             with transaction(engine) as connection:
                 now_ms = clock_ms(connection)
@@ -272,10 +271,6 @@ def _archive(engine: sa.Engine, hold: Hold) -> None:
             *(report.n_points, report.n_runs, report.n_objects, place),
             *(report.n_returned, report.n_removed),
         )
-
-
-def _turn_s() -> float:
-    return min(_LONGEST_TURN_S, max(_SHORTEST_TURN_S, HEARTBEAT_TIMEOUT_SECONDS.get() / 4))
 
 
 _maintainer = Maintainer()

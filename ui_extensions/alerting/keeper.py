@@ -17,14 +17,14 @@ import sqlalchemy as sa
 
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.guard import never_raises
-from mlflow_weir.settings import HEARTBEAT_TIMEOUT_SECONDS
 from mlflow_weir.store.alerts import queue
 from mlflow_weir.store.alerts.watching import Watcher
 from mlflow_weir.ui_extensions.alerting import sending
+from mlflow_weir.ui_extensions.housekeeping import turn_s
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_TURN_S, _SHORTEST_TURN_S = 5.0, 0.25
+_LONGEST_TURN_S = 5.0
 _SHARE = 20  # of its time a look may take one part of so many
 _LEASE_TURNS = 4
 _MAX_IN_A_ROW = 50
@@ -54,9 +54,9 @@ class Keeper:
         while True:
             began_s = time.monotonic()
             self._turn()
-            pause_s = max(_turn_s(), _SHARE * (time.monotonic() - began_s))
+            pause_s = max(turn_s(_LONGEST_TURN_S), _SHARE * (time.monotonic() - began_s))
             # Not so long that another process takes the lease.
-            self._news.wait(min(pause_s, (_LEASE_TURNS - 1) * _turn_s()))
+            self._news.wait(min(pause_s, (_LEASE_TURNS - 1) * turn_s(_LONGEST_TURN_S)))
             self._news.clear()
 
     @never_raises(None)
@@ -67,7 +67,9 @@ class Keeper:
         if engine is None:
             return
         try:
-            self._watcher.look(engine, lease_ms=round(1000 * _turn_s() * _LEASE_TURNS))
+            self._watcher.look(
+                engine, lease_ms=round(1000 * turn_s(_LONGEST_TURN_S) * _LEASE_TURNS)
+            )
             for _ in range(_MAX_IN_A_ROW):
                 if not _send_next(engine):
                     return
@@ -89,10 +91,6 @@ def _send_next(engine: sa.Engine) -> bool:
         )
     queue.settle(engine, claimed, outcome)
     return True
-
-
-def _turn_s() -> float:
-    return min(_LONGEST_TURN_S, max(_SHORTEST_TURN_S, HEARTBEAT_TIMEOUT_SECONDS.get() / 4))
 
 
 _keeper = Keeper()
