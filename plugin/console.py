@@ -279,7 +279,8 @@ class _Pump:
             self._wrapped.take_off()
         if not self._is_lost:
             number = self._n_asked + 1
-            if self.ask({"do": "finish"}, _EXIT_S) is not None:
+            answer = self.ask({"do": "finish"}, _EXIT_S)
+            if answer is not None and "journals" not in answer:  # both may have come by now
                 answer = self._wait_for(number, _KEEP_S)
         if self._is_lost:
             give_up_s = time.monotonic() + _EXIT_S

@@ -95,6 +95,30 @@ def test_the_end_comes_after_the_last_line(console: Consoles) -> None:
     assert done.stderr == b""
 
 
+def test_the_end_hears_both_answers_of_the_pump_at_once(console: Consoles) -> None:
+    console.good(
+        """
+import socket
+hears = console._wait_for_input
+def hears_late(control):
+    is_there = hears(control)
+    while console._pump is None:  # it ends: until the last word is there too
+        words = control.recv(1 << 16, socket.MSG_PEEK)
+        if not words or b"journals" in words:
+            break
+        time.sleep(0.001)
+    return is_there
+console._wait_for_input = hears_late
+begin()
+print("said", flush=True)
+kept()
+(folder, end), = console.flush(is_last=True)
+assert end > 0
+"""
+    )
+    assert console.texts() == ["said"]
+
+
 def test_megabytes_from_c_with_the_gil_held_do_not_wait_for_python(console: Consoles) -> None:
     done = console.good(
         """
