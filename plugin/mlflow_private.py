@@ -9,6 +9,7 @@ when it is used: MLflow loads the entry points while it is itself half imported.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
@@ -29,7 +30,7 @@ facts_of_metric: Callable[[Metric], Any] = attrgetter(
 _ARTIFACT_CALLS = frozenset({"log_artifact", "log_artifacts", "_log_artifact_async"})
 _ON_THE_WAY = frozenset({"get_run", "_get_artifact_repo"})  # from those to a store's get_run
 _BUILDER = "_get_sqlalchemy_store"
-_SPARK_LOOKUP = "_get_active_spark_session"
+_REGISTRY_LOOKUP = "_get_registry_uri_from_context"
 _DEFAULT_REGISTRY = "_get_default_registry_uri_for_tracking_uri"
 # What MLflow registers for each scheme, before the entry points take its place.
 _ARTIFACT_REPOSITORIES = {
@@ -465,20 +466,35 @@ def spare_registry_lookups() -> None:
     Databricks', another 3 µs; that answer depends on the URI alone, and is remembered
     (docs/decisions/004-registry-lookup.md).
     """
+    from mlflow.environment_variables import MLFLOW_REGISTRY_URI
     from mlflow.tracking._model_registry import utils
 
     default: Callable[..., Any] = vars(utils)[_DEFAULT_REGISTRY]
     if not hasattr(default, "cache_info"):
         setattr(utils, _DEFAULT_REGISTRY, lru_cache(maxsize=64)(default))
-    stock: Callable[[], Any] = vars(utils)[_SPARK_LOOKUP]
+    stock: Callable[[], Any] = vars(utils)[_REGISTRY_LOOKUP]
     if getattr(stock, "is_spared", False):
         return
+    # What os.environ keeps inside itself: to ask a dictionary whether it has a variable costs a
+    # thirtieth of what asking os.environ does, which raises and catches an exception for a no.
+    environment, modules, kept = os.environ, sys.modules, vars(utils)
+    variables = getattr(environment, "_data", environment)
+    name: Any = MLFLOW_REGISTRY_URI.name
+    if variables is not environment:
+        name = environment.encodekey(name)
 
-    def active_session() -> Any:
-        return stock() if "pyspark" in sys.modules else None
+    def from_context() -> Any:
+        if (
+            name in variables
+            or "pyspark" in modules
+            or kept["_registry_uri"] is not None
+            or os.environ is not environment
+        ):
+            return stock()
+        return None
 
-    setattr(active_session, "is_spared", True)  # noqa: B010
-    setattr(utils, _SPARK_LOOKUP, active_session)
+    setattr(from_context, "is_spared", True)  # noqa: B010
+    setattr(utils, _REGISTRY_LOOKUP, from_context)
 
 
 def stock_artifact_repository(scheme: str) -> Callable[..., Any]:

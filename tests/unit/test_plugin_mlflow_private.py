@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 import types
 from pathlib import Path
@@ -293,9 +294,30 @@ def test_the_registry_uri_still_follows_the_tracking_uri(
         assert model_registry.get_registry_uri() == uri
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks://profile")
     assert model_registry.get_registry_uri() == "databricks-uc://profile"
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///of-the-environment.db")
+    assert model_registry.get_registry_uri() == "sqlite:///of-the-environment.db"
+    monkeypatch.setattr(model_registry, "_registry_uri", "sqlite:///set.db")
+    assert model_registry.get_registry_uri() == "sqlite:///set.db"
     remembered: Any = model_registry._get_default_registry_uri_for_tracking_uri
     assert remembered.cache_info().currsize  # one wrapper however often it is spared
     assert not hasattr(remembered.__wrapped__, "cache_info")
+
+
+def test_a_registry_uri_that_is_not_there_is_not_asked_of_os_environ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    mlflow_private.spare_registry_lookups()
+    monkeypatch.setattr(model_registry, "_registry_uri", None)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(os.environ), "__getitem__", lambda *_: asked.append(""))
+        assert model_registry._get_registry_uri_from_context() is None
+    assert asked == []
+    # One that somebody put in its place is asked.
+    monkeypatch.setattr(os, "environ", {"MLFLOW_REGISTRY_URI": "sqlite:///other.db"})
+    assert model_registry._get_registry_uri_from_context() == "sqlite:///other.db"
 
 
 def test_an_experiment_of_the_environment_is_asked_for_until_one_is_set(
