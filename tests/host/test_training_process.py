@@ -303,24 +303,32 @@ print(json.dumps(found))
     assert json.loads(out) == [value for step in range(20) for value in (step + 1, step, 1)]
 
 
-def test_a_forked_child_logs_to_its_parents_run(
-    training: Training, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_logs_to_its_parents_run(
+    training: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
 ) -> None:
-    code, _, err = training.run_new("""
-import multiprocessing
+    script = tmp_path / "train.py"  # which a spawned child imports
+    script.write_text("""
+import multiprocessing, sys
+import mlflow
 def work(run_id, start):
     client = mlflow.MlflowClient()
-    for step in range(start, start + 200):
+    for step in range(start, start + 100):
         client.log_metric(run_id, "m", step, step=step)
-with mlflow.start_run() as run:
-    mlflow.log_metric("before", 1)
-    fork = multiprocessing.get_context("fork")
-    children = [fork.Process(target=work, args=(run.info.run_id, 200 * i)) for i in range(3)]
-    for child in children: child.start()
-    for step in range(600, 800): mlflow.log_metric("m", step, step=step)
-    for child in children: child.join()
-    assert [child.exitcode for child in children] == [0, 0, 0]
+        mlflow.log_metric("m", step + 100, step=step + 100, run_id=run_id)
+if __name__ == "__main__":
+    with mlflow.start_run() as run:
+        mlflow.log_metric("before", 1)
+        processes = multiprocessing.get_context(sys.argv[1])
+        starts = [200 * i for i in range(3)]
+        children = [processes.Process(target=work, args=(run.info.run_id, i)) for i in starts]
+        for child in children: child.start()
+        for step in range(600, 800): mlflow.log_metric("m", step, step=step)
+        for child in children: child.join()
+        assert [child.exitcode for child in children] == [0, 0, 0]
 """)
+    as_main = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    code, _, err = training.run_new(as_main, str(script), method)
     assert code == 0, err
     run = training.only_run(monkeypatch)
     assert run.info.status == "FINISHED"
