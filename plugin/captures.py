@@ -24,15 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import RunTag
+from mlflow.entities import RunTag, SourceType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_TYPE
 
 from mlflow_weir import settings
 from mlflow_weir.capture_policy import CLASSES
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import servers
+from mlflow_weir.plugin.console import rank
 from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.undecided_rest import ask
@@ -40,6 +42,10 @@ from mlflow_weir.plugin.undecided_rest import ask
 ARTIFACT_FOLDER = "weir"
 """Where a run's captured files are among its artifacts."""
 
+_SOURCES_OF_FLUENT_RUNS = frozenset(
+    SourceType.to_string(kind) for kind in (SourceType.LOCAL, SourceType.NOTEBOOK)
+)
+_SIGNS = ("weir.host", "weir.git.commit", "weir.git.dirty", "weir.gpu")  # of a capture
 _TIME_LIMIT_S = 30.0  # above the sum of git's own limits: what is not git is not lost with it
 _SHARED_S = 10.0
 
@@ -134,6 +140,23 @@ def begin(store: Any, view: RunView) -> None:
             _thread.start()
         except RuntimeError:  # no more threads, or the interpreter exits
             _thread = None
+
+
+def begin_of_launched(store: Any, view: RunView) -> None:
+    """Capture for a run of a launcher that this process goes on with; returns at once.
+
+    ``mlflow run``, a scheduler or ``MlflowClient`` makes the run, and says so by the source or by
+    none; what trains it is here. A run that ``mlflow.start_run`` began has been captured there. Of
+    several ranks the first does it.
+
+    Args:
+        store: The journaled store that the run is in.
+        view: The run, as far as it is known.
+    """
+    was_begun_here = view.tags.get(MLFLOW_SOURCE_TYPE) in _SOURCES_OF_FLUENT_RUNS
+    is_captured = any(name in view.tags for name in _SIGNS)
+    if view.is_ours and not was_begun_here and not is_captured and not rank():
+        begin(store, view)
 
 
 def _is_wanted() -> bool:

@@ -418,7 +418,7 @@ def _run(
         "name": NAME if is_new else f"{stem}-{stamp}-{os.getpid()}.{suffix}",
         "environment": {} if is_local else _upload_environment(),
         "node": settings.NODE.get().strip()[:255] or os.uname().nodename,
-        "rank": _rank(),
+        "rank": rank(),
         "pid": os.getpid(),
         "limit": limit,
         "patterns": list(patterns),
@@ -431,7 +431,8 @@ def _upload_environment() -> dict[str, str]:
     return upload_environment()
 
 
-def _rank() -> int | None:
+def rank() -> int | None:
+    """Return which of a job's processes this is, as its launcher counts; None without one."""
     for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
         found = settings.foreign(name)
         if found is not None and found.isascii() and found.isdigit() and len(found) < 9:

@@ -438,6 +438,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             observing.end(self, view)
         if run_status == RunStatus.RUNNING:
             self._resume(view)
+            captures.begin_of_launched(self, view)
             observing.begin(self, view, is_new=False)
         return info
 

@@ -208,6 +208,43 @@ print(parent.info.run_id)
     assert all("weir/git/diff.patch" in project.files(run_id) for run_id in lines)
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_run_that_a_launcher_began_is_captured_where_it_trains(
+    rank: str, project: Project
+) -> None:
+    lines, _ = project.train(
+        script="""
+import mlflow, os, subprocess, sys
+if len(sys.argv) == 1:
+    os.environ["MLFLOW_RUN_ID"] = mlflow.MlflowClient().create_run("0").info.run_id
+    subprocess.run([sys.executable, "train.py", "--worker"], check=True)
+else:
+    with mlflow.start_run() as run:
+        mlflow.log_metric("m", 1)
+    print(run.info.run_id)
+    with mlflow.start_run() as own:
+        pass
+    with mlflow.start_run(run_id=own.info.run_id):
+        mlflow.set_tag("resumed", "1")
+    print(own.info.run_id)
+""",
+        WEIR_CLIENT="auto",
+        WEIR_CAPTURE_HARDWARE="off",
+        WEIR_CAPTURE_CONSOLE="off",
+        RANK=rank,
+    )
+    launched, own = lines
+    assert project.tags(own)["weir.git.branch"] == "main"
+    if rank == "1":
+        assert "weir.host" not in project.tags(launched)
+        return
+    assert project.tags(launched)["weir.git.commit"] == project.git("rev-parse", "HEAD")
+    files = project.files(launched)
+    assert {"weir/git/diff.patch", "weir/environment.json"} <= set(files)
+    argv = json.loads(files["weir/environment.json"])["argv"]
+    assert argv[1:] == ["train.py", "--worker"]
+
+
 def test_a_run_begins_and_is_delivered_beside_a_git_that_hangs(project: Project) -> None:
     lines, _ = project.train(
         script="""
