@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +26,14 @@ MAX_UNTRACKED = 1_000
 TIME_LIMIT_S = 5.0
 """For all of git's work in a repository together."""
 
+# Where runs are kept, by default beside the code: what is in there is no part of it, and would be
+# captured again with each run.
+_STORES = (
+    *("weir.db", "weir.db-*", "weir-artifacts/"),
+    *("mlflow.db", "mlflow.db-*", "mlruns/", "mlartifacts/"),
+)
 _MAX_SUBMODULES = 50
+_OWNED = re.compile(r"in repository at '(.+)'")
 _MAX_OTHERS = 10
 _OTHERS_TIME_LIMIT_S = 3.0
 _BRIEF_TIME_LIMIT_S = 1.0
@@ -92,22 +101,15 @@ def capture(
         time_limit_s: For everything; what is not known by then is a fault, the rest stays.
 
     Returns:
-        None where there is no repository, or no git.
+        None where there is no repository, or no git; a state that has faults alone where there is
+        one that git cannot read.
     """
     git = Git(folder, time.monotonic() + time_limit_s)
     try:
         root = git.text("rev-parse", "--show-toplevel")
     except GitFault as exc:
-        if "dubious ownership" not in exc.complaint:
-            return None
-        return GitState(
-            root=str(folder),
-            name=folder.name,
-            faults=[
-                "the repository belongs to somebody else, and git does not read it: "
-                f"git config --global --add safe.directory {folder}"
-            ],
-        )
+        fault = redactor.text(_trouble(exc, folder))
+        return GitState(root=str(folder), name=folder.name, faults=[fault]) if fault else None
     state = GitState(root=root, name=Path(root).name)
     n_before = redactor.n_redacted
     git = Git(Path(root), git.deadline_s)
@@ -130,6 +132,21 @@ def capture(
     _clean_names(state, redactor)
     state.n_redacted = redactor.n_redacted - n_before
     return state
+
+
+def _trouble(fault: GitFault, folder: Path) -> str:
+    """Say why git does not read a repository; "" where there is none, or no git."""
+    if "dubious ownership" in fault.complaint:
+        named = _OWNED.search(fault.complaint)
+        return (
+            "the repository belongs to somebody else, and git does not read it: "
+            f"git config --global --add safe.directory {named[1] if named else folder}"
+        )
+    is_there = any(os.path.lexists(one / ".git") for one in (folder, *folder.parents))
+    has_answered = bool(fault.complaint) or fault.is_late
+    if not is_there or not has_answered or "must be run in a work tree" in fault.complaint:
+        return ""
+    return str(fault)
 
 
 def capture_others(
@@ -340,7 +357,8 @@ def _submodules(git: Git, state: GitState, redactor: Redactor, below: str = "") 
 
 
 def _untracked_names(git: Git) -> list[str]:
-    return sorted(git.names("ls-files", "--others", "--exclude-standard", "-z"))
+    stores = [f"--exclude={pattern}" for pattern in _STORES]
+    return sorted(git.names("ls-files", "--others", "--exclude-standard", *stores, "-z"))
 
 
 def _untracked(git: Git, state: GitState, redactor: Redactor) -> None:

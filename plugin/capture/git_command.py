@@ -52,11 +52,12 @@ class GitFault(Exception):
 
     Attributes:
         complaint: What git itself wrote about it, or "".
+        is_late: It took too long.
     """
 
-    def __init__(self, text: str, complaint: str = "") -> None:
+    def __init__(self, text: str, complaint: str = "", *, is_late: bool = False) -> None:
         super().__init__(text)
-        self.complaint = complaint
+        self.complaint, self.is_late = complaint, is_late
 
 
 class Git:
@@ -98,7 +99,7 @@ class Git:
             GitFault: It fails, says too much, or takes too long.
         """
         if time.monotonic() >= self.deadline_s:
-            raise GitFault(f"git {words[0]}: no time left")
+            raise GitFault(f"git {words[0]}: no time left", is_late=True)
         options = [word for option in _OPTIONS for word in ("-c", option)]
         try:
             # Files, for a pipe may be full before git reads it, or before it is read.
@@ -120,7 +121,8 @@ class Git:
         except OSError as exc:
             raise GitFault(f"git: {exc.strerror}") from exc
         if found is None:
-            raise GitFault(f"git {words[0]}: took longer than it may, or says too much")
+            text = f"git {words[0]}: took longer than it may, or says too much"
+            raise GitFault(text, is_late=True)
         if process.returncode:
             fault = f"git {words[0]}: ended with code {process.returncode}"
             last = complaint.strip().rpartition("\n")[2][:_MAX_SAID]

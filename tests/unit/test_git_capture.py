@@ -150,6 +150,26 @@ def test_no_repository_and_no_git_are_no_error(
     assert git_capture.capture(repository.folder, Redactor()) is None
 
 
+@pytest.mark.parametrize("how", ["broken", "late"])
+def test_a_repository_that_git_cannot_read_is_a_fault(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "broken":
+        (repository.folder / ".git/config").write_text("[core\n")
+    else:
+        slow = tmp_path / "bin" / "git"
+        slow.parent.mkdir()
+        slow.write_text("#!/bin/sh\nexec sleep 60\n")
+        slow.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    (repository.folder / "in").mkdir()
+    state = git_capture.capture(repository.folder / "in", Redactor(), time_limit_s=2.0)
+    assert state is not None
+    assert (state.commit, state.is_dirty) == ("", None)
+    (fault,) = state.faults
+    assert ("bad config line 1" if how == "broken" else "took longer") in fault
+
+
 def test_it_is_looked_for_from_a_folder_inside(repository: Repository) -> None:
     repository.commit(**{"sub/in__py": b"1\n"})
     repository.write("sub/in.py", b"2\n")
@@ -458,6 +478,16 @@ def test_untracked_files_are_listed_up_to_a_limit(
     assert state.faults == ["4 untracked files, of which 3 are listed"]
 
 
+def test_where_runs_are_kept_is_no_part_of_the_code(repository: Repository) -> None:
+    kept = ("weir.db", "weir.db-wal", "weir-artifacts/0/a/weir/git/untracked.patch", "mlflow.db")
+    for name in (*kept, "in/mlruns/0/meta.yaml", "weir.dbt.py", "new.py"):
+        repository.write(name, b"1\n")
+    state = git_capture.capture(repository.folder, Redactor(), has_untracked=True)
+    assert state is not None
+    assert state.untracked == ["new.py", "weir.dbt.py"]
+    assert state.untracked_patch.count(b"diff --git ") == 2
+
+
 def test_secrets_inside_a_submodule_are_left_out_too(
     repository: Repository, tmp_path: Path
 ) -> None:
@@ -576,10 +606,11 @@ def test_a_repository_of_somebody_elses_is_a_fault_that_says_what_to_do(
 ) -> None:
     for path in (repository.folder, repository.folder / ".git"):
         os.chown(path, 12345, 12345)
-    state = git_capture.capture(repository.folder, Redactor())
+    (repository.folder / "in").mkdir()
+    state = git_capture.capture(repository.folder / "in", Redactor())
     assert state is not None
     assert (state.commit, state.is_dirty) == ("", None)
-    assert "safe.directory" in state.faults[0]
+    assert state.faults[0].endswith(f"safe.directory {repository.folder}")
 
 
 _CAPTURE = """
