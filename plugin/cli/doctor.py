@@ -22,10 +22,16 @@ import click
 from mlflow_weir import __version__
 from mlflow_weir.errors import ConfigError, SchemaMismatch
 from mlflow_weir.plugin.cli.doctor_alerts import check_alerts
-from mlflow_weir.plugin.cli.doctor_capture import check_captures, check_console, check_hardware
+from mlflow_weir.plugin.cli.doctor_capture import (
+    as_allowed,
+    check_captures,
+    check_console,
+    check_hardware,
+)
 from mlflow_weir.plugin.cli.doctor_spool import (
     MIN_FREE_BYTES,
     Finding,
+    allowed_captures,
     examine_servers,
     examine_spool,
 )
@@ -64,7 +70,8 @@ def examine(uri: str) -> list[Finding]:
     """Run every check that applies to ``uri``."""
     findings = [check_versions(), check_settings(), check_git()]
     if all(finding.ok for finding in findings if finding.check == "settings"):
-        findings += [*check_captures(), check_console(), check_hardware()]
+        captures = [*check_captures(), check_console(), check_hardware()]
+        findings += as_allowed(captures, allowed_captures(uri)) if is_server(uri) else captures
         findings += examine_spool()
     findings += examine_servers(uri if is_server(uri) else None)
     if is_server(uri):

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from mlflow_weir import settings
+from mlflow_weir.capture_policy import CLASSES
 from mlflow_weir.plugin import console, console_ways
 from mlflow_weir.plugin.capture import environment, following, git, gpu, processes
 from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
@@ -21,6 +22,16 @@ def check_captures() -> list[Finding]:
     if not settings.CAPTURE.get():
         return [Finding("capture", True, "off (WEIR_CAPTURE)")]
     return [_git(), _environment(), _files(), _notebook(), _gradients()]
+
+
+def as_allowed(findings: list[Finding], allowed: frozenset[str]) -> list[Finding]:
+    """Say of the classes of capture that a server does not allow that nothing of them is kept."""
+    return [
+        one
+        if (name := one.check.removeprefix("capture of ")) in allowed or name not in CLASSES
+        else Finding(one.check, True, "not allowed by the server (its WEIR_SERVER_CAPTURE)")
+        for one in findings
+    ]
 
 
 def _git() -> Finding:

@@ -5,6 +5,7 @@ Read from the files of the spool; nothing is made or started. Servers are asked 
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from shutil import disk_usage
 from typing import NamedTuple
 
 from mlflow_weir import __version__, settings
+from mlflow_weir.capture_policy import known_classes
 from mlflow_weir.errors import WeirError
 from mlflow_weir.filesystems import NETWORK_FILE_SYSTEMS, file_system_of
 from mlflow_weir.plugin import servers
@@ -178,6 +180,18 @@ def _ask(address: str, *, is_target: bool) -> list[Finding]:
         Finding("server", True, f"{shown} {kind}"),
         *check_clock(shown, headers.get("Date"), (before + time.time()) / 2),
     ]
+
+
+def allowed_captures(uri: str) -> frozenset[str]:
+    """Return the classes of capture that a server allows: as it says now, or else said last."""
+    address = f"{servers.address_of(uri)}{servers.ROUTES}/info"
+    try:
+        with urllib.request.urlopen(address, timeout=_ASK_S) as answer:
+            if servers.API_HEADER in answer.headers:
+                return known_classes(json.load(answer).get("capture"))
+    except (OSError, ValueError, AttributeError):  # away, or it wants a password
+        pass
+    return servers.allowed_captures(uri)
 
 
 def check_clock(shown: str, date: str | None, now_s: float) -> list[Finding]:

@@ -330,13 +330,16 @@ class Info(http.server.BaseHTTPRequestHandler):
 
     skew_s = 0.0
     is_weir = True
+    allowed: list[str] | None = None  # says so to who has no password
 
     def do_GET(self) -> None:
-        self.send_response_only(401 if self.is_weir else 404)
+        said = b"" if self.allowed is None else json.dumps({"capture": self.allowed}).encode()
+        self.send_response_only(200 if said else 401 if self.is_weir else 404)
         self.send_header("Date", formatdate(time.time() + self.skew_s, usegmt=True))
         if self.is_weir:
             self.send_header(servers.API_HEADER, "1")
         self.end_headers()
+        self.wfile.write(said)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -367,6 +370,22 @@ def test_servers_that_are_remembered_are_asked(info: tuple[str, type[Info]]) -> 
     assert kind.detail == f"{address} is a server without Weir"
     assert not clock.ok
     assert "behind" in clock.detail
+
+
+def test_what_a_server_does_not_allow_would_not_be_captured(
+    info: tuple[str, type[Info]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, handler = info
+    monkeypatch.delenv("WEIR_CAPTURE")
+    handler.allowed = ["environment"]
+    found = by_check(examine(address))
+    for name in ("capture of git", "capture of files", "console", "hardware"):
+        assert found[name].detail == "not allowed by the server (its WEIR_SERVER_CAPTURE)"
+    assert found["capture of environment"].detail.startswith("command line")
+    handler.allowed = None  # it says nothing now, and this is what it said last
+    servers.remember(address)
+    servers.note_captures(address, frozenset({"git"}))
+    assert "not allowed" in by_check(examine(address))["capture of environment"].detail
 
 
 def test_a_server_that_is_asked_about_has_to_answer(info: tuple[str, type[Info]]) -> None:
