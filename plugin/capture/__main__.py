@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_weir import settings
-from mlflow_weir.plugin.capture import environment, git, gpu, host
-from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
+from mlflow_weir.plugin.capture import amd, environment, git, gpu, host
+from mlflow_weir.plugin.capture.visible_gpus import VARIABLES
 from mlflow_weir.redaction import Redactor
 
 _NICE = 5
@@ -89,13 +89,18 @@ def add_git(
 
 def hardware() -> tuple[dict[str, Any], str]:
     """Return what GPUs and machine are, and in a few words which GPUs the training may see."""
-    sampler = gpu.GpuSampler()
-    nvidia = sampler.facts()
-    visible = visible_gpus(sampler.devices(), settings.pick_environment(VARIABLES))
+    sampler, amd_sampler = gpu.GpuSampler(), amd.AmdSampler()
+    found = {"nvidia": sampler.facts(), **host.facts()}
+    variables = settings.pick_environment({*VARIABLES, *amd.VARIABLES})
+    nvidia = sampler.devices()
+    devices, visible = amd.seen_gpus(nvidia, amd_sampler, variables)
+    if devices and not nvidia:
+        found["amd"] = amd_sampler.facts()
     sampler.close()
+    amd_sampler.close()
     names = Counter(device.name for device in visible.devices)
     words = ", ".join(f"{n} × {name}" for name, n in names.items())
-    return {"nvidia": nvidia, **host.facts()}, words or sampler.trouble
+    return found, words or sampler.trouble
 
 
 def git_tags(state: git.GitState) -> dict[str, str]:

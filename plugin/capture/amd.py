@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlflow_weir.plugin.capture.gpu import Device, DeviceSample, ProcessUse
@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 
 VARIABLES = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 """What decides which GPUs a training may see, beside CUDA_VISIBLE_DEVICES."""
+
+DECIDING = (*VARIABLES, "CUDA_VISIBLE_DEVICES")
+"""The first of them that is set; HIP reads CUDA's too."""
 
 _LOOK_AGAIN_S = 600.0
 _MICRO = 1e-6
@@ -48,6 +51,11 @@ class AmdSampler:
         """Ask every device."""
         self._look()
         return [self._sample(device, handle) for device, handle in self._opened]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what does not change, for a JSON file."""
+        self._look()
+        return {"devices": [self._facts_of(device, handle) for device, handle in self._opened]}
 
     def close(self) -> None:
         """Give the library back."""
@@ -79,6 +87,26 @@ class AmdSampler:
         uuid = self._try(self._smi.amdsmi_get_gpu_device_uuid, handle) or f"AMD-{index}"
         return Device(str(index), index, str(uuid), str(facts.get("market_name", "AMD GPU")))
 
+    def _facts_of(self, device: Device, handle: Any) -> dict[str, Any]:
+        smi = self._smi
+        kind = smi.AmdSmiMemoryType.VRAM
+        driver = self._try(smi.amdsmi_get_gpu_driver_info, handle) or {}
+        return {
+            "index": device.index,
+            "label": device.label,
+            "name": device.name,
+            "uuid": device.uuid,
+            "memory_bytes": self._try(smi.amdsmi_get_gpu_memory_total, handle, kind),
+            "power_limit_watts": self._power_limit_watts(handle),
+            "driver": driver.get("driver_version"),
+        }
+
+    def _power_limit_watts(self, handle: Any) -> float | None:
+        limit = (self._try(self._smi.amdsmi_get_power_cap_info, handle) or {}).get("power_cap")
+        if not isinstance(limit, int | float) or not limit:
+            return None
+        return limit * (_MICRO if limit > _NOT_WATTS else 1)
+
     def _sample(self, device: Device, handle: Any) -> DeviceSample:
         smi, values = self._smi, {}
         activity = self._try(smi.amdsmi_get_gpu_activity, handle) or {}
@@ -94,10 +122,9 @@ class AmdSampler:
         power = self._try(smi.amdsmi_get_power_info, handle) or {}
         found = (power.get("current_socket_power"), power.get("average_socket_power"))
         watts = next((one for one in found if isinstance(one, int | float) and one), None)
-        limit = (self._try(smi.amdsmi_get_power_cap_info, handle) or {}).get("power_cap")
+        limit = self._power_limit_watts(handle)
         values["power_usage_watts"] = watts
-        if isinstance(limit, int | float) and limit:
-            limit *= _MICRO if limit > _NOT_WATTS else 1
+        if limit is not None:
             values["power_limit_watts"] = limit
             values["power_usage_percentage"] = None if watts is None else 100.0 * watts / limit
         energy = self._try(smi.amdsmi_get_energy_count, handle) or {}
@@ -138,10 +165,24 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def seen_gpus(
+    nvidia: Sequence[Device], amd: AmdSampler, variables: Mapping[str, str]
+) -> tuple[list[Device], Visible]:
+    """Return a machine's devices, AMD's where there are none of NVIDIA's, and those in sight.
+
+    Args:
+        nvidia: Its NVIDIA devices.
+        amd: Looked at where there are none.
+        variables: Of the training, those that decide about it, as far as they are set.
+    """
+    if nvidia or not amd.devices():
+        return list(nvidia), visible_gpus(nvidia, variables)
+    return amd.devices(), visible_amd_gpus(amd.devices(), variables)
+
+
 def visible_amd_gpus(devices: list[Device], variables: Mapping[str, str]) -> Visible:
     """Return those of the machine's devices that a training may see, by their numbers."""
-    names = (*VARIABLES, "CUDA_VISIBLE_DEVICES")  # which HIP reads, too
-    wanted = next((variables[name] for name in names if name in variables), None)
+    wanted = next((variables[name] for name in DECIDING if name in variables), None)
     if wanted is None:
         return Visible(tuple(devices))
     order = {"CUDA_VISIBLE_DEVICES": wanted, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

@@ -242,6 +242,12 @@ QUERIES: tuple[Query, ...] = (
         lambda nvml, handle: (nvml.nvmlDeviceGetCurrPcieLinkWidth(handle),),
         is_slow=True,
     ),
+    _query(
+        "DeviceGetPcieSpeed",
+        [("pcie_link_speed", "MT/s a lane")],
+        lambda nvml, handle: (nvml.nvmlDeviceGetPcieSpeed(handle),),
+        is_slow=True,
+    ),
 )
 """One call each, in the order of the table."""
 

@@ -45,6 +45,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("cpu_utilization_percentage", "%", "psutil", is_mlflow=True),
     Metric("system_memory_usage_megabytes", "MB", "psutil", is_mlflow=True),
     Metric("system_memory_usage_percentage", "%", "psutil", is_mlflow=True),
+    Metric("system_memory_available_megabytes", "MB", "psutil"),
     Metric("disk_usage_percentage", "%", "psutil", is_mlflow=True),
     Metric("disk_usage_megabytes", "MB", "psutil", is_mlflow=True),
     Metric("disk_available_megabytes", "MB", "psutil", is_mlflow=True),
@@ -167,6 +168,7 @@ class HostSampler:
             "cpu_utilization_percentage": psutil.cpu_percent(),
             "system_memory_usage_megabytes": memory.used / _MB,
             "system_memory_usage_percentage": 100.0 * memory.used / memory.total,
+            "system_memory_available_megabytes": memory.available / _MB,
         }
         with contextlib.suppress(OSError):
             disk = psutil.disk_usage(self._path)

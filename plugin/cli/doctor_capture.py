@@ -10,8 +10,8 @@ from pathlib import Path
 from mlflow_weir import settings
 from mlflow_weir.capture_policy import CLASSES
 from mlflow_weir.plugin import console, console_ways
-from mlflow_weir.plugin.capture import environment, following, git, gpu, processes
-from mlflow_weir.plugin.capture.visible_gpus import VARIABLES, visible_gpus
+from mlflow_weir.plugin.capture import amd, environment, following, git, gpu, processes
+from mlflow_weir.plugin.capture.visible_gpus import VARIABLES
 from mlflow_weir.plugin.cli.doctor_spool import Finding
 from mlflow_weir.plugin.cli.terminal import plain
 from mlflow_weir.redaction import Redactor
@@ -107,18 +107,22 @@ def check_hardware() -> Finding:
     """What would be sampled of this machine, and can its GPUs be read?"""
     if not settings.CAPTURE.get() or not settings.CAPTURE_HARDWARE.get():
         return Finding("hardware", True, "off (WEIR_CAPTURE_HARDWARE)")
-    sampler = gpu.GpuSampler()
-    devices = sampler.devices()
+    sampler, amd_sampler = gpu.GpuSampler(), amd.AmdSampler()
+    variables = settings.pick_environment({*VARIABLES, *amd.VARIABLES})
+    nvidia = sampler.devices()
+    devices, visible = amd.seen_gpus(nvidia, amd_sampler, variables)
     sampler.close()
+    amd_sampler.close()
     every = f"every {settings.HARDWARE_INTERVAL_SECONDS.get():g} s"
     if sampler.trouble:
         return Finding("hardware", False, f"processor and memory {every}", sampler.trouble)
-    visible = visible_gpus(devices, settings.pick_environment(VARIABLES))
     shown = devices if settings.HARDWARE_GPUS.get() == "all" else visible.devices
     said = [f"{plain(one.name)} ({one.label.replace('_mig_', ':')})" for one in shown]
     hidden = len(devices) - len(shown)
     if hidden:
-        said.append(f"not {_number(hidden, 'GPU')} that CUDA_VISIBLE_DEVICES hides")
+        names = ("CUDA_VISIBLE_DEVICES",) if nvidia else amd.DECIDING
+        hiding = next(name for name in names if name in variables)
+        said.append(f"not {_number(hidden, 'GPU')} that {hiding} hides")
     if visible.doubt:
         said.append(visible.doubt)
     if devices and not processes.counts_as_nvml():

@@ -37,6 +37,7 @@ H100 = {
     "decoder": 1,
     "pcie_generation": 5,
     "pcie_width": 16,
+    "pcie_speed": 32_000,
     "pcie_generation_max": 5,
     "pcie_width_max": 16,
     "brand": 14,

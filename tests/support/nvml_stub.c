@@ -184,6 +184,7 @@ int nvmlDeviceGetEncoderUtilization(void *h, u *v, u *period) { ASK(h); *period 
 int nvmlDeviceGetDecoderUtilization(void *h, u *v, u *period) { ASK(h); *period = 0; return whole(h, "decoder", v); }
 int nvmlDeviceGetCurrPcieLinkGeneration(void *h, u *v) { ASK(h); return whole(h, "pcie_generation", v); }
 int nvmlDeviceGetCurrPcieLinkWidth(void *h, u *v) { ASK(h); return whole(h, "pcie_width", v); }
+int nvmlDeviceGetPcieSpeed(void *h, u *v) { ASK(h); return whole(h, "pcie_speed", v); }
 int nvmlDeviceGetMaxPcieLinkGeneration(void *h, u *v) { ASK(h); return whole(h, "pcie_generation_max", v); }
 int nvmlDeviceGetMaxPcieLinkWidth(void *h, u *v) { ASK(h); return whole(h, "pcie_width_max", v); }
 int nvmlDeviceGetBrand(void *h, u *v) { ASK(h); return whole(h, "brand", v); }

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from mlflow_weir.plugin.capture.__main__ import hardware
 from mlflow_weir.plugin.capture.amd import AmdSampler, visible_amd_gpus
 from mlflow_weir.plugin.capture.gpu_queries import METRICS
+from mlflow_weir.plugin.cli.doctor_capture import check_hardware
 
 Kind = Enum("Kind", "VRAM HOTSPOT CURRENT GFX MEM")
 
@@ -34,6 +36,9 @@ class Smi(ModuleType):
 
     def amdsmi_get_gpu_device_uuid(self, handle: int) -> str:
         return f"uuid-{handle}"
+
+    def amdsmi_get_gpu_driver_info(self, handle: int) -> dict[str, Any]:
+        return {"driver_name": "amdgpu", "driver_version": "6.12"}
 
     def amdsmi_get_gpu_activity(self, handle: int) -> dict[str, Any]:
         _only(handle, 0)
@@ -111,6 +116,27 @@ def test_the_library_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> N
         assert visible_amd_gpus(devices, {name: "1"}).devices == (devices[1],)
     assert visible_amd_gpus(devices, {}).devices == tuple(devices)
     sampler.close()
+
+
+def test_they_are_among_the_facts_and_doctor_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "amdsmi", Smi("amdsmi"))
+    monkeypatch.delenv("WEIR_CAPTURE", raising=False)
+    found, words = hardware()
+    assert words == "2 × MI300X"
+    assert found["amd"]["devices"][1] == {
+        "index": 1,
+        "label": "1",
+        "name": "MI300X",
+        "uuid": "uuid-1",
+        "memory_bytes": 192_000_000_000,
+        "power_limit_watts": 750,
+        "driver": "6.12",
+    }
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    assert hardware()[1] == "1 × MI300X"
+    assert check_hardware().detail.startswith(
+        "MI300X (1), not 1 GPU that HIP_VISIBLE_DEVICES hides"
+    )
 
 
 def test_without_the_library_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ WANTED = {
     "decoder_utilization_percentage": 1,
     "pcie_link_generation": 5,
     "pcie_link_width": 16,
+    "pcie_link_speed": 32_000,
 }
 MONITORED = {
     "sm_active_percentage": 81.5,

@@ -125,6 +125,9 @@ def test_the_machine_is_as_psutil_has_it() -> None:
     assert found.values["system_memory_usage_megabytes"] == pytest.approx(
         memory.used / 1e6, rel=0.2
     )
+    assert found.values["system_memory_available_megabytes"] == pytest.approx(
+        memory.available / 1e6, rel=0.2
+    )
     assert found.values["disk_usage_percentage"] == pytest.approx(
         psutil.disk_usage("/").percent, abs=1
     )
