@@ -17,13 +17,13 @@ import logging
 import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from typing import Any
 
 from mlflow_weir.redaction import Redactor
 from mlflow_weir.settings import LOG_FORMAT, REDACT
 
 _TOKEN = re.compile(r"(/weir/s/)[^/?#\s\"']+")
 _CUT = r"\1[redacted]"
-_ACCESS = ("uvicorn.access", "gunicorn.access")
 _MAX_CHARACTERS = 16_384
 
 
@@ -49,13 +49,28 @@ class _WithoutTokens(logging.Filter):
     """Cuts the tokens of links out of what is about to be written."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, str):
-            record.msg = _TOKEN.sub(_CUT, record.msg)
+        record.msg = _cut(record.msg)
         if isinstance(record.args, tuple):
-            record.args = tuple(
-                _TOKEN.sub(_CUT, one) if isinstance(one, str) else one for one in record.args
-            )
+            record.args = tuple(map(_cut, record.args))
+        elif isinstance(record.args, dict):  # gunicorn's, which has ways of its own
+            for name, one in record.args.items():
+                record.args[name] = _cut(one)
         return True
+
+
+def _cut(value: Any) -> Any:
+    return _TOKEN.sub(_CUT, value) if isinstance(value, str) else value
+
+
+def _request_of(record: logging.LogRecord) -> tuple[Any, Any, Any, Any] | None:
+    """Return client, method, path and status of a line of an access log; None of another."""
+    of = record.args
+    if record.name == "uvicorn.access" and isinstance(of, tuple) and len(of) == 5:
+        client, method, path, _, status = of
+        return client, method, path, status
+    if record.name == "gunicorn.access" and isinstance(of, dict):
+        return of["h"], of["m"], of["U"], of["s"]
+    return None
 
 
 class JsonLines(logging.Formatter):
@@ -75,9 +90,10 @@ class JsonLines(logging.Formatter):
             "process": record.process,
             "message": self._clean(record.getMessage()),
         }
-        if record.name in _ACCESS and isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, _, status = record.args
-            line |= {"client": client, "method": method, "status": status}
+        request = _request_of(record)
+        if request is not None:
+            client, method, path, status = request
+            line |= {"client": client, "method": method, "status": int(status)}
             line["path"] = self._clean(str(path).partition("?")[0])
         if record.exc_info and record.exc_info[0] is not None:
             line["traceback"] = self._clean(self.formatException(record.exc_info))

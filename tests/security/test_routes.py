@@ -123,7 +123,8 @@ def servers(
                 ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
             ]
         if name == "auth_workspaces":
-            arguments += ["--enable-workspaces", "--gunicorn-opts", "--timeout 60"]
+            arguments += ["--enable-workspaces"]
+            arguments += ["--gunicorn-opts", "--timeout 60 --access-logfile -"]
         if not name.startswith("auth"):
             arguments += ["--app-name", name, "--gunicorn-opts", "--timeout 60"]
             path = [str(foreign), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -1179,6 +1180,10 @@ def test_links_open_what_is_in_their_makers_workspace(servers: Servers) -> None:
         assert [one["key"] for one in link.ask("run", run, "", **headers).body["metrics"]] == ["m"]
         assert things.secret in str(link.ask("console", run, "", **headers).body["lines"])
         assert link.ask("files", run, "", **headers).status == 200
+    # gunicorn's access log has the visits, and not what opens the link.
+    logged = [line for line in server.output().splitlines() if "/weir/s/" in line]
+    assert len(logged) >= 6
+    assert all("/weir/s/[redacted]/api/" in line for line in logged)
     listed = manage(server, "list", {}, ADMIN).body["shares"]
     assert link.share["id"] not in [one["id"] for one in listed]
     change = {"id": link.share["id"], "action": "revoke"}

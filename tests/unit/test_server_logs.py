@@ -54,6 +54,35 @@ def test_the_address_of_a_link_is_in_no_line(written: io.StringIO) -> None:
     ]
 
 
+def test_gunicorns_lines_hold_no_address_of_a_link_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    glogging = pytest.importorskip("gunicorn.glogging")
+    path = f"/weir/s/{TOKEN}/api/run"
+    atoms = {"h": "127.0.0.1", "m": "POST", "r": f"POST {path} HTTP/1.1", "s": "200", "U": path}
+    atoms |= {"f": f"http://here{path}", "{raw_uri}e": path}
+    stream = io.StringIO()
+    logger, handler = logging.getLogger("gunicorn.access"), logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    words = '%(h)s "%(r)s" %(s)s "%(f)s" %({raw_uri}e)s %(a)s'
+    try:
+        logs.start()
+        logger.info(words, glogging.SafeAtoms(atoms))
+        monkeypatch.setenv("WEIR_LOG_FORMAT", "json")
+        logs.start()
+        logger.info(words, glogging.SafeAtoms(atoms))
+    finally:
+        logger.removeHandler(handler)
+    plain, line = stream.getvalue().splitlines()
+    cut = "/weir/s/[redacted]/api/run"
+    assert plain == f'127.0.0.1 "POST {cut} HTTP/1.1" 200 "http://here{cut}" {cut} -'
+    found = json.loads(line)
+    assert (found["client"], found["method"], found["status"]) == ("127.0.0.1", "POST", 200)
+    assert found["path"] == cut
+    assert TOKEN not in line
+
+
 def test_lines_of_json_hold_no_secret(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
