@@ -16,6 +16,7 @@ import flask
 import sqlalchemy as sa
 
 from mlflow_weir.store.delivery import mlflow_tables as tables
+from mlflow_weir.store.delivery.heartbeats import STOP_TAG
 from mlflow_weir.store.sharing import audit, links
 from mlflow_weir.store.sharing.audit import Entry
 from mlflow_weir.store.tracking_store import WeirStore, WorkspaceAwareWeirStore
@@ -90,7 +91,7 @@ def note(
 def note_mlflow(answer: flask.Response) -> flask.Response:
     """Note what one of MLflow's own routes has done; runs after every request of the app."""
     found = _ROUTE.search(flask.request.path)
-    action = _DEEDS.get(found[1]) if found and flask.request.method != "GET" else None
+    action = _deed(found[1]) if found and flask.request.method != "GET" else None
     if action is None or answer.status_code != 200:
         return answer
     try:
@@ -101,9 +102,20 @@ def note_mlflow(answer: flask.Response) -> flask.Response:
     return answer
 
 
-def _note_deed(action: str) -> None:
+def _deed(route: str) -> str | None:
+    """Return what a request of one of MLflow's routes is noted as; None where it is not noted."""
+    if route == "runs/set-tag":  # by which a run is asked to stop, and all else is nobody's news
+        return "run.stop" if _asked().get("key") == STOP_TAG else None
+    return _DEEDS.get(route)
+
+
+def _asked() -> Mapping[str, Any]:
     body = flask.request.get_json(silent=True)
-    asked: Mapping[str, Any] = body if isinstance(body, dict) else flask.request.values
+    return body if isinstance(body, dict) else flask.request.values
+
+
+def _note_deed(action: str) -> None:
+    asked = _asked()
     target = next((str(asked[name]) for name in _TARGETS if asked.get(name)), "")
     experiment_id = asked.get("experiment_id")
     if asked.get("resource_type") == "experiment":

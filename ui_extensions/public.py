@@ -256,7 +256,7 @@ def _unlock() -> flask.Response:
     password = parse_question(_body()).text("password")
     # Before the look at it: of many guesses at once no more get through than one by one.
     if not (
-        visitors.passwords_of_address.take(flask.request.remote_addr or "")
+        visitors.passwords_of_address.take(visitors.who_asks())
         and visitors.passwords_of_link.take(visitor.share.share_id)
     ):
         return visitors.slow_down()
@@ -285,7 +285,7 @@ def _accept() -> flask.Response:
     found = visitors.current_invite()
     question = parse_question(_body())
     name, password = question.text("name"), question.text("password")
-    if not visitors.passwords_of_address.take(flask.request.remote_addr or ""):
+    if not visitors.passwords_of_address.take(visitors.who_asks()):
         return visitors.slow_down()
     try:
         joining.accept(deliveries.require_store().engine, found, name, password)

@@ -9,6 +9,7 @@ there, and whoever made it may still read them. Every other case is one and the 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from mlflow_weir.store.sharing import invites, links, reports, visibility
 from mlflow_weir.store.sharing.invites import Invite
 from mlflow_weir.store.sharing.links import Share
 from mlflow_weir.ui_extensions import access, deliveries, mlflow_private
-from mlflow_weir.ui_extensions.rate_limits import RateLimit
+from mlflow_weir.ui_extensions.rate_limits import RateLimit, network_of
 
 KEY_HEADER = "X-Weir-Key"
 NOTHING_HERE = "there is nothing here"
@@ -54,6 +55,11 @@ class Visitor:
     share: Share
     engine: sa.Engine
     is_unlocked: bool
+
+
+def who_asks() -> str:
+    """Return what limits count the present request by: the network that it comes from."""
+    return network_of(flask.request.remote_addr or "")
 
 
 def is_let_in_unasked() -> bool:
@@ -96,7 +102,7 @@ def admit(content_type: str | None) -> flask.Response | None:
     refused = access.refuse_form(content_type)
     if refused is not None:
         return refused
-    address = flask.request.remote_addr or ""
+    address = who_asks()
     if not of_address.take(address) or misses.is_empty(address):
         return slow_down()
     token = (flask.request.view_args or {}).get("token")
@@ -187,7 +193,7 @@ def _is_let_open(engine: sa.Engine, share: Share) -> bool:
 def expiry_of(share: Share) -> int | None:
     """Return when a link ends: as it was made, or earlier where the server's policy says so."""
     most_days = PUBLIC_LINKS_MAX_DAYS.get()
-    if most_days is None:
+    if most_days is None or math.isinf(most_days):
         return share.expires_ms
     latest_ms = share.created_ms + round(most_days * links.MS_A_DAY)
     return latest_ms if share.expires_ms is None else min(share.expires_ms, latest_ms)

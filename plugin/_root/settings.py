@@ -126,6 +126,11 @@ def days(text: str) -> float:
     return value
 
 
+def days_or_never(text: str) -> float:
+    """Parse a number of days, or ``never``, which is infinity."""
+    return float("inf") if text.strip().lower() == "never" else days(text)
+
+
 def hours(text: str) -> float:
     """Parse a number of hours, more than 0 and at most a year."""
     value = float(text)
@@ -391,8 +396,9 @@ PUBLIC_LINKS_EMBED = Setting[tuple[str, ...]](
 PUBLIC_LINKS_MAX_DAYS = Setting[float | None](
     "WEIR_PUBLIC_LINKS_MAX_DAYS",
     None,
-    days,
-    "On a server: days after which every shared link ends, whatever it was made with.",
+    days_or_never,
+    "On a server: days after which every shared link ends, whatever it was made with; never lets "
+    "links be made without an end. Unset, a link is made for a year at most.",
 )
 REDACT = Setting[tuple[str, ...]](
     "WEIR_REDACT",

@@ -53,7 +53,7 @@ def share() -> None:
 @show_option
 @click.option("--frozen", is_flag=True, help="Show the runs as they are now, whatever comes.")
 @click.option("--numbered", is_flag=True, help="Number the runs instead of naming them.")
-@click.option("--days", default="30", help="Days until it ends, or `never`.")
+@click.option("--days", default="30", help="Days until it ends; `never` where it may be.")
 @click.option("--password", is_flag=True, help="Ask for a password that visitors need.")
 @_json
 def create(
@@ -82,6 +82,8 @@ def create(
     name, about = (
         _report(server, report) if report else _runs(server, experiment, run_ids, filter_, view)
     )
+    if numbered and len(run_ids) == 1:
+        name = "A run"  # its own is what visitors are not to see
     body: dict[str, Any] = {
         **about,
         "title": title or name,
@@ -303,9 +305,9 @@ def _experiments(
     return [found.experiment_id], found.name
 
 
-def _expiry(days: str) -> int | None:
+def _expiry(days: str) -> int | str:
     if days.strip().lower() == "never":
-        return None
+        return "never"
     try:
         n_days = float(days)
     except ValueError:

@@ -7,13 +7,12 @@ they are was decided when the link was made, and neither its filter nor its expe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.store.runs import run_columns
+from mlflow_weir.store.runs import run_columns, selection
 from mlflow_weir.store.sharing import report_document
 from mlflow_weir.store.sharing.shown import ANY, Shown
 from mlflow_weir.store.sharing.shown_view import ViewCutter
@@ -154,16 +153,15 @@ def _axis(settings: Mapping[str, Any] | None) -> set[str]:
     return {x[2:]} if isinstance(x, str) and x.startswith("m:") else set()
 
 
-def _matching(pattern: str, keys: Iterable[str]) -> set[str]:
-    """Return the keys that an expression matches, as far as Python reads it as browsers do.
+def _matching(pattern: str, keys: Collection[str]) -> set[str]:
+    """Return the keys that an expression matches, as the list of runs reads expressions.
 
-    An expression is short (``report_panels``), and so are keys; what takes long or cannot be read
-    matches nothing, and its metrics are not shown.
+    That is in a time that no expression makes long. What cannot be read so matches nothing, and
+    its metrics are not shown.
     """
-    if re.search(r"[*+?}]\s*\)\s*[*+?{]", pattern):
-        return set()  # nested repetition, which may take for ever
+    names = list(keys)
     try:
-        found = re.compile(pattern)
-    except (re.error, RecursionError, OverflowError):
+        found = selection.matches(names, pattern)
+    except ConfigError:
         return set()
-    return {key for key in keys if found.search(key)}
+    return {name for name, is_found in zip(names, found, strict=True) if is_found}

@@ -18,6 +18,7 @@ from mlflow_weir.store.runs.run_columns import Column
 MAX_KEYS = 5_000
 MAX_KEY_CHARACTERS = 600
 ANY = "*"
+_MAX_WORDS = 300
 NOT_SHOWN = "this link does not show that field"
 HARDWARE_PREFIXES = ("system/",)
 HISTOGRAM_PREFIXES = ("gradients/", "parameters/")
@@ -156,6 +157,16 @@ class Shown:
         if isinstance(tree, Group):
             for part in tree.parts:
                 self.require_tree(part)
+
+    def in_words(self) -> str:
+        """Return the tick boxes by the words of ``--show``, cut where they are many."""
+        keyed = (
+            kind if key == ANY else f"{kind}.{key}"
+            for kind in _LISTS
+            for key in sorted(getattr(self, kind))
+        )
+        text = ", ".join([*keyed, *(box for box in BOXES if getattr(self, box))])
+        return text if len(text) <= _MAX_WORDS else f"{text[: _MAX_WORDS - 1]}…"
 
     def as_json(self) -> dict[str, Any]:
         """Return the tick boxes, as ``read_shown`` takes them."""

@@ -1,8 +1,7 @@
 """Links that anyone may open: what a token opens, what it does not, and what ends it.
 
-Three servers: a plain one, one with a login, and beside that another on the same database whose
-policy lets links open only to whoever is logged in. What the policies of a plain server do is
-asked of its app alone.
+A plain server, one with a login, and beside that others on the same database, each with another
+policy for links. What else the policies of a plain server do is asked of its app alone.
 """
 
 from __future__ import annotations
@@ -43,11 +42,20 @@ pytestmark = [
 
 
 class Servers(NamedTuple):
-    """By what they ask of whom; ``members`` is beside ``auth``."""
+    """By what they ask of whom; from ``members`` on they are beside ``auth``, by their policy."""
 
     plain: ServerProcess
     auth: ServerProcess
     members: ServerProcess
+    off: ServerProcess
+    brief: ServerProcess
+
+
+POLICIES = {
+    "members": ("WEIR_PUBLIC_LINKS", "authenticated"),
+    "off": ("WEIR_PUBLIC_LINKS", "off"),
+    "brief": ("WEIR_PUBLIC_LINKS_MAX_DAYS", "0.00001"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +94,9 @@ def servers(
             body = {"username": user.name, "password": user.password}
             answer = call(auth, "POST", "/api/2.0/mlflow/users/create", body, user=ADMIN)
             assert answer.status == 200, answer
-        beside = spec("members", databases[1], *login, ("WEIR_PUBLIC_LINKS", "authenticated"))
-        with start_servers(beside) as (members,):
-            yield Servers(plain, auth, members)
+        beside = [spec(name, databases[1], *login, one) for name, one in POLICIES.items()]
+        with start_servers(*beside) as started:
+            yield Servers(plain, auth, *started)
 
 
 class Mine(NamedTuple):
@@ -210,7 +218,7 @@ from mlflow.server import app, auth
 from mlflow.server.fastapi_app import create_fastapi_app
 from mlflow_weir.store.sharing import links
 from mlflow_weir.ui_extensions import app as extension
-from mlflow_weir.ui_extensions import visitors
+from mlflow_weir.ui_extensions import public, visitors
 from mlflow_weir.ui_extensions.rate_limits import RateLimit
 
 extension.install(app)
@@ -243,6 +251,7 @@ def under(**policy):
     found["listed"] = listed()
     again = browser.post("/ajax-api/3.0/weir/shares/create", json={
         "kind": "run", "title": "t", "experiment_ids": ["0"], "is_live": True, "filter": {},
+        "expires_ms": "never",
     })
     found["created"] = again.status_code
     for name in policy:
@@ -250,6 +259,21 @@ def under(**policy):
     return found
 
 found = {"on": under(), "off": under(WEIR_PUBLIC_LINKS="off")}
+found["never"] = under(WEIR_PUBLIC_LINKS_MAX_DAYS="never")
+
+asked, keys = [], public.ANSWERS["keys"]
+public.ANSWERS["keys"] = lambda *given: (asked.append(1), keys(*given))[1]
+
+def ask_keys(times):
+    path, body = f"{made['path']}/api/keys", {"experiments": ["1"]}
+    answers = [browser.post(path, json=body) for _ in range(times)]
+    return [[one.status_code for one in answers], len(asked)]
+
+public.CACHE_S = 3_600.0  # however slow the machine is
+found["kept"] = ask_keys(3)
+public.CACHE_S = 0.0
+found["not kept"] = ask_keys(2)
+public.CACHE_S = 3_600.0
 
 def stopped(burst):
     return RateLimit(burst, 1.0, clock=lambda: 0.0)
@@ -306,15 +330,22 @@ def of_the_app(
 def test_policies_of_a_plain_server_end_what_was_made_before(of_the_app: OfTheApp) -> None:
     under = of_the_app.under
     assert [status for status, _, _ in under["on"]["known"]] == [200, 200, 200]
-    assert under["on"]["listed"] == ["on", None, "active"]
-    assert under["off"]["listed"] == ["off", None, "off"]
+    assert under["on"]["listed"] == ["on", 365, "active"]
+    assert under["never"]["listed"] == ["on", None, "active"]
+    assert under["off"]["listed"] == ["off", 365, "off"]
     assert under["old"]["listed"] == ["on", 1.5, "expired"]
     for policy in ("off", "old"):
         assert under[policy]["known"] == under[policy]["unknown"] == under["on"]["unknown"]
         assert [status for status, _, _ in under[policy]["known"]] == [404, 404, 404]
     assert under["young"]["known"] == under["on"]["known"]
-    # A link for ever is made where the policy lets it be, and nowhere else.
-    assert [under[policy]["created"] for policy in ("on", "off", "old")] == [200, 403, 400]
+    # A link for ever is made where a policy says so, and nowhere else.
+    created = {policy: under[policy]["created"] for policy in ("on", "never", "off", "old")}
+    assert created == {"on": 400, "never": 200, "off": 403, "old": 400}
+
+
+def test_many_visitors_cost_what_one_does(of_the_app: OfTheApp) -> None:
+    assert of_the_app.under["kept"] == [[200] * 3, 1]
+    assert of_the_app.under["not kept"] == [[200] * 2, 3]
 
 
 def test_who_asks_or_guesses_too_often_is_put_off(of_the_app: OfTheApp) -> None:
@@ -764,6 +795,48 @@ def test_policy_lets_links_open_to_members_only(servers: Servers) -> None:
     assert wrong.ask("share", None, "", **BOB.header()).status == 404
 
 
+def test_policies_of_one_server_end_what_others_let_open(servers: Servers) -> None:
+    mine = make_mine(servers.auth, ALICE)
+    link, about = mine.link(), {"experiment_id": mine.experiment_id}
+    path = "/ajax-api/3.0/weir/visibility/change"
+    made = call(servers.auth, "POST", path, {**about, "level": "public"}, user=ALICE)
+    assert made.status == 200, made
+    public = Link(servers.auth, {}, "", made.body["experiment"]["path"])
+    for one in (link, public):
+        assert one.ask("share").status == 200
+        for server, state in ((servers.off, "off"), (servers.brief, "expired")):
+            there = one._replace(server=server)
+            eventually(lambda there=there: there.ask("share").status == 404)  # type: ignore[misc]
+            assert all_of(there) == all_of(Link(server, {}, "", f"/weir/s/{'A' * 43}"))
+            shares = manage(server, "list", about, ALICE).body["shares"]
+            assert [share["state"] for share in shares] == [state] * 2
+        assert one.ask("share").status == 200
+    terms = {"kind": "experiment", "title": "t", "is_live": True, "filter": {}}
+    terms["experiment_ids"] = [mine.experiment_id]
+    assert manage(servers.off, "create", terms, ALICE).status == 403
+    again = call(servers.off, "POST", path, {**about, "level": "public"}, user=ALICE)
+    assert again.status == 400, again
+
+
+def test_a_link_ends_in_thirty_days_and_in_a_year_at_most(mine: Mine) -> None:
+    day_ms, now_ms = 86_400_000, time.time_ns() // 1_000_000
+
+    def days(**terms: Any) -> float | None:
+        body = {"kind": "runs", "title": "t", "run_ids": mine.runs[:1], "is_live": True, **terms}
+        body["experiment_ids"] = [mine.experiment_id]
+        answer = manage(mine.server, "create", body, mine.user)
+        if answer.status != 200:
+            assert "365 days at most" in str(answer.body), answer
+            return None
+        left_ms: int = answer.body["share"]["expires_ms"] - now_ms
+        return round(left_ms / day_ms, 1)
+
+    assert days() == days(expires_ms=None) == 30
+    assert days(expires_ms=now_ms + 365 * day_ms) == 365
+    assert days(expires_ms=now_ms + 366 * day_ms) is None
+    assert days(expires_ms="never") is None
+
+
 def permit(server: ServerProcess, user: User, experiment_id: str, permission: str) -> bool:
     asked = {"username": user.name, "permission": permission}
     new = {**asked, "resource_type": "experiment", "resource_id": experiment_id}
@@ -938,6 +1011,8 @@ def test_every_answer_keeps_itself_private(mine: Mine) -> None:
         mine.server, "POST", f"{link.path}/api/share", b"{}", {"Content-Type": "text/plain"}
     )
     assert form.status == 415
+    for answer in (link.page(Host="evil.example"), link.ask("share", Host="evil.example")):
+        assert answer.status == 403, answer
     odd = {"Authorization": "Basic bm9ib2R5Ong=", "Cookie": "a=b", "X-MLFLOW-WORKSPACE": ""}
     assert link.ask("share", None, "", **odd).status == 200
 
@@ -961,9 +1036,14 @@ def test_weir_share_makes_and_manages_links(mine: Mine, monkeypatch: pytest.Monk
     link = Link(mine.server, {}, "", json.loads(weir("create", *run, "--json"))["path"])
     share = link.ask("share").body
     assert (share["kind"], share["shown"]["metrics"], share["is_live"]) == ("run", ["loss"], True)
-    how = ["--frozen", "--days", "never", "--title", "T", "--numbered", "--show", "metrics"]
+    how = ["--frozen", "--days", "60", "--title", "T", "--numbered", "--show", "metrics"]
     made = json.loads(weir("create", "--experiment", mine.experiment_id, *how, "--json"))
-    assert (made["share"]["expires_ms"], made["share"]["is_live"]) == (None, False)
+    left_ms = made["share"]["expires_ms"] - time.time_ns() // 1_000_000
+    assert (round(left_ms / 86_400_000), made["share"]["is_live"]) == (60, False)
+    assert "365 days at most" in weir("create", *run, "--days", "never", status=1)
+    # Of a run that is numbered its name is not what the link is called by either.
+    numbered = json.loads(weir("create", *run, "--numbered", "--json"))
+    assert numbered["share"]["title"] == "A run"
     assert made["share"]["shown"]["metrics"] == ["*"]
     frozen = Link(mine.server, {}, "", made["path"])
     assert frozen.ask("share").body["n_runs"] >= 3

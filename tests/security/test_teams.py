@@ -544,15 +544,24 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     give = {"experiment_id": mine.id, "name": BOB.name, "permission": "EDIT"}
     done(server, "people/change", give, ALICE)
     link = make_link(server, mine.id, ALICE, filter={}, password="a link's password")
-    make_link(server, mine.id, ALICE, filter={}, is_preview=True)
     for action in ("pause", "resume", "rotate", "revoke"):
         manage(server, "change", {"id": link.share["id"], "action": action}, ALICE)
+    # A preview is nobody's news, unless what it shows is written into pages.
+    terms: dict[str, Any] = {"filter": {}, "shown": {"metrics": ["*"], "notes": True}}
+    for is_published in (False, True):
+        terms |= {"is_preview": True, "is_published": is_published}
+        preview = make_link(server, mine.id, ALICE, **terms)
+        end = {"id": preview.share["id"], "action": "revoke"}
+        assert manage(server, "change", end, ALICE).status == 200
     rule = {"action": "add", "kind": "finished", "targets": [], "experiment_id": mine.id}
     made = done(server, "alerts/rules/change", rule, ALICE)["rule"]
     done(server, "alerts/rules/change", {"action": "delete", "id": made["id"]}, ALICE)
     other = make_experiment(server)
     move = {"run_ids": [other.run_id], "experiment_id": mine.id}
     assert done(server, "runs/move", move, ALICE)["done"] == [other.run_id]
+    for key in ("weir.stop_requested", "other"):
+        tag = {"run_ids": [mine.run_id], "action": "tag", "key": key, "value": "now"}
+        assert done(server, "runs/act", tag, ALICE)["done"] == [mine.run_id]
     act = {"run_ids": [mine.run_id], "action": "delete"}
     assert done(server, "runs/act", act, ALICE)["done"] == [mine.run_id]
     run = {"run_id": mine.run_id}
@@ -572,8 +581,9 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
         (ALICE.name, action)
         for action in (
             *("visibility", "visibility", "permission", "link.create", "link.pause"),
-            *("link.resume", "link.rotate", "link.revoke", "rule.add", "rule.delete"),
-            *("run.delete", "run.restore", "report.create", "report.edit", "report.publish"),
+            *("link.resume", "link.rotate", "link.revoke", "publish"),
+            *("rule.add", "rule.delete", "run.stop", "run.delete"),
+            *("run.restore", "report.create", "report.edit", "report.publish"),
             *("report.restore", "link.create", "report.comment", "report.comment.resolve"),
             *("report.clone", "report.delete", "report.delete", "experiment.delete"),
         )
@@ -582,6 +592,9 @@ def test_the_audit_log_has_every_deed_and_no_secret(place: Place) -> None:
     assert told["report.publish"] == {"title": "Mine", "version": 1}
     linked = [one["detail"] for one in entries if one["action"] == "link.create"]
     assert [one.get("report") for one in linked] == [None, report]
+    (published,) = [one["detail"] for one in entries if one["action"] == "publish"]
+    assert (published["shown"], published["title"]) == ("metrics, notes", "Results")
+    assert linked[0]["has_password"] is True
     others = [one for one in entries if not one["action"].startswith("report.")]
     rest = [(one["who"], one["action"]) for one in others if one["who"] != ALICE.name]
     joined = [(ADMIN.name, "invite.create"), (f"new-{name}", "invite.accept")]

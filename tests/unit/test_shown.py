@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.store.runs import filter_language, run_columns
+from mlflow_weir.store.sharing.report_panels import check_panel
+from mlflow_weir.store.sharing.shared_reports import fields_of
 from mlflow_weir.store.sharing.shown import BOXES, EVERYTHING, Shown, read_shown
 from mlflow_weir.store.sharing.shown_view import shown_view
-from mlflow_weir.ui_extensions.rate_limits import RateLimit
+from mlflow_weir.ui_extensions.rate_limits import RateLimit, network_of
 
 TAGS = {
     "mlflow.note.content": "notes",
@@ -217,6 +220,39 @@ def test_a_bucket_fills_by_time_and_each_name_has_its_own() -> None:
     assert [limit.take("a") for _ in range(2)] == [True, False]
     now[0] = 1_000.0
     assert [limit.take("a") for _ in range(4)] == [True, True, True, False]
+
+
+def test_limits_count_a_network_of_ipv6_as_one() -> None:
+    assert network_of("192.0.2.7") == "192.0.2.7"
+    assert network_of("::ffff:192.0.2.7") == "192.0.2.7"
+    assert network_of("2001:db8:0:1::1") == network_of("2001:db8:0:1:ffff::7")
+    assert network_of("2001:db8:0:1::1") != network_of("2001:db8:0:2::1")
+    assert network_of("") == ""
+
+
+def test_an_expression_of_a_panel_takes_no_time_that_it_chooses() -> None:
+    keys = {"train/loss", "val/loss", f"{'a' * 27}b"}
+
+    def found(pattern: str) -> set[str]:
+        card = {"id": "c", "pattern": pattern}
+        runs = {"experiments": ["1"]}
+        panel = check_panel({"kind": "charts", "runs": runs, "cards": [card]})
+        return fields_of(panel, "metrics", keys)
+
+    begun_s = time.monotonic()
+    assert found("^(a|a)*$") == set()
+    assert time.monotonic() - begun_s < 2
+    assert found("^train/") == {"train/loss"}
+    assert found("(?=train)") == found("(") == set()
+
+
+def test_what_is_shown_is_told_in_the_words_of_show() -> None:
+    shown = replace(SHOWN, metrics=frozenset({"*"}), notes=True)
+    assert shown.in_words() == "metrics, params.lr, tags.team, notes"
+    assert Shown().in_words() == ""
+    many = Shown(params=frozenset(f"param {n}" for n in range(1_000))).in_words()
+    assert len(many) == 300
+    assert many.endswith("…")
 
 
 def test_a_text_among_the_charts_is_a_note() -> None:

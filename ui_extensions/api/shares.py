@@ -4,8 +4,9 @@
         → {"n_runs", "metrics": [{"key", "n_runs"}], "params", "tags", "has": {box: bool}}:
            what there is to tick
     POST shares/create      {"kind", "title", "experiment_ids", "run_ids"?, "filter"?, "view"?,
-                             "is_live", "shown", "replaces_names", "expires_ms"?, "password"?,
-                             "is_preview"?} → {"share", "token", "path"}; the token is said once
+                             "is_live", "shown", "replaces_names", "expires_ms"? (ms or "never"),
+                             "password"?, "is_preview"?, "is_published"?}
+                            → {"share", "token", "path"}; the token is said once
     POST shares/list        {"experiment_id"?} → {"policy", "has_login", "max_days", "embed":
                             sites that may show links in a frame, "shares"}
     POST shares/change      {"id", "action": "pause" | "resume" | "revoke" | "rotate"}
@@ -16,6 +17,9 @@ A link to a report has ``report_id`` instead of experiments, runs and view: it s
 published last, and of its panels' runs at most what is ticked; with ``"panels": true`` among what
 is ticked, all that they show.
 
+Without ``expires_ms`` a link ends in 30 days; ``never`` is for servers whose policy allows it.
+``is_published`` says of a preview that ``weir publish`` reads it, for the audit log.
+
 ``filter`` is ``{"filter", "search", "regex"}`` as ``POST runs`` has it. A link is made, and seen
 in the list, by who may edit its experiments; it is paused, revoked and its log read by who made it
 or may delete the experiments. A token opens none of these routes.
@@ -24,6 +28,7 @@ or may delete the experiments. A token opens none of these routes.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import flask
@@ -51,6 +56,9 @@ from mlflow_weir.ui_extensions.api.runs import answered
 from mlflow_weir.ui_extensions.ids import is_id
 
 PUBLIC_PATH = "/weir/s"
+NEVER = "never"
+USUAL_DAYS, LONGEST_DAYS = 30.0, 365.0
+"""That a link lasts where nobody says otherwise: who makes it, and the server's policy."""
 
 
 def add_to(routes: flask.Blueprint) -> None:
@@ -156,16 +164,22 @@ def _create(fields: Fields) -> dict[str, Any]:
         run_filter=run_filter,
         view=view,
         replaces_names=replaces_names,
-        expires_ms=_expiry(fields, at_ms, is_preview=is_preview),
+        expires_ms=None if is_preview else _expiry(fields, at_ms),
         password=fields.text_or_none("password") or None,
         is_preview=is_preview,
         created_by=access.principal() or "",
         report=None if found is None else found.report,
     )
     share, token = links.create(store.engine, terms, run_ids, facts)
-    if not is_preview:
+    if not is_preview or fields.flag("is_published"):
         _note(
-            "link.create", share, title=share.title, is_live=is_live, expires_ms=share.expires_ms
+            "publish" if is_preview else "link.create",
+            share,
+            title=share.title,
+            is_live=is_live,
+            expires_ms=None if is_preview else share.expires_ms,
+            has_password=share.secret is not None or None,
+            shown=share.shown.in_words(),
         )
     return {"share": _as_json(share, caller), "token": token, "path": _path(token)}
 
@@ -180,7 +194,7 @@ def _list(fields: Fields) -> dict[str, Any]:
     return {
         "policy": PUBLIC_LINKS.get(),
         "has_login": mlflow_private.is_auth_on(),
-        "max_days": PUBLIC_LINKS_MAX_DAYS.get(),
+        "max_days": _most_days(),
         "embed": list(PUBLIC_LINKS_EMBED.get()),
         "shares": [_as_json(one, caller) for one in found if _may_see(one, caller)],
     }
@@ -208,7 +222,8 @@ def _change(fields: Fields) -> dict[str, Any]:
             visibility.write(engine, team)
     else:
         raise ConfigError("action: expected pause, resume, revoke or rotate")
-    _note(f"link.{action}", share, title=share.title)
+    if not share.is_preview:
+        _note(f"link.{action}", share, title=share.title)
     changed = links.read(engine, share.share_id)
     assert changed is not None
     return {"share": _as_json(changed, caller), **more}
@@ -220,7 +235,8 @@ def _note(action: str, share: Share, **detail: Any) -> None:
         detail["experiment_ids"] = list(share.experiment_ids)
     if share.report is not None:
         detail["report"] = share.report.report_id
-    audit.note(action, target=share.share_id, experiment_id=only, kind=share.kind, **detail)
+    target = "" if share.is_preview else share.share_id
+    audit.note(action, target=target, experiment_id=only, kind=share.kind, **detail)
 
 
 def _log(fields: Fields) -> dict[str, Any]:
@@ -260,17 +276,33 @@ def _scope(
     return None, found
 
 
-def _expiry(fields: Fields, at_ms: int, *, is_preview: bool) -> int | None:
+def _expiry(fields: Fields, at_ms: int) -> int | None:
+    """Return when a link ends: as asked and as policy lets it; without a word in 30 days."""
+    most_days = _most_days()
+    if fields.raw("expires_ms") == NEVER:
+        if most_days is None:
+            return None
+        raise ConfigError(f"this server lets links last {most_days:g} days at most")
     expires_ms = fields.whole_or_none("expires_ms")
-    if expires_ms is not None and expires_ms <= at_ms:
+    if expires_ms is None:
+        days = USUAL_DAYS if most_days is None else min(USUAL_DAYS, most_days)
+        return at_ms + round(days * links.MS_A_DAY)
+    if expires_ms <= at_ms:
         raise ConfigError("expires_ms: expected a time to come")
+    if most_days is None:
+        return expires_ms
+    latest_ms = at_ms + round(most_days * links.MS_A_DAY)
+    if expires_ms > latest_ms + links.MS_A_DAY // 24:
+        raise ConfigError(f"this server lets links last {most_days:g} days at most")
+    return min(expires_ms, latest_ms)
+
+
+def _most_days() -> float | None:
+    """Return how long a link may last that is made now; None where it may be for ever."""
     most_days = PUBLIC_LINKS_MAX_DAYS.get()
-    if most_days is not None and not is_preview:
-        latest_ms = at_ms + round(most_days * links.MS_A_DAY)
-        if expires_ms is None or expires_ms > latest_ms + links.MS_A_DAY // 24:
-            raise ConfigError(f"this server lets links last {most_days:g} days at most")
-        return min(expires_ms, latest_ms)
-    return expires_ms
+    if most_days is None:
+        return LONGEST_DAYS
+    return None if math.isinf(most_days) else most_days
 
 
 def object_of(fields: Fields, name: str) -> dict[str, Any] | None:

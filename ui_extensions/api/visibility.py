@@ -87,6 +87,7 @@ def _change(fields: Fields) -> dict[str, Any]:
     elif level == PUBLIC:
         names = not fields.flag("replaces_names")
         shown = read_shown(object_of(fields, "shown") or {}, names=names)
+        detail["shown"] = shown.in_words()
         name = _name_of(engine, chosen.experiment_id)
         title = (fields.text_or_none("title") or name).strip()[:MAX_TITLE_CHARACTERS] or "Results"
         deciding.make_public(

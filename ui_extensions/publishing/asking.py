@@ -219,6 +219,7 @@ def preview(source: Source, wish: Wish) -> Iterator[Preview]:
         "shown": dict(wish.shown),
         "replaces_names": wish.is_numbered,
         "is_preview": True,
+        "is_published": True,
     }
     made = _json(source.request("POST", f"{ROUTES}/shares/create", body), is_ours=True)
     try:

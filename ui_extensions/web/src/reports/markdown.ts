@@ -35,6 +35,13 @@ function coded(text: string): string {
   return `${ticks}${space}${text}${space}${ticks}`
 }
 
+/** TeX that ends no formula early and that nobody takes for markup. */
+function formula(tex: unknown): string {
+  return String(tex ?? "")
+    .replace(/<(?=[a-z/!?])/gi, "< ")
+    .replace(/((?:\\\\)*)\\?\$/g, (_, breaks: string) => `${breaks}\\$`)
+}
+
 function marked(text: string, marks: readonly Mark[]): string {
   const has = (type: string): boolean => marks.some((mark) => mark.type === type)
   const link = marks.find((mark) => mark.type === "link")
@@ -52,7 +59,7 @@ function inline(node: Node): string {
   return (node.content ?? [])
     .map((one) => {
       if (one.type === "hardBreak") return "\\\n"
-      if (one.type === "math") return `$${String(one.attrs?.tex ?? "").replace(/\s+/g, " ")}$`
+      if (one.type === "math") return `$${formula(one.attrs?.tex).replace(/\s+/g, " ")}$`
       return marked(one.text ?? "", one.marks ?? [])
     })
     .join("")
@@ -63,6 +70,13 @@ function indented(text: string, by: string, first = by): string {
     .split("\n")
     .map((line, at) => (line === "" ? "" : (at === 0 ? first : by) + line))
     .join("\n")
+}
+
+/** What is in one cell of a table: on one line, and its strokes are no borders. */
+function inCell(text: string): string {
+  return text
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/(\\*)\|/g, (found, before: string) => (before.length % 2 ? found : `${before}\\|`))
 }
 
 function rowsText(rows: readonly (readonly string[])[]): string {
@@ -116,7 +130,7 @@ class Writer {
         return `${fence(text)}${String(attrs?.language ?? "")}\n${text}\n${fence(text)}`
       }
       case "mathBlock":
-        return `$$\n${String(attrs?.tex ?? "")}\n$$`
+        return `$$\n${formula(attrs?.tex)}\n$$`
       case "horizontalRule":
         return "---"
       case "contents":
@@ -127,7 +141,7 @@ class Writer {
         return rowsText(
           children.map((row) =>
             (row.content ?? []).map((cell) =>
-              (cell.content ?? []).map((one) => this.block(one).replace(/\s*\n\s*/g, " ")).join(" "),
+              inCell((cell.content ?? []).map((one) => this.block(one)).join(" ")),
             ),
           ),
         )

@@ -72,7 +72,8 @@ export interface NewShare extends Meant {
   readonly is_live: boolean
   readonly shown: Shown
   readonly replaces_names: boolean
-  readonly expires_ms: number | null
+  /** Null for as long as the server says. */
+  readonly expires_ms: number | "never" | null
   readonly password: string | null
   /** Lives ten minutes and is in no list. */
   readonly is_preview: boolean
@@ -101,7 +102,7 @@ export interface Share {
 export interface Shares {
   readonly policy: Policy
   readonly has_login: boolean
-  /** The longest a link may live; null or absent where there is no limit. */
+  /** The longest a link may live; null or absent where it may live for ever. */
   readonly max_days?: number | null
   /** Sites whose pages may show links in a frame; absent from servers of before. */
   readonly embed?: readonly string[]

@@ -14,7 +14,7 @@ import type { Candidates, Made, Shares, Shown } from "./api"
 import { createShare, EVERY, findCandidates, KEYED, PARTS } from "./api"
 import { hasTexts } from "./cut-view"
 import type { Draft, Scope } from "./draft"
-import { daysOffered, isOpenScope, newDraft, shareOf } from "./draft"
+import { daysOffered, isOpenScope, newDraft, shareOf, usualTitle } from "./draft"
 import { KeyPicker } from "./key-picker"
 import { MadeLink } from "./made-link"
 import { Preview } from "./preview"
@@ -209,7 +209,7 @@ function Title({
         id={id}
         className="w-input"
         maxLength={NAME_LENGTH}
-        placeholder={visible(scope.title, NAME_LENGTH)}
+        placeholder={visible(usualTitle(scope, draft), NAME_LENGTH)}
         value={draft.title}
         aria-describedby={`${id}-hint`}
         onChange={(event) => onChange({ title: event.target.value })}

@@ -58,18 +58,23 @@ export function isOpenScope(scope: Scope): boolean {
   return scope.meant.run_ids === null && scope.kind !== "report"
 }
 
+/** What a link is called where nobody says otherwise: never by a name that is replaced. */
+export function usualTitle(scope: Scope, draft: Draft): string {
+  return scope.kind === "run" && draft.replacesNames ? "A run" : scope.title.slice(0, NAME_LENGTH)
+}
+
 /** What the server is asked to make of it. */
 export function shareOf(scope: Scope, draft: Draft, isPreview: boolean, nowMs: number): NewShare {
   const { days, shown } = draft
   return {
     ...scope.meant,
     kind: scope.kind,
-    title: draft.title.trim() || scope.title.slice(0, NAME_LENGTH),
+    title: draft.title.trim() || usualTitle(scope, draft),
     view: scope.view === null ? null : cutView(scope.view, shown),
     is_live: draft.isLive,
     shown,
     replaces_names: draft.replacesNames,
-    expires_ms: isPreview || days === null ? null : nowMs + days * DAY_MS,
+    expires_ms: isPreview ? null : days === null ? "never" : nowMs + days * DAY_MS,
     password: isPreview ? null : draft.password,
     is_preview: isPreview,
   }

@@ -145,6 +145,14 @@ describe("a link that is being made", () => {
     expect(shareOf(scope, draft, false, 0).password).toBe("open sesame")
   })
 
+  it("has no end only where that was chosen, and never the name that it replaces", () => {
+    expect(shareOf(scope, { ...newDraft(null), days: null }, false, 0).expires_ms).toBe("never")
+    const numbered = { ...newDraft(null), replacesNames: true }
+    expect(shareOf({ ...scope, kind: "run", title: SECRET }, numbered, false, 0).title).toBe("A run")
+    expect(shareOf({ ...scope, kind: "run" }, newDraft(null), false, 0).title).toBe("sweep")
+    expect(shareOf(scope, { ...numbered, title: "Mine" }, false, 0).title).toBe("Mine")
+  })
+
   it("ends no later than the server lets it", () => {
     expect(daysOffered(null)).toEqual([1, 7, 30, 90, 365, null])
     expect(daysOffered(14)).toEqual([1, 7, 14])
