@@ -24,6 +24,7 @@ from mlflow_weir.store.tracking_store import WeirStore
 from workspace_data import FIRST_START_MS, SeededRun, curve, write_runs
 
 XSS = '<img src=x onerror="window.wasRun=1"><script>window.wasRun=1</script>'
+IMG = '<img src=x onerror="window.wasRun=1">'
 NAME = f"resnet50 \u202eslipper\u202c {XSS} " + "long-" * 30
 N_LINES = 120_000
 LINE_MS = 30
@@ -116,13 +117,13 @@ def seed_rich_runs(store: WeirStore, artifacts: Path) -> RichRuns:
             "mlflow.source.name": "train.py",
             "team": XSS,
             "weir.exit_cause": "killed: out of memory at step 2999 (62.9 of 64 GiB)",
-            "weir.exit_traceback": "Traceback (most recent call last):\n  File train.py, line 12",
+            "weir.exit_traceback": f"Traceback (most recent call last):\n  File train.py {IMG}",
             "weir.git.commit": "1a2b3c4d" * 5,
-            "weir.git.branch": "warm-up",
+            "weir.git.branch": f"warm-up {IMG}",
             "weir.git.remote": "https://example.org/team/resnet.git",
             "weir.git.dirty": "true",
             "weir.host": "gpu-node-7",
-            "weir.python": "3.11.7",
+            "weir.python": f"3.11.7 {IMG}",
             "weir.redacted": "3",
             "weir.points_dropped": "12",
         },
@@ -191,8 +192,8 @@ def _write_files(root: Path, random: np.random.Generator) -> None:
             {
                 "root": "/home/ada/resnet",
                 "commit": "1a2b3c4d" * 5,
-                "branch": "warm-up",
-                "tags": ["v1.2"],
+                "branch": f"warm-up {IMG}",
+                "tags": ["v1.2", IMG],
                 "remote": "https://example.org/team/resnet.git",
                 "is_dirty": True,
                 "ahead": 2,
@@ -210,13 +211,13 @@ def _write_files(root: Path, random: np.random.Generator) -> None:
                 "python": "3.11.7",
                 "platform": "Linux-6.1",
                 "host": "gpu-node-7",
-                "cpu": {"model": "EPYC 7742", "logical": 128, "usable": 32},
+                "cpu": {"model": f"EPYC 7742 {IMG}", "logical": 128, "usable": 32},
                 "memory_bytes": {"total": 540 << 30, "limit": 64 << 30},
                 "container": "docker",
-                "variables": {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "4711"},
+                "variables": {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": IMG},
             }
         ),
-        "weir/requirements.txt": "mlflow==3.17.2\nnumpy==2.3.1\ntorch==2.9.0\n",
+        "weir/requirements.txt": "mlflow==3.17.2\nnumpy==2.3.1\ntorch==2.9.0\n" + f"{IMG}==1\n",
         "report.md": NOTE,
         "config.json": '{"lr": 0.1, "layers": [1, 2, 3], "__proto__": {"x": 1}}',
         "table.csv": "name,loss\n=1+1,0.5\n" + "".join(f"row{n},{n / 7}\n" for n in range(2_000)),

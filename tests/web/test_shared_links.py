@@ -193,6 +193,17 @@ def test_every_tab_of_a_hostile_run_is_harmless_to_its_visitor(
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
         if name in {"Console", "Code"}:
             assert axe_violations(page) == []
+    # Files are looked at, and none of them is believed.
+    preview = panel.get_by_role("region", name="Preview")
+    for name, found in {
+        "page.html": preview.get_by_text("<h1>hi</h1>"),
+        "table.csv": preview.get_by_role("cell", name="=1+1"),
+        "drawing.svg": preview.locator("img"),
+        "report.md": preview.get_by_text("What this was"),
+        "config.json": preview.get_by_text('"layers"'),
+    }.items():
+        panel.get_by_role("button", name=name).click()
+        found.first.wait_for()
     assert page.get_by_role("button", name=re.compile("Edit|Write|Set tags|Delete")).count() == 0
     assert is_untouched(page)
     assert strangers(seen, site, made) == []
