@@ -185,7 +185,7 @@ def test_a_report_is_written_published_read_and_taken_away(
     page.emulate_media(media="print")
     paper = page.locator(".w-for-paper")
     paper.wait_for()
-    assert re.search(r"version 1 · printed \d{4}-\d\d-\d\d", paper.inner_text())
+    assert re.search(r"version 1 · as of \d{4}-\d\d-\d\d", paper.inner_text())
     for shown in (".w-report-title", ".w-report h2", ".w-report math", ".w-card canvas"):
         assert page.locator(shown).first.is_visible(), shown
     for absent in (".w-head", ".w-report-side", ".w-side", ".w-comments", ".w-off-paper"):
@@ -218,6 +218,11 @@ def test_a_report_is_written_published_read_and_taken_away(
         assert one in markdown, markdown[:3_000]
     assert "]: data:image/svg+xml;base64," in markdown
     assert "]: data:image/png;base64," in markdown
+    # Nothing of the page's buttons, and nothing that is true only while one looks.
+    about = r"version 1 · as of \d{4}-\d\d-\d\d \d\d:\d\d"
+    for words in (r"\d+ runs · as of \d{4}-\d\d-\d\d \d\d:\d\d\*", about):
+        assert re.search(words, markdown), markdown[:3_000]
+    assert not re.search(r"Comment|· live| ago", markdown)
     question = re.search(r"```weir\n(.*)\n```", markdown)
     assert question is not None
     assert json.loads(question[1])["runs"]["filter"] == "params.optimizer = 'adam'"
@@ -233,6 +238,9 @@ def test_a_report_is_written_published_read_and_taken_away(
     pictures = "[...document.images].map(one => one.naturalWidth)"
     assert all(alone.evaluate(pictures))
     assert alone.locator("img").count() == 2
+    head = alone.locator(".w-report-head").inner_text()
+    assert re.search(about, head)
+    assert not re.search(r"Comment|· live| ago", alone.locator("body").inner_text())
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     # An older version is looked at, and made the draft again.
     page.get_by_role("button", name="Edit").click()

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 
 import type { Curve } from "../data/curve"
-import { csvCell, fileName } from "./export"
+import { csvCell, fileName, marksOf } from "./export"
 import { legendRows } from "./legend"
 import type { ChartLine } from "./line"
 import { nearestBucket, replacedFrom } from "./line"
@@ -222,6 +222,16 @@ describe("files and ticks", () => {
     expect(fileName("../../etc/passwd", "csv")).toBe("etc-passwd.csv")
     expect(fileName("損失 / loss", "png")).toBe("損失-loss.png")
     expect(fileName("", "svg")).toBe("chart.svg")
+  })
+
+  it("mark plain axes at round values, and others at their quarters", () => {
+    const of = (min: number, max: number, kind: "linear" | "log" = "linear") => marksOf({ kind, min, max }, true)
+    expect(of(0, 1_999)).toEqual([0, 500, 1_000, 1_500])
+    expect(of(0.2315, 2.977)).toEqual([0.5, 1, 1.5, 2, 2.5])
+    expect(of(-3, 3)).toEqual([-3, -2, -1, 0, 1, 2, 3])
+    expect(of(1, 10_000, "log")).toHaveLength(5)
+    expect(of(7, 7)).toEqual([7, 7, 7, 7, 7])
+    expect(marksOf({ kind: "linear", min: 3, max: 7 }, false)).toEqual([3, 4, 5, 6, 7])
   })
 
   it("are short", () => {

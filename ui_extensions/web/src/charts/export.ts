@@ -2,11 +2,14 @@
 
 import type { ChartLine } from "./line"
 import type { LineChart } from "./line-chart"
+import type { Scale } from "./scale"
 import { toPixel } from "./scale"
 import { tick, xTick } from "./ticks"
 import type { ChartSettings } from "./types"
 
 const MAX_LEGEND = 30
+const LEGEND_WIDTH = 180
+const MAX_NAME = 26
 
 /** A name that every file system takes. */
 export function fileName(title: string, ending: string): string {
@@ -67,8 +70,11 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
   const axis = chart.state.settings.x
   const left = 56
   const top = 32
-  const width = x.size + left + 12
-  const height = y.size + top + 32
+  const width = x.size + left + 24
+  const named = lines.slice(0, MAX_LEGEND)
+  const columns = Math.max(1, Math.floor(width / LEGEND_WIDTH))
+  const foot = y.size + top + 32
+  const height = foot + Math.ceil(named.length / columns) * 16 + 4
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">`,
     `<title>${xml(title)}</title><rect width="100%" height="100%" fill="#fff"/>`,
@@ -76,14 +82,18 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
     `<g transform="translate(${left},${top})">`,
     `<clipPath id="c"><rect width="${x.size}" height="${y.size}"/></clipPath>`,
   ]
-  for (let at = 0; at <= 4; at += 1) {
-    const px = (x.size * at) / 4
-    const py = (y.size * at) / 4
-    const xv = valueAt(x.kind, x.min, x.max, at / 4)
-    const yv = valueAt(y.kind, y.min, y.max, 1 - at / 4)
+  const isNumber = axis === "step" || axis.startsWith("m:")
+  for (const xv of marksOf(x, isNumber)) {
+    const px = toX(xv)
     parts.push(
-      `<path d="M${px} 0V${y.size}M0 ${py}H${x.size}" stroke="#ebebeb" fill="none"/>`,
+      `<path d="M${px} 0V${y.size}" stroke="#ebebeb" fill="none"/>`,
       `<text x="${px}" y="${y.size + 16}" text-anchor="middle" fill="#6f6f6f">${xml(axis === "wall" ? new Date(xv).toISOString().slice(0, 16) : xTick(axis, xv))}</text>`,
+    )
+  }
+  for (const yv of marksOf(y, true)) {
+    const py = toY(yv)
+    parts.push(
+      `<path d="M0 ${py}H${x.size}" stroke="#ebebeb" fill="none"/>`,
       `<text x="-6" y="${py + 4}" text-anchor="end" fill="#6f6f6f">${xml(tick(yv))}</text>`,
     )
   }
@@ -114,8 +124,28 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
     }
     parts.push(`<path d="${path}" stroke="${xml(line.colour)}"><title>${xml(line.name)}</title></path>`)
   }
-  parts.push("</g></g></svg>")
+  parts.push("</g></g>")
+  named.forEach((line, at) => {
+    const lx = 8 + (at % columns) * Math.floor(width / columns)
+    const ly = foot + Math.floor(at / columns) * 16
+    const words = line.name.length > MAX_NAME ? `${line.name.slice(0, MAX_NAME - 1)}…` : line.name
+    parts.push(
+      `<rect x="${lx}" y="${ly}" width="10" height="10" fill="${xml(line.colour)}"/>`,
+      `<text x="${lx + 16}" y="${ly + 9}">${xml(words)}</text>`,
+    )
+  })
+  parts.push("</svg>")
   return parts.join("\n")
+}
+
+/** Where an axis is marked: at round values where it is a plain one of numbers, else at its quarters. */
+export function marksOf({ kind, min, max }: Pick<Scale, "kind" | "min" | "max">, isNumber: boolean): number[] {
+  const least = (max - min) / 6
+  if (kind !== "linear" || !isNumber || !(least > 0)) return [0, 0.25, 0.5, 0.75, 1].map((share) => valueAt(kind, min, max, share))
+  const power = 10 ** Math.floor(Math.log10(least))
+  const step = ([1, 2, 5].find((one) => one * power >= least) ?? 10) * power
+  const first = Math.ceil(min / step)
+  return Array.from({ length: Math.floor(max / step) - first + 1 }, (_, at) => Number(((first + at) * step).toPrecision(12)))
 }
 
 function valueAt(kind: string, min: number, max: number, share: number): number {

@@ -1,6 +1,7 @@
 /** What the panels and pictures of a report show now, as files and tables of their own: for exports. */
 
 import { drawingsIn } from "../charts/drawings"
+import { dateTime } from "../text/format"
 
 export interface Figure {
   readonly title: string
@@ -59,10 +60,33 @@ export async function pictureAddress(image: HTMLImageElement): Promise<string | 
   return blob === null ? null : dataAddress(blob)
 }
 
+const UNSAID = "button, [aria-hidden=true]"
+
+/** What an element says to whoever cannot see it: what stands in parts of its own is kept apart. */
+export function wordsOf(element: Element): string {
+  const words = (place: Element): string =>
+    [...place.childNodes]
+      .map((one) => {
+        if (!(one instanceof Element)) return one.nodeType === Node.TEXT_NODE ? one.textContent : ""
+        return one.matches(UNSAID) ? "" : ` ${words(one)} `
+      })
+      .join("")
+  return words(element).replace(/\s+/g, " ").trim()
+}
+
 function cells(table: HTMLTableElement): string[][] {
   return [...table.rows]
     .filter((row) => row.getAttribute("aria-hidden") !== "true")
-    .map((row) => [...row.cells].map((cell) => (cell.textContent ?? "").replace(/\s+/g, " ").trim()))
+    .map((row) => [...row.cells].map(wordsOf))
+}
+
+/** What a panel is called, of how many runs it is, and as of when: a file does not stay live. */
+export function captionOf(panel: Element, nowMs = Date.now()): string {
+  const parts = [...(panel.querySelector(".w-panel-head")?.children ?? [])]
+    .filter((one) => !one.matches(".w-panel-actions"))
+    .map(wordsOf)
+    .filter(Boolean)
+  return parts.join(" · ").replace(/\blive$/, `as of ${dateTime(nowMs).slice(0, 16)}`)
 }
 
 export async function figureOf(panel: Element): Promise<Figure> {
@@ -75,7 +99,7 @@ export async function figureOf(panel: Element): Promise<Figure> {
   const tables = [...panel.querySelectorAll("table")].map(cells)
   const isBare = drawings.length === 0 && tables.length === 0 && pictures.length === 0
   return {
-    title: panel.querySelector(".w-panel-head")?.textContent?.replace(/\s+/g, " ").trim() ?? "",
+    title: captionOf(panel),
     drawings,
     pictures,
     tables,

@@ -63,7 +63,7 @@ export function ReportPage({ reportId }: { reportId: string }) {
       const ways = await import("./export")
       const article = box.current?.querySelector(".w-report")
       if (!article) return
-      const what: Exported = { title: found.title, about: aboutText(found), document: found.document, article }
+      const what: Exported = { title: found.title, about: paperText(found), document: found.document, article }
       await ways[name](what)
     })
   const edit = (): void => go({ page: "report", reportId, isEdited: true })
@@ -192,7 +192,7 @@ export function ReportPage({ reportId }: { reportId: string }) {
 function paperText(found: ReadReport): string {
   const who = found.author ? `${visible(found.author, NAME_LENGTH)} · ` : ""
   const what = found.revision === 0 ? "draft" : `version ${found.revision}`
-  return `${who}${dateTime(found.at_ms)} · ${what} · printed ${dateTime(Date.now())}`
+  return `${who}${dateTime(found.at_ms)} · ${what} · as of ${dateTime(Date.now())}`
 }
 
 function aboutText(found: ReadReport): string {

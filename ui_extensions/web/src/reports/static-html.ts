@@ -14,7 +14,7 @@ pre { padding: 12px; overflow: auto; background: #f7f7f7; border-radius: 4px }
 code { font: 13px Consolas, Menlo, monospace }
 table { border-collapse: collapse; font-size: 13px }
 th, td { border: 1px solid #d8d8d8; padding: 4px 8px; text-align: left; vertical-align: top }
-td > p, th > p, li > p { margin: 0 }
+td > p, th > p, li > p, .w-report-tasks p, .w-callout p { margin: 0 }
 .w-number { text-align: right }
 blockquote { margin: 0; padding-left: 12px; border-left: 3px solid #cbcbcb; color: #555 }
 .w-callout { display: flex; gap: 10px; padding: 10px 14px; border-left: 4px solid #2272b4; background: #f3f8fc }
@@ -28,7 +28,7 @@ figcaption, .w-secondary { color: #6f6f6f; font-size: 13px }
 .w-report-math { overflow: auto; text-align: center }
 `
 const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-const LEFT_OUT = "button, input, select, textarea, script, style, .w-icon, .w-panel-tools, .w-panel-actions, .w-hidden-text"
+const LEFT_OUT = "button, input, select, textarea, script, style, .w-icon, .w-panel-tools, .w-panel-actions, .w-hidden-text, .w-off-paper"
 /** Of the page, not of the document. */
 const ATTRIBUTES = ["tabindex", "data-image", "data-kind", "title"]
 

@@ -215,7 +215,7 @@ function Log({ share, onClose }: { share: Share; onClose: () => void }) {
         empty={<Empty>Nobody has opened it yet.</Empty>}
       >
         {(entries) => (
-          <table className="w-kv">
+          <table className="w-kv w-share-log">
             <thead>
               <tr>
                 <th scope="col">When</th>
