@@ -42,6 +42,9 @@ from mlflow_weir.plugin.undecided_rest import ask
 ARTIFACT_FOLDER = "weir"
 """Where a run's captured files are among its artifacts."""
 
+FAILED_TAG = "weir.capture"
+"""Says of a run that nothing of its code and environment could be captured."""
+
 _SOURCES_OF_FLUENT_RUNS = frozenset(
     SourceType.to_string(kind) for kind in (SourceType.LOCAL, SourceType.NOTEBOOK)
 )
@@ -110,9 +113,8 @@ class _Capture:
             said: dict[str, Any] = json.loads(found.stdout)
             self.tags, self.files = said.get("tags", {}), said.get("files", {})
         except (OSError, subprocess.SubprocessError, ValueError):
-            self.tags = {
-                "weir.capture": "failed: it took too long, or its process broke or did not start"
-            }
+            why = "failed: it took too long, or its process broke or did not start"
+            self.tags = {FAILED_TAG: why}
 
     def close(self) -> None:
         """Remove its files."""

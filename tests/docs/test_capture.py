@@ -32,6 +32,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/capture.md").read_text()
 
 
+OTHER_TAGS = (NOTES_TAG, TRACEBACK_TAG, captures.FAILED_TAG)
+
+
 def rows() -> dict[str, str]:
     """Return the switch of each tag and file, by its kind and name."""
     found = re.findall(r"^\| (tag|file) `([^`]+)` \|.*\| `(WEIR_\w+)` \|$", TEXT, re.MULTILINE)
@@ -54,7 +57,7 @@ def test_the_table_and_the_code_name_the_same_items() -> None:
     tags = set(git_tags(state)) | set(re.findall(r'tags\["(weir\.[\w.]+)"\]', source))
     files = set(git_files(state)) | set(re.findall(r'files\["([\w./]+)"\]', source))
     files.add(NAME)
-    wanted = {f"tag {tag}" for tag in {*tags, NOTES_TAG, TRACEBACK_TAG, nan_tag()}} | {
+    wanted = {f"tag {tag}" for tag in {*tags, *OTHER_TAGS, nan_tag()}} | {
         f"file weir/{name}" for name in files
     }
     wanted |= {f"file {following_process.SAID}", f"file weir/{notebook.FILE}"}
@@ -68,7 +71,20 @@ def test_the_table_and_the_code_have_the_same_metrics() -> None:
         for one in gpu_queries.METRICS
     }
     wanted |= {f"system/{one.name}": (one.unit, one.source, switch) for one in host.METRICS}
-    assert wanted == metrics()
+    found = metrics()
+    assert wanted == {name: said for name, said in found.items() if name.startswith("system/")}
+    assert {name for name in found if not name.startswith("system/")} == watched_metrics()
+    of_watch = {said[1:] for name, said in found.items() if not name.startswith("system/")}
+    assert of_watch == {("PyTorch", settings.CAPTURE_GRADIENTS.name)}
+
+
+def watched_metrics() -> set[str]:
+    """Return what ``mlflow_weir.watch`` logs of gradients; its module imports PyTorch."""
+    source = (ROOT / "plugin/watching.py").read_text()
+    (names,) = re.findall(r"^_METRICS = \((.+)\)", source, re.M)
+    of_each = {*re.findall(r'"(\w+)"', names), *re.findall(r'f"\{key\}/(\w+)"', source)}
+    of_all = set(re.findall(r'f"\{whole\}(\w+)"', source))
+    return {f"gradients/NAME/{name}" for name in of_each} | {f"gradients/{one}" for one in of_all}
 
 
 def nan_tag() -> str:
