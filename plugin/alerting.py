@@ -46,16 +46,33 @@ def alert(title: str, text: str, level: str, wait_s: float) -> bool:
     if level not in LEVELS:
         _say(f"level {level!r:.40} is none of {', '.join(LEVELS)}: taken for 'warning'")
         level = "warning"
-    at_ms = time.time_ns() // 1_000_000
-    new = Alert(uuid.uuid4().hex, run_id, level, title, fitting(str(text), MAX_TEXT), at_ms)
     try:
-        store.log_alert(new)
+        raise_in(store, run_id, title, text, level)
     except (MlflowException, WeirError) as exc:  # a deleted run, a database that is away
         return _not_sent(str(exc))
     if len(_raised_s) >= _MAX_KEPT:
         _raised_s.clear()
     _raised_s[run_id, title] = now_s
     return True
+
+
+def raise_in(store: Any, run_id: str, title: str, text: str, level: str) -> None:
+    """Raise an alert of a run.
+
+    Args:
+        store: One that can keep it.
+        run_id: The run.
+        title: At most ``MAX_TITLE`` characters.
+        text: Is cut to what is kept.
+        level: One of ``LEVELS``.
+
+    Raises:
+        MlflowException: No such run, or it is deleted.
+        WeirError: The database is away.
+    """
+    at_ms = time.time_ns() // 1_000_000
+    text = fitting(str(text), MAX_TEXT)
+    store.log_alert(Alert(uuid.uuid4().hex, run_id, level, title, text, at_ms))
 
 
 def _run_of(store: Any) -> str | None:

@@ -18,7 +18,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from mlflow_weir import settings
 from mlflow_weir.guard import never_raises
-from mlflow_weir.plugin import mlflow_private, servers
+from mlflow_weir.plugin import alerting, mlflow_private, servers
 from mlflow_weir.plugin.capture import gradients
 from mlflow_weir.plugin.capture.gradients import Destination, Reading
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
@@ -161,7 +161,7 @@ class _ActiveRun:
         return points
 
     def _alert(self, store: Any, view: Any, reading: Reading) -> None:
-        """Say once a run that there are NaN or infinite values, in a tag and on stderr."""
+        """Say once a run that there are NaN or infinite values: a tag, an alert, on stderr."""
         if not self._has_alert or view.run_id in self._alerted:
             return
         found = reading.statistics
@@ -179,6 +179,9 @@ class _ActiveRun:
             text += f", and so {len(numbers) - 1} others"
         if NAN_TAG not in view.tags:
             store.note_captured(view, [RunTag(NAN_TAG, text)])
+            if store.can_rewind():  # not a stock server's, which keeps no alerts
+                title = f"NaN or infinite {reading.kind}"
+                alerting.raise_in(store, view.run_id, title, text, "error")
         _log.warning("run %s: %s", view.run_id, text)
 
 

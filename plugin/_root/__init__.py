@@ -144,7 +144,8 @@ def watch(
             gets the prefix ``graph_1.``; a model that is watched already is watched anew.
         log: What of it.
         log_freq: Optimizer steps from one that is logged to the next.
-        alert: Say once a run, in a tag and on stderr, where NaN or infinite values are first.
+        alert: Say once a run where NaN or infinite values are first: in a tag, on stderr, and by
+            an alert of the run.
 
     Raises:
         MlflowException: An argument is none of these.

@@ -202,6 +202,9 @@ with mlflow.start_run() as run:
     expected = "gradients of 0.weight at step 1: 32 NaN, 0 infinite of 32 values, and so 3 others"
     assert tag == expected
     assert err.count(tag) == 1
+    with sqlite3.connect(place.folder / "store" / "weir.db") as database:
+        alerts = database.execute("SELECT run_uuid, level, title, text FROM weir_alert").fetchall()
+    assert alerts == [(run_id, "error", "NaN or infinite gradients", tag)]
     assert place.history(run_id, "gradients/0.bias/nan") == [(1, 8.0), (2, 8.0)]
     assert place.history(run_id, "gradients/0.bias/norm")[0][0] == 0
     assert len(place.history(run_id, "gradients/0.bias/norm")) == 1
