@@ -15,7 +15,8 @@ class CgroupState(NamedTuple):
     """A process's limits and what its group uses; None where there is no limit or no such file.
 
     Attributes:
-        memory_bytes: In use by the group, without what the kernel could drop at once.
+        memory_bytes: In use by the group with the smallest limit, without what the kernel could
+            drop at once.
         memory_limit_bytes: The smallest of its own and its parents'.
         cpu_limit: Processors, as a quota gives them.
         n_periods: Periods in which the group ran; in ``n_throttled`` of them it was stopped for
@@ -76,19 +77,30 @@ def _folders(mount: Path, path: str) -> Iterator[Path]:
 def _unified(folders: list[Path]) -> CgroupState:
     limits = [_number(folder / "memory.max") for folder in folders]
     quotas = [_quota_v2(folder / "cpu.max") for folder in folders]
-    used = next((n for folder in folders if (n := _number(folder / "memory.current"))), None)
-    cache = next((n for f in folders if (n := _stat(f / "memory.stat", "inactive_file"))), 0)
+    users = _limited_first(folders, limits)
+    used = next((n for folder in users if (n := _number(folder / "memory.current"))), None)
+    cache = next((n for f in users if (n := _stat(f / "memory.stat", "inactive_file"))), 0)
     periods = _throttling(folders)
     return CgroupState(_less(used, cache), _smallest(limits), _smallest(quotas), *periods)
 
 
 def _memory_v1(folders: list[Path]) -> CgroupState:
     limits = [_number(folder / "memory.limit_in_bytes") for folder in folders]
+    users = _limited_first(folders, limits)
+    used = next((n for f in users if (n := _number(f / "memory.usage_in_bytes"))), None)
+    cache = next((n for f in users if (n := _stat(f / "memory.stat", "total_inactive_file"))), 0)
     limits += [_stat(folder / "memory.stat", "hierarchical_memory_limit") for folder in folders]
-    used = next((n for f in folders if (n := _number(f / "memory.usage_in_bytes"))), None)
-    cache = next((n for f in folders if (n := _stat(f / "memory.stat", "total_inactive_file"))), 0)
     real = [limit for limit in limits if limit is not None and limit < _UNLIMITED]
     return CgroupState(_less(used, cache), min(real, default=None))
+
+
+def _limited_first(folders: list[Path], limits: list[int | None]) -> list[Path]:
+    """Return the folders, that of the smallest limit first: what it holds is held against that.
+
+    A job's limit is above the groups of its steps, which share it.
+    """
+    known = [(n, i) for i, n in enumerate(limits) if n is not None and n < _UNLIMITED]
+    return [folders[min(known)[1]], *folders] if known else folders
 
 
 def _cpu_v1(folders: list[Path]) -> CgroupState:

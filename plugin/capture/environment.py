@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_weir import settings
+from mlflow_weir.plugin.capture import cgroups
 from mlflow_weir.redaction import Redactor, without_userinfo
 
 VARIABLES = frozenset(
@@ -47,11 +48,6 @@ VARIABLES = frozenset(
 MAX_COMMAND_LINE_CHARACTERS = 100_000
 MAX_VARIABLE_CHARACTERS = 10_000
 
-_CGROUP_MEMORY = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-_UNLIMITED = 1 << 60
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # What schedulers and container programs call the image that they started.
 _IMAGES = (
@@ -145,15 +141,8 @@ def _cpu() -> dict[str, Any]:
 def memory_bytes() -> dict[str, int | None]:
     """Return the machine's memory and the limit of this container or job, None where unknown."""
     total = next(iter(_lines(Path("/proc/meminfo"), r"MemTotal:\s*(\d+) kB")), "")
-    limits = []
-    for path in _CGROUP_MEMORY:
-        try:
-            text = path.read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < _UNLIMITED:
-            limits.append(int(text))
-    return {"total": int(total) << 10 if total else None, "limit": min(limits, default=None)}
+    limit = cgroups.read(os.getpid()).memory_limit_bytes
+    return {"total": int(total) << 10 if total else None, "limit": limit}
 
 
 def container() -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_weir.plugin.capture import environment
+from mlflow_weir.plugin.capture import cgroups, environment
+from mlflow_weir.plugin.capture.cgroups import CgroupState
 from mlflow_weir.redaction import Redactor
 
 ID = "0123456789abcdef" * 4
@@ -34,6 +35,12 @@ def test_the_container_is_known_by_its_id(line: str, wanted: str, tmp_path: Path
 def test_the_image_is_what_the_scheduler_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONTAINER_IMAGE", "docker://team/train:1.2")
     assert environment.container_image() == "docker://team/train:1.2"
+
+
+def test_the_limit_of_memory_is_that_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = CgroupState(memory_limit_bytes=8_000)  # of a group above the step's, as SLURM has it
+    monkeypatch.setattr(cgroups, "read", lambda pid: found)
+    assert environment.facts(["python"], Redactor())["memory_bytes"]["limit"] == 8_000
 
 
 def test_a_command_line_and_variables_of_any_length_are_cut(

@@ -56,6 +56,9 @@ def test_version_2_takes_the_smallest_limit_on_the_way_up(tmp_path: Path) -> Non
         },
     )
     assert cgroups.read(7, tmp_path) == CgroupState(2500, 8000, 1.5, 200, 50)
+    # What is held against a job's limit is what all of its steps use together.
+    write(tmp_path, {"sys/fs/cgroup/a.slice/memory.current": "7500\n"})
+    assert cgroups.read(7, tmp_path).memory_bytes == 7000
 
 
 def test_version_2_in_a_container_is_at_the_root(tmp_path: Path) -> None:
