@@ -159,6 +159,21 @@ def test_panels_compare_the_runs_as_mlflow_has_them(
     )
     last = {k: float(end.split(",")[1]) for k, end in ends if k in having}
     assert is_along([last[k] for k in having], [losses[k] for k in having])
+    # The upper half of its axis alone.
+    brush = parallel.locator('.w-figure-axis[data-axis="metrics.val/loss:latest"] .w-figure-brush')
+    parallel.scroll_into_view_if_needed()
+    place = settled_box(page, brush)
+    x, half = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    drag(page, (x, place["y"] + 1), (x, half))
+    top, height = (float(brush.get_attribute(name) or "") for name in ("y", "height"))
+    kept = {k for k, y in last.items() if y <= top + height / 2}
+    assert 0 < len(kept) < len(having)
+    drawn = parallel.locator("polyline:not([data-out])")
+    poll(page, lambda: {one.get_attribute("data-run") for one in drawn.all()} == kept)
+    told = f"{len(kept)} of {len(runs)} runs in range"
+    assert parallel.get_by_text(told).is_visible()
+    parallel.get_by_role("button", name="All runs").click()
+    poll(page, lambda: drawn.count() == len(runs))
     importance = page.get_by_role("article", name="Param importance: What goes with val/loss")
     row = importance.get_by_role("row").filter(has=page.get_by_role("rowheader", name="lr"))
     told_rho = float((row.locator("td").nth(2).text_content() or "").replace("\u2212", "-"))

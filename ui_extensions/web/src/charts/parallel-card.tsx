@@ -1,12 +1,14 @@
 /** Runs as lines across axes of what they have: params, and what came of them. */
 
-import { useMemo, useRef } from "react"
+import { useMemo, useRef, useState } from "react"
 
 import { Button } from "../controls/button"
 import { Empty, Failed, Loading } from "../controls/state"
 import { columnTitle } from "../runs/columns"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
+import type { Range } from "./axis-brush"
+import { AxisBrush, isWithin } from "./axis-brush"
 import { CardFrame } from "./card-frame"
 import { ColumnButton } from "./column-button"
 import type { Mark } from "./figure"
@@ -72,12 +74,25 @@ export function ParallelCard(props: PanelProps) {
         .sort((a, b) => (a.places.at(-1) ?? -1) - (b.places.at(-1) ?? -1)),
     [rows, scales, all, plot.width, plot.height],
   )
-  const marks = useMemo(() => lines.map((line) => line.mark), [lines])
+  const [ranges, setRanges] = useState<ReadonlyMap<string, Range>>(new Map())
+  const isNarrowed = all.some((column) => ranges.has(column))
+  const inside = useMemo(
+    () => lines.filter(({ places }) => all.every((column, at) => isWithin(places[at], ranges.get(column)))),
+    [lines, all, ranges],
+  )
+  const insiders = useMemo(() => new Set(inside), [inside])
+  const narrow = (column: string, range: Range | undefined): void => {
+    const next = new Map(ranges)
+    if (range) next.set(column, range)
+    else next.delete(column)
+    setRanges(next)
+  }
+  const marks = useMemo(() => inside.map((line) => line.mark), [inside])
   /** The line that is nearest to a place between two axes. */
   const near = (_: readonly Mark[], px: number, py: number): number => {
     let found = -1
     let best = NEAR_PX
-    lines.forEach(({ places }, at) => {
+    inside.forEach(({ places }, at) => {
       for (let axis = 0; axis + 1 < places.length; axis += 1) {
         const [from, to] = [places[axis], places[axis + 1]]
         const [left, right] = [x(axis), x(axis + 1)]
@@ -131,6 +146,16 @@ export function ParallelCard(props: PanelProps) {
               {count(axes.length)} axes
             </span>
           )}
+          {isNarrowed && (
+            <>
+              <span className="w-foot-note" aria-live="polite">
+                {count(inside.length)} of {count(lines.length)} runs in range
+              </span>
+              <Button kind="quiet" isSmall onClick={() => setRanges(new Map())}>
+                All runs
+              </Button>
+            </>
+          )}
           {!isAuto && (
             <Button kind="quiet" isSmall onClick={() => change([])}>
               Strongest
@@ -155,15 +180,16 @@ export function ParallelCard(props: PanelProps) {
           near={near}
           drawing={drawing}
         >
-          {lines.map(({ mark: { run }, places }) => (
+          {lines.map((line) => ({ ...line, isOut: !insiders.has(line) })).map(({ mark: { run }, places, isOut }) => (
             <polyline
               key={run.id}
               data-run={run.id}
+              data-out={isOut || undefined}
               points={places.flatMap((place, at) => (place === null ? [] : [`${round(x(at))},${round(y(place))}`])).join(" ")}
               fill="none"
               stroke={run.colour}
               strokeWidth={lines.length > 100 ? 1 : 1.5}
-              strokeOpacity={0.7}
+              strokeOpacity={isOut ? 0.08 : 0.7}
               strokeLinejoin="round"
             />
           ))}
@@ -189,6 +215,13 @@ export function ParallelCard(props: PanelProps) {
               >
                 {cut(visible(columnTitle(column), 80), nLetters)}
               </text>
+              <AxisBrush
+                x={x(at)}
+                top={TOP}
+                height={plot.height}
+                range={ranges.get(column)}
+                onRange={(range) => narrow(column, range)}
+              />
             </g>
           ))}
         </Figure>
