@@ -2,7 +2,8 @@
 
 Each test asks the same of two databases of one kind, one behind MLflow's own URI and one behind
 ours, and compares. ``test_server.py`` does the same for what needs a server: GraphQL's model
-versions, jobs run to their end, artifacts through the proxy, a client that logs over http.
+versions, jobs run to their end, artifacts through the proxy and their removal by ``mlflow gc``, a
+client that logs over http and the addresses it prints.
 """
 
 from __future__ import annotations
@@ -21,19 +22,25 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.artifacts import list_artifacts
 from mlflow.data.numpy_dataset import from_numpy
-from mlflow.entities import Metric
+from mlflow.entities import Metric, gateway_endpoint
 from mlflow.exceptions import MlflowException
+from mlflow.genai import datasets as data_sets
+from mlflow.genai.labeling import stores as labeling
 from mlflow.genai.scorers import ResponseLength, get_scorer, list_scorers, scorer
-from mlflow.server import handlers
+from mlflow.genai.utils import gateway_utils
+from mlflow.projects import databricks, docker
+from mlflow.server import gateway_api, handlers
 from mlflow.server.jobs import utils as job_utils
 from mlflow.store.db import utils as db_utils
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from mlflow.store.tracking.gateway import config_resolver
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.tracing.display import display_handler
 from mlflow.tracking import fluent
 from mlflow.tracking._tracking_service import utils as tracking_service
 from mlflow.utils import server_cli_utils
-from mlflow.utils.uri import extract_db_type_from_uri, get_uri_scheme
+from mlflow.utils.uri import extract_db_type_from_uri, get_uri_scheme, is_local_uri
 
 from databases import DatabaseServer
 from mlflow_weir.plugin import journaled_store
@@ -118,6 +125,14 @@ def error_of(call: Callable[[], Any], uri: str) -> tuple[str, str]:
     with pytest.raises(Exception) as caught:  # noqa: PT011  any; it is compared
         call()
     return type(caught.value).__name__, str(caught.value).replace(uri, "<uri>")
+
+
+def outcome(call: Callable[[], Any], uri: str) -> Any:
+    """What a call returns, or the kind and text of what it raises, the URI taken out."""
+    try:
+        return call()
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is compared
+        return type(exc).__name__, str(exc).replace(uri, "<uri>")
 
 
 def command(*arguments: str, exit_code: int = 0) -> Result:
@@ -437,6 +452,106 @@ def test_regular_expressions_in_a_search(sqlite_uris: Uris) -> None:
         return [t.info.tags.get("mlflow.traceName") for t in found]
 
     assert same(probe, sqlite_uris) == ["alpha-1"]
+
+
+def test_data_sets_to_evaluate_on(sqlite_uris: Uris) -> None:
+    def probe(uri: str) -> list[Any]:
+        client = use(uri)
+        other = client.create_experiment("other")
+        made = data_sets.create_dataset(name="questions", tags={"kind": "probe"})
+        made.merge_records(
+            [
+                {"inputs": {"question": text}, "expectations": {"answer": text.upper()}}
+                for text in ("why?", "when?", "why?")
+            ]
+        )
+        data_sets.add_dataset_to_experiments(made.dataset_id, [other])
+        (found,) = data_sets.search_datasets(
+            experiment_ids=other, filter_string="name = 'questions'"
+        )
+        table = found.to_df()
+        rows = [
+            (asked["question"], expected["answer"])
+            for asked, expected in zip(table["inputs"], table["expectations"], strict=True)
+        ]
+        data_sets.remove_dataset_from_experiments(made.dataset_id, [other])
+        answers = [
+            sorted(rows),
+            found.tags["kind"],
+            len(found.experiment_ids),
+            data_sets.search_datasets(experiment_ids=other),
+        ]
+        data_sets.delete_dataset(dataset_id=made.dataset_id)
+        return [*answers, error_of(lambda: client.get_dataset(made.dataset_id), made.dataset_id)]
+
+    assert same(probe, sqlite_uris)[0] == [("when?", "WHEN?"), ("why?", "WHY?")]
+
+
+def test_the_gateway_finds_its_endpoints(
+    sqlite_uris: Uris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_CRYPTO_KEK_PASSPHRASE", "a passphrase of this test's")
+    one = gateway_endpoint.GatewayModelLinkageType.PRIMARY
+
+    def probe(uri: str) -> list[Any]:
+        mlflow.set_tracking_uri(uri)
+        store: Any = tracking_service._get_store()
+        secret = store.create_gateway_secret("key", {"api_key": "sk-1"}, provider="openai")
+        model = store.create_gateway_model_definition("m", secret.secret_id, "openai", "gpt-4o")
+        linked = gateway_endpoint.GatewayEndpointModelConfig(model.model_definition_id, one)
+        store.create_gateway_endpoint("answers", [linked])
+        gateway_api._validate_store(store)
+        found = config_resolver.get_endpoint_config("answers")
+        return [
+            found.endpoint_name,
+            [(m.provider, m.model_name, m.secret_value) for m in found.models],
+            [e.name for e in store.list_gateway_endpoints()],
+            error_of(lambda: config_resolver.get_endpoint_config("absent"), uri),
+        ]
+
+    assert same(probe, sqlite_uris)[1] == [("openai", "gpt-4o", {"api_key": "sk-1"})]
+
+
+def test_what_runs_on_servers_alone_refuses_a_database_alike(
+    sqlite_uris: Uris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway of judges, scorers with code, labeling, notebooks, projects on Databricks."""
+    monkeypatch.delenv("MLFLOW_GATEWAY_URI", raising=False)
+
+    @scorer
+    def is_short(outputs: str) -> bool:
+        return len(outputs) < 5
+
+    def probe(uri: str) -> dict[str, Any]:
+        mlflow.set_tracking_uri(uri)
+        return {
+            "gateway": outcome(gateway_utils._resolve_gateway_uri, uri),
+            "scorers": outcome(is_short._check_can_be_registered, uri),
+            "labeling": outcome(lambda: labeling._get_labeling_store(uri), uri),
+            "projects": outcome(lambda: databricks.before_run_validations(uri, {}), uri),
+            "notebooks": display_handler.is_using_tracking_server(),
+            "hint to agents": is_local_uri(uri),
+        }
+
+    on_database = same(probe, sqlite_uris)
+    for name in ("gateway", "labeling", "projects"):
+        assert "<uri>" in on_database[name][1], name
+    assert on_database["scorers"] is not None
+    assert on_database["notebooks"] is False
+    address = "http://127.0.0.1:9"
+    on_server = probe(address)
+    assert on_server["gateway"] == address
+    assert on_server["scorers"] is on_server["projects"] is None
+    assert on_server["notebooks"] is True
+
+
+def test_a_project_in_docker_is_not_given_the_file_alone(sqlite_uris: Uris) -> None:
+    # docs/decisions/001-entry-points.md: a file in write-ahead mode is no whole database.
+    options, variables = docker.get_docker_tracking_cmd_and_envs(sqlite_uris.stock)
+    assert options[0] == "-v"
+    assert variables
+    for uri in (sqlite_uris.ours, "weir:"):
+        assert docker.get_docker_tracking_cmd_and_envs(uri) == ([], {})
 
 
 @pytest.mark.quick_on("sqlite")  # test_metric_history.py deletes runs for good on every database

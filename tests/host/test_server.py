@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +22,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.genai.scorers import ResponseLength
+from mlflow.genai.utils import display_utils
 
 from agents import wait_until
 from databases import DatabaseServer
@@ -34,19 +38,21 @@ pytestmark = [
 
 
 class Servers(NamedTuple):
-    """One of each kind."""
+    """One of each kind, and the databases of the first two."""
 
     stock: ServerProcess
     ours: ServerProcess
     embedded: ServerProcess
     workspaces: ServerProcess
+    stock_uri: str
+    ours_uri: str
 
 
 @pytest.fixture(scope="module")
 def servers(
     tmp_path_factory: pytest.TempPathFactory, sqlite_folder: DatabaseServer
 ) -> Iterator[Servers]:
-    folders = [tmp_path_factory.mktemp(name) for name in Servers._fields]
+    folders = [tmp_path_factory.mktemp(name) for name in Servers._fields[:4]]
     stock, ours, workspaces = (sqlite_folder.new_mlflow_database() for _ in range(3))
     no_jobs = (("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),)
     uris = [stock, ours.replace("sqlite:", "sqlite+weir:"), "weir:"]
@@ -64,7 +70,7 @@ def servers(
         ),
     ]
     with start_servers(*specs) as started:
-        yield Servers(*started)
+        yield Servers(*started, *uris[:2])
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +242,64 @@ def test_the_server_lists_an_experiments_artifacts_through_its_proxy(servers: Se
 
     is_stored(servers.ours)
     is_stored(servers.stock)
+
+
+def test_the_end_of_a_run_and_of_an_evaluation_say_where_to_see_it(
+    servers: Servers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(server: ServerProcess) -> str:
+        mlflow.set_tracking_uri(server.address)
+        mlflow.set_experiment("with an address")
+        capsys.readouterr()
+        with mlflow.start_run(run_name="shown") as run:
+            pass
+        display_utils.display_evaluation_output(run.info.run_id)
+        text = capsys.readouterr().out
+        ids = (server.address, run.info.run_id, f"experiments/{run.info.experiment_id}")
+        for name, known in zip(("<server>", "<run>", "<experiment>"), ids, strict=True):
+            assert known in text
+            text = text.replace(known, name)
+        return text
+
+    ours = said(servers.ours)
+    assert ours == said(servers.stock)
+    assert "View run shown at: <server>/#/<experiment>/runs/<run>" in ours
+
+
+def gc_of_a_run(server: ServerProcess, uri: str) -> list[Any]:
+    """Delete a run for good whose artifacts the server keeps; say what is there then."""
+    mlflow.set_tracking_uri(server.address)
+    mlflow.set_experiment("let go")
+    with mlflow.start_run() as run:
+        mlflow.log_metric("loss", 1.0)
+        mlflow.log_text("x", "x.txt")
+    run_id = run.info.run_id
+    client = MlflowClient()
+    files = (server.folder / "mlartifacts").rglob
+    wait_until(lambda: list(files(f"{run_id}/artifacts/x.txt")), "the artifact is stored")
+    client.delete_run(run_id)
+    words = ["gc", "--backend-store-uri", uri, "--run-ids", run_id]
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", *words, "--tracking-uri", server.address],
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(mlflow.MlflowException) as gone:
+        client.get_run(run_id)
+    return [
+        done.stdout.replace(run_id, "<run>").splitlines(),
+        list(files(f"{run_id}/artifacts/x.txt")),
+        gone.value.error_code,
+    ]
+
+
+def test_gc_removes_what_the_server_keeps_of_a_run(servers: Servers) -> None:
+    ours = gc_of_a_run(servers.ours, servers.ours_uri)
+    assert ours == gc_of_a_run(servers.stock, servers.stock_uri)
+    assert ours[1:] == [[], "RESOURCE_DOES_NOT_EXIST"]
 
 
 def test_mlflow_ui_on_weir_serves_what_a_client_logged_there(
