@@ -14,6 +14,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -564,12 +565,11 @@ store.log_metric(run_id, Metric("loss", 2.0, 2, 2))
 
 
 @pytest.fixture
-def shared_folder(tmp_path: Path) -> Path:
-    """Give a folder that any user can reach."""
-    for parent in [tmp_path, *tmp_path.parents][:-2]:
-        if parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o055)
-    return tmp_path
+def shared_folder() -> Iterator[Path]:
+    """Give a folder that any user can reach; each pytest that starts closes pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def open_as_nobody(url: str, run_id: str, other: str) -> subprocess.CompletedProcess[str]:

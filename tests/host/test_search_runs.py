@@ -104,7 +104,9 @@ def _outcome(store: Any, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
     try:
         runs, token = store._search_runs(*arguments)
     except MlflowException as exc:
-        return (exc.error_code, exc.message.partition("[SQL:")[0]), None
+        # A driver may quote the statement, in which names and numbers of parameters differ.
+        words = exc.message.partition("[SQL:")[0].partition("\nLINE ")[0]
+        return (exc.error_code, words), None
     except Exception as exc:  # noqa: BLE001 - both must raise the same, whatever it is
         return (type(exc), str(exc)), None
     offset = SearchUtils.parse_start_offset_from_page_token(token)
