@@ -95,6 +95,37 @@ def prepare_no_statements(engine: sa.Engine) -> None:
     engine.dispose()  # the pool may hold a connection from before
 
 
+def prepare_missing_tables(
+    engine: sa.Engine, as_error: Callable[[StoreUnavailable], Exception]
+) -> None:
+    """Say in words that tables of ours are gone, instead of the statement that looked for them.
+
+    Args:
+        engine: Of a store that has found them when it was opened.
+        as_error: What callers know for one of our errors.
+    """
+
+    @sa.event.listens_for(engine, "handle_error")
+    def say(context: sa.ExceptionContext) -> None:
+        if _lacks_our_table(context.original_exception):
+            gone = StoreUnavailable(
+                "the weir tables are gone from this database: somebody has run `weir db eject` "
+                "since it was opened here",
+                hint="`weir db upgrade URI` makes them again; before an eject, stop what writes",
+            )
+            raise as_error(gone) from context.sqlalchemy_exception
+
+
+def _lacks_our_table(error: BaseException) -> bool:
+    code = error.args[0] if error.args else None
+    text = str(error)
+    return (
+        text.startswith("no such table: weir_")
+        or (getattr(error, "sqlstate", None) == "42P01" and 'relation "weir_' in text)
+        or (code == 1146 and ".weir_" in text)
+    )
+
+
 def prepare_sqlite(engine: sa.Engine) -> None:
     """Give SQLite a cache, and put the file into write-ahead mode where that is safe.
 

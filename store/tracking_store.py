@@ -123,6 +123,7 @@ class _WeirMethods:
                 if engine.dialect.name == "sqlite":
                     engines.prepare_sqlite(engine)
                 engines.prepare_no_statements(engine)
+                engines.prepare_missing_tables(engine, mlflow_private.as_mlflow_error)
                 cls._weir_engines[db_uri] = engine
             return cls._weir_engines[db_uri]
 

@@ -1,7 +1,8 @@
 """``weir db check``: every stored point is where the index says, and as it was written.
 
 Reads everything and changes nothing. A problem names its row; what it means for a reader is that
-the metrics in that row fail with the same message, and that nothing else does.
+the metrics in that row fail with the same message, and that nothing else does. Of an SQLite file
+its pages are looked at as well, those of MLflow's tables among them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mlflow_weir.store.metrics.batch_encoding import decode_batch, key_text, ver
 from mlflow_weir.store.metrics.encoding import decode_chunk, decode_chunk_keys
 
 _PAGE = 200  # chunks read at once
+_MAX_FAULTS = 20  # of a file, that are named
 
 
 @dataclass
@@ -54,6 +56,10 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
             report.notes.append("no Weir tables here; nothing to check")
             return report
     require_current_schema(engine)
+    if engine.dialect.name == "sqlite":
+        progress.start("the file", 1)
+        report.problems += _faults_of_file(engine)
+        progress.advance(1)
     with Session(engine) as session:
         n_batches = session.execute(sa.select(sa.func.count()).select_from(schema.batch)).scalar()
         n_chunks = session.execute(sa.select(sa.func.count()).select_from(schema.chunk)).scalar()
@@ -73,6 +79,24 @@ def check(engine: sa.Engine, progress: Progress) -> CheckReport:
                 f"run {run_id}: gone from MLflow's tables (`weir db compact` sweeps it)"
             )
     return report
+
+
+def _faults_of_file(engine: sa.Engine) -> list[str]:
+    """Return what SQLite finds wrong with the file's pages, rows of MLflow's tables in them."""
+    with engine.connect() as connection:
+        try:
+            found = (
+                connection.exec_driver_sql(f"PRAGMA quick_check({_MAX_FAULTS})").scalars().all()
+            )
+        except sa.exc.DBAPIError as exc:  # too damaged to say more
+            found = [str(exc.orig)]
+    lines = [line for text in found for line in str(text).splitlines()]
+    return [
+        f"the file: {line} (restore a back-up, or save what can be read with "
+        "`sqlite3 FILE .recover`)"
+        for line in lines
+        if line != "ok" and not line.startswith("*** in database")
+    ]
 
 
 def _check_batches(session: Session, report: CheckReport, progress: Progress) -> None:
@@ -201,7 +225,8 @@ def _chunk_problems(
     for entry in entries:
         part = points.rows(entry.first_row, entry.first_row + entry.n_points)
         of_entry[entry.first_row] = part
-        ranges = (part.step.min(), part.step.max(), part.timestamp.min(), part.timestamp.max())
+        step, timestamp = part.step, part.timestamp
+        ranges = tuple(int(end(of)) for of in (step, timestamp) for end in (np.min, np.max))
         said = (entry.min_step, entry.max_step, entry.min_timestamp, entry.max_timestamp)
         if said != ranges:
             yield f"{what}: {key_text(entry.key)!r} spans {ranges}, weir_series says {said}"

@@ -28,6 +28,7 @@ from mlflow_weir.store import migrations, schema
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT_S = 10
+_OF_A_DAMAGED_FILE = "restore a back-up, or save what can be read with `sqlite3 FILE .recover`"
 _DRIVERS_WITH_TIMEOUT = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
 
 
@@ -118,6 +119,8 @@ def _connection_error(url: sa.URL, error: sa.exc.DBAPIError) -> WeirError:
         )
     if engines.is_transient(error):
         return StoreUnavailable(message, hint="another process has locked it; try again")
+    if "malformed" in message:
+        return StoreError(message, hint=_OF_A_DAMAGED_FILE)
     return ConfigError(message, hint="check the path in the URI, and who may read the file")
 
 
@@ -128,9 +131,7 @@ def _failure(url: sa.URL, error: sa.exc.DBAPIError) -> WeirError:
         return StoreUnavailable(message, hint="the command may be run again")
     if "malformed" in message:
         return StoreError(
-            message,
-            hint="`weir db check URI` names the rows; restore a back-up, or save what can be read "
-            "with `sqlite3 FILE .recover`",
+            message, hint=f"`weir db check URI` names the rows; {_OF_A_DAMAGED_FILE}"
         )
     return StoreError(message, hint="what was done before is kept; the command may be run again")
 

@@ -424,6 +424,30 @@ def test_check_reads_on_after_rows_that_the_database_cannot_read(
     assert result.output.count("\n") == 1, result.output
 
 
+def test_check_finds_a_page_that_the_disk_lost_in_mlflows_own_tables(
+    sqlite_folder: DatabaseServer,
+) -> None:
+    url = sqlite_folder.new_mlflow_database()
+    fill_as_stock(url, n_runs=1)
+    path = Path(str(sa.make_url(url).database))
+    succeeded("compact", url)  # out of the write-ahead log, into the file
+    assert "all well" in succeeded("check", url)
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        page = connection.exec_driver_sql(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'latest_metrics'"
+        ).scalar_one()
+    engine.dispose()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    result = weir_db("check", url)
+    assert result.exit_code == 1
+    assert "the file: " in result.output
+    assert "sqlite3 FILE .recover" in result.output
+
+
 SABOTAGE = {
     "a batch's count": ("UPDATE weir_batch SET n_points = n_points + 1", "weir_batch"),
     "a chunk's count": ("UPDATE weir_chunk SET n_points = n_points + 1", "its row says"),

@@ -17,7 +17,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from databases import DatabaseServer
 from metric_writers import ARTIFACTS, make_small
-from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.errors import ConfigError, StoreError, StoreUnavailable
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import migrations
@@ -305,6 +305,15 @@ def test_what_is_no_database_is_named(tmp_path: Path, uri: str, message: str) ->
         pass
     assert "s3cret" not in str(caught.value)
     assert caught.value.hint
+
+
+def test_a_file_with_a_damaged_schema_is_told_how_to_save_it(sqlite_server_url: str) -> None:
+    path = Path(str(sa.make_url(sqlite_server_url).database))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'CREATE TABLE "runs"', b'CREATE TABLX "runs"'))
+    with pytest.raises(StoreError, match="malformed") as caught, opened(sqlite_server_url):
+        pass
+    assert "sqlite3 FILE .recover" in caught.value.hint
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])

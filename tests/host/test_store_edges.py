@@ -23,6 +23,10 @@ from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import schema
 from mlflow_weir.store.collector import paused_collector
+from mlflow_weir.store.maintenance.database import opened
+from mlflow_weir.store.maintenance.eject import eject
+from mlflow_weir.store.maintenance.progress import Silent
+from mlflow_weir.store.maintenance.upgrade import upgrade
 from mlflow_weir.store.metrics import batches
 from mlflow_weir.store.tracking_store import WeirStore
 
@@ -58,6 +62,29 @@ def test_a_lost_chunk_is_said_and_not_read_as_no_points(
         store.get_metric_history(run_id, "loss")
     with pytest.raises(MlflowException, match="weir_chunk 1: the row is missing"):
         store.get_metric_history_bulk_interval([run_id], "loss", 10, None, None)
+
+
+def test_tables_that_an_eject_took_meanwhile_are_told_and_can_come_back(
+    database_server: DatabaseServer, tmp_path: Path
+) -> None:
+    url = database_server.new_mlflow_database()
+    store = WeirStore(url, str(tmp_path))
+    run_id = new_run(store)
+    store.log_metric(run_id, Metric("loss", 1.0, 0, 0))
+    with opened(url) as engine:
+        eject(engine, Silent())
+        for call in (
+            lambda: store.log_metric(run_id, Metric("loss", 2.0, 1, 1)),
+            lambda: store.get_metric_history(run_id, "loss"),
+        ):
+            with pytest.raises(MlflowException, match="`weir db upgrade URI` makes them") as gone:
+                call()
+            assert gone.value.error_code == "TEMPORARILY_UNAVAILABLE"
+            assert "SQL" not in str(gone.value)
+        upgrade(engine)
+    store.log_metric(run_id, Metric("loss", 2.0, 1, 1))
+    assert [m.value for m in store.get_metric_history(run_id, "loss")] == [1.0, 2.0]
+    store._dispose_engine()
 
 
 @pytest.mark.parametrize("name", ["WEIR_WRITE_DEADLINE_SECONDS", "WEIR_STOCK_SAMPLING"])
