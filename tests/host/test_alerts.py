@@ -229,6 +229,29 @@ def test_what_a_target_does_not_take_is_tried_again_or_given_up(scene: Scene) ->
     assert again[0].headers["x-weir-delivery"] == again[1].headers["x-weir-delivery"]
 
 
+def test_a_target_gets_thirty_a_minute_and_the_rest_waits(scene: Scene) -> None:
+    sender, run_id = Sender(scene.server), new_id()
+    experiment_id = scene.experiment(sender)
+    target = make_target(scene.server, "busy", f"{scene.http.address}/busy")
+    calm = make_target(scene.server, "calm", f"{scene.http.address}/calm")
+    make_rule(scene.server, experiment_id, "alert", target)
+    make_rule(scene.server, experiment_id, "alert", calm, level="error")
+    sender.send(create_run(run_id, "e"), *(raised(run_id, f"{n}") for n in range(33)))
+
+    def states() -> list[str]:
+        return [one["state"] for one in scene.deliveries(experiment_id)]
+
+    wait_until(lambda: states().count("sent") >= 30, "as many as may be are sent", DEADLINE_S)
+    # Another target is not kept waiting, and by then those of the first would be sent, too.
+    sender.send(raised(run_id, "last", "error"))
+    scene.http.wait("/calm")
+    assert len(states()) == 35
+    query = "SELECT tried_ms FROM weir_alert_delivery WHERE target_id = ? AND state = 'sent'"
+    tried_ms = sorted(at_ms for (at_ms,) in scene.execute(query, target))
+    # On a machine that takes longer than a minute, more of them.
+    assert all(b - a >= 60_000 for a, b in zip(tried_ms, tried_ms[30:], strict=False))
+
+
 def test_rules_fire_once_a_run(scene: Scene) -> None:
     sender = Sender(scene.server)
     experiment_id = scene.experiment(sender)

@@ -33,7 +33,7 @@ from mlflow_weir.ui_extensions.publishing import series_pieces
 from mlflow_weir.ui_extensions.publishing.s3 import S3Options, S3Prefix
 from reports import ask, panel, paragraph, png, write_report
 from run_data import N_LINES, XSS
-from s3_server import S3Server
+from s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from senders import call
 from workspace_data import FIRST_START_MS, SeededRun, curve, write_runs
 
@@ -592,7 +592,11 @@ def test_a_place_is_its_owners_alone(site: Site, tmp_path: Path) -> None:
 
 
 def test_pages_go_to_a_bucket_and_are_taken_away_again(
-    site: Site, s3: S3Server, tmp_path: Path, open_page: Callable[..., Any]
+    site: Site,
+    s3: S3Server,
+    tmp_path: Path,
+    open_page: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket = s3.new_bucket("pages")
     s3.client.put_object(Bucket=bucket, Key="other/x.txt", Body=b"mine")
@@ -665,6 +669,20 @@ def test_pages_go_to_a_bucket_and_are_taken_away_again(
     while (found := status_of(short)) != 403 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert found == 403
+    # Keys and address are those of a profile of the AWS configuration.
+    named = tmp_path / "aws config"
+    named.write_text(
+        f"[profile lab]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+        f"endpoint_url = {s3.address}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(named))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    elsewhere = ("--to", f"s3://{bucket}/by-profile", "--region", "us-east-1")
+    assert "credentials" in publish(site, *runs, *elsewhere).output
+    done = published(site, *runs, *elsewhere, "--profile", "lab")
+    assert done["address"] == f"{s3.address}/{bucket}/by-profile/index.html"
+    assert "no_such" in publish(site, *runs, *elsewhere, "--profile", "no_such").output
 
 
 @pytest.mark.long
