@@ -495,6 +495,25 @@ def test_a_link_shows_a_reports_words_and_what_is_ticked_of_its_panels(
     assert link.ask("share", {}).status == 404
 
 
+def test_a_link_says_nothing_of_code_that_it_does_not_show(
+    site: Site, open_page: Callable[..., Any]
+) -> None:
+    experiment_id = site.rich.experiment_id
+    both = {"ids": [site.rich.run_id, site.rich.other_id]}
+    report_id, _ = write_report(
+        site.server, experiment_id, "Code", panel(experiment_id, "code", runs=both)
+    )
+    terms: dict[str, Any] = {"kind": "report", "report_id": report_id, "is_live": True}
+    link = make_link(site.server, "0", shown={"code": True}, **terms)
+    page = open_page(color_scheme="light")
+    page.goto(f"{site.server.address}{link.path}")
+    compared = page.locator(".w-code")
+    compared.get_by_role("heading", name="Packages").wait_for()
+    # Neither that patches and commands are the same, nor that there are none.
+    assert compared.get_by_role("heading").all_inner_texts() == ["Commit", "Packages"]
+    assert not re.search("same|Neither", compared.inner_text())
+
+
 def test_a_frozen_panel_makes_a_frozen_link(site: Site) -> None:
     experiment_id = site.sweep.experiment_id
     at_ms = FIRST_START_MS + 200_000

@@ -46,6 +46,7 @@ export function CompareCode({
 function Commits({ ours, theirs }: { ours: CodeAnswer; theirs: CodeAnswer }) {
   const of = (code: CodeAnswer): string => code.state?.commit || code.tags["weir.git.commit"] || ""
   const [mine, other] = [of(ours), of(theirs)]
+  if (!mine && !other) return null // a link may not show it
   return (
     <section aria-labelledby="w-commits">
       <h2 id="w-commits" className="w-section-title">
@@ -83,6 +84,9 @@ function Patches({ ours, theirs }: { ours: CodeAnswer; theirs: CodeAnswer }) {
     ours,
     theirs,
   ])
+  // Of files that were changed a link may not show how.
+  const areClean = [ours, theirs].every(({ state }) => state?.is_dirty === false)
+  if (found.changed.length === 0 && found.nSame === 0 && !areClean) return null
   return (
     <section aria-labelledby="w-patches">
       <h2 id="w-patches" className="w-section-title">
@@ -90,7 +94,7 @@ function Patches({ ours, theirs }: { ours: CodeAnswer; theirs: CodeAnswer }) {
       </h2>
       {found.changed.length === 0 ? (
         <p className="w-secondary">
-          {found.nSame === 0 ? "Neither has one." : `The same in ${count(found.nSame)} files.`}
+          {found.nSame === 0 ? "Neither has one: both were as committed." : `The same in ${count(found.nSame)} files.`}
         </p>
       ) : (
         <>
@@ -152,6 +156,7 @@ function Texts({
   const changes = useMemo(() => lineChanges(ours, theirs), [ours, theirs])
   const id = `w-texts-${title.toLowerCase()}`
   const isSame = changes?.every((change) => change.kind === " ") ?? false
+  if (ours.length === 0 && theirs.length === 0) return null
   return (
     <section aria-labelledby={id}>
       <h2 id={id} className="w-section-title">
