@@ -15,7 +15,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,10 @@ from mlflow_weir.redaction import Redactor
 _NICE = 5
 _MAX_TAG_CHARACTERS = 500
 _MAX_LEFT_OUT = 1_000
+_HARDWARE_S = 15.0  # a driver that is loaded for it takes seconds
+
+_Machine = tuple[dict[str, Any], str]
+"""Facts of the machine, and its GPUs in a few words."""
 
 
 def main() -> None:
@@ -38,6 +45,7 @@ def main() -> None:
     folder = Path(asked["folder"])
     tags: dict[str, str] = {}
     files: dict[str, bytes] = {}
+    machine = _InBackground(hardware) if asked["hardware"] else None
     if asked["git"]:
         add_git(asked, redactor, tags, files)
     if asked["environment"]:
@@ -46,8 +54,9 @@ def main() -> None:
         tags["weir.python"] = str(facts["python"])
         files["environment.json"] = _json(facts)
         files["requirements.txt"] = environment.requirements(redactor).encode()
-    if asked["hardware"]:
-        found, tags["weir.gpu"] = hardware()
+    if machine is not None:
+        silent = {"trouble": "a GPU's library did not answer"}
+        found, tags["weir.gpu"] = machine.wait((silent, silent["trouble"]))
         files["hardware.json"] = redactor.text(_json(found).decode()).encode()
     if redactor.n_redacted:
         tags["weir.redacted"] = str(redactor.n_redacted)
@@ -59,6 +68,23 @@ def main() -> None:
         paths[name] = str(path)
     short = {name: value[:_MAX_TAG_CHARACTERS] for name, value in tags.items() if value}
     json.dump({"tags": short, "files": paths}, sys.stdout)
+
+
+class _InBackground:
+    """A question to the machine, which a hung driver may never answer: the rest is not to wait."""
+
+    def __init__(self, ask: Callable[[], _Machine]) -> None:
+        self._answers: list[_Machine] = []
+        self._until_s = time.monotonic() + _HARDWARE_S
+        self._thread = threading.Thread(
+            target=lambda: self._answers.append(ask()), name="weir-hardware", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self, otherwise: _Machine) -> _Machine:
+        """Return the answer, or something else where it does not come."""
+        self._thread.join(max(self._until_s - time.monotonic(), 0.0))
+        return self._answers[0] if self._answers else otherwise
 
 
 def add_git(
@@ -87,7 +113,7 @@ def add_git(
     )
 
 
-def hardware() -> tuple[dict[str, Any], str]:
+def hardware() -> _Machine:
     """Return what GPUs and machine are, and in a few words which GPUs the training may see."""
     sampler, amd_sampler = gpu.GpuSampler(), amd.AmdSampler()
     found = {"nvidia": sampler.facts(), **host.facts()}

@@ -33,6 +33,7 @@ _STORES = (
     *("mlflow.db", "mlflow.db-*", "mlruns/", "mlartifacts/"),
 )
 _MAX_SUBMODULES = 50
+_SSH_USER = re.compile(r"\A(?!git@)[^/@:\s]+@(?=[^/:\s]+:)")  # of user@host:path
 _OWNED = re.compile(r"in repository at '(.+)'")
 _MAX_OTHERS = 10
 _OTHERS_TIME_LIMIT_S = 3.0
@@ -295,7 +296,8 @@ def _place(git: Git, state: GitState, redactor: Redactor) -> None:
     remotes = git.text("remote").splitlines()
     name = "origin" if "origin" in remotes else remotes[0] if len(remotes) == 1 else ""
     if name:
-        state.remote = redactor.text(without_userinfo(git.text("remote", "get-url", name)))
+        address = without_userinfo(git.text("remote", "get-url", name))
+        state.remote = redactor.text(_SSH_USER.sub("", address))
     if not state.commit:
         return
     try:

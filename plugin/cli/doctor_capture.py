@@ -151,8 +151,10 @@ def _in_words(state: git.GitState) -> str:
     n_files = len(re.findall(rb"^diff --git ", state.patch, re.MULTILINE))
     if state.is_dirty:
         words.append(f"a patch of {_number(n_files, 'file')}, {len(state.patch):,} bytes")
+    if state.upstream is not None:
+        words.append(f"another from {state.upstream[0][:10]}, the newest commit that is pushed")
     if state.n_redacted:
-        words.append(f"{_number(state.n_redacted, 'secret')} taken out of it")
+        words.append(f"{_number(state.n_redacted, 'secret')} taken out")
     if state.left_out:
         words.append(f"{_number(len(state.left_out), 'changed file')} left out")
     if state.untracked_patch:

@@ -105,7 +105,12 @@ def test_it_says_what_would_be_captured_here(
     (tmp_path / "a.py").write_text("x = 2\npassword = 'hunter2'\n")
     (tmp_path / "new\x1b[2J.txt").touch()
     assert " on main, a patch of 1 file, " in detail("git")
-    assert "1 secret taken out of it, names of 1 untracked file" in detail("git")
+    assert "1 secret taken out, names of 1 untracked file" in detail("git")
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
+    pushed = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip()
+    commit = "-c user.name=a -c user.email=b commit -q --allow-empty -m two"
+    subprocess.run(["git", *commit.split()], check=True)
+    assert f"another from {pushed}, the newest commit that is pushed" in detail("git")
     monkeypatch.setenv("WEIR_CAPTURE_UNTRACKED", "on")
     assert " bytes of untracked files" in detail("git")
     monkeypatch.setenv("WEIR_FILES", "*.py")

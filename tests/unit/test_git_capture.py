@@ -216,7 +216,9 @@ def test_a_branch_that_tracks_a_local_one_is_not_pushed_by_that(
     [
         ("https://TOKEN:x-oauth-basic@example.com/a.git", "https://example.com/a.git"),
         ("https://TOKEN@example.com/a.git", "https://example.com/a.git"),
-        ("git@example.com:team/a.git", "git@example.com:team/a.git"),
+        ("git@example.com:team/a.git", "git@example.com:team/a.git"),  # which is everybody
+        ("jane-deploy@example.com:team/a.git", "example.com:team/a.git"),
+        ("/srv/me@home:1/a.git", "/srv/me@home:1/a.git"),
     ],
 )
 def test_the_remote_has_no_user_and_password(
