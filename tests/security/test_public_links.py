@@ -1093,6 +1093,22 @@ def test_weir_share_makes_and_manages_links(mine: Mine, monkeypatch: pytest.Monk
     assert "no such link" in weir("log", "0" * 32, status=1)
 
 
+def test_what_is_no_text_is_the_fault_of_who_asks(mine: Mine) -> None:
+    link, half = mine.link(), "\ud800"
+    for body in (
+        {"search": half},
+        {"search": half, "regex": True},
+        {"filter": f"run_name = '{half}'"},
+        {"filter": f"run_name ~ '{half}'"},
+    ):
+        answer = link.ask("runs", body)
+        assert answer.status in {200, 400}, (body, answer)
+    assert link.ask("run", {"run_id": half}).status == 400
+    terms = {"kind": "runs", "title": half, "run_ids": mine.runs[:1], "is_live": True}
+    terms["experiment_ids"] = [mine.experiment_id]
+    assert manage(mine.server, "create", terms, mine.user).status == 400
+
+
 def test_too_many_and_too_large_questions_are_refused(mine: Mine) -> None:
     link = mine.link(shown={"metrics": ["loss"], "files": True})
     runs = mine.runs[:1]

@@ -98,6 +98,7 @@ def handle_errors(routes: flask.Blueprint) -> None:
     routes.register_error_handler(StoreUnavailable, _unavailable)
     routes.register_error_handler(Refused, _refused)
     routes.register_error_handler(ChunkCorrupt, _damaged)
+    routes.register_error_handler(UnicodeError, _no_text)
     # What opens the store, or asks it in MLflow's ways, fails in theirs.
     routes.register_error_handler(sa.exc.SQLAlchemyError, _database_failed)
     routes.register_error_handler(MlflowException, _mlflow_failed)
@@ -115,12 +116,30 @@ def _damaged(error: ChunkCorrupt) -> flask.Response:
     return access.refusal(500, str(error))
 
 
+def _no_text(error: Exception) -> flask.Response:
+    return access.refusal(400, "a text holds what is no character")
+
+
+def _is_no_text(error: BaseException) -> bool:
+    """Say whether a database was given half a surrogate pair, or NUL where it takes none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UnicodeError) or "NUL " in str(cause):
+            return True
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return False
+
+
 def _database_failed(error: sa.exc.SQLAlchemyError) -> flask.Response:
+    if _is_no_text(error):
+        return _no_text(error)
     return _unavailable(StoreUnavailable(f"the database fails: {type(error).__name__}"))
 
 
 def _mlflow_failed(error: MlflowException) -> flask.Response:
     status = error.get_http_status_code()
+    if status >= 500 and _is_no_text(error):
+        return _no_text(error)
     if status >= 500:
         return _unavailable(StoreUnavailable("MLflow's store fails"))
     return access.refusal(status, error.message)
