@@ -111,6 +111,12 @@ class _WeirMethods:
                     ) from exc
         except WeirError as exc:
             raise mlflow_private.as_mlflow_error(exc) from exc
+        except MlflowException as exc:
+            # Behind `weir:` nobody knows it, and `mlflow db upgrade` takes no other.
+            if db_uri.startswith("sqlite:"):
+                exc.message = exc.message.replace("<database_uri>", db_uri)
+                exc.args = (exc.message,)
+            raise
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> sa.Engine:

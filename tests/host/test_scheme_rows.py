@@ -477,7 +477,7 @@ def test_data_sets_to_evaluate_on(sqlite_uris: Uris) -> None:
         data_sets.remove_dataset_from_experiments(made.dataset_id, [other])
         answers = [
             sorted(rows),
-            found.tags["kind"],
+            found.tags,
             len(found.experiment_ids),
             data_sets.search_datasets(experiment_ids=other),
         ]

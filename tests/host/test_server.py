@@ -70,7 +70,8 @@ def servers(
         ),
     ]
     with start_servers(*specs) as started:
-        yield Servers(*started, *uris[:2])
+        stock_server, ours_server, embedded, with_workspaces = started
+        yield Servers(stock_server, ours_server, embedded, with_workspaces, *uris[:2])
 
 
 @pytest.fixture(autouse=True)
