@@ -84,10 +84,12 @@ async def settled() -> None:
 Scene = Callable[[App, Callable[[Request], None]], Awaitable[None]]
 
 
-def played(scene: Scene, held_bytes: int, patience_s: float = 3600.0) -> None:
+def played(
+    scene: Scene, held_bytes: int, patience_s: float = 3600.0, usual_s: float = 3600.0
+) -> None:
     async def play() -> None:
         app = App()
-        bodies = Bodies(app, held_bytes, patience_s)
+        bodies = Bodies(app, held_bytes, patience_s, usual_s)
         async with anyio.create_task_group() as tasks:
 
             def come(one: Request) -> None:
@@ -95,7 +97,7 @@ def played(scene: Scene, held_bytes: int, patience_s: float = 3600.0) -> None:
 
             await scene(app, come)
             app.let_go.set()
-        assert bodies._free == held_bytes
+        assert (bodies._free, bodies._coming) == (held_bytes, [])
 
     # Playwright, of an earlier test of this process, may have its loop in this thread.
     with ThreadPoolExecutor(1) as thread:
@@ -104,22 +106,24 @@ def played(scene: Scene, held_bytes: int, patience_s: float = 3600.0) -> None:
 
 def test_who_finds_no_room_is_heard_out_and_told_when_to_come_again() -> None:
     async def scene(app: App, come: Callable[[Request], None]) -> None:
-        first, second, third = Request(60), Request(60), Request(40)
+        first, second, third = Request(50), Request(60), Request(50)
         for one in (first, second, third):
             come(one)
             one.send(b"x" * 30)
             await settled()
-        # The second is read all the same, and forgotten; the third has room beside the first.
         assert [one.n_read for one in (first, second, third)] == [1, 1, 1]
+        second.send(b"x" * 20)
+        await settled()
+        # There is no room for it any more. The rest is read all the same, and forgotten.
         assert second.status == 0
-        second.send(b"x" * 30, is_last=True)
+        second.send(b"x" * 10, is_last=True)
         await settled()
         assert second.status == 503
         assert 1 <= int(second.headers[b"retry-after"]) <= 38
         for one in (first, third):
-            one.send(b"y" * 10, is_last=True)
+            one.send(b"y" * 20, is_last=True)
         await settled()
-        assert app.bodies == [b"x" * 30 + b"y" * 10] * 2
+        assert app.bodies == [b"x" * 30 + b"y" * 20] * 2
         fourth = Request(1)  # they are held until they are answered
         come(fourth)
         fourth.send(b"z", is_last=True)
@@ -137,22 +141,44 @@ def test_who_finds_no_room_is_heard_out_and_told_when_to_come_again() -> None:
     played(scene, held_bytes=100)
 
 
-def test_what_says_no_length_takes_the_most_and_is_cut_there() -> None:
+def test_what_is_announced_takes_nothing_and_what_takes_long_gives_way() -> None:
+    async def scene(app: App, come: Callable[[Request], None]) -> None:
+        app.let_go.set()
+        announced, slow, quick = Request(100), Request(100), Request(60)
+        for one in (announced, slow):
+            come(one)
+        slow.send(b"x" * 60)
+        await settled()
+        with anyio.fail_after(60):
+            while quick.status != 200:
+                quick = Request(60)
+                come(quick)
+                quick.send(b"y" * 60, is_last=True)
+                await settled()
+        assert slow.status == 503
+        assert app.bodies == [b"y" * 60]
+        announced.send(b"z" * 100, is_last=True)
+        await settled()
+        assert announced.status == 200
+
+    played(scene, held_bytes=100, usual_s=0.05)
+
+
+def test_what_says_no_length_is_cut_at_the_most() -> None:
     async def scene(app: App, come: Callable[[Request], None]) -> None:
         unsaid, other = Request(None), Request(1)
         come(unsaid)
-        await settled()
-        come(other)
-        other.send(b"x", is_last=True)
-        await settled()
-        assert other.status == 503
         for _ in range(12):
             unsaid.send(bytes(1 << 20))
         unsaid.send(b"", is_last=True)
         await settled()
         assert len(app.bodies[0]) == MAX_BYTES + (1 << 20)  # more than it may be, and no more
+        come(other)
+        other.send(b"x", is_last=True)
+        await settled()
+        assert other.status == 503
 
-    played(scene, held_bytes=MAX_BYTES)
+    played(scene, held_bytes=MAX_BYTES + (1 << 20))
 
 
 @pytest.mark.parametrize("length", [MAX_BYTES + 1, 10**18])
