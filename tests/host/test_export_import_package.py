@@ -39,6 +39,12 @@ T0 = 1_700_000_000_000
 Found = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The package asks the server, which is to have what was logged.
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Give the addresses of two stock servers and of one that runs Weir."""
