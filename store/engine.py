@@ -33,6 +33,7 @@ _LOCK_NUMBER = 0x77656972  # "weir" in ASCII: PostgreSQL's advisory locks are nu
 _LOCK_WAIT_SECONDS = 300.0
 _COLD_LOCK_WAIT_SECONDS = 5.0
 _CACHE_KIB = 65_536
+_LOG_BYTES = 16 << 20
 
 
 def require_file(db_uri: str) -> None:
@@ -168,6 +169,15 @@ def _set_cache(connection: sqlite3.Connection, record: object) -> None:
     # Of SQLite's own 2 MB, a page of runs deep in 100,000 drops and reads again most of what it
     # looks up: 376 ms instead of 282. Taken as it is needed, not at once.
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    limit_log(connection)
+
+
+def limit_log(connection: sqlite3.Connection) -> None:
+    """Have SQLite cut its write-ahead log when that begins anew.
+
+    A long read keeps it from beginning anew, and it would stay as large as it became then.
+    """
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlflow_weir.errors import StoreUnavailable
-from mlflow_weir.store.engine import is_transient, prepare_no_statements, require_file
+from mlflow_weir.store.engine import (
+    is_transient,
+    limit_log,
+    prepare_no_statements,
+    require_file,
+)
 
 _CONNECT_S = 5
 _SILENCE_S = 30
@@ -109,6 +114,7 @@ def _prepare_sqlite(engine: sa.Engine, database: str | None) -> None:
 
     def set_cache(connection: sqlite3.Connection, record: object) -> None:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        limit_log(connection)
 
     sa.event.listen(engine, "do_connect", require_database)
     sa.event.listen(engine, "connect", set_cache)

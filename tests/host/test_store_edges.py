@@ -23,6 +23,7 @@ from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.store import engine as engines
 from mlflow_weir.store import schema
 from mlflow_weir.store.collector import paused_collector
+from mlflow_weir.store.delivery.connection import open_engine
 from mlflow_weir.store.maintenance.database import opened
 from mlflow_weir.store.maintenance.eject import eject
 from mlflow_weir.store.maintenance.progress import Silent
@@ -47,6 +48,29 @@ def test_odd_steps_that_stock_wrote_to_sqlite_are_read(sqlite_url: str, tmp_path
     read = {key: store.get_metric_history(run_id, key)[0].step for key in steps}
     assert read == {"numpy": 3, "fraction": 3, "infinite": 2**63 - 1, "whole": 5}
     assert store.get_max_step_for_metric(run_id, "numpy") == 3
+
+
+@pytest.mark.parametrize("way", ["a store", "a delivery"])
+def test_the_log_that_a_long_read_has_made_long_becomes_short_again(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(engines, "_LOG_BYTES", 1 << 20)
+    store = WeirStore(sqlite_url, str(tmp_path))
+    engine = store.engine if way == "a store" else open_engine(sqlite_url)
+    log = Path(f"{sa.make_url(sqlite_url).database}-wal")
+
+    def write(n_bytes: int) -> int:
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE IF NOT EXISTS filling (x BLOB)"))
+            connection.execute(sa.text(f"INSERT INTO filling VALUES (randomblob({n_bytes}))"))
+        return log.stat().st_size
+
+    with sa.create_engine(sqlite_url).connect() as reader:
+        reader.execute(sa.text("SELECT count(*) FROM runs")).all()
+        assert max(write(1 << 20) for _ in range(8)) > 4 << 20
+    # The first one copies what is there into the file, the next begins the log anew.
+    assert [write(1) for _ in range(3)][-1] <= 1 << 20
+    engine.dispose()
 
 
 def test_a_lost_chunk_is_said_and_not_read_as_no_points(
