@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _DRAW_S = 0.1
 _FOLLOW_S = 2.0
+_FOLLOW_SHARE = 4  # rests so many times as long as a round took
 _SHOWN = 8  # of what was refused or left out, a run
 _WHAT_IS_NEW = {
     "experiment": "{0.n_new:,} new tags",
@@ -100,22 +101,30 @@ def import_tensorboard(
     TensorBoard itself is not needed.
     """
     from mlflow_weir.plugin.importing.bringing import step_of
-    from mlflow_weir.plugin.importing.tensorboard_run import TensorboardRun, find_runs
+    from mlflow_weir.plugin.importing.tensorboard_run import TensorboardRun, find_runs, state_of
 
-    def steps(*, is_over: bool) -> list[Step]:
+    def steps(*, is_over: bool, known: dict[Path, object] | None = None) -> list[Step]:
+        found = [(folder, path) for path in paths for folder in find_runs(path)]
+        if known is not None:
+            states = {folder: state_of(folder) for folder, _ in found}
+            found = [one for one in found if states[one[0]] != known.get(one[0])]
+            known.update(states)
         return [
             step_of(
                 partial(TensorboardRun, folder, path, is_over=is_over), str(folder), experiment
             )
-            for path in paths
-            for folder in find_runs(path)
+            for folder, path in found
         ]
 
     if follow:
+        known: dict[Path, object] = {}
         try:
             while True:
-                _bring(uri, steps(is_over=False), as_json, is_quiet=True)
-                time.sleep(_FOLLOW_S)
+                began_s = time.monotonic()
+                new = steps(is_over=False, known=known)
+                if new and not _bring(uri, new, as_json, is_quiet=True):
+                    known.clear()
+                time.sleep(max(_FOLLOW_S, _FOLLOW_SHARE * (time.monotonic() - began_s)))
         except KeyboardInterrupt:
             click.echo("no longer followed: the runs are over", err=True)
     _bring(uri, steps(is_over=True), as_json)
@@ -154,8 +163,8 @@ def import_mlflow(
         place.close()
 
 
-def _bring(uri: str, steps: Iterable[Step], as_json: bool, *, is_quiet: bool = False) -> None:
-    """Go one step after the other, and say what became of each."""
+def _bring(uri: str, steps: Iterable[Step], as_json: bool, *, is_quiet: bool = False) -> bool:
+    """Go one step after the other, and say what became of each; return whether all went well."""
     from mlflow_weir.plugin.importing.bringing import Step
 
     line = _ProgressLine(len(steps) if isinstance(steps, list) else None)
@@ -172,13 +181,14 @@ def _bring(uri: str, steps: Iterable[Step], as_json: bool, *, is_quiet: bool = F
     if is_quiet:
         for one in faulty:
             click.echo(plain(f"{one.title}: {one.error}"), err=True)
-        return
+        return not faulty
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
         click.echo("\n".join(map(plain, _report(found))))
     if faulty:
         raise SystemExit(1)
+    return True
 
 
 def _as_far_as_known(steps: Iterable[Step], found: list[Brought]) -> Iterator[Step]:
@@ -222,6 +232,8 @@ def _bringer(uri: str, progress: Callable[[Brought], None]) -> Iterator[Bringer]
             f"{without_secrets(uri)} is no store of Weir's",
             hint="weir:, weir:///DIR, sqlite+weir:///FILE, or a server's address",
         )
+    if is_server(uri):
+        _require_weir(uri)
     target = open_target(delivery_address(uri), Spool.open().root)
     client = _client(uri)
     mlflow.set_tracking_uri(uri)  # where a database's registry looks for logged models
@@ -229,6 +241,25 @@ def _bringer(uri: str, progress: Callable[[Brought], None]) -> Iterator[Bringer]
         yield Bringer(target, client, progress)
     finally:
         target.close()
+
+
+def _require_weir(uri: str) -> None:
+    """Refuse a stock server, before anything is made there; one that is away tells so later.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+
+    from mlflow_weir.plugin.servers import Kind
+    from mlflow_weir.plugin.undecided_rest import ask
+
+    if ask(get_default_host_creds(uri)) is Kind.STOCK:
+        raise ConfigError(
+            f"{without_secrets(uri)} does not run Weir: it would give runs other ids and times",
+            hint="bring them to a store of Weir's; the database behind the server can be one "
+            "(postgresql+weir://…)",
+        )
 
 
 def _client(uri: str) -> MlflowClient:

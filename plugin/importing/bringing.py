@@ -3,38 +3,59 @@
 Each part of a run that only grows is delivered as a journal of its own, whose id follows from what
 it is of: the target knows how far it has it, so that an import that was broken off goes on, one
 that is repeated changes nothing, and one of a run that has gone on adds what is new. What a run is
-as a whole (its state, its params) is delivered again when it has become another.
+as a whole (its state, its params) is delivered again when it has become another. A database does
+not tell in which order its points came: of those, what is not there is found by looking.
 
 Artifacts go by MLflow's own repositories, those that are there with their size are left alone.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
+import sys
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 
-from mlflow_weir.errors import ConfigError
+from mlflow_weir.errors import ConfigError, StoreUnavailable
 from mlflow_weir.frames import FRAME_HEADER_BYTES
 from mlflow_weir.plugin.agent.drain import STEP_BYTES
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
 from mlflow_weir.plugin.contact import says_unknown
 from mlflow_weir.plugin.importing.names import is_below
+from mlflow_weir.store.delivery.records import encode_operation, encode_points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+    from mlflow_weir.store.delivery.positions import JournalState
+
+T = TypeVar("T")
+
 _MOST_WAITING = 8  # runs that are to be compacted, whose batches take room
 _LONGEST_RECORDS = 10_000  # of one transaction, where they are short
+_POINTS_OF_A_RECORD = 1_000
+_PATIENCE_S = 120.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_MOST_UNREADABLE = 10  # files in a row, before their place is taken to be away
+_LET_PASS = frozenset({401, 403, 407, 408, 425, 429})  # of 4xx: said of the moment, not of a file
+
+Point = tuple[str, int, int, float]
+"""Key, timestamp in ms, step, value."""
+
+History = tuple[str, Sequence[Point]]
+"""A metric's key, and its points."""
 
 
 class Part(NamedTuple):
@@ -54,12 +75,12 @@ class File(NamedTuple):
 
     Attributes:
         path: Below the run's artifact root, with ``/``.
-        content: Where it is, or what is in it.
+        content: Where it is, or what is in it; or why it could not be read.
         may_change: It may become another one of the same size.
     """
 
     path: str
-    content: Path | bytes
+    content: Path | bytes | Exception
     may_change: bool = False
 
 
@@ -68,14 +89,18 @@ class Source(Protocol):
 
     Attributes:
         run_id: Its id here, 32 hex digits.
+        kind: What tracks it, as the tag ``weir.imported_from`` has it.
         title: What a person calls it.
         experiment: Name of the experiment that it goes to unless somebody says otherwise.
+        part: Tells the parts of one run apart that are sources of their own.
         left_out: What of it has no place here, and how often it was met; complete in the end.
     """
 
     run_id: str
+    kind: str
     title: str
     experiment: str
+    part: str
     left_out: Counter[str]
 
     def creation(self, experiment_id: str) -> bytes:
@@ -84,6 +109,13 @@ class Source(Protocol):
 
     def parts(self) -> Iterable[Part]:
         """Return what grows; read one after the other, each to its end."""
+        ...
+
+    def histories(self) -> Iterable[History]:
+        """Return its metrics of which any point may be new, each once; asked for more than once.
+
+        The points of one are in the order in which they are to be.
+        """
         ...
 
     def facts(self) -> Sequence[bytes]:
@@ -199,10 +231,14 @@ class Bringer:
         if found is not None and found.info.lifecycle_stage != "active":
             brought.leave_out("runs that are deleted there")
             return
-        words = self._words[run] = self._begin(source, brought, is_there=found is not None)
+        is_new = found is None
+        words = self._words[run] = self._begin(source, brought, is_there=not is_new)
         for part in source.parts():
             self.deliver(brought, (*words, "part", part.name), part.records)
-        self.deliver_as_it_is(brought, (*words, "facts"), source.facts())
+        self._bring_points(source, brought, words, is_new=is_new)
+        self.deliver_as_it_is(
+            brought, (*words, "facts", source.part), source.facts(), is_new=is_new
+        )
         self._to_compact.append(run)
         self._compact(_MOST_WAITING)
         self.upload(brought, artifacts_of(self.client, run), source.files())
@@ -242,7 +278,7 @@ class Bringer:
         words: tuple[str, ...] = (source.run_id,)
         last = words
         time_brought = 0
-        while self._target.state(_journal_of((*words, "created"))) is not None:
+        while self._state(_journal_of((*words, "created"))) is not None:
             last = words
             time_brought += 1
             words = (source.run_id, f"again {time_brought}")
@@ -275,18 +311,79 @@ class Bringer:
 
     def deliver_once(self, brought: Brought, words: Sequence[str], record: bytes) -> bool:
         """Deliver a record, unless one with these words has ever been; say whether it was."""
-        if self._target.state(_journal_of(words)) is not None:
+        if self._state(_journal_of(words)) is not None:
             return False
         end = FRAME_HEADER_BYTES + len(record)
         self._apply(brought, _journal_of(words), 0, end, [record])
         return True
 
-    def deliver_as_it_is(
-        self, brought: Brought, words: Sequence[str], records: Sequence[bytes]
+    def _bring_points(
+        self, source: Source, brought: Brought, words: Sequence[str], *, is_new: bool
     ) -> None:
-        """Deliver what something is as a whole, unless it was delivered as it is."""
+        """Bring the points of ``histories`` that are not there.
+
+        A run that is new gets them all as one journal. Of one that is there the target is asked
+        for what it has, unless these were all there at the end of an earlier import.
+        """
+        run = source.run_id
+        digest = hashlib.sha256()
+        if is_new:
+            self.deliver(brought, (*words, "points"), _noted(digest, run, source.histories()))
+        else:
+            for record in _noted(digest, run, source.histories()):
+                del record
+        whole = (*words, "points", digest.hexdigest())
+        if digest.digest() == _NOTHING or self._state(_journal_of(whole)) is not None:
+            return
+        if not is_new:
+            missing = _records_of(run, self._missing(run, source.histories()))
+            for batch in _batches(missing):
+                of_these = hashlib.sha256(b"\0".join(batch)).hexdigest()
+                self.deliver(brought, (*words, "points", "of them", of_these), batch)
+        tags = [["weir.imported_from", source.kind]]
+        self.deliver_once(
+            brought, whole, encode_operation("set_tags", {"run_id": run, "tags": tags})
+        )
+
+    def _missing(self, run_id: str, histories: Iterable[History]) -> Iterator[History]:
+        for key, points in histories:
+            found = self.client.get_metric_history(run_id, key)
+            there = {(one.timestamp, one.step, _kept(one.value)) for one in found}
+            yield key, [one for one in points if (one[1], one[2], _kept(one[3])) not in there]
+
+    def deliver_as_it_is(
+        self,
+        brought: Brought,
+        words: Sequence[str],
+        records: Sequence[bytes],
+        *,
+        is_new: bool = False,
+    ) -> None:
+        """Deliver what something is as a whole, unless it was delivered last as it is.
+
+        Each version has a number, which is taken before it is delivered: what something has become
+        again is another version than what it was before.
+
+        Args:
+            brought: Takes note of what became of them.
+            words: Tell it apart.
+            records: All of it.
+            is_new: Nothing of it was ever delivered.
+        """
+        if not records:
+            return
         digest = hashlib.sha256(b"\0".join(records)).hexdigest()
-        self.deliver(brought, (*words, digest), records)
+        number = 0
+
+        def is_known(*further: str) -> bool:
+            return self._state(_journal_of((*words, *further))) is not None
+
+        while not is_new and is_known("version", str(number + 1)):
+            number += 1
+        if not is_new and not is_known(digest, str(number)):
+            number += 1
+            self.deliver_once(brought, (*words, "version", str(number)), records[-1])
+        self.deliver(brought, (*words, digest, str(number)), records)
 
     def deliver(self, brought: Brought, words: Sequence[str], records: Iterable[bytes]) -> None:
         """Deliver those of the records that the target has not yet.
@@ -300,30 +397,36 @@ class Bringer:
             ConfigError: They do not begin with those that were delivered.
         """
         journal_id = _journal_of(words)
-        state = self._target.state(journal_id)
+        state = self._state(journal_id)
         there = 0 if state is None else state.position
-        at, batch, n_bytes = 0, list[bytes](), 0
-        for record in records:
-            size = FRAME_HEADER_BYTES + len(record)
-            at += size
-            if at <= there:
-                continue
-            if at - size < there:
-                raise _changed(brought)
-            batch.append(record)
-            n_bytes += size
-            if n_bytes >= STEP_BYTES or len(batch) >= _LONGEST_RECORDS:
-                self._apply(brought, journal_id, at - n_bytes, at, batch)
-                batch, n_bytes = [], 0
+        at = 0
+
+        def new() -> Iterator[bytes]:
+            nonlocal at
+            for record in records:
+                size = FRAME_HEADER_BYTES + len(record)
+                at += size
+                if at <= there:
+                    continue
+                if at - size < there:
+                    raise _changed(brought)
+                yield record
+
+        for batch in _batches(new()):
+            size = sum(FRAME_HEADER_BYTES + len(record) for record in batch)
+            self._apply(brought, journal_id, at - size, at, batch)
         if at < there:
             raise _changed(brought)
-        if batch:
-            self._apply(brought, journal_id, at - n_bytes, at, batch)
+
+    def _state(self, journal_id: str) -> JournalState | None:
+        return _patiently(lambda: self._target.state(journal_id))
 
     def _apply(
         self, brought: Brought, journal_id: str, start: int, end: int, records: Sequence[bytes]
     ) -> None:
-        outcome = self._target.apply(journal_id, None, start, end, records, is_patient=False)
+        outcome = _patiently(
+            lambda: self._target.apply(journal_id, None, start, end, records, is_patient=False)
+        )
         brought.n_points += outcome.n_points
         brought.refused += [f"{one.what}: {one.reason}" for one in outcome.rejected]
         self._progress(brought)
@@ -331,33 +434,123 @@ class Bringer:
     def upload(
         self, brought: Brought, repository: ArtifactRepository, files: Iterable[File]
     ) -> None:
-        """Upload those files that are not there with their size."""
+        """Upload those files that are not there with their size.
+
+        What is wrong with one of them stops none of the others.
+        """
         known: dict[str | None, dict[str, int | None]] = {}
+        unreadable: list[str] = []
+        n_in_a_row = 0
         for path, content, may_change in files:
             if not is_below(path):
                 brought.leave_out("files whose paths lead elsewhere")
                 continue
-            folder = path.rpartition("/")[0] or None
-            if folder not in known:
-                known[folder] = _sizes(repository, folder)
-            size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            if known[folder].get(path) == size and not (
-                may_change and _content(repository, path) != content
-            ):
+            if isinstance(content, Exception):
+                unreadable.append(f"{path}: {content}")
+                n_in_a_row += 1
+                if n_in_a_row >= _MOST_UNREADABLE:
+                    raise content
                 continue
-            with tempfile.TemporaryDirectory() as made:
-                local = Path(made) / PurePosixPath(path).name
-                if isinstance(content, bytes):
-                    local.write_bytes(content)
-                else:
-                    local.symlink_to(content.resolve())
-                repository.log_artifact(str(local), folder)
+            n_in_a_row = 0
+            folder = path.rpartition("/")[0] or None
+            try:
+                if folder not in known:
+                    known[folder] = _sizes(repository, folder)
+                size = len(content) if isinstance(content, bytes) else content.stat().st_size
+                if known[folder].get(path) == size and not (
+                    may_change and _content(repository, path) != content
+                ):
+                    continue
+                _log(repository, folder, path, content)
+            except (MlflowException, OSError) as exc:  # those of requests are among the latter
+                if not _is_of_the_file(exc):
+                    raise
+                brought.refused.append(f"artifact {path}: {' '.join(str(exc).split())[:300]}")
+                continue
             brought.n_files += 1
             self._progress(brought)
+        if unreadable:
+            more = f", and {len(unreadable) - 1:,} more" if unreadable[1:] else ""
+            raise ConfigError(f"files that cannot be read: {unreadable[0]}{more}")
 
     def note(self, brought: Brought) -> None:
         """Say that something more of it is there."""
         self._progress(brought)
+
+
+_NOTHING = hashlib.sha256().digest()
+_LARGEST = sys.float_info.max
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask a target again for as long as it is busy, or away for a moment.
+
+    Raises:
+        StoreUnavailable: It was for ``_PATIENCE_S``.
+    """
+    give_up_s = time.monotonic() + _PATIENCE_S
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return ask()
+        except StoreUnavailable:
+            if time.monotonic() + pause_s > give_up_s:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _noted(digest: Any, run_id: str, histories: Iterable[History]) -> Iterator[bytes]:
+    """Give the records of points, of which a digest takes note."""
+    for record in _records_of(run_id, histories):
+        digest.update(record)
+        yield record
+
+
+def _records_of(run_id: str, histories: Iterable[History]) -> Iterator[bytes]:
+    for _, points in histories:
+        for first in range(0, len(points), _POINTS_OF_A_RECORD):
+            yield encode_points(run_id, points[first : first + _POINTS_OF_A_RECORD])
+
+
+def _batches(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Give records in groups that make a transaction each."""
+    batch, n_bytes = list[bytes](), 0
+    for record in records:
+        batch.append(record)
+        n_bytes += FRAME_HEADER_BYTES + len(record)
+        if n_bytes >= STEP_BYTES or len(batch) >= _LONGEST_RECORDS:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _kept(value: float) -> str:
+    """Return a value as a store of MLflow's keeps it, so that two can be compared."""
+    return repr(value if math.isnan(value) else max(-_LARGEST, min(_LARGEST, value)) + 0.0)
+
+
+def _is_of_the_file(error: Exception) -> bool:
+    """Say whether another file may well be taken where one was not."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return 400 <= status < 500 and status not in _LET_PASS
+    if isinstance(error, MlflowException):
+        return bool(error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE))
+    return isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.EILSEQ)
+
+
+def _log(
+    repository: ArtifactRepository, folder: str | None, path: str, content: Path | bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        local = Path(made) / PurePosixPath(path).name
+        if isinstance(content, bytes):
+            local.write_bytes(content)
+        else:
+            local.symlink_to(content.resolve())
+        repository.log_artifact(str(local), folder)
 
 
 def _journal_of(words: Sequence[str]) -> str:

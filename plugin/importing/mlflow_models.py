@@ -62,7 +62,8 @@ def _bring(
     words = ("model", model.model_id)
     n_refused = len(brought.refused)
     record = encode_operation("create_logged_model", creation)
-    if bringer.deliver_once(brought, (*words, "created"), record):
+    is_new = bringer.deliver_once(brought, (*words, "created"), record)
+    if is_new:
         if len(brought.refused) > n_refused:
             return
         brought.n_new += 1
@@ -74,10 +75,11 @@ def _bring(
     if new:
         fields = {"model_id": model.model_id, "params": new}
         bringer.deliver_as_it_is(
-            brought, (*words, "params"), [encode_operation("log_logged_model_params", fields)]
-        )
+            brought, (*words, "params"), [encode_operation("log_logged_model_params", fields)],
+            is_new=is_new,
+        )  # fmt: skip
     for run_id, metrics in _metrics(model).items():
-        bringer.deliver_as_it_is(brought, (*words, "metrics", run_id), metrics)
+        bringer.deliver_as_it_is(brought, (*words, "metrics", run_id), metrics, is_new=is_new)
     left_out: Counter[str] = Counter()
     bringer.upload(
         brought,
@@ -87,7 +89,7 @@ def _bring(
     for what, n in left_out.items():
         brought.leave_out(what, n)
     # It is ready when all of it is there.
-    bringer.deliver_as_it_is(brought, (*words, "facts"), list(_facts(model)))
+    bringer.deliver_as_it_is(brought, (*words, "facts"), list(_facts(model)), is_new=is_new)
 
 
 def _facts(model: LoggedModel) -> Iterator[bytes]:

@@ -15,8 +15,10 @@ from mlflow.entities import ViewType
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin.importing.bringing import Point
 from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
 from mlflow_weir.store import schema
+from mlflow_weir.store.metrics.points import whole_number
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 PAGE = 1_000
 _ANSWER_S = 30.0
 _SCHEMES = frozenset("file http https mysql postgresql sqlite weir".split())
-Point = tuple[str, int, int, float]
-"""Key, timestamp in ms, step, value."""
 
 
 class Place:
@@ -95,7 +95,12 @@ class Place:
         try:
             with self._engine.connect() as connection:
                 return [
-                    (key, at_ms, step, math.nan if is_nan else value)
+                    (
+                        key,
+                        at_ms if type(at_ms) is int else whole_number(at_ms),
+                        step if type(step) is int else whole_number(step),
+                        math.nan if is_nan else value,
+                    )
                     for at_ms, step, value, is_nan in connection.execute(query)
                 ]
         except sa.exc.DBAPIError as exc:

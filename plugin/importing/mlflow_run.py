@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow_weir.plugin.importing.bringing import File, Part, artifacts_of
+from mlflow.exceptions import MlflowException
+
+from mlflow_weir.plugin.importing.bringing import File, History, Part, artifacts_of
 from mlflow_weir.plugin.importing.mlflow_place import Place
 from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.journaled_models import dataset_fields
-from mlflow_weir.store.delivery.records import encode_operation, encode_points
+from mlflow_weir.store.delivery.records import encode_operation
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 class MlflowRun:
     """One run of stock MLflow."""
+
+    kind = "mlflow"
+    part = ""
 
     def __init__(self, place: Place, run_id: str, experiment: str) -> None:
         """Look at a run: a search does not tell all that went into it."""
@@ -41,16 +46,20 @@ class MlflowRun:
             "workspace": None,
             "user_id": info.user_id,
             "start_time": info.start_time,
-            "tags": [["weir.imported_from", "mlflow"]],
+            "tags": [["weir.imported_from", self.kind]],
             "run_name": info.run_name,
             "artifact_uri": None,
         }
         return encode_operation("create_run", fields)
 
-    def parts(self) -> Iterator[Part]:
-        """Return the histories of its metrics."""
+    def parts(self) -> Iterable[Part]:
+        """Return nothing: a point that is new may be older than others."""
+        return ()
+
+    def histories(self) -> Iterator[History]:
+        """Return its metrics."""
         for key in sorted(self._run.data.metrics):
-            yield Part(f"metric {key}", self._history(key))
+            yield key, self._place.history(self.run_id, key)
 
     def links(self) -> list[Part]:
         """Return the models that went into it and came out, which have to be there."""
@@ -73,10 +82,6 @@ class MlflowRun:
                 for one in used
             ),
         ]
-
-    def _history(self, key: str) -> Iterator[bytes]:
-        for point in self._place.history(self.run_id, key):
-            yield encode_points(self.run_id, [point])
 
     def facts(self) -> Sequence[bytes]:
         """Return params, tags, data sets and how it ended."""
@@ -127,7 +132,12 @@ def files_of(repository: ArtifactRepository, left_out: Counter[str]) -> Iterator
             left_out["files that lead out of the folder of the artifacts"] += 1
             continue
         with tempfile.TemporaryDirectory() as made:
-            yield File(path, Path(repository.download_artifacts(path, made)))
+            content: Path | Exception
+            try:
+                content = Path(repository.download_artifacts(path, made))
+            except (MlflowException, OSError) as exc:
+                content = exc
+            yield File(path, content)
 
 
 def _walk(repository: ArtifactRepository, folder: str) -> Iterator[str]:

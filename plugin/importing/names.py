@@ -25,8 +25,31 @@ def clean_key(name: str) -> str:
     if key == ".":
         key = "_"
     if len(key) > MAX_KEY:
-        key = f"{key[: MAX_KEY - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        key = _with_digest(key, name)
     return key
+
+
+class Keys:
+    """The keys of one run: two names of it never become one."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._names: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """Return the key of a name: ``clean_key``'s, with a digest where another name has that.
+
+        >>> keys = Keys()
+        >>> [keys.of(name) for name in ("acc (val)", "acc [val]", "acc (val)")]
+        ['acc _val_', 'acc _val_~868910cb', 'acc _val_']
+        """
+        key = clean_key(name)
+        return key if self._names.setdefault(key, name) == name else _with_digest(key, name)
+
+
+def _with_digest(key: str, name: str) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{key[: MAX_KEY - 9]}~{digest}"
 
 
 def run_id_of(*words: str) -> str:

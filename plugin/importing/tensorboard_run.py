@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import json
 import struct
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.importing.bringing import File, Part
+from mlflow_weir.plugin.importing.bringing import File, History, Part
 from mlflow_weir.plugin.importing.histogram_rows import HistogramRow, encode_rows
-from mlflow_weir.plugin.importing.names import clean_key, run_id_of
+from mlflow_weir.plugin.importing.names import Keys, run_id_of
 from mlflow_weir.plugin.importing.record_log import DamagedLog, read_tensorboard
 from mlflow_weir.plugin.importing.wire import Message, WireError
 from mlflow_weir.store.delivery.records import encode_operation, encode_points
@@ -37,6 +38,8 @@ _EVENTS = "*tfevents*"
 _PROFILE = ".profile-empty"
 _START_INFO, _END_INFO = "_hparams_/session_start_info", "_hparams_/session_end_info"
 _STATES = {1: "FINISHED", 2: "FAILED"}  # of session_end_info; 3 is running
+# Fields of an event beside its summary.
+_NOT_BROUGHT = {4: "graphs", 6: "log messages", 8: "metadata of single steps", 9: "meta graphs"}
 _NUMBERS = {1: (5, "f"), 2: (6, "d")}  # DT_FLOAT, DT_DOUBLE: their field, and how it is packed
 _WHOLES = {3: (7, "i"), 9: (10, "q")}  # DT_INT32, DT_INT64
 
@@ -59,8 +62,17 @@ def _is_events(path: Path) -> bool:
     return not path.name.endswith(_PROFILE)
 
 
+def state_of(folder: Path) -> object:
+    """Return what is another when something was written to a run."""
+    found = [(path, path.stat()) for path in sorted(folder.glob(_EVENTS))]
+    return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+
+
 class TensorboardRun:
     """One folder of events."""
+
+    kind = "tensorboard"
+    part = ""
 
     def __init__(self, folder: Path, logdir: Path, *, is_over: bool) -> None:
         """Look at a run.
@@ -81,7 +93,10 @@ class TensorboardRun:
         self._folder, self._is_over = folder, is_over
         self._params: dict[str, str] = {}
         self._status = ""
-        self._files: list[File] = []
+        self._keys, self._param_keys = Keys(), Keys()
+        self._files: dict[str, Path] = {}
+        # All pictures of a run may be more than there is memory for.
+        self._kept = tempfile.TemporaryDirectory(prefix="weir-import-")
         self._first_ms = self._last_ms = self._first_event_ms()
         self._faults: list[str] = []
 
@@ -105,7 +120,7 @@ class TensorboardRun:
             "workspace": None,
             "user_id": "",
             "start_time": self._first_ms,
-            "tags": [["weir.imported_from", "tensorboard"]],
+            "tags": [["weir.imported_from", self.kind]],
             "run_name": self.title,
             "artifact_uri": None,
         }
@@ -120,13 +135,16 @@ class TensorboardRun:
         for event in _readable(path, self._faults):
             at_ms = _event_ms(event)
             self._last_ms = max(self._last_ms, at_ms)
+            for field, what in _NOT_BROUGHT.items():
+                if field in event:
+                    self.left_out[what] += 1
             step = event.whole(2)
             points: list[tuple[str, int, int, float]] = []
             rows: list[HistogramRow] = []
             for value in event.message(5).messages(1):
                 number = self._read(value, step, at_ms, rows)
                 if number is not None:
-                    points.append((clean_key(value.text(1)), at_ms, step, number))
+                    points.append((self._keys.of(value.text(1)), at_ms, step, number))
             if points:
                 yield encode_points(self.run_id, points)
             yield from encode_rows(self.run_id, rows)
@@ -144,17 +162,19 @@ class TensorboardRun:
             self._read_hparams(tag, plugin.message(2))
             return None
         if 4 in value:
-            self._files.append(_medium(tag, step, "png", value.message(4).blob(4)))
+            self._keep_medium(tag, step, "png", value.message(4).blob(4))
             return None
         if 6 in value and "audio" in value.message(6).text(5):
-            self._files.append(_medium(tag, step, "wav", value.message(6).blob(4)))
+            self._keep_medium(tag, step, "wav", value.message(6).blob(4))
             return None
         if 5 in value:
             histogram = value.message(5)
             limits = [max(one, histogram.number(1, "d")) for one in histogram.numbers(6, "d")]
             edges = [histogram.number(1, "d"), *limits]
             edges[-1] = min(edges[-1], histogram.number(2, "d"))
-            self._keep(HistogramRow.of(tag, step, at_ms, edges, histogram.numbers(7, "d")), rows)
+            self._keep_histogram(
+                HistogramRow.of(tag, step, at_ms, edges, histogram.numbers(7, "d")), rows
+            )
             return None
         if 8 not in value:
             self.left_out[f"{tag}: values of the kind {kind or 'unknown'!r}"] += 1
@@ -173,27 +193,26 @@ class TensorboardRun:
         texts = tensor.blobs(8)
         if kind == "images" and len(texts) > 2:  # width, height, then pictures
             for i, picture in enumerate(texts[2:]):
-                self._files.append(_medium(tag, step, "png", picture, i))
+                self._keep_medium(tag, step, "png", picture, i)
             return None
         if kind == "audio" and texts:
-            self._files.append(_medium(tag, step, "wav", texts[0]))
+            self._keep_medium(tag, step, "wav", texts[0])
             return None
         if kind == "text" or (texts and not kind):
-            path = f"text/{_folder(tag)}/step_{step}.md"
-            self._files.append(File(path, b"\n\n".join(texts)))
+            self._keep_file(f"text/{self._folder_of(tag)}/step_{step}.md", b"\n\n".join(texts))
             return None
         numbers = _numbers_of(tensor)
         if kind == "histograms" and numbers and len(numbers) % 3 == 0:
             table = np.array(numbers).reshape(-1, 3)  # left edge, right edge, count
             edges = [*table[:, 0], table[-1, 1]]
-            self._keep(HistogramRow.of(tag, step, at_ms, edges, table[:, 2]), rows)
+            self._keep_histogram(HistogramRow.of(tag, step, at_ms, edges, table[:, 2]), rows)
             return None
         if len(numbers) == 1:
             return numbers[0]
         self.left_out[f"{tag}: values of the kind {kind or 'tensor'!r}"] += 1
         return None
 
-    def _keep(self, row: HistogramRow | None, rows: list[HistogramRow]) -> None:
+    def _keep_histogram(self, row: HistogramRow | None, rows: list[HistogramRow]) -> None:
         if row is None:
             self.left_out["histograms of neither gradients nor parameters"] += 1
         else:
@@ -202,9 +221,13 @@ class TensorboardRun:
     def _read_hparams(self, tag: str, data: Message) -> None:
         if tag == _START_INFO:
             for entry in data.message(3).messages(1):
-                self._params[clean_key(entry.text(1))] = _text_of(entry.message(2))
+                self._params[self._param_keys.of(entry.text(1))] = _text_of(entry.message(2))
         elif tag == _END_INFO:
             self._status = _STATES.get(data.message(4).whole(1), "")
+
+    def histories(self) -> Iterable[History]:
+        """Return nothing: its points are among its events."""
+        return ()
 
     def facts(self) -> Sequence[bytes]:
         """Return params, and that it is over."""
@@ -229,7 +252,19 @@ class TensorboardRun:
 
     def files(self) -> Iterator[File]:
         """Return what can be looked at."""
-        yield from self._files
+        for path, content in self._files.items():
+            yield File(path, content)
+
+    def _keep_medium(self, tag: str, step: int, end: str, content: bytes, i: int = 0) -> None:
+        number = f"_{i}" if i else ""
+        self._keep_file(f"media/{self._folder_of(tag)}/step_{step}{number}.{end}", content)
+
+    def _keep_file(self, path: str, content: bytes) -> None:
+        place = self._files.setdefault(path, Path(self._kept.name, str(len(self._files))))
+        place.write_bytes(content)
+
+    def _folder_of(self, tag: str) -> str:
+        return self._keys.of(tag).replace(":", "_")
 
 
 def _readable(path: Path, faults: list[str]) -> Iterator[Message]:
@@ -243,15 +278,6 @@ def _readable(path: Path, faults: list[str]) -> Iterator[Message]:
 
 def _event_ms(event: Message) -> int:
     return round(event.number(1, "d") * 1000)
-
-
-def _folder(tag: str) -> str:
-    return clean_key(tag).replace(":", "_")
-
-
-def _medium(tag: str, step: int, end: str, content: bytes, i: int = 0) -> File:
-    number = f"_{i}" if i else ""
-    return File(f"media/{_folder(tag)}/step_{step}{number}.{end}", content)
 
 
 def _text_of(value: Message) -> str:

@@ -11,6 +11,9 @@ itself is not needed to read them.
     summary      ``wandb/summary.json``; numbers that the history lacks are points of the last step
     output       the console, secrets taken out
     files        artifacts; those of the client's own below ``wandb/``
+    artifact     ``artifacts/NAME/vN/…`` (``wandb_artifacts.py``)
+
+A run that goes on writes its name, notes and tags again where they change: the last ones count.
 """
 
 from __future__ import annotations
@@ -21,17 +24,18 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.importing.bringing import File, Part
+from mlflow_weir.plugin.importing.bringing import File, History, Part
 from mlflow_weir.plugin.importing.histogram_rows import HistogramRow, encode_rows
-from mlflow_weir.plugin.importing.names import clean_key, run_id_of
+from mlflow_weir.plugin.importing.names import Keys, clean_key, run_id_of
 from mlflow_weir.plugin.importing.printed_lines import PrintedLines
 from mlflow_weir.plugin.importing.record_log import DamagedLog, read_wandb
+from mlflow_weir.plugin.importing.wandb_artifacts import WandbArtifacts
 from mlflow_weir.plugin.importing.wandb_tables import TAG as TABLES_TAG
 from mlflow_weir.plugin.importing.wandb_tables import WandbTables
 from mlflow_weir.plugin.importing.wire import Message, WireError
@@ -41,8 +45,14 @@ from mlflow_weir.store.delivery.records import encode_operation, encode_points
 MAX_PARAM, MAX_TAG = 6_000, 8_000
 """Characters that MLflow takes of a param's value and of a tag's."""
 
-_HISTORY, _SUMMARY, _OUTPUT, _CONFIG, _STATS, _ALERT = 2, 3, 4, 5, 7, 10
-_METRIC, _OUTPUT_RAW, _RUN, _EXIT, _ENVIRONMENT = 12, 13, 17, 18, 26
+_HISTORY, _SUMMARY, _OUTPUT, _CONFIG, _STATS, _ARTIFACT, _ALERT = 2, 3, 4, 5, 7, 8, 10
+_OUTPUT_RAW, _RUN, _EXIT, _ENVIRONMENT = 13, 17, 18, 26
+_NOT_BROUGHT = {
+    9: "logs of TensorBoard's: `weir import tensorboard` brings them",
+    _ALERT: "alerts, which were sent then",
+    24: "links of artifacts to collections",
+    25: "artifacts that it used",
+}
 _STILL_WRITTEN_S = 300.0
 _CLIENTS_OWN = frozenset(
     "config.yaml conda-environment.yaml diff.patch output.log requirements.txt "
@@ -63,6 +73,7 @@ _GPU = {
     "temp": "temperature_celsius",
 }
 _GPU_KEY = re.compile(r"gpu\.(\d+)\.(\w+)")
+_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-.+")  # of one process of the run
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -82,8 +93,18 @@ def find_runs(path: Path) -> list[Path]:
     raise ConfigError(f"{path}: no run of wandb's is there", hint="name the folder `wandb`")
 
 
+def _folders_of(path: Path) -> list[str]:
+    """Return the names of all folders of a run, one a process, in their order."""
+    found = [
+        one for one in path.parent.parent.glob(f"*/{path.name}") if not one.parent.is_symlink()
+    ]
+    return sorted((one.parent.name for one in found), key=lambda name: name[name.find("run-") :])
+
+
 class WandbRun:
     """One folder of a run: all of it, or a part that was resumed."""
+
+    kind = "wandb"
 
     def __init__(self, path: Path) -> None:
         """Look at the beginning of a run's records.
@@ -93,6 +114,12 @@ class WandbRun:
         """
         self.left_out: Counter[str] = Counter()
         self._path = path
+        folder = path.resolve().parent.name
+        self.part = folder if _FOLDER.fullmatch(folder) else path.name
+        of_run = _folders_of(path) if folder == self.part else []
+        self._below = f"wandb/{folder}" if of_run[:1] not in ([], [folder]) else "wandb"
+        later = of_run[of_run.index(folder) + 1 :] if folder in of_run else []
+        self._later = [path.parent.parent / one / "files" for one in later]
         self._run = self._find_run()
         run_id, project = self._run.text(1), self._run.text(3) or "uncategorized"
         self.run_id = run_id_of("wandb", self._run.text(2), project, run_id)
@@ -104,13 +131,15 @@ class WandbRun:
         self._exit: Message | None = None
         self._environment: Message | None = None
         self._logged: set[str] = set()
+        self._keys, self._params = Keys(), Keys()
         self._media: list[tuple[str, str]] = []
-        self._tables = WandbTables(self.left_out)
+        self._tables = WandbTables(self.left_out, self._keys)
+        self._artifacts = WandbArtifacts(self.left_out)
         self._last_ms = self._start_ms = _ms(self._run.message(17))
         self._last_step = self._n_stats = 0
         self._fault = ""
         self._redactor = Redactor()
-        self._lines = PrintedLines(self.run_id, path.name, self._redactor)
+        self._lines = PrintedLines(self.run_id, self.part, self._redactor)
 
     def _find_run(self) -> Message:
         try:
@@ -126,7 +155,7 @@ class WandbRun:
         """Return the record that creates the run."""
         run = self._run
         tags = {
-            "weir.imported_from": "wandb",
+            "weir.imported_from": self.kind,
             "wandb.run_id": run.text(1),
             "wandb.project": run.text(3),
             "wandb.entity": run.text(2),
@@ -151,7 +180,11 @@ class WandbRun:
 
     def parts(self) -> Iterator[Part]:
         """Return its records, as far as they can be read."""
-        yield Part(self._path.name, self._records())
+        yield Part(self.part, self._records())
+
+    def histories(self) -> Iterable[History]:
+        """Return nothing: its points are among its records."""
+        return ()
 
     def _records(self) -> Iterator[bytes]:
         try:
@@ -172,17 +205,24 @@ class WandbRun:
         elif _CONFIG in record:
             self._configure(record.message(_CONFIG))
         elif _RUN in record:
-            self._configure(record.message(_RUN).message(4))
+            self._run = record.message(_RUN)
+            self._configure(self._run.message(4))
         elif _SUMMARY in record:
             for item in record.message(_SUMMARY).messages(1):
                 _put(self._summary, _keys(item), _json(item))
+            for item in record.message(_SUMMARY).messages(2):
+                _take_out(self._summary, _keys(item))
+        elif _ARTIFACT in record:
+            self._artifacts.add(record.message(_ARTIFACT))
         elif _ENVIRONMENT in record:
             if self._environment is None:
                 self._environment = record.message(_ENVIRONMENT)
         elif _EXIT in record:
             self._exit = record.message(_EXIT)
-        elif _ALERT in record:
-            self.left_out["alerts, which were sent then"] += 1
+        else:
+            for number, what in _NOT_BROUGHT.items():
+                if number in record:
+                    self.left_out[what] += 1
 
     def _seen(self, at_ms: int) -> int:
         self._last_ms = max(self._last_ms, at_ms)
@@ -203,7 +243,7 @@ class WandbRun:
             if name.startswith("_"):
                 continue
             if isinstance(value, (bool, int, float)):
-                points.append((clean_key(name), at_ms, step, _number(value)))
+                points.append((self._keys.of(name), at_ms, step, _number(value)))
             elif isinstance(value, Mapping):
                 self._object(name, step, at_ms, value, rows)
             elif isinstance(value, (str, list)):
@@ -240,7 +280,11 @@ class WandbRun:
                 continue  # it is among the files
             number = f"_{i}" if i else ""
             end = path.rpartition(".")[2]
-            self._media.append((f"media/{clean_key(name)}/step_{step}{number}.{end}", path))
+            self._media.append((f"media/{self._keys.of(name)}/step_{step}{number}.{end}", path))
+        captions = value.get("captions") or [value.get("caption")]
+        for caption in captions if isinstance(captions, list) else ():
+            if isinstance(caption, str) and caption:
+                self._tables.add_text(f"{name}/caption", step, caption)
         if not paths:
             self.left_out[f"{name}: values of the type {kind}"] += 1
 
@@ -263,7 +307,9 @@ class WandbRun:
 
     def facts(self) -> Sequence[bytes]:
         """Return params, tags, what was printed last, and how it ended."""
-        self._config.pop("_wandb", None)
+        of_the_client = self._config.pop("_wandb", None)
+        if isinstance(of_the_client, Mapping) and of_the_client.get("visualize"):
+            self.left_out["charts that it drew of tables; the tables are there"] += 1
         facts = [*self._lines.rest()]
         params = {}
         for name, value in _leaves("", self._config):
@@ -271,26 +317,32 @@ class WandbRun:
             if len(text) > MAX_PARAM:
                 self.left_out[f"config {name}: more than {MAX_PARAM:,} characters"] += 1
             else:
-                params[clean_key(name)] = text
+                params[self._params.of(name)] = text
         if params:
             facts.append(_operation("log_params", self.run_id, params=list(params.items())))
         facts.append(_operation("set_tags", self.run_id, tags=list(self._tags().items())))
         points = [
-            (clean_key(name), self._last_ms, self._last_step, _number(value))
+            (self._keys.of(name), self._last_ms, self._last_step, _number(value))
             for name, value in _leaves("", self._summary)
             if isinstance(value, (bool, int, float))
             and not name.startswith("_")
-            and clean_key(name) not in self._logged
+            and self._keys.of(name) not in self._logged
         ]
         if points:
             facts.append(encode_points(self.run_id, points))
         status, cause = self._end()
         if cause:
             facts.append(_operation("set_tags", self.run_id, tags=[("weir.exit_cause", cause)]))
-        if status != "RUNNING":
-            fields = {"run_id": self.run_id, "status": status, "end_time": self._end_ms()}
-            facts.append(encode_operation("update_run", {**_UPDATE, **fields}))
-        return facts
+        is_over = status != "RUNNING"
+        fields = {
+            "run_id": self.run_id,
+            "status": status if is_over else None,
+            "end_time": self._end_ms() if is_over else None,
+            "run_name": self._run.text(8) or None,
+            "is_provisional": False,
+            "is_revival": False,
+        }
+        return [*facts, encode_operation("update_run", fields)]
 
     def _tags(self) -> dict[str, str]:
         run, environment = self._run, self._environment or Message(b"")
@@ -330,13 +382,14 @@ class WandbRun:
         for name, record in (("config", self._config), ("summary", self._summary)):
             if record:
                 content = json.dumps(record, indent=1).encode()
-                yield File(f"wandb/{name}.json", content, may_change=True)
+                yield File(f"{self._below}/{name}.json", content, may_change=True)
         root = self._path.parent / "files"
         for path, source in self._media:
             found = self._inside(root / source)
             if found is not None:
                 yield File(path, found)
         yield from self._tables.files(lambda source: self._inside(root / source))
+        yield from self._artifacts.files(self._below, self._inside_if_there)
         shown = {source for _, source in self._media}
         for folder, _, names in os.walk(root):
             for name in sorted(names):
@@ -345,25 +398,28 @@ class WandbRun:
                 found = self._inside(place)
                 if found is None or relative in shown:
                     continue
+                is_clients = relative in _CLIENTS_OWN or relative.startswith("media/")
+                if not is_clients and any((one / relative).exists() for one in self._later):
+                    continue  # of which the last one counts
                 if relative == "output.log" and self._lines.n:
                     continue  # the console is there, line by line
-                is_clients = relative in _CLIENTS_OWN or relative.startswith("media/")
                 shown_content: Path | bytes = found
                 if relative in ("diff.patch", "output.log"):
                     shown_content = self._redactor.block(found.read_bytes(), is_source=True)
-                yield File(f"wandb/{relative}" if is_clients else relative, shown_content)
+                yield File(f"{self._below}/{relative}" if is_clients else relative, shown_content)
 
     def _inside(self, path: Path) -> Path | None:
         """Return a regular file that lies in the training's folder, links followed, or None."""
+        found = self._inside_if_there(path)
+        if found is None:
+            self.left_out["files that are gone or lie outside the training's folder"] += 1
+        return found
+
+    def _inside_if_there(self, path: Path) -> Path | None:
         found = path.resolve()
         # …/wandb/run-…/run-ID.wandb
-        if found.is_relative_to(self._path.parent.parent.parent.resolve()) and found.is_file():
-            return found
-        self.left_out["files that are gone or lie outside the training's folder"] += 1
-        return None
-
-
-_UPDATE = {"run_name": None, "is_provisional": False, "is_revival": False}
+        is_inside = found.is_relative_to(self._path.parent.parent.parent.resolve())
+        return found if is_inside and found.is_file() else None
 
 
 def _operation(name: str, run_id: str, **fields: Any) -> bytes:

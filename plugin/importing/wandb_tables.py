@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_weir.plugin.importing.bringing import File
-from mlflow_weir.plugin.importing.names import clean_key
+from mlflow_weir.plugin.importing.names import Keys
 
 TAG = "mlflow.loggedArtifacts"
 _MOST_CHARACTERS = 64 << 20  # of all texts of a run, which are held until its end
@@ -24,13 +24,14 @@ _MOST_CHARACTERS = 64 << 20  # of all texts of a run, which are held until its e
 class WandbTables:
     """What a run has logged of texts and tables."""
 
-    def __init__(self, left_out: Counter[str]) -> None:
+    def __init__(self, left_out: Counter[str], keys: Keys) -> None:
         """Begin with none.
 
         Args:
             left_out: Counts what is too much, or no table.
+            keys: Of the run.
         """
-        self._left_out = left_out
+        self._left_out, self._keys = left_out, keys
         self._texts: dict[str, list[list[Any]]] = {}
         self._tables: dict[str, str] = {}
         self._n_characters = 0
@@ -42,11 +43,11 @@ class WandbTables:
         if self._n_characters > _MOST_CHARACTERS:
             self._left_out[f"{name}: texts beyond {_MOST_CHARACTERS:,} characters of a run"] += 1
             return
-        self._texts.setdefault(f"text/{_folder(name)}.json", []).append([step, text])
+        self._texts.setdefault(f"text/{self._folder(name)}.json", []).append([step, text])
 
     def add_table(self, name: str, step: int, path: str) -> None:
         """Take a table, by the path of its file below the run's files."""
-        self._tables[f"table/{_folder(name)}/step_{step}.json"] = path
+        self._tables[f"table/{self._folder(name)}/step_{step}.json"] = path
 
     def tag(self, most: int) -> str:
         """Return the tag that lists them, "" where there are none.
@@ -88,10 +89,9 @@ class WandbTables:
                 continue
             yield File(path, _split(columns, rows))
 
+    def _folder(self, name: str) -> str:
+        return self._keys.of(name).replace(":", "_")
+
 
 def _split(columns: list[str], rows: list[list[Any]]) -> bytes:
     return json.dumps({"columns": columns, "data": rows}).encode()
-
-
-def _folder(name: str) -> str:
-    return clean_key(name).replace(":", "_")

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import sys
 from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -25,9 +28,10 @@ from sqlalchemy.orm import Session
 from dying_imports import import_dying
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.plugin.agent.sql_target import SqlTarget
-from mlflow_weir.plugin.cli import main
+from mlflow_weir.plugin.cli import import_history, main
 from mlflow_weir.plugin.importing import bringing
 from mlflow_weir.plugin.importing.names import is_below
+from mlflow_weir.plugin.importing.tensorboard_run import TensorboardRun
 from mlflow_weir.plugin.importing.wandb_run import _take_out
 from mlflow_weir.store.console.reading import list_sources, read_lines
 from mlflow_weir.store.histograms.reading import read_series
@@ -174,6 +178,49 @@ def test_what_wandb_logged(tmp_path: Path, uri: str) -> None:
     assert (table.first[0], table.last[0]) == (bins["first"], bins["last"])
 
 
+def test_what_changed_while_wandb_logged_and_what_the_run_made(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Name, notes, tags, captions, artifacts; and the run again, in a folder of its own."""
+    wanted = EXPECTED["changed"]
+    shutil.copytree(HERE / "changed", tmp_path / "changed")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "changed" / "data"))
+    said, again = bring("wandb", tmp_path / "changed" / "wandb", "--to", uri)
+    assert said["run_id"] == again["run_id"]
+    assert (said["refused"], again["refused"]) == ([], [])
+    run = runs_at(uri)[wanted["name"]]
+    assert run.data.tags["mlflow.note.content"] == wanted["notes"]
+    assert [tag for tag in sorted(run.data.tags) if "wandb.tag" in tag] == wanted["tags"]
+    # Two names of which MLflow takes neither stay two; what was taken out of the summary is.
+    (told_apart,) = (key for key in run.data.metrics if key.startswith("acc _val_~"))
+    assert {key: run.data.metrics[key] for key in ("acc _val_", told_apart, "later")} == {
+        "acc _val_": 1.0,
+        told_apart: 2.0,
+        "later": 3.0,
+    }
+    assert "gone" not in run.data.metrics
+    for key, captions in wanted["captions"].items():
+        told = mlflow_table(uri, run, f"text/{key}/caption.json")
+        assert told[["text"]].values.tolist() == captions
+    for version, text in wanted["weights"].items():
+        path = f"artifacts/net/{version}/deep/weights.bin"
+        assert content(uri, run.info.run_id, path, tmp_path).read_text() == text
+    told = json.loads(content(uri, run.info.run_id, "wandb/artifacts.json", tmp_path).read_text())
+    assert [(one["name"], one["version"], one["type"], one["metadata"]) for one in told] == [
+        ("net", "v0", "model", {"depth": 0}),
+        ("net", "v1", "model", {"depth": 1}),
+    ]
+    assert told[0]["references"] == {"data.bin": "http://127.0.0.1/data.bin"}
+    assert run.info.status == "FAILED"
+    assert printed(f"sqlite:///{tmp_path}/store/weir.db", run.info.run_id) == [(1, "again")]
+    for one in bring("wandb", tmp_path / "changed" / "wandb", "--to", uri):
+        assert (one["n_points"], one["n_files"], one["refused"]) == (0, 0, [])
+    # The client has uploaded its copies, and removed them.
+    shutil.rmtree(tmp_path / "changed" / "data")
+    said, _ = bring("wandb", tmp_path / "changed" / "wandb", "--to", uri)
+    assert said["left_out"] == {"artifact net: files that are not on this machine": 2}
+
+
 def test_what_tensorboard_logged(tmp_path: Path, uri: str) -> None:
     wanted = EXPECTED["tensorboard"]
     bring("tensorboard", HERE / "tensorboard", "--to", uri, "--experiment", "boards")
@@ -196,6 +243,53 @@ def test_what_tensorboard_logged(tmp_path: Path, uri: str) -> None:
     engine.dispose()
     assert table is not None
     assert (table.step.tolist(), int(table.counts.sum())) == ([5], wanted["n_values"])
+
+
+def add_event(file: Path, event: bytes) -> None:
+    with file.open("ab") as stream:
+        stream.write(struct.pack("<Q4x", len(event)) + event + bytes(4))
+
+
+def test_what_else_events_hold_is_counted(tmp_path: Path, uri: str) -> None:
+    shutil.copytree(HERE / "tensorboard" / "new", tmp_path / "new")
+    (file,) = (tmp_path / "new").iterdir()
+    for _ in range(2):
+        add_event(file, b"\x09" + struct.pack("<d", 1.8e9) + b"\x22\x03abc")  # graph_def
+    (said,) = bring("tensorboard", tmp_path / "new", "--to", uri)
+    assert said["left_out"] == {"graphs": 2}
+    assert said["n_points"] == 50
+
+
+def test_a_job_is_followed_and_files_that_stay_as_they_are_are_not_read_again(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(HERE / "tensorboard" / "new", tmp_path / "new")
+    (file,) = (tmp_path / "new").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    seen, opened = [], []
+    begin = TensorboardRun.__init__
+
+    def note(self: Any, *words: Any, **options: Any) -> None:
+        opened.append(words)
+        begin(self, *words, **options)
+
+    def sleep(seconds: float) -> None:
+        assert seconds >= 2
+        run = runs_at(uri)["new"]
+        seen.append((len(history(uri, run.info.run_id, "accuracy")), len(opened), run.info.status))
+        if len(seen) == 2:
+            file.write_bytes(whole)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TensorboardRun, "__init__", note)
+    monkeypatch.setattr(import_history, "time", SimpleNamespace(sleep=sleep, monotonic=monotonic))
+    said = bring("tensorboard", tmp_path / "new", "--to", uri, "--follow")
+    assert [n for _, n, _ in seen] == [1, 1, 2]
+    assert 0 < seen[0][0] == seen[1][0] < seen[2][0] == 50
+    assert {status for *_, status in seen} == {"RUNNING"}
+    assert (said[0]["n_points"], runs_at(uri)["new"].info.status) == (0, "FINISHED")
 
 
 def test_what_is_there_is_left_alone_and_what_is_new_comes(tmp_path: Path, uri: str) -> None:
@@ -233,7 +327,8 @@ def test_what_is_there_is_left_alone_and_what_is_new_comes(tmp_path: Path, uri: 
 
 def test_an_import_that_was_broken_off_goes_on(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = EXPECTED["tensorboard"]
-    monkeypatch.setattr("mlflow_weir.plugin.importing.bringing._LONGEST_RECORDS", 16)
+    monkeypatch.setattr(bringing, "_LONGEST_RECORDS", 16)
+    monkeypatch.setattr(bringing, "_PATIENCE_S", 0.0)
     n_calls = 0
     apply = SqlTarget.apply
 
@@ -254,6 +349,27 @@ def test_an_import_that_was_broken_off_goes_on(uri: str, monkeypatch: pytest.Mon
     runs = runs_at(uri)
     require_history(uri, runs["old/train"].info.run_id, wanted["old"])
     require_history(uri, runs["new"].info.run_id, wanted["new"])
+
+
+def test_a_place_that_is_busy_is_asked_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringing, "_FIRST_PAUSE_S", 0.001)
+    ways = {name: getattr(SqlTarget, name) for name in ("apply", "state")}
+    n_calls = 0
+
+    def busy(name: str) -> Any:
+        def call(self: SqlTarget, *args: Any, **options: Any) -> Any:
+            nonlocal n_calls
+            n_calls += 1
+            if n_calls % 3:
+                raise StoreUnavailable("the server asks for patience (503)")
+            return ways[name](self, *args, **options)
+
+        return call
+
+    for name in ways:
+        monkeypatch.setattr(SqlTarget, name, busy(name))
+    assert len(bring("tensorboard", HERE / "tensorboard", "--to", uri)) == 3
+    require_history(uri, runs_at(uri)["new"].info.run_id, EXPECTED["tensorboard"]["new"])
 
 
 def test_an_import_that_is_killed_goes_on(tmp_path: Path, uri: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import mlflow
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -30,6 +31,8 @@ from mlflow.entities import (
     Metric,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.tracing.attachments import Attachment
 from mlflow.tracing.client import TracingClient
 
@@ -400,6 +403,69 @@ def test_all_that_a_folder_holds(tmp_path: Path, uri: str) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
+def test_points_that_come_late_and_what_becomes_again_what_it_was(
+    tmp_path: Path, uri: str
+) -> None:
+    """A database is asked between any two of its writers, whose clocks need not agree."""
+    source = f"sqlite:///{tmp_path}/stock.db"
+    stock = MlflowClient(source)
+    experiment = stock.create_experiment("late", (tmp_path / "artifacts").as_uri())
+    run_id = stock.create_run(experiment).info.run_id
+    stock.log_batch(
+        run_id, [Metric("loss", step / 7, T0 + step, step) for step in range(0, 20, 2)]
+    )
+    stock.set_tag(run_id, "mood", "good")
+    assert news(bring(source, "--to", uri)) == 10
+    for step, mood in ((3, "bad"), (7, "good"), (5, "bad"), (1, "good")):
+        stock.log_metric(run_id, "loss", math.nan if step == 7 else step / 7, T0 + step, step)
+        stock.set_tag(run_id, "mood", mood)
+        assert news(bring(source, "--to", uri)) == 1
+        assert news(bring(source, "--to", uri)) == 0
+        require_same(source, uri, tmp_path)
+    # As SQLite took it from whoever gave a NumPy integer.
+    with sa.create_engine(source).begin() as connection:
+        changed = "UPDATE metrics SET step = x'1300000000000000' WHERE step = 18"
+        connection.execute(sa.text(changed))
+    assert news(bring(source, "--to", uri)) == 1
+    assert 19 in [one.step for one in MlflowClient(uri).get_metric_history(run_id, "loss")]
+
+
+def test_a_file_that_is_refused_or_gone_keeps_none_of_the_others_back(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"sqlite:///{tmp_path}/stock.db"
+    stock = MlflowClient(source)
+    experiment = stock.create_experiment("files", (tmp_path / "artifacts").as_uri())
+    run_id = stock.create_run(experiment).info.run_id
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt", "e.txt"):
+        stock.log_text(run_id, name, name)
+    ways: dict[str, Any] = {
+        name: getattr(LocalArtifactRepository, name)
+        for name in ("log_artifact", "download_artifacts")
+    }
+
+    def refuse(self: Any, local: str, folder: str | None = None) -> None:
+        if local.endswith("b.txt"):
+            raise MlflowException("no such name", INVALID_PARAMETER_VALUE)
+        ways["log_artifact"](self, local, folder)
+
+    def lose(self: Any, path: str, to: str | None = None) -> str:
+        if path == "d.txt":
+            raise OSError("it is gone")
+        return str(ways["download_artifacts"](self, path, to))
+
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifact", refuse)
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", lose)
+    said = bring(source, "--to", uri, exit_code=1)
+    (run,) = [one for one in said if one["run_id"]]
+    assert run["n_files"] == 3
+    assert run["refused"] == ["artifact b.txt: no such name"]
+    assert run["error"] == "files that cannot be read: d.txt: it is gone"
+    monkeypatch.undo()
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    assert news(bring(source, "--to", uri)) == 2
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Give the addresses of a stock server and of one that runs Weir."""
@@ -411,6 +477,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         specs.append(ServerSpec(arguments, folder / name, (NO_JOBS,)))
     with start_servers(*specs) as (stock, ours):
         yield stock.address, ours.address
+
+
+def test_a_stock_server_is_refused_before_anything_is_made_there(
+    tmp_path: Path, servers: tuple[str, str]
+) -> None:
+    stock, _ = servers
+    folder = Path(__file__).parent / "imported" / "tensorboard"
+    found = CliRunner().invoke(main, ["import", "tensorboard", str(folder), "--to", stock])
+    assert found.exit_code == 1
+    assert "does not run Weir" in found.output
+    assert MlflowClient(stock).get_experiment_by_name("tensorboard") is None
 
 
 def test_all_that_a_server_holds_goes_into_a_server(

@@ -132,6 +132,54 @@ def wandb_tables() -> dict[str, Any]:
     }
 
 
+def wandb_changes() -> dict[str, Any]:
+    """Log what is another in the end than in the beginning, and artifacts; then the run again."""
+    wandb: Any = import_module("wandb")
+    from PIL import Image
+
+    here = HERE / "changed"
+    shutil.rmtree(here, ignore_errors=True)
+    (here / "data").mkdir(parents=True)
+    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=str(here),
+                      WANDB_DATA_DIR=str(here / "data"), WANDB_CACHE_DIR=str(here / "cache"),
+                      WANDB_DISABLE_GIT="true", WANDB_X_DISABLE_STATS="true")  # fmt: skip
+    run = wandb.init(project="seen elsewhere", name="before", notes="before", tags=["old", "kept"],
+                     id="dddd4444")  # fmt: skip
+    run.name, run.notes, run.tags = "after", "after *all*", ("kept", "new")
+    red = wandb.Image(Image.new("RGB", (4, 4), (255, 0, 0)), caption="a red one")
+    blue = wandb.Image(Image.new("RGB", (4, 4), (0, 0, 255)), caption="a blue one")
+    run.log({"acc (val)": 1.0, "acc [val]": 2.0, "one": red, "both": [red, blue]})
+    run.summary["gone"] = 1.0
+    del run.summary["gone"]
+    file = here / "weights.bin"
+    for version in range(2):
+        file.write_text(f"weights {version}\n")
+        artifact = wandb.Artifact("net", "model", "a small one", {"depth": version})
+        artifact.add_file(str(file), "deep/weights.bin")
+        artifact.add_reference("http://127.0.0.1/data.bin", checksum=False)
+        run.log_artifact(artifact)
+    run.log({"samples": wandb.Table(columns=["a"], data=[[1]])})
+    run.finish()
+    file.unlink()
+    time.sleep(1.1)  # its folder is named by the second
+    again = wandb.init(project="seen elsewhere", name="after", id="dddd4444")
+    print("again")
+    again.log({"later": 3.0}, step=7)
+    again.finish(exit_code=1)
+    for other in [*here.glob("wandb/off*/logs"), *here.glob("wandb/off*/tmp"), here / "cache"]:
+        shutil.rmtree(other, ignore_errors=True)
+    for link in (here / "wandb").iterdir():
+        if link.is_symlink():
+            link.unlink()
+    return {
+        "name": "after",
+        "notes": "after *all*",
+        "tags": ["wandb.tag.kept", "wandb.tag.new"],
+        "captions": {"one": [["a red one"]], "both": [["a red one"], ["a blue one"]]},
+        "weights": {f"v{version}": f"weights {version}\n" for version in range(2)},
+    }
+
+
 def tensorboard_runs() -> dict[str, Any]:
     new_writer: Any = import_module("tensorboard.summary").Writer
     old_writer: Any = import_module("tensorboardX").SummaryWriter
@@ -164,5 +212,10 @@ def tensorboard_runs() -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.chdir(HERE)
-    made = {"wandb": wandb_runs(), "told": wandb_tables(), "tensorboard": tensorboard_runs()}
+    made = {
+        "wandb": wandb_runs(),
+        "told": wandb_tables(),
+        "changed": wandb_changes(),
+        "tensorboard": tensorboard_runs(),
+    }
     (HERE / "expected.json").write_text(json.dumps(made, indent=0) + "\n")
