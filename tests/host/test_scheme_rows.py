@@ -471,7 +471,7 @@ def test_data_sets_to_evaluate_on(sqlite_uris: Uris) -> None:
         )
         table = found.to_df()
         rows = [
-            (asked["question"], expected["answer"])
+            (asked["question"], (expected or {}).get("answer"))
             for asked, expected in zip(table["inputs"], table["expectations"], strict=True)
         ]
         data_sets.remove_dataset_from_experiments(made.dataset_id, [other])

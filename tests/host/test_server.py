@@ -71,7 +71,7 @@ def servers(
     ]
     with start_servers(*specs) as started:
         stock_server, ours_server, embedded, with_workspaces = started
-        yield Servers(stock_server, ours_server, embedded, with_workspaces, *uris[:2])
+        yield Servers(stock_server, ours_server, embedded, with_workspaces, uris[0], uris[1])
 
 
 @pytest.fixture(autouse=True)
