@@ -98,6 +98,10 @@ def shown_report(
             number = next(numbers)
             cutter = ViewCutter(shown, set(panel_runs[number]), keys)
             panel = _shown_panel(node["attrs"]["panel"], number, shown, cutter)
+            named = node["attrs"]["panel"]["runs"]["ids"]
+            if named is not None:  # in whose order they stand, from which one to which other
+                there = set(panel_runs[number])
+                panel["runs"]["ids"] = [run_id for run_id in named if run_id in there]
             if panel["runs"]["at"] is None:
                 panel["runs"]["at"] = as_of_ms
             found["attrs"] = {"panel": panel}
