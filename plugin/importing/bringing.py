@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
+from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
 from mlflow_weir.frames import FRAME_HEADER_BYTES
@@ -46,6 +47,7 @@ T = TypeVar("T")
 _MOST_WAITING = 8  # runs that are to be compacted, whose batches take room
 _LONGEST_RECORDS = 10_000  # of one transaction, where they are short
 _POINTS_OF_A_RECORD = 1_000
+_SPECIAL = frozenset("#?%")  # what MLflow's client sends as they are, in an address
 _PATIENCE_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _MOST_UNREADABLE = 10  # files in a row, before their place is taken to be away
@@ -453,6 +455,9 @@ class Bringer:
                 continue
             n_in_a_row = 0
             folder = path.rpartition("/")[0] or None
+            if isinstance(repository, HttpArtifactRepository) and _SPECIAL & set(path):
+                brought.refused.append(f"artifact {path}: a server takes no name with #, ? or %")
+                continue
             try:
                 if folder not in known:
                     known[folder] = _sizes(repository, folder)

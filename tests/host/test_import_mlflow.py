@@ -490,6 +490,26 @@ def test_a_stock_server_is_refused_before_anything_is_made_there(
     assert MlflowClient(stock).get_experiment_by_name("tensorboard") is None
 
 
+def test_a_name_that_is_another_one_in_an_address_is_refused(
+    tmp_path: Path, servers: tuple[str, str]
+) -> None:
+    _, target = servers
+    source = f"sqlite:///{tmp_path}/stock.db"
+    stock = MlflowClient(source)
+    experiment = stock.create_experiment("odd names", (tmp_path / "artifacts").as_uri())
+    run_id = stock.create_run(experiment).info.run_id
+    for name in ("w?1.txt", "w?2.txt", "deep?/a.txt", "ü & b+c.txt"):
+        stock.log_text(run_id, name, name)
+    (run,) = [one for one in bring(source, "--to", target) if one["run_id"]]
+    assert sorted(one.partition(": ")[0] for one in run["refused"]) == [
+        "artifact deep?/a.txt",
+        "artifact w?1.txt",
+        "artifact w?2.txt",
+    ]
+    there = MlflowClient(target).list_artifacts(run_id)
+    assert (run["n_files"], [one.path for one in there]) == (1, ["ü & b+c.txt"])
+
+
 def test_all_that_a_server_holds_goes_into_a_server(
     tmp_path: Path, servers: tuple[str, str]
 ) -> None:
