@@ -156,7 +156,7 @@ def run_scorer_job(server: ServerProcess) -> dict[str, Any]:
     assert trace is not None
     return {
         "status": job["status"],
-        "error": job["error_message"],
+        "error": job.get("error_message"),  # since MLflow 3.17
         "assessed": [
             [(a["assessment_name"], a["feedback"]["value"]) for a in result["assessments"]]
             for result in (job["result"] or {}).values()
