@@ -29,8 +29,9 @@ Rounds of a block of each, in every order, each in a process of its own, which i
 every few rounds; the work is the same and takes 50 ms when nothing disturbs it. The figure is the
 median of the rounds' differences, with its interval of 95 %; what the processes beside the
 training take is said apart.
-*100 MB of text*: a process that prints as fast as it can into a pipe, whose other end writes it
-into a file, as it is or redacted; the time is that of the process that prints.
+*100 MB of text*: a process that prints log lines as fast as it can into a pipe, whose other end
+writes them into a file, as they are or redacted; the time is that of the process that prints. And
+a run that prints lines of the standard library's source into a file, its console captured or not.
 """
 
 _NULL, _AGAIN, _WEIR = "null store", "null store again", "Weir"
@@ -46,6 +47,20 @@ for step in range(int(sys.argv[1])):
           f"tokens/s={draw() * 1e5:.0f} to out/step_{step:07d}.pt")
 """
 
+_PRINTS_IN_A_RUN = """
+import sys, time
+import mlflow
+lines = open(sys.argv[1]).read().splitlines()
+mlflow.start_run()
+start_s = time.perf_counter()
+for number in range(int(sys.argv[2])):
+    print(lines[number % len(lines)], number)
+sys.stdout.flush()
+seconds = time.perf_counter() - start_s
+with open(sys.argv[3], "w") as file:
+    file.write(str(seconds))
+"""
+
 
 def measure(place: Place, sizes: Sizes) -> list[Row]:
     """Train with everything on and without, and print; on SQLite only."""
@@ -53,7 +68,7 @@ def measure(place: Place, sizes: Sizes) -> list[Row]:
         return []
     folder = Path.cwd() / "everything"
     folder.mkdir()
-    return [*_loop(folder, sizes), _text(folder, sizes)]
+    return [*_loop(folder, sizes), _text(folder, sizes), _console(folder, sizes)]
 
 
 def _loop(folder: Path, sizes: Sizes) -> list[Row]:
@@ -193,6 +208,48 @@ def _printed(folder: Path, n_lines: int, redacts: bool) -> tuple[float, int]:
                 file.write(part)
         seconds = time.perf_counter() - start_s
     return seconds, n
+
+
+def _console(folder: Path, sizes: Sizes) -> Row:
+    """Print in a run, its console captured or not."""
+    n_lines = min(2 * _LINES, 160_000 * sizes.loop_blocks)
+    source = folder / "source.txt"
+    source.write_bytes(_source(5 << 20))
+    spent: dict[str, list[float]] = {"off": [], "auto": []}
+    n_bytes = 0
+    try:
+        for i in range(_ROUNDS):
+            for how in ("off", "auto") if i % 2 == 0 else ("auto", "off"):
+                seconds, n_bytes = _printed_in_a_run(folder, source, n_lines, how)
+                spent[how].append(seconds)
+    finally:
+        stop_agent(folder / "console-spool")
+    off, captured = min(spent["off"]), min(spent["auto"])
+    say("consoles done")
+    return Row(
+        f"{n_bytes / 1e6:.0f} MB of source code printed in a run, its console captured: slower",
+        "SQLite",
+        "%",
+        None,
+        100 * (captured / off - 1),
+        "≤ 5 %",
+        captured / off - 1 <= 0.05,
+        f"{off:.2f} s and {captured:.2f} s, the quicker of {_ROUNDS}",
+    )
+
+
+def _printed_in_a_run(folder: Path, source: Path, n_lines: int, how: str) -> tuple[float, int]:
+    """Return the seconds a run took to print so many lines, and their bytes."""
+    environment = settings.child_environment(
+        MLFLOW_TRACKING_URI=f"weir://{folder}/console-store",
+        WEIR_SPOOL=str(folder / "console-spool"),
+        WEIR_CAPTURE_CONSOLE=how,
+    )
+    printed, seconds = folder / "printed.txt", folder / "seconds.txt"
+    command = [sys.executable, "-c", _PRINTS_IN_A_RUN, str(source), str(n_lines), str(seconds)]
+    with printed.open("wb") as file:
+        subprocess.run(command, stdout=file, env=environment, check=True)
+    return float(seconds.read_text()), printed.stat().st_size
 
 
 def _source(n_bytes: int) -> bytes:
