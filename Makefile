@@ -138,6 +138,7 @@ $(AUTOLOGGING)/.installed: pyproject.toml setup.cfg
 host-suite-journal: $(AUTOLOGGING)/.installed ## run MLflow's own tests of clients and autologging through the journal
 	@test -n "$(MLFLOW_SOURCE)" || { echo "say MLFLOW_SOURCE=DIR, a checkout of MLflow at the installed version's tag" >&2; exit 2; }
 	$(AUTOLOGGING)/bin/python tests/host_suite/run_journal.py --source $(MLFLOW_SOURCE)
+	$(AUTOLOGGING)/bin/python tests/host_suite/run_examples.py --source $(MLFLOW_SOURCE)
 
 clean: ## remove what the targets made, the environment too
 	rm -rf $(VENV) ui_extensions/static ui_extensions/web/node_modules .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO_HOME)
