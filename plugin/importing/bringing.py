@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import math
-import sys
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
@@ -29,11 +27,11 @@ from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
 from mlflow_weir.frames import FRAME_HEADER_BYTES
-from mlflow_weir.plugin.agent.drain import STEP_BYTES
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
 from mlflow_weir.plugin.contact import says_unknown
 from mlflow_weir.plugin.importing.names import is_below
-from mlflow_weir.store.delivery.records import encode_operation, encode_points
+from mlflow_weir.plugin.importing.point_records import History, batches, kept, noted, records_of
+from mlflow_weir.store.delivery.records import encode_operation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,19 +43,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_WAITING = 8  # runs that are to be compacted, whose batches take room
-_LONGEST_RECORDS = 10_000  # of one transaction, where they are short
-_POINTS_OF_A_RECORD = 1_000
 _SPECIAL = frozenset("#?%")  # what MLflow's client sends as they are, in an address
 _PATIENCE_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _MOST_UNREADABLE = 10  # files in a row, before their place is taken to be away
 _LET_PASS = frozenset({401, 403, 407, 408, 425, 429})  # of 4xx: said of the moment, not of a file
-
-Point = tuple[str, int, int, float]
-"""Key, timestamp in ms, step, value."""
-
-History = tuple[str, Sequence[Point]]
-"""A metric's key, and its points."""
 
 
 class Part(NamedTuple):
@@ -330,16 +320,16 @@ class Bringer:
         run = source.run_id
         digest = hashlib.sha256()
         if is_new:
-            self.deliver(brought, (*words, "points"), _noted(digest, run, source.histories()))
+            self.deliver(brought, (*words, "points"), noted(digest, run, source.histories()))
         else:
-            for record in _noted(digest, run, source.histories()):
+            for record in noted(digest, run, source.histories()):
                 del record
         whole = (*words, "points", digest.hexdigest())
         if digest.digest() == _NOTHING or self._state(_journal_of(whole)) is not None:
             return
         if not is_new:
-            missing = _records_of(run, self._missing(run, source.histories()))
-            for batch in _batches(missing):
+            missing = records_of(run, self._missing(run, source.histories()))
+            for batch in batches(missing):
                 of_these = hashlib.sha256(b"\0".join(batch)).hexdigest()
                 self.deliver(brought, (*words, "points", "of them", of_these), batch)
         tags = [["weir.imported_from", source.kind]]
@@ -350,8 +340,8 @@ class Bringer:
     def _missing(self, run_id: str, histories: Iterable[History]) -> Iterator[History]:
         for key, points in histories:
             found = self.client.get_metric_history(run_id, key)
-            there = {(one.timestamp, one.step, _kept(one.value)) for one in found}
-            yield key, [one for one in points if (one[1], one[2], _kept(one[3])) not in there]
+            there = {(one.timestamp, one.step, kept(one.value)) for one in found}
+            yield key, [one for one in points if (one[1], one[2], kept(one[3])) not in there]
 
     def deliver_as_it_is(
         self,
@@ -414,7 +404,7 @@ class Bringer:
                     raise _changed(brought)
                 yield record
 
-        for batch in _batches(new()):
+        for batch in batches(new()):
             size = sum(FRAME_HEADER_BYTES + len(record) for record in batch)
             self._apply(brought, journal_id, at - size, at, batch)
         if at < there:
@@ -484,7 +474,6 @@ class Bringer:
 
 
 _NOTHING = hashlib.sha256().digest()
-_LARGEST = sys.float_info.max
 
 
 def _patiently(ask: Callable[[], T]) -> T:
@@ -503,37 +492,6 @@ def _patiently(ask: Callable[[], T]) -> T:
                 raise
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-
-def _noted(digest: Any, run_id: str, histories: Iterable[History]) -> Iterator[bytes]:
-    """Give the records of points, of which a digest takes note."""
-    for record in _records_of(run_id, histories):
-        digest.update(record)
-        yield record
-
-
-def _records_of(run_id: str, histories: Iterable[History]) -> Iterator[bytes]:
-    for _, points in histories:
-        for first in range(0, len(points), _POINTS_OF_A_RECORD):
-            yield encode_points(run_id, points[first : first + _POINTS_OF_A_RECORD])
-
-
-def _batches(records: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Give records in groups that make a transaction each."""
-    batch, n_bytes = list[bytes](), 0
-    for record in records:
-        batch.append(record)
-        n_bytes += FRAME_HEADER_BYTES + len(record)
-        if n_bytes >= STEP_BYTES or len(batch) >= _LONGEST_RECORDS:
-            yield batch
-            batch, n_bytes = [], 0
-    if batch:
-        yield batch
-
-
-def _kept(value: float) -> str:
-    """Return a value as a store of MLflow's keeps it, so that two can be compared."""
-    return repr(value if math.isnan(value) else max(-_LARGEST, min(_LARGEST, value)) + 0.0)
 
 
 def _is_of_the_file(error: Exception) -> bool:

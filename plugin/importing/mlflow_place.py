@@ -15,7 +15,7 @@ from mlflow.entities import ViewType
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.importing.bringing import Point
+from mlflow_weir.plugin.importing.point_records import Point
 from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
 from mlflow_weir.store import schema
 from mlflow_weir.store.metrics.points import whole_number

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from mlflow_weir.plugin.importing.bringing import File, History, Part, artifacts_of
+from mlflow_weir.plugin.importing.bringing import File, Part, artifacts_of
 from mlflow_weir.plugin.importing.mlflow_place import Place
 from mlflow_weir.plugin.importing.names import is_below
+from mlflow_weir.plugin.importing.point_records import History
 from mlflow_weir.plugin.journaled_models import dataset_fields
 from mlflow_weir.store.delivery.records import encode_operation
 

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.importing.bringing import File, History, Part
+from mlflow_weir.plugin.importing.bringing import File, Part
 from mlflow_weir.plugin.importing.histogram_rows import HistogramRow, encode_rows
 from mlflow_weir.plugin.importing.names import Keys, run_id_of
+from mlflow_weir.plugin.importing.point_records import History
 from mlflow_weir.plugin.importing.record_log import DamagedLog, read_tensorboard
 from mlflow_weir.plugin.importing.wire import Message, WireError
 from mlflow_weir.store.delivery.records import encode_operation, encode_points

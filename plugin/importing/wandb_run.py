@@ -30,9 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_weir.errors import ConfigError
-from mlflow_weir.plugin.importing.bringing import File, History, Part
+from mlflow_weir.plugin.importing.bringing import File, Part
 from mlflow_weir.plugin.importing.histogram_rows import HistogramRow, encode_rows
 from mlflow_weir.plugin.importing.names import Keys, clean_key, run_id_of
+from mlflow_weir.plugin.importing.point_records import History
 from mlflow_weir.plugin.importing.printed_lines import PrintedLines
 from mlflow_weir.plugin.importing.record_log import DamagedLog, read_wandb
 from mlflow_weir.plugin.importing.wandb_artifacts import WandbArtifacts

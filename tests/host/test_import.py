@@ -29,7 +29,7 @@ from dying_imports import import_dying
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.plugin.agent.sql_target import SqlTarget
 from mlflow_weir.plugin.cli import import_history, main
-from mlflow_weir.plugin.importing import bringing
+from mlflow_weir.plugin.importing import bringing, point_records
 from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.importing.tensorboard_run import TensorboardRun
 from mlflow_weir.plugin.importing.wandb_run import _take_out
@@ -327,7 +327,7 @@ def test_what_is_there_is_left_alone_and_what_is_new_comes(tmp_path: Path, uri: 
 
 def test_an_import_that_was_broken_off_goes_on(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = EXPECTED["tensorboard"]
-    monkeypatch.setattr(bringing, "_LONGEST_RECORDS", 16)
+    monkeypatch.setattr(point_records, "_LONGEST_RECORDS", 16)
     monkeypatch.setattr(bringing, "_PATIENCE_S", 0.0)
     n_calls = 0
     apply = SqlTarget.apply
