@@ -9,8 +9,9 @@ A script is *applicable* where both stock runs end well and leave something in t
 compared is all that MLflow's client then tells (runs, params, histories, tags, data sets, logged
 models, artifacts, traces, registered models) and that is alike in both stock runs.
 
-RESULTS.examples.md is written where no ``FILE`` is named. Exits with 1 where a script leaves
-something else through the journal, or ends otherwise.
+``FILE …`` runs only these. What came of each is kept in RESULTS.examples.json, in the place of
+what its run before had left there, and RESULTS.examples.md is written from all that is there.
+Exits with 1 where a script leaves something else through the journal, or ends otherwise.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from run import cause, versions
 from run_journal import LOGS
 
 HERE = Path(__file__).resolve().parent
+KEPT = HERE / "RESULTS.examples.json"
 LIMIT_S = 150.0
 # A namespace without a network, its own loopback up: nothing is fetched, local servers work.
 OFFLINE = ["unshare", "--net", "sh", "-c", 'ip link set lo up 2>/dev/null; exec "$@"', "sh"]
@@ -144,7 +146,10 @@ def read_store() -> dict[str, str]:
         _tell(facts, where, {"stage": experiment.lifecycle_stage, "tags": dict(experiment.tags)})
         ids = [experiment.experiment_id]
         runs = client.search_runs(ids, run_view_type=ViewType.ALL, order_by=["start_time ASC"])
-        for at, run in enumerate(runs):
+        # Those of a search begin in the same millisecond; what they are given tells them apart.
+        for at, run in enumerate(
+            sorted(runs, key=lambda one: json.dumps(one.data.params, sort_keys=True))
+        ):
             _tell(facts, f"{where} run {at}", _run_facts(client, run))
         for at, model in enumerate(reversed(client.search_logged_models(ids))):
             told = {
@@ -240,20 +245,19 @@ def main() -> int:
         print(json.dumps(read_store()))
         return 0
     source = arguments.source.resolve()
-    rows, causes, is_good = [], Counter[str](), True
+    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {"scripts": {}}
+    names = ("suite", "mlflow", "Python", "SQLite")
+    kept["versions"] = {
+        name: version for name, version in versions(source).items() if name in names
+    }
     for file in arguments.files or collect(source):
         why, n_facts, found = compare(source / file)
-        if why:
-            causes[why] += 1
-            print(f"{file}: not applicable: {why}", flush=True)
-            continue
-        is_good &= not found
-        result = "; ".join(f"**{cause(one)}**" for one in found[:3]) or "the same"
-        rows.append(f"| {file} | {n_facts} | {result} |")
-        print(rows[-1], *found, sep="\n  ", flush=True)
-    if not arguments.files:
-        (HERE / "RESULTS.examples.md").write_text(written(source, rows, causes))
-    return 0 if is_good else 1
+        one = {"why": why, "n_facts": n_facts, "differs": [cause(line) for line in found]}
+        kept["scripts"][file] = one
+        KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        print(file, *one.values(), flush=True)
+    (HERE / "RESULTS.examples.md").write_text(written(kept))
+    return 1 if any(one["differs"] for one in kept["scripts"].values() if not one["why"]) else 0
 
 
 def compare(script: Path) -> tuple[str, int, list[str]]:
@@ -286,15 +290,20 @@ def compare(script: Path) -> tuple[str, int, list[str]]:
         return "", n_alike, differences(first.left, second.left, ours.left)
 
 
-def written(source: Path, rows: list[str], causes: Counter[str]) -> str:
-    """Write up what came of all scripts."""
+def written(kept: dict[str, Any]) -> str:
+    """Write up what is kept of all scripts."""
     text = (HERE / "RESULTS.examples.head.md").read_text()
-    names = ("suite", "mlflow", "Python", "SQLite")
-    text += "\n".join(f"* {name}: {versions(source)[name]}" for name in names)
+    text += "\n".join(f"* {name}: {version}" for name, version in kept["versions"].items())
     text += "\n\n| Example | Facts alike in both stock runs | Through the journal |\n"
     text += "|---|---:|---|\n"
-    text += "\n".join(rows)
-    text += "\n\n## Not applicable here, by cause\n\n| Scripts | Why |\n|---:|---|\n"
+    causes = Counter[str]()
+    for file, one in sorted(kept["scripts"].items()):
+        if one["why"]:
+            causes[one["why"]] += 1
+            continue
+        result = "; ".join(f"**{line}**" for line in one["differs"][:3]) or "the same"
+        text += f"| {file} | {one['n_facts']} | {result} |\n"
+    text += "\n## Not applicable here, by cause\n\n| Scripts | Why |\n|---:|---|\n"
     return text + "".join(f"| {count} | {why} |\n" for why, count in causes.most_common())
 
 
