@@ -69,6 +69,17 @@ def steps_said(output: str) -> list[int]:
     return [int(line) for line in output.splitlines() if line.isdigit()]
 
 
+def last_words(writer: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what a writer that ends has said and nobody has read, and its errors.
+
+    ``communicate`` leaves out what was read from the pipe together with the last line.
+    """
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    with writer:
+        return writer.stdout.read(), writer.stderr.read()
+
+
 def require_exactly_once(url: str, run_id: str, acknowledged: list[int]) -> int:
     """Compare what is stored with what was acknowledged; return how many steps are stored."""
     store: Any = WeirStore(url, ARTIFACTS)
@@ -105,7 +116,7 @@ def test_a_writer_killed_at_random_moments(sqlite_url: str, n_kills: int) -> Non
         said = "".join(writer.stdout.readline() for _ in range(rng.randint(3, 40)))
         time.sleep(rng.random() / 20)  # to be anywhere in a step
         writer.send_signal(signal.SIGKILL)
-        rest, error = writer.communicate()
+        rest, error = last_words(writer)
         assert writer.returncode == -signal.SIGKILL, error
         acknowledged = [*range(stored), *steps_said(said + rest)]
         stored = require_exactly_once(sqlite_url, run_id, acknowledged)
@@ -200,10 +211,10 @@ def test_postgresql_that_ends_connections_loses_nothing(
         time.sleep(0.2 + rng.random())
         terminate_backends(url)
         try:
-            said, _ = writer.communicate(timeout=1)
+            writer.wait(timeout=1)
         except subprocess.TimeoutExpired:  # between two calls: the pool connected again
             writer.kill()
-            said, _ = writer.communicate()
+        said, _ = last_words(writer)
         acknowledged = [*range(stored), *steps_said(said)]
         stored = require_exactly_once(url, run_id, acknowledged)
     assert stored > 3
