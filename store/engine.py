@@ -108,6 +108,8 @@ def prepare_missing_tables(
 
     @sa.event.listens_for(engine, "handle_error")
     def say(context: sa.ExceptionContext) -> None:
+        if (context.statement or "").startswith("DESCRIBE"):  # SQLAlchemy asks whether it is there
+            return
         if _lacks_our_table(context.original_exception):
             gone = StoreUnavailable(
                 "the weir tables are gone from this database: somebody has run `weir db eject` "

@@ -490,6 +490,16 @@ def test_a_stock_server_is_refused_before_anything_is_made_there(
     assert MlflowClient(stock).get_experiment_by_name("tensorboard") is None
 
 
+def test_all_that_a_server_holds_goes_into_a_server(
+    tmp_path: Path, servers: tuple[str, str]
+) -> None:
+    source, target = servers
+    fill(source, None)
+    assert news(bring(source, "--to", target)) > 0
+    require_same(source, target, tmp_path)
+    assert news(bring(source, "--to", target)) == 0
+
+
 def test_a_name_that_is_another_one_in_an_address_is_refused(
     tmp_path: Path, servers: tuple[str, str]
 ) -> None:
@@ -508,13 +518,3 @@ def test_a_name_that_is_another_one_in_an_address_is_refused(
     ]
     there = MlflowClient(target).list_artifacts(run_id)
     assert (run["n_files"], [one.path for one in there]) == (1, ["ü & b+c.txt"])
-
-
-def test_all_that_a_server_holds_goes_into_a_server(
-    tmp_path: Path, servers: tuple[str, str]
-) -> None:
-    source, target = servers
-    fill(source, None)
-    assert news(bring(source, "--to", target)) > 0
-    require_same(source, target, tmp_path)
-    assert news(bring(source, "--to", target)) == 0
