@@ -108,8 +108,9 @@ def prepare_missing_tables(
 
     @sa.event.listens_for(engine, "handle_error")
     def say(context: sa.ExceptionContext) -> None:
-        if (context.statement or "").startswith("DESCRIBE"):  # SQLAlchemy asks whether it is there
-            return
+        asked = context.execution_context
+        if asked is not None and asked.execution_options.get("skip_user_error_events"):
+            return  # SQLAlchemy itself, which finds out on MySQL whether a table is there
         if _lacks_our_table(context.original_exception):
             gone = StoreUnavailable(
                 "the weir tables are gone from this database: somebody has run `weir db eject` "
