@@ -124,7 +124,11 @@ def _is_no_text(error: BaseException) -> bool:
     """Say whether a database was given half a surrogate pair, or NUL where it takes none."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, UnicodeError) or "NUL " in str(cause):
+        if isinstance(cause, UnicodeError):
+            return True
+        # A driver's own words: SQLAlchemy's and MLflow's have what somebody wrote in them.
+        is_drivers = not isinstance(cause, (sa.exc.SQLAlchemyError, MlflowException))
+        if is_drivers and "NUL (0x00)" in str(cause):
             return True
         cause = getattr(cause, "orig", None) or cause.__cause__
     return False
