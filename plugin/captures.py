@@ -34,8 +34,8 @@ from mlflow_weir.capture_policy import CLASSES
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin import servers
-from mlflow_weir.plugin.console import rank
 from mlflow_weir.plugin.journal.writer import Journal
+from mlflow_weir.plugin.launchers import rank
 from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.undecided_rest import ask
 

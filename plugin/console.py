@@ -38,6 +38,7 @@ from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.console_ways import STREAMS, Way, Wrapped, is_open, shell, ways
 from mlflow_weir.plugin.exits import dies_with_container
+from mlflow_weir.plugin.launchers import rank
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.store.console.document import NAME
 
@@ -429,15 +430,6 @@ def _upload_environment() -> dict[str, str]:
     from mlflow_weir.plugin.upload_environment import upload_environment
 
     return upload_environment()
-
-
-def rank() -> int | None:
-    """Return which of a job's processes this is, as its launcher counts; None without one."""
-    for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
-        found = settings.foreign(name)
-        if found is not None and found.isascii() and found.isdigit() and len(found) < 9:
-            return int(found)
-    return None
 
 
 def _has_input(control: socket.socket) -> bool:
