@@ -6,6 +6,7 @@ import type { Scale } from "./scale"
 import { toPixel } from "./scale"
 import { tick, xTick } from "./ticks"
 import type { ChartSettings } from "./types"
+import { cut, roundNumbers } from "./value-axis"
 
 const MAX_LEGEND = 30
 const LEGEND_WIDTH = 180
@@ -128,10 +129,9 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
   named.forEach((line, at) => {
     const lx = 8 + (at % columns) * Math.floor(width / columns)
     const ly = foot + Math.floor(at / columns) * 16
-    const words = line.name.length > MAX_NAME ? `${line.name.slice(0, MAX_NAME - 1)}…` : line.name
     parts.push(
       `<rect x="${lx}" y="${ly}" width="10" height="10" fill="${xml(line.colour)}"/>`,
-      `<text x="${lx + 16}" y="${ly + 9}">${xml(words)}</text>`,
+      `<text x="${lx + 16}" y="${ly + 9}">${xml(cut(line.name, MAX_NAME))}</text>`,
     )
   })
   parts.push("</svg>")
@@ -140,12 +140,8 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
 
 /** Where an axis is marked: at round values where it is a plain one of numbers, else at its quarters. */
 export function marksOf({ kind, min, max }: Pick<Scale, "kind" | "min" | "max">, isNumber: boolean): number[] {
-  const least = (max - min) / 6
-  if (kind !== "linear" || !isNumber || !(least > 0)) return [0, 0.25, 0.5, 0.75, 1].map((share) => valueAt(kind, min, max, share))
-  const power = 10 ** Math.floor(Math.log10(least))
-  const step = ([1, 2, 5].find((one) => one * power >= least) ?? 10) * power
-  const first = Math.ceil(min / step)
-  return Array.from({ length: Math.floor(max / step) - first + 1 }, (_, at) => Number(((first + at) * step).toPrecision(12)))
+  if (kind === "linear" && isNumber && max > min) return roundNumbers(min, max, 6)
+  return [0, 0.25, 0.5, 0.75, 1].map((share) => valueAt(kind, min, max, share))
 }
 
 function valueAt(kind: string, min: number, max: number, share: number): number {

@@ -180,16 +180,16 @@ export function ParallelCard(props: PanelProps) {
           near={near}
           drawing={drawing}
         >
-          {lines.map((line) => ({ ...line, isOut: !insiders.has(line) })).map(({ mark: { run }, places, isOut }) => (
+          {lines.map((line) => (
             <polyline
-              key={run.id}
-              data-run={run.id}
-              data-out={isOut || undefined}
-              points={places.flatMap((place, at) => (place === null ? [] : [`${round(x(at))},${round(y(place))}`])).join(" ")}
+              key={line.mark.run.id}
+              data-run={line.mark.run.id}
+              data-out={insiders.has(line) ? undefined : true}
+              points={line.places.flatMap((place, at) => (place === null ? [] : [`${round(x(at))},${round(y(place))}`])).join(" ")}
               fill="none"
-              stroke={run.colour}
+              stroke={line.mark.run.colour}
               strokeWidth={lines.length > 100 ? 1 : 1.5}
-              strokeOpacity={isOut ? 0.08 : 0.7}
+              strokeOpacity={insiders.has(line) ? 0.7 : 0.08}
               strokeLinejoin="round"
             />
           ))}
