@@ -33,6 +33,8 @@ from typing import Any, NamedTuple
 from run import cause, versions
 from run_journal import LOGS
 
+from mlflow_weir.processes import stop_group
+
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "RESULTS.examples.json"
 LIMIT_S = 150.0
@@ -121,12 +123,12 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            text=True,
         )
         try:
             code = process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+            stop_group(process, grace_s=0.0)
             return "takes too long"
         output.seek(0)
         lines = [line for line in output.read().splitlines() if line.strip()]
