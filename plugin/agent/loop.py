@@ -292,8 +292,11 @@ def listen(files: AgentFiles) -> socket.socket:
         files.socket_path.write_bytes(os.fsencode(address))
     with contextlib.suppress(FileNotFoundError):
         address.unlink()
-    listener.bind(str(address))  # 0600: the umask is this process's
-    os.chmod(address, 0o600)
+    before = os.umask(0o177)  # 0600 from its first moment; no thread makes files yet
+    try:
+        listener.bind(str(address))
+    finally:
+        os.umask(before)
     return listener
 
 
