@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 
 from databases import DatabaseServer
 from disks import mounted
+from kills import last_words
 from metric_writers import ARTIFACTS
 from mlflow_weir.store.maintenance.check import check
 from mlflow_weir.store.maintenance.progress import Silent
@@ -67,17 +68,6 @@ def start_writer(url: str, run_id: str, first: int, *wrapper: str) -> subprocess
 
 def steps_said(output: str) -> list[int]:
     return [int(line) for line in output.splitlines() if line.isdigit()]
-
-
-def last_words(writer: subprocess.Popen[str]) -> tuple[str, str]:
-    """Return what a writer that ends has said and nobody has read, and its errors.
-
-    ``communicate`` leaves out what was read from the pipe together with the last line.
-    """
-    assert writer.stdout is not None
-    assert writer.stderr is not None
-    with writer:
-        return writer.stdout.read(), writer.stderr.read()
 
 
 def require_exactly_once(url: str, run_id: str, acknowledged: list[int]) -> int:

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from databases import CrashingPostgres, MissingComponent, run_crashing_postgres
+from kills import last_words
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery import positions
 from mlflow_weir.store.delivery.connection import open_engine
@@ -138,7 +139,7 @@ def kill_while_it_writes(
         writer.communicate()
         raise
     writer.kill()
-    said, _ = writer.communicate()
+    said, _ = last_words(writer)
     return max(last, *map(int, said.split()[-1:]), -1)
 
 

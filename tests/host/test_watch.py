@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from agents import kill_agents, wait_until
 from databases import put_mlflow_tables
+from kills import last_words
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 from mlflow_weir.store.delivery.connection import open_engine
@@ -249,7 +250,7 @@ while True:
         if i in (50, 120):
             kill_agents(Spool(place.spool))
     process.kill()
-    rest, _ = process.communicate(timeout=300)
+    rest, _ = last_words(process)
     place.settle()
     found = place.read(run_id, key="0.weight")
     n_steps = 200 + rest.count("\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,17 @@ MADE_UP = (
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="missing component: strace"
 )
+
+
+def last_words(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what a process that ends has said and nobody has read, and its errors.
+
+    ``communicate`` leaves out what was read from the pipe together with the last line.
+    """
+    assert process.stdout is not None
+    with process:
+        said = process.stdout.read()
+        return said, "" if process.stderr is None else process.stderr.read()
 
 
 def strace_command(log: Path, call: str, when: int) -> list[str]:
