@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from mlflow.entities import ViewType
+from mlflow.utils.credentials import get_default_host_creds
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.importing.point_records import Point
+from mlflow_weir.plugin.servers import Kind
+from mlflow_weir.plugin.undecided_rest import ask
 from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
 from mlflow_weir.store import schema
+from mlflow_weir.store.maintenance.beside_mlflow import count_beside
 from mlflow_weir.store.metrics.points import whole_number
 
 if TYPE_CHECKING:
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
 PAGE = 1_000
 _ANSWER_S = 30.0
+_BESIDE_MLFLOW = (
+    "what a server of Weir's has beside MLflow's: lines that runs printed, histograms, alerts, "
+    "arrangements, reports, links; a copy of its database has all of it"
+)
 _SCHEMES = frozenset("file http https mysql postgresql sqlite weir".split())
 
 
@@ -105,6 +113,19 @@ class Place:
                 ]
         except sa.exc.DBAPIError as exc:
             raise ConfigError(f"metric {key!r} of run {run_id}: {exc.orig}") from exc
+
+    def beside_mlflow(self, experiments: Sequence[Experiment]) -> dict[str, int]:
+        """Count what a store of Weir's has of experiments that MLflow's clients do not see.
+
+        A server tells that it runs Weir, not how much there is.
+        """
+        uri = self.client.tracking_uri
+        if is_weir(uri):
+            store = mlflow_private.cached_tracking_store(uri)
+            return count_beside(store.engine, [one.experiment_id for one in experiments])
+        if scheme_of(uri) in {"http", "https"} and ask(get_default_host_creds(uri)) is Kind.WEIR:
+            return {_BESIDE_MLFLOW: 1}
+        return {}
 
     @property
     def registry(self) -> Any:

@@ -113,7 +113,10 @@ def _count_the_rest(
     """Count what stays where it is."""
     brought.kind = "rest"
     client = place.client
-    for one in place.experiments(names):
+    experiments = place.experiments(names)
+    for what, n in place.beside_mlflow(experiments).items():
+        _leave_out(brought, what, n)
+    for one in experiments:
         deleted = place.runs(one.experiment_id, ViewType.DELETED_ONLY)
         _leave_out(brought, "deleted runs", sum(1 for _ in deleted))
     if names:
@@ -121,7 +124,7 @@ def _count_the_rest(
         return
     deleted = pages(client.search_experiments, PAGE, view_type=ViewType.DELETED_ONLY)
     _leave_out(brought, "deleted experiments", sum(1 for _ in deleted))
-    ids = [one.experiment_id for one in place.experiments()]
+    ids = [one.experiment_id for one in experiments]
     tracking = mlflow_private.cached_tracking_store(client.tracking_uri)
     counts: tuple[tuple[str, Callable[[], int]], ...] = (
         ("evaluation data sets", lambda: sum(1 for _ in pages(client.search_datasets, PAGE))),

@@ -1,10 +1,11 @@
 """The memory of a server that works on and on: many runs, each delivered, read and ended.
 
 Trainings come and go as fast as the server takes them, so that minutes hold what a team has in
-hours. How long it takes is told by the environment:
+hours, or with a rest between them, as a team's do. The environment tells:
 
     MEMORY_SECONDS   how long they come (60)
-    MEMORY_REPORT    file that the figures are written to
+    MEMORY_REST      seconds that each sender rests after a run (0)
+    MEMORY_REPORT    file that the figures are written to, anew with every sample
 
 steady_memory.json is what the run of its ``seconds`` gave; docs/performance.md has the command.
 """
@@ -27,6 +28,7 @@ from mlflow_weir.store.delivery.records import encode_points
 from senders import ROUTES, Sender, call, create_run, new_id, operation
 
 SECONDS = float(os.environ.get("MEMORY_SECONDS", "60"))
+REST = float(os.environ.get("MEMORY_REST", "0"))
 REPORT = os.environ.get("MEMORY_REPORT", "")
 N_SENDERS = 6
 N_METRICS, N_RECORDS, N_DELIVERIES = 50, 10, 10
@@ -66,6 +68,7 @@ class Team:
         try:
             while not self._is_over.is_set():
                 self._train()
+                self._is_over.wait(REST)
         except BaseException as exc:  # noqa: BLE001  (raised by the test)
             self.faults.append(exc)
 
@@ -122,17 +125,18 @@ def test_memory_does_not_grow_with_what_was_done(
                 time.sleep(min(5.0, SECONDS / 40))
                 at_s = round(time.monotonic() - began, 1)
                 rss.append([at_s, rss_mib(server), team.n_deliveries])
+                report = {
+                    "seconds": at_s,
+                    "rest": REST,
+                    "load_average": os.getloadavg(),
+                    "runs": team.n_runs,
+                    "deliveries": team.n_deliveries,
+                    "points": team.n_points,
+                    "rss_mib": rss[:: max(1, len(rss) // 60)],
+                }
+                if REPORT:
+                    Path(REPORT).write_text(json.dumps(report, indent=1))
         assert team.faults == []
-        report = {
-            "seconds": SECONDS,
-            "load_average": os.getloadavg(),
-            "runs": team.n_runs,
-            "deliveries": team.n_deliveries,
-            "points": team.n_points,
-            "rss_mib": rss[:: max(1, len(rss) // 60)],
-        }
-    if REPORT:
-        Path(REPORT).write_text(json.dumps(report, indent=1))
     sizes = [size for _, size, _ in rss]
     half, rest = sizes[len(sizes) // 4 : len(sizes) // 2], sizes[3 * len(sizes) // 4 :]
     assert sum(rest) / len(rest) < 1.15 * sum(half) / len(half), report

@@ -41,6 +41,8 @@ from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.plugin.importing.bringing import repository_at
+from mlflow_weir.store import schema
+from mlflow_weir.store.sharing import reports, views
 from trainings import NO_JOBS
 
 pytestmark = [
@@ -403,6 +405,49 @@ def test_all_that_a_folder_holds(tmp_path: Path, uri: str) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
+def test_all_that_another_store_of_weirs_holds_and_what_is_left_is_said(
+    tmp_path: Path, uri: str
+) -> None:
+    source = f"weir://{tmp_path}/other"
+    fill(source, None)
+    client = MlflowClient(source)
+    run_id = client.create_run("0", run_name="long").info.run_id
+    values = [math.nan if i % 97 == 0 else i / 7 for i in range(2_500)]
+    for first in range(0, len(values), 500):
+        client.log_batch(
+            run_id,
+            [Metric("loss", values[i], T0 + i, i) for i in range(first, first + 500)],
+        )
+    client.set_terminated(run_id)
+    wandb = Path(__file__).parent / "imported" / "wandb"
+    found = CliRunner().invoke(main, ["import", "wandb", str(wandb), "--to", source])
+    assert found.exit_code == 0, found.output
+    database = f"sqlite:///{tmp_path}/other/weir.db"
+    compacted = CliRunner().invoke(main, ["db", "compact", database])
+    assert compacted.exit_code == 0, compacted.output
+    engine = sa.create_engine(database)
+    with engine.connect() as connection:
+        assert not connection.execute(sa.select(schema.batch.c.batch_id)).all()
+    views.save_named(engine, views.scope_of(["0"]), "mine", "me", "{}", None, 0)
+    report = {"type": "doc", "content": [{"type": "paragraph"}]}
+    reports.create(engine, ["0"], None, "What came out", report, "me")
+    engine.dispose()
+
+    said = bring(source, "--to", uri)
+    assert news(said) > 2_500
+    require_same(source, uri, tmp_path)
+    (rest,) = [one for one in said if one["kind"] == "rest"]
+    assert rest["left_out"] == {
+        "what runs printed": 1,
+        "runs' histograms": 1,
+        "arrangements of the workspace": 1,
+        "reports": 1,
+    }
+    assert news(bring(source, "--to", uri)) == 0
+    (rest,) = [one for one in bring(source, "--to", uri, "--from", "all kinds") if one["left_out"]]
+    assert rest["left_out"] == {"registered models and prompts, with --from": 1}
+
+
 def test_points_that_come_late_and_what_becomes_again_what_it_was(
     tmp_path: Path, uri: str
 ) -> None:
@@ -498,6 +543,15 @@ def test_all_that_a_server_holds_goes_into_a_server(
     assert news(bring(source, "--to", target)) > 0
     require_same(source, target, tmp_path)
     assert news(bring(source, "--to", target)) == 0
+    # And on from there: history in chunks comes over HTTP, what a server has beside it is said.
+    home = f"weir://{tmp_path}/home"
+    said = bring(target, "--to", home)
+    assert news(said) > 0
+    require_same(target, home, tmp_path)
+    (rest,) = [one for one in said if one["kind"] == "rest"]
+    assert [what.partition(":")[0] for what in rest["left_out"]] == [
+        "what a server of Weir's has beside MLflow's"
+    ]
 
 
 def test_a_name_that_is_another_one_in_an_address_is_refused(
