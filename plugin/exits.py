@@ -31,6 +31,7 @@ from mlflow_weir.plugin import mlflow_private, run_address
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.byte_counts import byte_count
+from mlflow_weir.plugin.journal import exit_code
 from mlflow_weir.plugin.recorder import Recorder, recorders
 
 TRACEBACK_TAG = "weir.exit_traceback"
@@ -122,9 +123,13 @@ def _redacted(cause: Cause) -> Cause:
     return Cause(cause.status, text, details, max(n_in_text, redactor.n_redacted - n_in_text))
 
 
-def arm() -> None:
-    """Watch how this process ends; called with each journal, does it once a process."""
+def arm(recorder: Recorder) -> None:
+    """Watch how this process ends, which a journal of it was begun for."""
     global _is_armed
+    if journal := recorder.journal:
+        recorder.beside["exit code"] = exit_code.note_in
+        with contextlib.suppress(OSError):  # the kernel may tell it
+            exit_code.note_in(journal.folder)
     if _is_armed:
         return
     _is_armed = True
@@ -192,7 +197,8 @@ def _ends_the_process() -> bool:
 
 
 def _hook_exit_codes() -> None:
-    # Kernels before 6.15 do not tell the agent the exit code of a process that is not its child.
+    # So that the run is ended as failed at once; the agent hears of other ways of exiting
+    # (``journal/exit_code.py``, the kernel) once the process is gone.
     def exit(status: Any = None, /) -> NoReturn:
         raise _Exit(status)
 

@@ -108,7 +108,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
 
     def _recorder_of(self, workspace: str | None) -> Recorder:
         target, credentials = server_target(self._uri, self.get_host_creds(), workspace)
-        recorder = Recorder(target, credentials, when_opened=lambda _: exits.arm())
+        recorder = Recorder(target, credentials, when_opened=exits.arm)
         return self._recorders.setdefault(workspace, recorder)
 
     # What a stock server has to create itself

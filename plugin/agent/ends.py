@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlflow_weir.plugin.agent.exit_states import Evidence
 from mlflow_weir.plugin.agent.liveness import Ended
+from mlflow_weir.plugin.journal import exit_code
 from mlflow_weir.plugin.journal.spool import write_private
 
 _NAME = "ended.json"
@@ -42,6 +43,12 @@ def read_evidence(folder: Path) -> Evidence | None:
         return None
     ended = Ended(code, signal) if (code is None) != (signal is None) else None
     return Evidence(ended, oom, is_restart, at_ms)
+
+
+def noted(folder: Path) -> Ended | None:
+    """Return how the process of a journal ended, by its own account; None where it left none."""
+    code = exit_code.read(folder)
+    return None if code is None else Ended(code, None)
 
 
 def _whole(value: object) -> int | None:

@@ -11,6 +11,8 @@ began or resumed it with ``mlflow.start_run``, and a *client's* when it only log
       wanted memory
     another signal            KILLED, "signal NAME"     the same           FINISHED, and said
     machine restarted         FAILED, and said          as it is           as it is
+    not known, the kernel     FAILED, "out of memory"   as it is           as it is
+      wanted memory
     not known                 FAILED, "ended without    as it is           as it is
                               saying why"
 
@@ -50,7 +52,7 @@ class Evidence(NamedTuple):
     """What is known about a process's end.
 
     Attributes:
-        ended: What the kernel says; None when it does not.
+        ended: What the kernel says, or the process has left; None when neither did.
         oom: What shows that the kernel killed it for want of memory; None when nothing does.
         is_restart: The machine was restarted since.
         at_ms: When it ended, wall time; its last sign of life when that is not known.
@@ -76,6 +78,8 @@ def verdict(how: Ownership, evidence: Evidence) -> Verdict | None:
             return None
         if evidence.is_restart:
             return Verdict("FAILED", "the machine was restarted")
+        if evidence.oom is not None:  # and MLflow did not end the run, as it does at every exit
+            return Verdict("FAILED", f"out of memory ({evidence.oom}; its signal is not known)")
         return Verdict("FAILED", "ended without saying why")
     code, number = evidence.ended
     if code == 0:

@@ -6,7 +6,9 @@ boot, is the one on record. How it ended comes from, in this order:
 
 1. the kernel's exit record of the pidfd (Linux 6.15), once its parent has waited for it;
 2. ``/proc/PID/stat`` while it is a zombie, for a parent that never waits;
-3. nowhere: older kernels forget with the wait. The caller says so, then.
+3. nowhere: older kernels forget with the wait. Whoever looks at the moment of the end may be
+   faster than the parent. The exit code, but no signal, is what the process has left itself
+   (``journal/exit_code.py``).
 
 An OOM kill is told from another SIGKILL by the counter of the process's memory cgroup, v1 or v2,
 which counts processes that the kernel killed for want of memory, of the machine's too.
@@ -59,6 +61,11 @@ class Watch:
     def __init__(self, pid: int, start_ticks: int, descriptor: int) -> None:
         self._pid, self._start_ticks, self._descriptor = pid, start_ticks, descriptor
         self._oom = oom_counter(pid)
+        self._ended: Ended | None = None
+
+    def fileno(self) -> int:
+        """Return what becomes readable when it ends."""
+        return self._descriptor
 
     def has_ended(self) -> bool:
         """Say whether all of its threads have ended; a zombie has."""
@@ -75,8 +82,11 @@ class Watch:
 
     def how(self) -> Ended | None:
         """Return how it ended; None when the kernel does not say (or it has not ended)."""
-        if not self.has_ended():
-            return None
+        if self._ended is None and self.has_ended():
+            self._ended = self._look()
+        return self._ended
+
+    def _look(self) -> Ended | None:
         give_up_s = time.monotonic() + _TOLD_S
         while True:
             is_released, status = _exit_record(self._descriptor)
@@ -91,7 +101,7 @@ class Watch:
     def oom_evidence(self) -> str | None:
         """Return what shows that the kernel killed for want of memory meanwhile; None if nothing.
 
-        For a process that SIGKILL ended.
+        For a process that SIGKILL ended, or nobody knows what.
         """
         if self._oom is None:
             return None

@@ -98,9 +98,19 @@ class Agent:
             os.write(self._wake_write, b"!")
 
     def _wait(self, listener: socket.socket) -> None:
-        """Wait for the next look, or for a nudge, which makes it the next moment."""
+        """Wait for the next look, or for a nudge or an end, which make it the next moment."""
         awake, there = self._wake_read, listener.fileno()
-        ready, _, _ = select.select([there, awake], [], [], LOOK_S)
+        living = {
+            watch.fileno(): watch
+            for name, watch in self._watches.items()
+            if self._tracked[name].evidence is None
+        }
+        poll = select.poll()
+        for descriptor in (there, awake, *living):
+            poll.register(descriptor, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(LOOK_S * 1000)}
+        for descriptor in living.keys() & ready:
+            living[descriptor].how()  # at once: its parent is about to have it forgotten
         if awake in ready:
             os.read(awake, 512)
         if there in ready:
@@ -199,9 +209,9 @@ class Agent:
         watch = self._watches.get(name)
         if watch is not None:
             if watch.has_ended():
-                how = watch.how()
-                is_killed = how is not None and how.signal == signal.SIGKILL
-                oom = watch.oom_evidence() if is_killed else None
+                how = watch.how() or ends.noted(one.folder.path)
+                may_be_killed = how is None or how.signal == signal.SIGKILL
+                oom = watch.oom_evidence() if may_be_killed else None
                 self._end(one, Evidence(how, oom, at_ms=time.time_ns() // 1_000_000))
                 return
             if is_oom_due:
@@ -217,7 +227,8 @@ class Agent:
                 self._worker_of(one).wake()
         elif is_gone:
             is_restart = one.header.boot_id not in ("", self._boot_id)
-            self._end(one, Evidence(None, None, is_restart, last_sign_ms(one.folder)))
+            how = ends.noted(one.folder.path)
+            self._end(one, Evidence(how, None, is_restart, last_sign_ms(one.folder)))
 
     def _end(self, one: Tracked, evidence: Evidence) -> None:
         try:

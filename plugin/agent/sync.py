@@ -301,13 +301,14 @@ class Syncer:
         known = ends.read_evidence(folder.path)
         if known is not None:
             return known
+        noted = ends.noted(folder.path)
         if header.boot_id not in ("", liveness.boot_id()):
-            return Evidence(None, is_restart=True)
+            return Evidence(noted, is_restart=True)
         watch = liveness.try_watch(header.pid, header.pid_start_ticks)
         if watch is None:
-            return Evidence(None)
+            return Evidence(noted)
         try:
-            return Evidence(watch.how()) if watch.has_ended() else None
+            return Evidence(watch.how() or noted) if watch.has_ended() else None
         finally:
             watch.close()
 

@@ -5,6 +5,7 @@
         owner.lock          held by the process that writes it
         credentials.json    what delivery needs and nobody else may read
         NNNN….seg           the records
+        exit-code           how the process ended, by its own account (exit_code.py)
         delivered.json      how far they are delivered; a copy, the database holds the truth
         files/              artifacts that wait
         reserve             room for how its runs end, given back when the disk is full to the last

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import agents
-from agents import TRAINING, Database, start_agent, wait_until
+from agents import TRAINING, Database, old_kernel, start_agent, wait_until
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -134,10 +134,12 @@ def test_a_zombie_whose_parent_never_waits_is_gone(
     training.communicate(timeout=300)
 
 
-def left_behind(spool: Spool, database: Database, run_id: str, **header: object) -> None:
+def left_behind(
+    spool: Spool, database: Database, run_id: str, ending: str = "os._exit(3)", **header: object
+) -> None:
     """Leave a journal with an open run whose process ended while no agent ran."""
     pid = start_agent(spool)
-    training = start(spool, database, run_id, "fluent", "\nsys.stdin.readline(); os._exit(3)")
+    training = start(spool, database, run_id, "fluent", f"\nsys.stdin.readline(); {ending}")
     os.kill(pid, signal.SIGKILL)
     training.communicate("end\n", timeout=300)
     assert training.returncode == 3
@@ -153,6 +155,21 @@ def test_an_end_that_nobody_watched_is_said_to_be_unknown(
     start_agent(spool)
     settled(spool)
     assert database.run(run_id) == ("FAILED", "ended without saying why")
+
+
+def test_an_exit_that_nobody_watched_is_known_by_what_the_process_left(
+    spool: Spool, database: Database, run_id: str
+) -> None:
+    left_behind(
+        spool,
+        database,
+        run_id,
+        "from mlflow_weir.plugin.journal import exit_code; exit_code.note_in(journal.folder); "
+        "raise SystemExit(3)",
+    )
+    start_agent(spool)
+    settled(spool)
+    assert database.run(run_id) == ("FAILED", "exit code 3")
 
 
 def test_a_process_number_used_again_is_not_taken_for_the_owner(
@@ -259,10 +276,12 @@ def small_cgroup() -> Iterator[Path]:
         made.rmdir()
 
 
+@pytest.mark.parametrize("is_old", [False, True], ids=["kernel", "old-kernel"])
 def test_an_oom_kill_is_told_from_another_kill(
-    spool: Spool, database: Database, run_id: str, small_cgroup: Path
+    is_old: bool, spool: Spool, database: Database, run_id: str, small_cgroup: Path, tmp_path: Path
 ) -> None:
-    start_agent(spool)  # outside of the cgroup
+    # Outside of the cgroup.
+    start_agent(spool, **(old_kernel(tmp_path) if is_old else {}))
     ending = """
 sys.stdin.readline()
 hog = []

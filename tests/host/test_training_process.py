@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from agents import old_kernel, start_agent
 from databases import DatabaseServer, put_mlflow_tables
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.contact import Away
@@ -231,6 +232,29 @@ def test_a_run_ends_as_its_process_does(
     assert (run.info.status, run.data.tags.get("weir.exit_cause")) == (status, cause)
     assert run.data.metrics == {"m": 1.0}
     assert run.info.end_time is not None
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("raise SystemExit(4)", 4),
+        ("exit(5)", 5),
+        ("leave(6)", 6),
+    ],
+)
+def test_an_older_kernel_is_no_reason_not_to_know_the_exit_code(
+    ending: str, code: int, training: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It tells nobody but the parent, which has it forgotten at once."""
+    kernel = tmp_path / "kernel"
+    kernel.mkdir()
+    start_agent(Spool.open(training.spool), **old_kernel(kernel))
+    script = f"from sys import exit as leave; mlflow.start_run(); seen()\n{ending}"
+    found_code, _, err = training.run_new(script)
+    assert found_code == code, err
+    run = training.only_run(monkeypatch)
+    cause = run.data.tags.get("weir.exit_cause")
+    assert (run.info.status, cause) == ("FAILED", f"exit code {code}")
 
 
 def test_a_launcher_that_ends_well_leaves_its_run_alone(

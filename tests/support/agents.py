@@ -121,6 +121,31 @@ def start_agent(spool: Spool, **environment: str) -> int:
     return int(wait_until(lambda: agent_pid(spool), "an agent holds the lease"))
 
 
+def old_kernel(folder: Path) -> dict[str, str]:
+    """Return the variables that have an agent find a kernel before Linux 6.15.
+
+    And parents that have the kernel forget their children at once.
+
+    Args:
+        folder: An empty one.
+    """
+    (folder / "sitecustomize.py").write_text("""
+import errno, fcntl, time
+ioctl = fcntl.ioctl
+def refuse(file, request, *arguments):
+    if request != 0xC040FF0B:  # PIDFD_GET_INFO
+        return ioctl(file, request, *arguments)
+    give_up = time.monotonic() + 5
+    while "Pid:\\t-1\\n" not in open(f"/proc/self/fdinfo/{file}").read():
+        if time.monotonic() > give_up:
+            break
+        time.sleep(0.001)
+    raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
+fcntl.ioctl = refuse
+""")
+    return {"PYTHONPATH": str(folder)}
+
+
 def run_python(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end with its output captured."""
     words = [sys.executable, "-c", code, *arguments]

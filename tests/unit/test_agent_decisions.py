@@ -56,6 +56,12 @@ KILLED = Ended(None, signal.SIGKILL)
             ("FINISHED", "signal SIGTERM after the end of the program"),
         ),
         (Evidence(None), ("FAILED", "ended without saying why"), None, None),
+        (
+            Evidence(None, "oom_kill rose"),
+            ("FAILED", "out of memory (oom_kill rose; its signal is not known)"),
+            None,
+            None,
+        ),
         (Evidence(None, is_restart=True), ("FAILED", "the machine was restarted"), None, None),
     ],
 )
