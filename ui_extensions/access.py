@@ -207,9 +207,12 @@ class Access:
         """Take a tag from a logged model that exists."""
         return self._may("DELETE", f"logged-models/{quote(model_id, safe='')}/tags/weir")
 
-    def may_create_users(self) -> bool:
-        """Make users of MLflow's, whom it lets do nothing yet."""
-        return mlflow_private.is_auth_on() and self._may("POST", "users/create", _SOMEBODY)
+    def may_add_users(self) -> bool:
+        """Make users of MLflow's, and members of the request's workspace of them."""
+        questions = _of_adding_users(mlflow_private.request_workspace())
+        return mlflow_private.is_auth_on() and all(
+            self._may("POST", path, body) for path, body in questions
+        )
 
     def may_administer(self) -> bool:
         """Do what concerns all of the server: an administrator, or anybody where nobody logs in.
@@ -330,8 +333,8 @@ def may_user_read(user: str, experiment_id: str, workspace: str | None) -> bool:
 
 
 def may_user_invite(user: str, experiment_id: str | None, workspace: str | None) -> bool:
-    """Ask MLflow whether somebody who is not here may make users, and give an experiment away."""
-    questions = [("users/create", _SOMEBODY)]
+    """Ask MLflow whether somebody who is not here may add users, and give an experiment away."""
+    questions = _of_adding_users(workspace)
     if experiment_id is not None:
         questions.append(("experiments/delete", {"experiment_id": experiment_id}))
     more: dict[str, Any] = {}
@@ -341,6 +344,19 @@ def may_user_invite(user: str, experiment_id: str | None, workspace: str | None)
     return all(
         _ask("POST", path, body, is_done=False, more=more) is None for path, body in questions
     )
+
+
+def _of_adding_users(workspace: str | None) -> list[tuple[str, dict[str, str]]]:
+    """Return what MLflow is asked about whoever would add users: addresses and bodies of POSTs.
+
+    MLflow lets the head of any one workspace make users, whom it lets do nothing yet; who is let
+    into a workspace is for its own head to say.
+    """
+    questions = [("users/create", _SOMEBODY)]
+    if workspace is not None:
+        role = {"name": "weir", "workspace": workspace}
+        questions.append(("/api/3.0/mlflow/roles/create", role))
+    return questions
 
 
 def can_ask_of_others() -> bool:
@@ -360,7 +376,7 @@ def _ask(
 
     Args:
         method: HTTP method.
-        path: Below MLflow's prefix, with the query.
+        path: Below MLflow's prefix, or the server's where it begins with a slash, with the query.
         body: JSON, or None.
         is_done: Carry the request out, not only ask whether it may be.
         more: Of the request's environment.
@@ -372,7 +388,8 @@ def _ask(
         StoreUnavailable: Who would have to answer cannot.
     """
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
-    address = mlflow_private.static_prefixed(f"/api/2.0/mlflow/{path}")
+    path = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
+    address = mlflow_private.static_prefixed(path)
     environ = _environ(method, address, body) | dict(more or {})
 
     def ask() -> flask.Response | None:

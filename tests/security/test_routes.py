@@ -21,14 +21,19 @@ import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 
-from browser import build_pages
 from databases import DatabaseServer
 from histogram_tables import record_of, table_of
 from mlflow_server import ServerProcess, ServerSpec, start_servers
-from mlflow_weir.ui_extensions import access, api, bundle, mlflow_private
-from mlflow_weir.ui_extensions import app as extension
-from reports import paragraph, png, write_report
-from route_questions import Things, ask, question
+from mlflow_weir.ui_extensions import access, api, mlflow_private
+from reports import png, write_report
+from route_questions import (
+    UNASKED,
+    printed,
+    raised,
+    routes,
+    with_everything,
+    with_file,
+)
 from senders import Answer, Sender, User, call, create_run, new_id, operation, points
 from sharing import Link, make_link, manage
 
@@ -140,35 +145,6 @@ def servers(
         yield found
 
 
-def concrete(path: str) -> str:
-    """Return an address that a route has."""
-    if "<name>" in path:
-        build_pages()
-        built = bundle.read()
-        assert built is not None
-        path = path.replace("<name>", built.stock_script)
-    return path.replace("<journal_id>", "0" * 32).replace("<path:place>", "e/1")
-
-
-UNASKED = ("weir_public.", "weir_health.")
-
-
-def routes() -> list[tuple[str, str, str]]:
-    """Return endpoint, method and path of every route of ours that not everybody may ask.
-
-    Those of links' visitors are walked in test_public_links.py, those of load balancers below.
-    """
-    app = flask.Flask("walked")
-    for blueprint in extension.blueprints():
-        app.register_blueprint(blueprint)
-    return [
-        (rule.endpoint, method, concrete(rule.rule))
-        for rule in app.url_map.iter_rules()
-        if rule.endpoint != "static" and not rule.endpoint.startswith(UNASKED)
-        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"})
-    ]
-
-
 def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, dict[str, str]]:
     """Return a request that the route takes from whom it may."""
     if endpoint in {"weir.info", "weir.journal"} or endpoint.startswith("weir_pages."):
@@ -190,7 +166,9 @@ def valid_request(endpoint: str, server: ServerProcess) -> tuple[bytes | None, d
     if endpoint == "weir.experiments":
         return b"{}", {"Content-Type": "application/json"}
     if endpoint == "weir.file":
-        body = json.dumps({"run_id": with_file(server, readable_run(server)), "path": "a.txt"})
+        body = json.dumps(
+            {"run_id": with_file(server, readable_run(server), ADMIN), "path": "a.txt"}
+        )
         return body.encode(), {"Content-Type": "application/json"}
     asked = workspace_request(endpoint, server)
     if asked is not None:
@@ -278,22 +256,6 @@ def readable_run(server: ServerProcess) -> str:
     )
     assert answer.status == 200, answer
     return str(answer.body["run"]["info"]["run_id"])
-
-
-def with_file(server: ServerProcess, run_id: str) -> str:
-    """Log a file to a run, ``a.txt``, and return the run."""
-    who = {"X-Who": "the test"}
-    found = call(server, "GET", f"/api/2.0/mlflow/runs/get?run_id={run_id}", None, who, ADMIN)
-    root = str(found.body["run"]["info"]["artifact_uri"])
-    if root.startswith("mlflow-artifacts:/"):
-        # As MLflow's client does; the upload for pages forgets the root's path with workspaces.
-        path = f"/api/2.0/mlflow-artifacts/artifacts{root.partition(':')[2]}/a.txt"
-        answer = call(server, "PUT", path, b"of the run", who, ADMIN)
-    else:
-        path = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run_id}&path=a.txt"
-        answer = call(server, "POST", path, b"of the run", who, ADMIN)
-    assert answer.status == 200, answer
-    return run_id
 
 
 ALL_ROUTES = pytest.mark.parametrize(
@@ -564,20 +526,6 @@ def attempts(mine: Mine) -> dict[str, bytes]:
     }
 
 
-def raised(run_id: str, title: str) -> bytes:
-    """Return a record of an alert."""
-    of = {"run_id": run_id, "alert_id": new_id(), "at_ms": 1, "level": "info"}
-    return operation("alert", **of, title=title, text="")
-
-
-def printed(run_id: str, *texts: str) -> bytes:
-    """Return a record of lines that a run printed."""
-    lines = [[0, 1, text] for text in texts]
-    return operation(
-        "console", run_id=run_id, source="c" * 32, node="n", pid=1, first=0, at_ms=5, lines=lines
-    )
-
-
 def test_every_operation_is_tried() -> None:
     from mlflow_weir.store.delivery import records
 
@@ -739,7 +687,7 @@ def test_a_runs_page_is_shown_to_who_may_see_the_run(servers: Servers) -> None:
     created = operation("create_experiment", experiment_id="g", name=name, at_ms=1, tags=[])
     answer = alice.send(created, create_run(run_id, "g"))
     experiment_id = answer["aliases"]["g"]
-    with_file(servers.auth, run_id)
+    with_file(servers.auth, run_id, ADMIN)
     of = {"run_id": run_id}
     asked = {route: of for route in ("run", "files", "media", "code")} | {
         "file": {**of, "path": "a.txt"}
@@ -1046,131 +994,13 @@ def test_another_workspaces_runs_are_not_there(servers: Servers) -> None:
             assert call(server, "POST", url, body, user=user).status == 404, asked
 
 
-def grant(server: ServerProcess, user: User, experiment_id: str, permission: str) -> bool:
-    """Give a user a permission for one experiment; False where this MLflow has none such."""
-    asked = {"username": user.name, "permission": permission}
-    new = {**asked, "resource_type": "experiment", "resource_id": experiment_id}
-    path = "/api/3.0/mlflow/users/permissions/grant"
-    if call(server, "POST", path, new, user=ADMIN).status == 200:
-        return True
-    path = "/api/2.0/mlflow/experiments/permissions/create"  # MLflow before 3.17
-    old = {**asked, "experiment_id": experiment_id}
-    return call(server, "POST", path, old, user=ADMIN).status == 200
-
-
-def with_everything(server: ServerProcess, owner: Sender) -> Things:
-    """Have a user make an experiment with a run of which every route has something to show."""
-    run_id, secret = new_id(), f"secret-{new_id()}"
-    answer = owner.send(
-        operation(
-            "create_experiment",
-            experiment_id="x",
-            name=f"of the matrix {run_id}",
-            at_ms=1,
-            tags=[],
-        ),
-        create_run(run_id, "x"),
-        operation("log_params", run_id=run_id, params=[["lr", secret]]),
-        *points(run_id, secret, [1.0]),
-        *points(run_id, "m", [1.0]),
-        printed(run_id, secret),
-        record_of(run_id, 7),
-        raised(run_id, secret),
-    )
-    assert answer["rejected"] == []
-    experiment_id = answer["aliases"]["x"]
-    path = f"{access.PREFIX}/views/save"
-    view = {"experiments": [experiment_id], "name": "hers", "document": json.dumps({"of": secret})}
-    saved = call(server, "POST", path, view, owner.headers, owner.user)
-    assert saved.status == 200, saved
-    path = f"{access.PREFIX}/shares/create"
-    link: dict[str, Any] = {"kind": "experiment", "title": secret, "is_live": True, "filter": {}}
-    link["experiment_ids"] = [experiment_id]
-    made = call(server, "POST", path, link, owner.headers, owner.user)
-    assert made.status == 200, made
-    share_id = made.body["share"]["id"]
-    of_alerts = {"rules": {"experiment_id": experiment_id, "kind": "nan", "metric": secret}}
-    of_alerts["targets"] = {"name": new_id(), "kind": "email"}
-    of_alerts["targets"]["recipients"] = [f"{secret}@example.com"]
-    ids = []
-    for route, body in of_alerts.items():
-        path, user = f"{access.PREFIX}/alerts/{route}/change", owner.user
-        user = ADMIN if route == "targets" else user
-        made = call(server, "POST", path, {**body, "action": "add"}, owner.headers, user)
-        assert made.status == 200, made
-        ids.append(made.body[route.removesuffix("s")]["id"])
-    of_teams = {"experiment_id": experiment_id, "experiment_ids": [experiment_id], "note": secret}
-    account, of_team = new_id(), list[str]()
-    for path in ("invites/create", "accounts/create"):
-        body = {**of_teams, "name": account}
-        made = call(server, "POST", f"{access.PREFIX}/{path}", body, owner.headers, ADMIN)
-        assert made.status == 200, made
-        of_team.append(made.body["invite"]["id"] if "invite" in made.body else account)
-    report_id, image_id = write_report(
-        *(server, experiment_id, secret, paragraph(secret)),
-        user=owner.user,
-        headers=owner.headers,
-        picture=png(),
-    )
-    said = {"id": report_id, "action": "add", "text": "said of the report"}
-    path = f"{access.PREFIX}/reports/comments"
-    assert call(server, "POST", path, said, owner.headers, owner.user).status == 200
-    of = (experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id)
-    rule_id, target_id = ids
-    things = Things(*of, rule_id, target_id, report_id, image_id, *of_team)
-    if not owner.headers:
-        with_file(server, run_id)
-    return things
-
-
-def test_every_route_answers_each_kind_of_user_as_it_should(servers: Servers) -> None:
-    """A reader sees and changes nothing, an editor does both, who is denied does neither."""
-    server, owner = servers.auth, Sender(servers.auth, ALICE)
-    things = with_everything(server, owner)
-    assert grant(server, CAROL, things.experiment_id, "EDIT")
-    may = {ALICE: {"read", "edit", "delete", "own"}}
-    may[ADMIN] = {"read", "edit", "delete", "administer"}
-    may[CAROL] = {"read", "edit"}
-    may[BOB] = {"read"}
-    assert any(grant(server, DAN, things.experiment_id, w) for w in ("DENY", "NO_PERMISSIONS"))
-    may[DAN] = set()
-    for endpoint, method, path in routes():
-        for user, allowed in [(None, set()), *may.items()]:
-            sender = owner if user is ALICE else Sender(server, user)
-            if endpoint == "weir.views_delete" and user is not None and "edit" in allowed:
-                saved = call(
-                    server,
-                    "POST",
-                    f"{access.PREFIX}/views/save",
-                    {"experiments": [things.experiment_id], "name": new_id(), "document": "{}"},
-                    user=ADMIN,
-                )
-                asked = question(endpoint, things._replace(view_id=saved.body["id"]), sender)
-            else:
-                asked = question(endpoint, things, sender)
-            answer = ask(sender, method, path.replace("0" * 32, things.journal_id), asked)
-            where = (endpoint, user, answer.status, str(answer.body)[:300])
-            if user is None:
-                assert answer.status == 401, where
-            elif asked.needs == "login":
-                assert answer.status == 200, where
-                assert things.secret not in str(answer.body), where
-            elif asked.needs in allowed:
-                assert answer.status == 200, where
-                assert asked.is_answered(answer), where
-            else:
-                refused = answer.status in {403, 404}
-                assert refused or (answer.status == 200 and not asked.is_answered(answer)), where
-                assert things.secret not in str(answer.body), where
-
-
 def test_links_open_what_is_in_their_makers_workspace(servers: Servers) -> None:
     server = servers.auth_workspaces
     created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-l"}, user=ADMIN)
     assert created.status in {200, 201}, created
     there = {"X-MLFLOW-WORKSPACE": "team-l"}
     owner = Sender(server, ADMIN, headers=there)
-    things = with_everything(server, owner)
+    things = with_everything(owner, ADMIN)
     shown = {"metrics": ["m"], "console": True, "files": True}
     link = make_link(server, things.experiment_id, ADMIN, headers=there, filter={}, shown=shown)
     run = {"run_id": things.run_id}
@@ -1192,26 +1022,6 @@ def test_links_open_what_is_in_their_makers_workspace(servers: Servers) -> None:
     assert link.ask("share").status == 404
 
 
-def test_every_route_hides_what_is_in_another_workspace(servers: Servers) -> None:
-    server = servers.auth_workspaces
-    created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-x"}, user=ADMIN)
-    assert created.status in {200, 201}, created
-    owner = Sender(server, ADMIN, headers={"X-MLFLOW-WORKSPACE": "team-x"})
-    things = with_everything(server, owner)
-    for endpoint, method, path in routes():
-        sender = Sender(server, ADMIN)  # who may everything, in the workspace that is asked for
-        asked = question(endpoint, things, sender)
-        if asked.needs not in {"read", "edit", "delete", "administer"}:
-            continue
-        answer = ask(sender, method, path.replace("0" * 32, things.journal_id), asked)
-        where = (endpoint, answer.status, str(answer.body)[:300])
-        refused = answer.status in {403, 404}
-        assert refused or (answer.status == 200 and not asked.is_answered(answer)), where
-        assert things.secret not in str(answer.body), where
-    rows = question("weir.runs", things, owner)
-    assert rows.is_answered(ask(owner, "POST", f"{access.PREFIX}/runs", rows))
-
-
 def test_private_and_invitations_hold_in_a_workspace(servers: Servers) -> None:
     if not mlflow_private.can_deny():
         pytest.skip("this MLflow cannot deny what its default allows")
@@ -1224,7 +1034,7 @@ def test_private_and_invitations_hold_in_a_workspace(servers: Servers) -> None:
 
     created = call(server, "POST", "/api/3.0/mlflow/workspaces", {"name": "team-p"}, user=ADMIN)
     assert created.status in {200, 201}, created
-    things = with_everything(server, Sender(server, ADMIN, headers=there))
+    things = with_everything(Sender(server, ADMIN, headers=there), ADMIN)
     new_role = {"name": f"readers {new_id()}", "workspace": "team-p"}
     role = ask_admin("/api/3.0/mlflow/roles/create", new_role)["role"]["id"]
     may = {"role_id": role, "resource_type": "experiment", "resource_pattern": "*"}

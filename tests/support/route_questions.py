@@ -9,9 +9,18 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from senders import Answer, Sender, User, call, new_id, operation
+import flask
+
+from browser import build_pages
+from histogram_tables import record_of
+from mlflow_server import ServerProcess
+from mlflow_weir.ui_extensions import app as extension
+from mlflow_weir.ui_extensions import bundle
+from reports import paragraph, png, write_report
+from senders import ROUTES, Answer, Sender, User, call, create_run, new_id, operation, points
 
 JSON = {"Content-Type": "application/json"}
+UNASKED = ("weir_public.", "weir_health.")
 
 
 class Things(NamedTuple):
@@ -211,6 +220,32 @@ def question(endpoint: str, things: Things, sender: Sender) -> Question:
     return entries[endpoint]()
 
 
+def concrete(path: str) -> str:
+    """Return an address that a route has."""
+    if "<name>" in path:
+        build_pages()
+        built = bundle.read()
+        assert built is not None
+        path = path.replace("<name>", built.stock_script)
+    return path.replace("<journal_id>", "0" * 32).replace("<path:place>", "e/1")
+
+
+def routes() -> list[tuple[str, str, str]]:
+    """Return endpoint, method and path of every route of ours that not everybody may ask.
+
+    Those of links' visitors are walked in test_public_links.py, those of load balancers below.
+    """
+    app = flask.Flask("walked")
+    for blueprint in extension.blueprints():
+        app.register_blueprint(blueprint)
+    return [
+        (rule.endpoint, method, concrete(rule.rule))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint != "static" and not rule.endpoint.startswith(UNASKED)
+        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"})
+    ]
+
+
 def ask(sender: Sender, method: str, path: str, asked: Question) -> Answer:
     """Put a question as somebody."""
     body, headers = asked.body, dict(sender.headers)
@@ -221,3 +256,113 @@ def ask(sender: Sender, method: str, path: str, asked: Question) -> Answer:
         body, headers = json.dumps(body).encode(), {**headers, **JSON}
     user: User | None = sender.user
     return call(sender.server, method, path, body, headers, user)
+
+
+def with_file(
+    server: ServerProcess, run_id: str, admin: User, headers: dict[str, str] | None = None
+) -> str:
+    """Log a file to a run, ``a.txt``, as an administrator, and return the run."""
+    who = {"X-Who": "the test", **(headers or {})}
+    found = call(server, "GET", f"/api/2.0/mlflow/runs/get?run_id={run_id}", None, who, admin)
+    root = str(found.body["run"]["info"]["artifact_uri"])
+    if root.startswith("mlflow-artifacts:/"):
+        # As MLflow's client does; the upload for pages forgets the root's path with workspaces.
+        path = f"/api/2.0/mlflow-artifacts/artifacts{root.partition(':')[2]}/a.txt"
+        answer = call(server, "PUT", path, b"of the run", who, admin)
+    else:
+        path = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run_id}&path=a.txt"
+        answer = call(server, "POST", path, b"of the run", who, admin)
+    assert answer.status == 200, answer
+    return run_id
+
+
+def raised(run_id: str, title: str) -> bytes:
+    """Return a record of an alert."""
+    of = {"run_id": run_id, "alert_id": new_id(), "at_ms": 1, "level": "info"}
+    return operation("alert", **of, title=title, text="")
+
+
+def printed(run_id: str, *texts: str) -> bytes:
+    """Return a record of lines that a run printed."""
+    lines = [[0, 1, text] for text in texts]
+    return operation(
+        "console", run_id=run_id, source="c" * 32, node="n", pid=1, first=0, at_ms=5, lines=lines
+    )
+
+
+def grant(sender: Sender, user: User, experiment_id: str, permission: str) -> bool:
+    """Give a user a permission for one experiment; False where this MLflow has none such."""
+    server, headers, admin = sender.server, sender.headers, sender.user
+    asked = {"username": user.name, "permission": permission}
+    new = {**asked, "resource_type": "experiment", "resource_id": experiment_id}
+    path = "/api/3.0/mlflow/users/permissions/grant"
+    if call(server, "POST", path, new, headers, admin).status == 200:
+        return True
+    path = "/api/2.0/mlflow/experiments/permissions/create"  # MLflow before 3.17
+    old = {**asked, "experiment_id": experiment_id}
+    return call(server, "POST", path, old, headers, admin).status == 200
+
+
+def with_everything(owner: Sender, admin: User) -> Things:
+    """Have a user make an experiment with a run of which every route has something to show."""
+    server = owner.server
+    run_id, secret = new_id(), f"secret-{new_id()}"
+    answer = owner.send(
+        operation(
+            "create_experiment",
+            experiment_id="x",
+            name=f"of the matrix {run_id}",
+            at_ms=1,
+            tags=[],
+        ),
+        create_run(run_id, "x"),
+        operation("log_params", run_id=run_id, params=[["lr", secret]]),
+        *points(run_id, secret, [1.0]),
+        *points(run_id, "m", [1.0]),
+        printed(run_id, secret),
+        record_of(run_id, 7),
+        raised(run_id, secret),
+    )
+    assert answer["rejected"] == []
+    experiment_id = answer["aliases"]["x"]
+    path = f"{ROUTES}/views/save"
+    view = {"experiments": [experiment_id], "name": "hers", "document": json.dumps({"of": secret})}
+    saved = call(server, "POST", path, view, owner.headers, owner.user)
+    assert saved.status == 200, saved
+    path = f"{ROUTES}/shares/create"
+    link: dict[str, Any] = {"kind": "experiment", "title": secret, "is_live": True, "filter": {}}
+    link["experiment_ids"] = [experiment_id]
+    made = call(server, "POST", path, link, owner.headers, owner.user)
+    assert made.status == 200, made
+    share_id = made.body["share"]["id"]
+    of_alerts = {"rules": {"experiment_id": experiment_id, "kind": "nan", "metric": secret}}
+    of_alerts["targets"] = {"name": new_id(), "kind": "email"}
+    of_alerts["targets"]["recipients"] = [f"{secret}@example.com"]
+    ids = []
+    for route, body in of_alerts.items():
+        path, user = f"{ROUTES}/alerts/{route}/change", owner.user
+        user = admin if route == "targets" else user
+        made = call(server, "POST", path, {**body, "action": "add"}, owner.headers, user)
+        assert made.status == 200, made
+        ids.append(made.body[route.removesuffix("s")]["id"])
+    of_teams = {"experiment_id": experiment_id, "experiment_ids": [experiment_id], "note": secret}
+    account, of_team = new_id(), list[str]()
+    for path in ("invites/create", "accounts/create"):
+        body = {**of_teams, "name": account}
+        made = call(server, "POST", f"{ROUTES}/{path}", body, owner.headers, admin)
+        assert made.status == 200, made
+        of_team.append(made.body["invite"]["id"] if "invite" in made.body else account)
+    report_id, image_id = write_report(
+        *(server, experiment_id, secret, paragraph(secret)),
+        user=owner.user,
+        headers=owner.headers,
+        picture=png(),
+    )
+    said = {"id": report_id, "action": "add", "text": "said of the report"}
+    path = f"{ROUTES}/reports/comments"
+    assert call(server, "POST", path, said, owner.headers, owner.user).status == 200
+    of = (experiment_id, run_id, secret, saved.body["id"], owner.journal_id, share_id)
+    rule_id, target_id = ids
+    things = Things(*of, rule_id, target_id, report_id, image_id, *of_team)
+    with_file(server, run_id, admin, owner.headers)
+    return things

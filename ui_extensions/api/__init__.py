@@ -8,7 +8,7 @@ import flask
 import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
-from mlflow_weir.errors import ChunkCorrupt, NotPermitted, StoreUnavailable
+from mlflow_weir.errors import ChunkCorrupt, ConfigError, NotPermitted, StoreUnavailable
 from mlflow_weir.store.delivery.fields import Refused
 from mlflow_weir.ui_extensions import access, metrics, mlflow_private
 
@@ -142,6 +142,9 @@ def _database_failed(error: sa.exc.SQLAlchemyError) -> flask.Response:
 
 def _mlflow_failed(error: MlflowException) -> flask.Response:
     status = error.get_http_status_code()
+    # What goes wrong while MLflow's session is open comes out of it as a failure of the database.
+    if isinstance(error.__cause__, (ConfigError, Refused)):
+        return access.refusal(400, str(error.__cause__))
     if status >= 500 and _is_no_text(error):
         return _no_text(error)
     if status >= 500:

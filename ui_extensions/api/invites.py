@@ -14,7 +14,8 @@
     ACCOUNT  {"name", "note", "created_ms", "created_by", "rotated_ms", "disabled_ms",
               "experiments": [{"id", "permission"}], "is_there"}
 
-All of it is for whom MLflow lets make users; what is given of an experiment, for who may delete
+All of it is for whom MLflow lets make users and, where there are workspaces, say who is in this
+one; what is given of an experiment, for who may delete
 it.
 """
 
@@ -169,7 +170,7 @@ def _change_account(fields: Fields) -> dict[str, Any]:
 def _require_maker() -> access.Access:
     require_users()
     caller = access.Access()
-    if not caller.may_create_users():
+    if not caller.may_add_users():
         raise NotPermitted(access.NOT_PERMITTED)
     return caller
 
