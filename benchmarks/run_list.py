@@ -72,7 +72,7 @@ def measure(place: Place, sizes: Sizes) -> list[Row]:
     for n_runs, limit_s in zip(counts, _LIMITS_S, strict=True):
         url = place.new_database()
         experiment_id = search_runs.build_database(url, n_runs)
-        WeirStore(url, search_runs.ARTIFACTS).engine.dispose()  # makes the indexes
+        search_runs.migrate(url)
         place.tidy(url)
         say(f"{place.name}: {n_runs:,} runs written")
         growth = n_runs / counts[0]

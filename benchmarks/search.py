@@ -7,8 +7,6 @@ from measuring import Row, Sizes, say
 from places import Place
 from report import as_line
 
-from mlflow_weir.store.tracking_store import WeirStore
-
 TITLE = "Searching runs"
 ABOUT = f"""\
 A page of 1,000 runs through `search_runs`, each run with 20 metrics, 10 params and 6 tags.
@@ -64,7 +62,7 @@ def _filled(place: Place, n_runs: int) -> tuple[str, str, str]:
         return {"experiment": search_runs.build_database(url, n_runs)}
 
     def migrate(url: str) -> dict[str, str]:
-        WeirStore(url, search_runs.ARTIFACTS).engine.dispose()
+        search_runs.migrate(url)
         place.tidy(url)
         return {}
 

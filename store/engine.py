@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
 from mlflow_weir.filesystems import NETWORK_FILE_SYSTEMS, file_system_of
@@ -94,6 +95,16 @@ def prepare_no_statements(engine: sa.Engine) -> None:
 
     sa.event.listen(engine, "connect", prepare_none)
     engine.dispose()  # the pool may hold a connection from before
+
+
+def compile_nothing(session: Session) -> None:
+    """Keep PostgreSQL from compiling this transaction's statements; other databases have no such.
+
+    What it reckons to be dear, and the 500 runs of a page among a million are, it compiles first:
+    60 to 150 ms a statement, for rows that take 10.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.text("SET LOCAL jit = off"))
 
 
 def prepare_missing_tables(

@@ -38,6 +38,7 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from mlflow_weir.store import mlflow_private
+from mlflow_weir.store.engine import compile_nothing
 from mlflow_weir.store.runs import page_tokens
 from mlflow_weir.store.runs.conditions import Filters, Key, Order, Scope, select_of, table_of
 from mlflow_weir.store.runs.entities import load_runs
@@ -85,6 +86,7 @@ def search_runs(
     store._validate_max_results_param(max_results, allow_null=True)
     stages = set(LifecycleStage.view_type_to_stages(run_view_type))
     with store.ManagedSessionMaker() as session:
+        compile_nothing(session)
         parsed_filters = SearchUtils.parse_search_filter(filter_string)
         order = Order.parse(order_by, session)
         filters = Filters.build(parsed_filters, session, store._get_dialect())

@@ -462,6 +462,27 @@ def test_rows_that_no_api_call_writes(searched: Searched) -> None:
             )
 
 
+@pytest.mark.parametrize("searched", ["postgresql"], indirect=True)
+def test_no_statement_of_a_search_is_compiled(searched: Searched) -> None:
+    """PostgreSQL compiles what it reckons dear, which takes longer than a page of runs."""
+    compiled = {}
+
+    def ask(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            other = connection.connection.cursor()
+            compiled[statement] = other.execute("SHOW jit").fetchone()[0]
+
+    with searched.weir.engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW jit").scalar_one() == "on"
+    sa.event.listen(searched.weir.engine, "after_cursor_execute", ask)
+    try:
+        searched.weir.search_runs(searched.experiments, "", ViewType.ACTIVE_ONLY)
+    finally:
+        sa.event.remove(searched.weir.engine, "after_cursor_execute", ask)
+    of_rows = {text: jit for text, jit in compiled.items() if "latest_metrics" in text}
+    assert set(of_rows.values()) == {"off"}
+
+
 def _quoted(text: str) -> str:
     return f'"{text}"' if "'" in text else f"'{text}'"
 
