@@ -51,6 +51,7 @@ class Sizes:
         page_runs: Runs on the workspace page, all of them drawn.
         page_metrics: Metrics of each.
         page_points: Points of each metric.
+        stock_page_rounds: Rounds in which MLflow's own pages are opened, ours on them and off.
         guesses: At tokens of links, looked up; on PostgreSQL a tenth of it.
         guessing_s: Seconds for which one address guesses at a server.
         ingest_servers: Servers that take deliveries, one number after the other.
@@ -85,6 +86,7 @@ class Sizes:
     page_runs: int = 1_000
     page_metrics: int = 50
     page_points: int = 10_000
+    stock_page_rounds: int = 21
     guesses: int = 1_000_000
     guessing_s: float = 30.0
     ingest_servers: tuple[int, ...] = (1, 2, 4)
@@ -104,7 +106,8 @@ SMOKE = Sizes(
     log_calls=40, log_rounds=2, long_calls=400, outage_s=2.0, backlog_points=40_000, watch_s=1.0,
     fresh_points=40, loop_blocks=2, loop_steps=5, pair_starts=1, pair_rounds=2,
     pair_steps=5, watched_steps=10,
-    sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200, guesses=3_000, guessing_s=3.0,
+    sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200,
+    stock_page_rounds=2, guesses=3_000, guessing_s=3.0,
     ingest_servers=(1, 2), ingest_agents=8, ingest_s=3, cold_runs=6,
 )  # fmt: skip
 

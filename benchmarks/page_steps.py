@@ -183,17 +183,21 @@ class _Site:
 
     def __init__(self, chromium: Any, address: str, experiment_id: str, n_runs: int) -> None:
         self._chromium = chromium
-        self._address = address
+        self.address = address
         self.experiment_id = experiment_id
         self.n_runs = n_runs
 
-    def open(self, path: str, ready: str) -> tuple[Any, float]:
-        """Open a page; return it and the seconds until ``ready`` held in it."""
+    def new_page(self) -> Any:
+        """Return a page with a cache of its own."""
         context = self._chromium.new_context(viewport=_WIDE)
         context.set_default_timeout(1e3 * (STEP_LIMIT_S - 15))
-        page = context.new_page()
+        return context.new_page()
+
+    def open(self, path: str, ready: str) -> tuple[Any, float]:
+        """Open a page; return it and the seconds until ``ready`` held in it."""
+        page = self.new_page()
         start_s = time.perf_counter()
-        page.goto(f"{self._address}{path}", wait_until="commit")
+        page.goto(f"{self.address}{path}", wait_until="commit")
         page.wait_for_function(ready, polling=50)
         return page, time.perf_counter() - start_s
 
@@ -247,9 +251,49 @@ def _list(site: _Site) -> Iterator[tuple[str, list[float]]]:
     yield "stock's first rows", [site.open(stock, stock_there)[1]]
 
 
+STOCK_PAGES = ("list of experiments", "table of runs", "page of a run")
+
+_CONTENT = """(wanted) => {
+    if (window.at === undefined && document.body && document.body.innerText.includes(wanted))
+        window.at = performance.now()
+    return window.at
+}"""
+
+_TRANSFERRED = """() => [
+    ...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource"),
+].reduce((sum, entry) => sum + entry.transferSize, 0)"""
+
+
+def _stock_pages(site: _Site) -> Iterator[tuple[str, list[float]]]:
+    """Open each of MLflow's pages on two servers in turn; ``n_runs`` is how many rounds count."""
+    addresses = dict(zip(("with", "without"), site.address.split(","), strict=True))
+    experiment_id, run_id = site.experiment_id.split(",")
+    pages = {
+        "list of experiments": ("/#/experiments", "grid-"),
+        "table of runs": (f"/#/experiments/{experiment_id}/runs", "run-00"),
+        "page of a run": (f"/#/experiments/{experiment_id}/runs/{run_id}", "train/m00"),
+    }
+    found: dict[str, list[float]] = {}
+    for turn in range(site.n_runs + 1):
+        for name, (path, wanted) in pages.items():
+            for which in ("with", "without") if turn % 2 else ("without", "with"):
+                page = site.new_page()
+                page.goto(f"{addresses[which]}{path}", wait_until="commit")
+                at_ms = page.wait_for_function(_CONTENT, arg=wanted, polling="raf").json_value()
+                page.wait_for_timeout(1_000)
+                n_bytes = float(page.evaluate(_TRANSFERRED))
+                page.context.close()
+                if turn:  # the first one warms the servers
+                    found.setdefault(f"{name}, {which}", []).append(at_ms / 1e3)
+                    found.setdefault(f"{name}, bytes {which}", []).append(n_bytes)
+                yield f"{name}, {which}", found.get(f"{name}, {which}", [])
+    yield from found.items()
+
+
 PLANS: dict[str, Callable[[_Site], Iterator[tuple[str, list[float]]]]] = {
     "workspace": _workspace,
     "list": _list,
+    "stock pages": _stock_pages,
 }
 
 if __name__ == "__main__":

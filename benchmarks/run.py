@@ -37,6 +37,7 @@ import many_runs  # noqa: E402
 import run_list  # noqa: E402
 import search  # noqa: E402
 import sizes  # noqa: E402
+import stock_pages  # noqa: E402
 import watching  # noqa: E402
 import workspace  # noqa: E402
 import writes  # noqa: E402
@@ -58,6 +59,7 @@ SECTIONS: dict[str, ModuleType] = {
     "runs": many_runs,
     "watch": watching,
     "workspace": workspace,
+    "stock": stock_pages,
     "guesses": guesses,
     "ingest": ingest,
     "cold": cold_tier,

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _START_S = 120.0
@@ -25,15 +25,19 @@ class Server:
         address: ``http://127.0.0.1:port``.
     """
 
-    def __init__(self, backend: str, folder: Path) -> None:
+    def __init__(
+        self, backend: str, folder: Path, variables: Mapping[str, str] | None = None
+    ) -> None:
         """Choose an address.
 
         Args:
             backend: What ``--backend-store-uri`` says.
             folder: Its current directory, which is made.
+            variables: Environment variables on top of this process's.
         """
         folder.mkdir()
         self._backend, self._folder = backend, folder
+        self._variables = dict(variables or {})
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port: int = probe.getsockname()[1]
@@ -60,7 +64,7 @@ class Server:
                     *("--host", "127.0.0.1", "--port", str(self._port)),
                 ],
                 cwd=self._folder,
-                env={**inherited, **switches},
+                env={**inherited, **switches, **self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
