@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from browser import axe_violations, own_view, poll
+from drawn import chart, menu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,28 +33,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),  # MLflow warns about itself
 ]
-
-
-def chart(page: Page, name: str, with_values: bool = False) -> Any:
-    """Return a chart that has all its lines on the page, or None."""
-    found = page.evaluate(
-        "values => window.__weirCharts ? window.__weirCharts(values).charts : []", with_values
-    )
-    for one in found:
-        if one["name"] == name and one["isComplete"] and one["nDrawn"] > 0:
-            return one
-    return None
-
-
-def card(page: Page, name: str) -> Locator:
-    """Return a card by its metrics."""
-    return page.locator(f'.w-card[data-keys="{name}"]')
-
-
-def menu(page: Page, of: Locator, item: str) -> None:
-    """Choose an item of a card's menu."""
-    of.get_by_role("button", name=re.compile("^Menu of ")).click()
-    page.get_by_role("menuitem", name=item).click()
 
 
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -32,12 +32,16 @@ export function AxisFields({ settings, onSettings }: AxisProps) {
   }
   const isXWrong =
     from === undefined || to === undefined || (from === null) !== (to === null) || (from !== null && to !== null && from >= to)
+  // What is typed of one end stays until there is the other one.
+  const doneX = (): void => {
+    if (!isXWrong) setX(null)
+  }
   const isTime = settings.x === "wall" || settings.x === "rel" || settings.x === "relp"
   const unit = isTime ? " (ms)" : ""
   return (
     <div className="w-chart-bar" role="group" aria-label="Axis ranges">
-      <End label={`x from${unit}`} value={xText.from} isWrong={x !== null && isXWrong} onText={(value) => changeX({ ...xText, from: value })} onDone={() => setX(null)} />
-      <End label={`x to${unit}`} value={xText.to} isWrong={x !== null && isXWrong} onText={(value) => changeX({ ...xText, to: value })} onDone={() => setX(null)} />
+      <End label={`x from${unit}`} value={xText.from} isWrong={x !== null && isXWrong} onText={(value) => changeX({ ...xText, from: value })} onDone={doneX} />
+      <End label={`x to${unit}`} value={xText.to} isWrong={x !== null && isXWrong} onText={(value) => changeX({ ...xText, to: value })} onDone={doneX} />
       <Limit label="y from" value={yMin} onValue={(value) => onSettings({ yMin: value })} isWrong={yMin !== null && yMax !== null && yMin >= yMax} />
       <Limit label="y to" value={yMax} onValue={(value) => onSettings({ yMax: value })} isWrong={yMin !== null && yMax !== null && yMin >= yMax} />
     </div>

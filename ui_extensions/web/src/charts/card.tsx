@@ -20,7 +20,8 @@ import { keepDrawing } from "./drawings"
 import { Legend, legendHeight, legendRows } from "./legend"
 import type { ChartLine } from "./line"
 import { LineChart } from "./line-chart"
-import { symlogThreshold, valuesOf } from "./range"
+import type { Cut } from "./range"
+import { NOTHING_CUT, symlogThreshold, valuesOf } from "./range"
 import { SpokenTip, Tip, TipSource } from "./tip"
 import { ValueTable } from "./value-table"
 import type { ChartSettings, DrawnRun } from "./types"
@@ -63,6 +64,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   const chart = useRef<LineChart | null>(null)
   const [tips] = useState(() => new TipSource())
   const [isTable, showTable] = useState(false)
+  const [cut, setCut] = useState<Cut>(NOTHING_CUT)
   const zoomRef = useRef(onSettings)
   zoomRef.current = onSettings
   const title = props.title ? visible(props.title, NAME_LENGTH) : keys.map((key) => visible(key, NAME_LENGTH)).join(", ")
@@ -85,7 +87,10 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
         onZoom: (zoom) => zoomRef.current(zoom === null ? WHOLE : { zoom }),
         onRectangle: (zoom, zoomY) => zoomRef.current({ zoom, zoomY }),
         onHover: (nearby, at) => tips.set(at === null ? null : { nearby, ...at }),
-        onPaint: () => box.current?.setAttribute("data-painted", String(made.painter.drawn.size)),
+        onPaint: (cut) => {
+          box.current?.setAttribute("data-painted", String(made.painter.drawn.size))
+          setCut((before) => (before.above === cut.above && before.below === cut.below ? before : cut))
+        },
       })
       chart.current = made
     }
@@ -156,7 +161,8 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
   ]
   const isEmpty = !isLoading && error === null && shown.length === 0
   const hasNoNumber = shown.length > 0 && shown.every(({ curve }) => valuesOf(curve).min === Infinity)
-  const nBelow = settings.yScale === "log" ? belowZero(shown) : 0
+  const nUnder = settings.yScale === "log" ? countOf(shown, underZero) : 0
+  const nBefore = settings.xLog ? countOf(shown, beforeZero) : 0
   return (
     <article className="w-card" aria-label={title} style={{ width, height }} data-keys={name}>
       <header className="w-card-head">
@@ -219,21 +225,33 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
         )}
         {props.note && <span className="w-cut" title={props.note}>{props.note}</span>}
         {hasNoNumber && <span>every value is NaN or infinite</span>}
-        {nBelow > 0 && <span>▾ {count(nBelow)} at or under 0</span>}
+        {nUnder > 0 && <span>▽ {count(nUnder)} at or under 0</span>}
+        {nBefore > 0 && <span>{count(nBefore)} where x is 0 or less</span>}
+        {cut.above > 0 && <span>▲ {count(cut.above)} above</span>}
+        {cut.below > 0 && <span>▼ {count(cut.below)} below</span>}
       </footer>
       {isTable && <ValueTable title={title} lines={shown} axis={settings.x} onClose={() => showTable(false)} />}
     </article>
   )
 })
 
-function belowZero(lines: readonly ChartLine[]): number {
+function countOf(lines: readonly ChartLine[], nOf: (line: ChartLine) => number): number {
+  return lines.reduce((sum, line) => sum + nOf(line), 0)
+}
+
+/** Buckets with values that have no place on a logarithmic y axis. */
+function underZero({ curve }: ChartLine): number {
+  return valuesOf(curve).min > 0 ? 0 : notPositive(curve.low, curve.offset)
+}
+
+/** Buckets that have no place on a logarithmic x axis. */
+function beforeZero({ curve }: ChartLine): number {
+  return notPositive(curve.x, 0)
+}
+
+function notPositive(values: ArrayLike<number>, offset: number): number {
   let n = 0
-  for (const { curve } of lines) {
-    if (valuesOf(curve).min > 0) continue
-    for (let at = 0; at < curve.low.length; at += 1) {
-      if ((curve.low[at] as number) + curve.offset <= 0) n += 1
-    }
-  }
+  for (let at = 0; at < values.length; at += 1) if ((values[at] as number) + offset <= 0) n += 1
   return n
 }
 

@@ -36,8 +36,6 @@ const WAYS: readonly { value: Way; label: string; about: string; icon: IconName 
 ]
 
 /** How large a new one is, in columns and rows. */
-
-import "./panels.css"
 const SIZES: Partial<Record<Way, readonly [w: number, h: number]>> = {
   parallel: [2, DEFAULT_HEIGHT],
   compare: [2, DEFAULT_HEIGHT],

@@ -108,6 +108,10 @@ export function Figure({
   const leave = (): void => {
     if (at >= 0) show(-1)
   }
+  // A finger that is lifted leaves what it pointed at; the next tap elsewhere takes it away.
+  const onPointerLeave = (event: PointerEvent<HTMLDivElement>): void => {
+    if (event.pointerType !== "touch") leave()
+  }
   const told = mark ? [visible(mark.run.name, NAME_LENGTH), ...mark.facts.map(([name, value]) => `${name} ${value}`)].join(", ") : ""
   return (
     <div
@@ -119,8 +123,9 @@ export function Figure({
       aria-roledescription={kind}
       data-marks={marks.length}
       style={{ width, height }}
+      onPointerDown={onPointerMove}
       onPointerMove={onPointerMove}
-      onPointerLeave={leave}
+      onPointerLeave={onPointerLeave}
       onBlur={leave}
       onKeyDown={onKeyDown}
     >

@@ -8,11 +8,13 @@ import uPlot from "uplot"
 import { afterRest, forgetRest } from "../controls/rested"
 import { hoverState } from "./hover"
 import type { ChartLine } from "./line"
-import { nearestBucket } from "./line"
+import { nearestBucket, nearestByPlace } from "./line"
 import type { Mark, Pen } from "./paint"
 import { drawMarks, marksOf } from "./paint"
 import { Painter } from "./painter"
-import { exactRange, padded, xExtent, yExtent } from "./range"
+import { followPinch } from "./pinch"
+import type { Cut } from "./range"
+import { cutOf, exactRange, NOTHING_CUT, padded, xExtent, yExtent } from "./range"
 import type { Scale } from "./scale"
 import { toPixel, toValue } from "./scale"
 import { ticks, WHOLE_STEPS, xTick } from "./ticks"
@@ -53,7 +55,8 @@ export interface ChartEvents {
     nearby: Nearby[],
     at: { x: number; left: number; top: number; isPinned: boolean } | null,
   ) => void
-  onPaint: () => void
+  /** Told how many buckets lie beyond a y axis that is not as the lines need it. */
+  onPaint: (cut: Cut) => void
 }
 
 const registry = new Set<LineChart>()
@@ -101,7 +104,7 @@ export class LineChart {
         this.#paintMarks()
         this.#follow()
         this.#showPin()
-        events.onPaint()
+        events.onPaint(this.#cut())
       },
     })
     const over = this.#plot.over
@@ -110,6 +113,7 @@ export class LineChart {
     over.addEventListener("dblclick", this.#onDoubleClick)
     over.addEventListener("pointerdown", this.#onDown)
     over.addEventListener("pointerup", this.#onUp)
+    followPinch(over, (transform) => this.#stretch(transform), this.#onPinch)
     window.addEventListener("scroll", this.#onScroll, { capture: true, passive: true })
     window.addEventListener("resize", this.#onScroll)
     this.#observer.observe(over)
@@ -204,7 +208,8 @@ export class LineChart {
   #xRange(): [number, number] {
     const { settings, lines } = this.#state
     if (settings.zoom !== null) return settings.zoom
-    return exactRange(xExtent(lines), settings.xLog)
+    this.#whole = exactRange(xExtent(lines), settings.xLog)
+    return this.#whole
   }
 
   #yRange(): [number, number] {
@@ -365,7 +370,33 @@ export class LineChart {
     drawMarks(context, marks, this.#y.size)
   }
 
+  #cut(): Cut {
+    const { settings, lines } = this.#state
+    const { outliers, yMin, yMax, zoomY } = settings
+    if (!outliers && yMin === null && yMax === null && zoomY === null) return NOTHING_CUT
+    return cutOf(lines, this.#x, this.#y, settings.yScale === "log")
+  }
+
   // The pointer
+
+  /** All of x, where it was shown before a zoom. */
+  #whole: [number, number] | null = null
+
+  /** Until two fingers are lifted, what is painted is drawn wider or narrower. */
+  #stretch(transform: string | null): void {
+    for (const canvas of this.#plot.over.querySelectorAll("canvas")) {
+      canvas.style.transform = transform ?? ""
+    }
+  }
+
+  readonly #onPinch = (left: number, right: number): void => {
+    const from = toValue(this.#x, left)
+    const to = toValue(this.#x, right)
+    if (!Number.isFinite(from) || !Number.isFinite(to) || from >= to) return
+    const isAll = this.#whole !== null && from <= this.#whole[0] && to >= this.#whole[1]
+    if (!isAll) this.#events.onZoom([from, to])
+    else if (this.#state.settings.zoom !== null) this.#events.onZoom(null)
+  }
 
   #downAt: { x: number; y: number } | null = null
 
@@ -521,29 +552,6 @@ function below(value: number, isLog: boolean): number {
 
 function above(value: number, isLog: boolean): number {
   return isLog ? value * 10 : value + Math.max(1, Math.abs(value))
-}
-
-function nearestByPlace(
-  line: ChartLine,
-  left: number,
-  top: number,
-  toX: (v: number) => number,
-  toY: (v: number) => number,
-): number {
-  const { x, last, offset } = line.curve
-  let best = -1
-  let smallest = Infinity
-  for (let at = 0; at < x.length; at += 1) {
-    const distance = Math.hypot(
-      toX(x[at] as number) - left,
-      toY((last[at] as number) + offset) - top,
-    )
-    if (distance < smallest) {
-      smallest = distance
-      best = at
-    }
-  }
-  return best
 }
 
 /** The one line whose visibility is all that differs; "nothing" for none, null where more does. */

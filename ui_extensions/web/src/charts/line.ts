@@ -97,3 +97,27 @@ export function nearestBucket(curve: Curve, x: number): number {
   if (low > from && x - (xs[low - 1] as number) < (xs[low] as number) - x) return low - 1
   return low
 }
+
+/** The bucket that is drawn nearest to a place in pixels, where x goes to and fro; -1 for none. */
+export function nearestByPlace(
+  line: ChartLine,
+  left: number,
+  top: number,
+  toX: (v: number) => number,
+  toY: (v: number) => number,
+): number {
+  const { x, last, offset } = line.curve
+  let best = -1
+  let smallest = Infinity
+  for (let at = 0; at < x.length; at += 1) {
+    const distance = Math.hypot(
+      toX(x[at] as number) - left,
+      toY((last[at] as number) + offset) - top,
+    )
+    if (distance < smallest) {
+      smallest = distance
+      best = at
+    }
+  }
+  return best
+}

@@ -101,6 +101,42 @@ export function yExtent(
   return extent
 }
 
+/** How many buckets have values above and below what an axis shows. */
+export interface Cut {
+  above: number
+  below: number
+}
+
+export const NOTHING_CUT: Cut = { above: 0, below: 0 }
+
+/**
+ * Count what a y axis leaves out of the visible lines.
+ *
+ * @param isLog What is 0 or less has no place anyway, and is told of as that.
+ */
+export function cutOf(
+  lines: readonly ChartLine[],
+  x: { min: number; max: number },
+  y: { min: number; max: number },
+  isLog: boolean,
+): Cut {
+  let above = 0
+  let below = 0
+  for (const { isVisible, curve } of lines) {
+    if (!isVisible) continue
+    const all = valuesOf(curve)
+    if (all.max <= y.max && all.min >= y.min) continue
+    for (let at = 0; at < curve.x.length; at += 1) {
+      const own = curve.x[at] as number
+      if (own < x.min || own > x.max) continue
+      const least = (curve.low[at] as number) + curve.offset
+      if ((curve.high[at] as number) + curve.offset > y.max) above += 1
+      if (least < y.min && !(isLog && least <= 0)) below += 1
+    }
+  }
+  return { above, below }
+}
+
 function addQuantiles(extent: Extent, line: ChartLine, from: number, to: number): void {
   const { x, low, high, last, mean, offset, count } = line.curve
   const found: { value: number; weight: number }[] = []

@@ -1,10 +1,14 @@
 /** The settings of all cards that are a click away: x, smoothing, log. */
 
 import { Checkbox } from "../controls/input"
+import { KeyButton } from "./key-button"
 import { OFFERS } from "../offers"
 import { visible } from "../text/visible"
 import { axisName } from "./ticks"
 import type { ChartSettings, XAxis } from "./types"
+
+/** So many metrics stand in the list of x axes; of more one is searched for. */
+const MAX_LISTED = 50
 
 const KINDS = {
   none: "No smoothing",
@@ -34,7 +38,8 @@ export function ChartToolbar({
   const { smoothing, x } = settings
   const range = RANGES[smoothing.kind]
   const axes: XAxis[] = ["step", "rel", "wall", ...(OFFERS.moreAxes ? (["relp"] as const) : [])]
-  const others = (OFFERS.moreAxes ? keys.slice(0, 200) : []).map((key): XAxis => `m:${key}`)
+  const isLong = keys.length > MAX_LISTED
+  const others = (OFFERS.moreAxes && !isLong ? keys : []).map((key): XAxis => `m:${key}`)
   if (x.startsWith("m:") && !others.includes(x)) others.push(x)
   return (
     <div className="w-chart-bar" role="group" aria-label="Settings of all charts">
@@ -57,6 +62,9 @@ export function ChartToolbar({
           )}
         </select>
       </label>
+      {OFFERS.moreAxes && isLong && (
+        <KeyButton keys={keys} onKey={(key) => onSettings({ x: `m:${key}`, zoom: null })} />
+      )}
       <label>
         <span className="w-hidden-text">Smoothing</span>
         <select

@@ -2,15 +2,17 @@ import "./palette.css"
 
 import { useMemo, useRef, useState, useEffect } from "react"
 
-import { useAnswer } from "../api/use-answer"
+import { useAnswer, useAsked } from "../api/use-answer"
 import type { Choice } from "../controls/combobox"
 import { Combobox } from "../controls/combobox"
+import { listReports } from "../reports/api"
 import { go } from "../router"
 import { fuzzyScore } from "../text/fuzzy"
 import { ago, count } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { pastedId, useFoundRuns } from "../runs/find-runs"
 import { useListVisibility, VisibilityWord } from "../teams/visibility"
+import { listViews } from "../view/api"
 import { paletteSource } from "./commands"
 
 const MOST_OF_A_KIND = 8
@@ -50,6 +52,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
     () => (experimentIds.length > 0 ? experimentIds : all.map((one) => one.id)),
     [experimentIds, all],
   )
+  const views = useAsked(experimentIds.length > 0 ? `views ${experimentIds.join()}` : null, (options) =>
+    listViews(experimentIds, options),
+  )
+  const reports = useAsked("reports", (options) => listReports(null, options))
   const found = useFoundRuns(searched, text)
   const seen = useListVisibility(all)
   useEffect(() => {
@@ -110,6 +116,26 @@ export function Palette({ onClose }: { onClose: () => void }) {
         go: () => go({ page: "workspace", experimentIds: [one.id] }),
       }),
     )
+    const named = (views.data?.named ?? []).map(
+      (one): Target => ({
+        id: `view ${one.id}`,
+        label: visible(one.name, NAME_LENGTH),
+        about: ago(one.at),
+        icon: "eye",
+        group: "Views",
+        go: () => go({ page: "workspace", experimentIds: [...experimentIds] }, new URLSearchParams({ v: `${one.id}@${one.revision}` })),
+      }),
+    )
+    const written = (reports.data?.reports ?? []).map(
+      (one): Target => ({
+        id: `report ${one.id}`,
+        label: visible(one.title || "Untitled", NAME_LENGTH),
+        about: ago(one.saved_ms),
+        icon: "file",
+        group: "Reports",
+        go: () => go({ page: "report", reportId: one.id, isEdited: false }),
+      }),
+    )
     const pages: Target[] = [
       { id: "page reports", label: "Reports", icon: "file", group: "Pages", go: () => go({ page: "reports" }) },
       { id: "page shared", label: "Shared links", icon: "link", group: "Pages", go: () => go({ page: "shared" }) },
@@ -117,13 +143,15 @@ export function Palette({ onClose }: { onClose: () => void }) {
       { id: "page teams", label: "Teams", icon: "group", group: "Pages", go: () => go({ page: "teams" }) },
     ]
     return [
+      ...runs,
+      ...(wanted === "" ? [] : best(metrics, wanted)),
+      ...best(named, wanted),
+      ...best(written, wanted),
       ...best(commands, wanted),
       ...best(pages, wanted),
-      ...(wanted === "" ? [] : best(metrics, wanted)),
-      ...runs,
       ...best(places, wanted),
     ]
-  }, [all, found.rows, keys.data, seen, showMetric, source.commands, text, wanted])
+  }, [all, experimentIds, found.rows, keys.data, reports.data, seen, showMetric, source.commands, text, views.data, wanted])
   const error = experiments.error ?? found.error
   return (
     <dialog

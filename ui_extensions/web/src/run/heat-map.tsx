@@ -1,3 +1,4 @@
+import type { PointerEvent } from "react"
 import { useEffect, useRef, useState } from "react"
 
 import { count, number } from "../text/format"
@@ -41,6 +42,15 @@ export function HeatMap({
   const [at, setAt] = useState<{ row: number; column: number } | null>(null)
   const theme = useTheme()
   const height = rows.length * rowHeight
+  const all: number[] = []
+  let hasBad = false
+  for (let row = 0; row < rows.length; row += 1) {
+    for (let column = 0; column < columns.length; column += 1) {
+      all.push(value(row, column))
+      hasBad ||= isBad(row, column)
+    }
+  }
+  const range = positiveRange(all)
   useEffect(() => {
     const into = frame.current
     if (!into) return
@@ -60,11 +70,6 @@ export function HeatMap({
     const style = getComputedStyle(document.documentElement)
     into.fillStyle = style.getPropertyValue("--w-bg-2")
     into.fillRect(0, 0, width, height)
-    const all: number[] = []
-    for (let row = 0; row < rows.length; row += 1) {
-      for (let column = 0; column < columns.length; column += 1) all.push(value(row, column))
-    }
-    const range = positiveRange(all)
     const bad = style.getPropertyValue("--w-bad")
     const cell = width / Math.max(1, columns.length)
     for (let row = 0; row < rows.length; row += 1) {
@@ -81,6 +86,14 @@ export function HeatMap({
       }
     }
   })
+  const pointAt = (event: PointerEvent<HTMLCanvasElement>): void => {
+    const box = event.currentTarget.getBoundingClientRect()
+    const row = Math.floor((event.clientY - box.top) / rowHeight)
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns.length)
+    if (row >= 0 && row < rows.length && column >= 0 && column < columns.length) {
+      setAt({ row, column })
+    }
+  }
   const hasNames = onChoose !== undefined
   const shown = at && { name: rows[at.row] ?? "", step: columns[at.column] ?? 0, value: value(at.row, at.column) }
   return (
@@ -109,15 +122,10 @@ export function HeatMap({
             role="img"
             aria-label={label}
             style={{ width: "100%", height }}
-            onPointerMove={(event) => {
-              const box = event.currentTarget.getBoundingClientRect()
-              const row = Math.floor((event.clientY - box.top) / rowHeight)
-              const column = Math.floor(((event.clientX - box.left) / box.width) * columns.length)
-              if (row >= 0 && row < rows.length && column >= 0 && column < columns.length) {
-                setAt({ row, column })
-              }
-            }}
-            onPointerLeave={() => setAt(null)}
+            onPointerDown={pointAt}
+            onPointerMove={pointAt}
+            // A finger that is lifted leaves what it pointed at.
+            onPointerLeave={(event) => event.pointerType !== "touch" && setAt(null)}
             onClick={() => {
               const name = at && rows[at.row]
               if (name !== null && name !== undefined) onChoose?.(name)
@@ -128,6 +136,28 @@ export function HeatMap({
             <span>{columns.length > 1 && count(columns.at(-1) ?? 0)}</span>
           </div>
         </div>
+      </div>
+      <div className="w-heat-scale">
+        {range && (
+          <>
+            <span>{number(range[0], 3)}</span>
+            <span
+              className="w-heat-colours"
+              style={{ backgroundImage: `linear-gradient(to right, ${SCALES[theme].join(", ")})` }}
+              role="img"
+              aria-label={`Colours by magnitude, from ${number(range[0], 3)} to ${number(range[1], 3)} ${unit}`}
+            />
+            <span>
+              {number(range[1], 3)} {unit}
+            </span>
+            <span className="w-secondary">by magnitude; 0 and nothing are blank</span>
+          </>
+        )}
+        {hasBad && (
+          <span>
+            <span className="w-heat-bad" aria-hidden="true" /> NaN or infinite
+          </span>
+        )}
       </div>
       <p className="w-heat-at w-secondary">
         {shown

@@ -14,6 +14,7 @@ import { useWorkspace } from "./workspace-context"
 
 const ATTRIBUTES = ["status", "user_id", "start_time", "end_time", "duration", "run_id", "experiment_id"]
 const MAX_OFFERED = 200
+const BEST = "best "
 
 interface Offer {
   readonly name: string
@@ -203,32 +204,43 @@ export function ColumnSelect({
   value,
   exclude = [],
   withAggregates = false,
+  onBest,
   onChange,
 }: {
   label: string
   value: string
   exclude?: readonly string[]
   withAggregates?: boolean
+  /** Somebody wants a metric by its best value, whichever end that is. */
+  onBest?: (key: string) => void
   onChange: (name: string) => void
 }) {
   const { known } = useWorkspace()
+  const hasBest = onBest !== undefined
   const kinds = useMemo(() => {
-    const metric = (key: string): string[] =>
-      withAggregates ? ["latest", "min", "max"].map((a) => `metrics.${key}:${a}`) : [`metrics.${key}:latest`]
+    const metric = (key: string): string[] => {
+      const name = `metrics.${key}`
+      const latest = `${name}:latest`
+      return withAggregates ? [latest, `${name}:min`, `${name}:max`, ...(hasBest ? [`${BEST}${key}`] : [])] : [latest]
+    }
     return [
       { label: "Run", names: ATTRIBUTES.map((key) => `attributes.${key}`) },
       { label: "Params", names: (known?.params ?? []).map((one) => `params.${one.key}`) },
       { label: "Metrics", names: (known?.metrics ?? []).flatMap((one) => metric(one.key)) },
       { label: "Tags", names: (known?.tags ?? []).map((one) => `tags.${one.key}`) },
     ]
-  }, [known, withAggregates])
+  }, [known, withAggregates, hasBest])
   const isKnown = kinds.some((kind) => kind.names.includes(value))
   return (
     <select
       className="w-input w-column-select"
       aria-label={label}
       value={value}
-      onChange={(event) => onChange(event.target.value)}
+      onChange={(event) => {
+        const { value: chosen } = event.target
+        if (chosen.startsWith(BEST)) onBest?.(chosen.slice(BEST.length))
+        else onChange(chosen)
+      }}
     >
       <option value="">{label}…</option>
       {value && !isKnown && <option value={value}>{columnTitle(value)}</option>}
@@ -239,7 +251,7 @@ export function ColumnSelect({
             .slice(0, 1_000)
             .map((name) => (
               <option key={name} value={name}>
-                {columnTitle(name)}
+                {name.startsWith(BEST) ? `${visible(name.slice(BEST.length), 250)} (best first)` : columnTitle(name)}
               </option>
             ))}
         </optgroup>

@@ -4,6 +4,7 @@ import { count } from "../text/format"
 import type { Band, Centre } from "../view/document"
 import { ColumnSelect } from "./column-picker"
 import { columnTitle } from "./columns"
+import { isHigherBetter } from "./direction"
 import { useWorkspace } from "./workspace-context"
 
 const MAX_KEYS = 4
@@ -143,6 +144,9 @@ export function SortButton() {
                 value={bare(term)}
                 exclude={doc.order.map(bare)}
                 withAggregates
+                onBest={(key) =>
+                  set(at, isHigherBetter(key, doc.higherIsBetter) ? `-metrics.${key}:max` : `metrics.${key}:min`)
+                }
                 onChange={(name) => set(at, name ? `${term.startsWith("-") ? "-" : ""}${name}` : null)}
               />
               {term && (

@@ -4,6 +4,7 @@
 const LARGEST = 1.7976931348623157e308
 // `toLocaleString` finds its rules anew each time.
 const COUNTS = new Intl.NumberFormat("en-US")
+const FRACTIONS = new Intl.NumberFormat("en-US", { maximumFractionDigits: 20 })
 
 /** A metric's value: at most `digits` significant ones, never rounded into another magnitude. */
 export function number(value: number | null | undefined, digits = 6): string {
@@ -16,7 +17,8 @@ export function number(value: number | null | undefined, digits = 6): string {
   if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
     return value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e")
   }
-  return String(Number(value.toPrecision(digits)))
+  const rounded = Number(value.toPrecision(digits))
+  return Math.abs(rounded) < 1_000 ? String(rounded) : FRACTIONS.format(rounded)
 }
 
 /** A count: 1,234. */
