@@ -37,7 +37,6 @@ from mlflow.protos.service_pb2 import (
 )
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from mlflow.utils.workspace_context import get_request_workspace
 from mlflow.utils.workspace_utils import WORKSPACE_HEADER_NAME
 from requests.utils import get_netrc_auth
 
@@ -71,6 +70,8 @@ _PROXIES = frozenset(
 )
 _BUNDLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
 
+_active_workspace = mlflow_private.workspace_lookup()  # each log call asks
+
 
 class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # RestStore's own
     """``RestStore`` in a training process, with the journal in front."""
@@ -90,17 +91,17 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         self._uri, self._kind = uri, kind
         self._chosen: set[str] = set()  # ids of runs that this process chose
         self._recorders: dict[str | None, Recorder] = {}
-        self._begin_journaling(self._recorder_of(get_request_workspace()))
+        self._begin_journaling(self._recorder_of(_active_workspace()))
 
     @property
     def recorder(self) -> Recorder:
         """This process's journal for the server, in the workspace that is active."""
-        workspace = get_request_workspace()
+        workspace = _active_workspace()
         return self._recorders.get(workspace) or self._recorder_of(workspace)
 
     @recorder.setter
     def recorder(self, recorder: Recorder) -> None:
-        self._recorders[get_request_workspace()] = recorder
+        self._recorders[_active_workspace()] = recorder
 
     def is_away(self) -> None:
         """Take note that the server was found not to answer."""

@@ -482,6 +482,20 @@ def spare_registry_lookups() -> None:
     setattr(utils, _REGISTRY_LOOKUP, from_context)
 
 
+def workspace_lookup() -> Callable[[], str | None]:
+    """Return MLflow's ``get_request_workspace``, without its 0.9 µs where no workspace is set."""
+    from mlflow.utils import workspace_context
+
+    stock: Callable[[], str | None] = workspace_context.get_request_workspace
+    of_context = workspace_context._WORKSPACE
+    is_in_environment = foreign_presence("MLFLOW_WORKSPACE")
+
+    def workspace() -> str | None:
+        return stock() if is_in_environment() or of_context.get() is not None else None
+
+    return workspace
+
+
 def stock_artifact_repository(scheme: str) -> Callable[..., Any]:
     """Return what builds MLflow's own artifact repository of a scheme."""
     import importlib

@@ -191,7 +191,8 @@ class RunView:
 
     def note_point(self, key: str, timestamp: int, step: int, value: float) -> None:
         """The same for one point, without a list of it."""
-        latest = self._latest
+        # Without a call, where there is nothing to catch up with.
+        latest = self._noted if self._repeated is self._noted_repeated else self._latest
         rank = (step, timestamp, value if value == value else 0.0)
         known = latest.get(key)
         if known is None or rank > known[0]:

@@ -115,7 +115,7 @@ class Recorder:
         WEIR_SPOOL_MEMORY_BYTES, and the journal is tried again each second.
         """
         journal = self._journal
-        if journal is None or not journal.is_ours():
+        if journal is None or not journal.is_ours:
             journal = self._try_open()
             if journal is None:
                 self._hold(payload)
@@ -152,7 +152,7 @@ class Recorder:
         """Return this process's journal, begun if need be; None where it cannot be now."""
         with self._lock:
             journal = self._journal
-            if journal is not None and journal.is_ours():
+            if journal is not None and journal.is_ours:
                 return journal
             if self._pid != os.getpid():  # what a parent could not write is the parent's to write
                 self._pid, self._held, self._held_bytes = os.getpid(), [], 0
@@ -232,7 +232,7 @@ class Recorder:
     def journal(self) -> Journal | None:
         """This process's journal; None until its first record, and in a new child of fork."""
         journal = self._journal
-        return journal if journal is not None and journal.is_ours() else None
+        return journal if journal is not None and journal.is_ours else None
 
     @property
     def end(self) -> int:

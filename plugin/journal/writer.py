@@ -71,6 +71,7 @@ class Journal:
         journal_id: 32 hex digits.
         folder: Where it is.
         end: Position after the last record that is written.
+        is_ours: Whether this process may append; False in the child of a fork.
         n_dropped: Records for which there was neither disk nor memory.
         on_dropped: Called with each such payload, on the thread that appended it; it must not
             append.
@@ -84,7 +85,7 @@ class Journal:
         self._spool, self._lock_file = spool, lock_file
         self._lock = threading.RLock()
         self._private: dict[str, dict[str, Any]] = {}
-        self._is_ours, self._is_closed = True, False
+        self.is_ours, self._is_closed = True, False
         self._file, self._start = -1, 0
         # Bytes that append may write without a look at anything else; 0 or less: look.
         self._room = 0
@@ -171,10 +172,6 @@ class Journal:
             raise
         return journal
 
-    def is_ours(self) -> bool:
-        """Say whether this process may append; False in the child of a fork. No system call."""
-        return self._is_ours
-
     @property
     def n_held(self) -> int:
         """How many records wait in memory for the disk."""
@@ -225,7 +222,7 @@ class Journal:
     def flush(self) -> bool:
         """Write what waits in memory, now; say whether nothing waits any more."""
         with self._lock:
-            if self._held and self._is_ours and not self._is_closed and not self._is_amid():
+            if self._held and self.is_ours and not self._is_closed and not self._is_amid():
                 self._write_held(longest_s=None)
             return not self._held
 
@@ -238,7 +235,7 @@ class Journal:
             is_said: Tell the user, once.
         """
         with self._lock:
-            if not self._private or self._is_closed or not self._is_ours or self._is_amid():
+            if not self._private or self._is_closed or not self.is_ours or self._is_amid():
                 return False
             file, lock_file, start = self._file, self._lock_file, self._start
             if self._spool is None or is_in_place(self.folder, start, file, lock_file):
@@ -271,7 +268,7 @@ class Journal:
     def take_held(self) -> list[bytes]:
         """Give what waits in memory to the caller, in order, who answers for it from here on."""
         with self._lock:
-            if self._is_amid() or not self._is_ours:
+            if self._is_amid() or not self.is_ours:
                 return []
             payloads = [data[layout.FRAME_HEADER_BYTES :] for data in self._held]
             self._held.clear()
@@ -303,7 +300,7 @@ class Journal:
         to end, and the kernel gives it up.
         """
         with self._lock:
-            if self._is_closed or not self._is_ours or self._is_amid():
+            if self._is_closed or not self.is_ours or self._is_amid():
                 return
             if not self.flush():
                 while self._held:
@@ -540,7 +537,7 @@ class Journal:
             _log.debug("stderr does not take: %s", line)
 
     def _require_open(self) -> None:
-        if not self._is_ours:
+        if not self.is_ours:
             raise JournalError(f"{self.folder}: the journal of the process that forked this one")
         if self._is_closed:
             raise JournalError(f"{self.folder}: closed")
@@ -571,7 +568,7 @@ class Journal:
     def disown(self) -> None:
         """Keep the hands off a journal that belongs to the parent of this process."""
         self._lock = threading.RLock()  # the old one may be held by a thread that is not here
-        self._is_ours, self._room = False, _NO_ROOM
+        self.is_ours, self._room = False, _NO_ROOM
         self._held.clear()  # the parent has them
         self._held_bytes = 0
         if not self._is_closed:

@@ -805,7 +805,7 @@ for _ in range(30):
     child = os.fork()
     if child == 0:
         try:
-            assert not journal.is_ours()
+            assert not journal.is_ours
             for call in (lambda: journal.append(b"child"), journal.sync):
                 try:
                     call()
@@ -816,7 +816,7 @@ for _ in range(30):
             journal.close()
             own = new_journal(Path(sys.argv[1]))
             own.append(b"own")
-            assert own.is_ours()
+            assert own.is_ours
             fds = {os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
                    if os.path.lexists(f"/proc/self/fd/{n}")}
             assert not any(journal.journal_id in name for name in fds)
@@ -827,7 +827,7 @@ for _ in range(30):
             traceback.print_exc()
             os._exit(4)
     assert os.waitpid(child, 0)[1] == 0
-assert journal.is_ours()
+assert journal.is_ours
 is_over.set()
 print(journal.folder, flush=True)
 sys.stdin.read()

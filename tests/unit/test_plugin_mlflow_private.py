@@ -33,7 +33,7 @@ from mlflow.tracking._model_registry import utils as model_registry
 from mlflow.tracking._tracking_service import registry as tracking_registries
 from mlflow.tracking._tracking_service import utils as tracking_service
 from mlflow.tracking._workspace import registry as workspaces
-from mlflow.utils import validation
+from mlflow.utils import validation, workspace_context
 
 from mlflow_weir.plugin import entry_points, mlflow_private
 
@@ -318,6 +318,23 @@ def test_a_registry_uri_that_is_not_there_is_not_asked_of_os_environ(
     # One that somebody put in its place is asked.
     monkeypatch.setattr(os, "environ", {"MLFLOW_REGISTRY_URI": "sqlite:///other.db"})
     assert model_registry._get_registry_uri_from_context() == "sqlite:///other.db"
+
+
+def test_the_workspace_is_found_as_mlflow_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = mlflow_private.workspace_lookup()
+    monkeypatch.delenv("MLFLOW_WORKSPACE", raising=False)
+    with monkeypatch.context() as patched:  # one that is not set costs no look at os.environ
+        patched.setattr(type(os.environ), "__getitem__", lambda *_: pytest.fail("asked"))
+        assert workspace() is None
+    for name in ("team", " padded ", ""):
+        monkeypatch.setenv("MLFLOW_WORKSPACE", name)
+        assert workspace() == workspace_context.get_request_workspace() == (name.strip() or None)
+    monkeypatch.delenv("MLFLOW_WORKSPACE")
+    token = workspace_context._WORKSPACE.set("served")
+    try:
+        assert workspace() == workspace_context.get_request_workspace() == "served"
+    finally:
+        workspace_context._WORKSPACE.reset(token)
 
 
 def test_an_experiment_of_the_environment_is_asked_for_until_one_is_set(
