@@ -58,6 +58,7 @@ class Sizes:
         ingest_agents: That deliver at once.
         ingest_s: Seconds for which they do, of each size of delivery.
         cold_runs: Runs of 80,000 points that move out of the database.
+        import_runs: Runs of 50,000 points that are brought in from stock MLflow.
     """
 
     history_points: int = 1_000_000
@@ -93,6 +94,7 @@ class Sizes:
     ingest_agents: int = 12
     ingest_s: int = 30
     cold_runs: int = 200
+    import_runs: int = 20
 
 
 LONG = Sizes(
@@ -108,7 +110,7 @@ SMOKE = Sizes(
     pair_steps=5, watched_steps=10,
     sweep_runs=40, page_runs=70, page_metrics=8, page_points=1_200,
     stock_page_rounds=2, guesses=3_000, guessing_s=3.0,
-    ingest_servers=(1, 2), ingest_agents=8, ingest_s=3, cold_runs=6,
+    ingest_servers=(1, 2), ingest_agents=8, ingest_s=3, cold_runs=6, import_runs=1,
 )  # fmt: skip
 
 

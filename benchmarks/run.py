@@ -31,6 +31,7 @@ import everything  # noqa: E402
 import growth  # noqa: E402
 import guesses  # noqa: E402
 import history  # noqa: E402
+import importing  # noqa: E402
 import ingest  # noqa: E402
 import log_calls  # noqa: E402
 import many_runs  # noqa: E402
@@ -63,6 +64,7 @@ SECTIONS: dict[str, ModuleType] = {
     "guesses": guesses,
     "ingest": ingest,
     "cold": cold_tier,
+    "import": importing,
 }
 _RESULTS = _HERE / "results"
 _PAGE = _HERE / "RESULTS.md"

@@ -18,6 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -233,7 +234,10 @@ class Bringer:
         )
         self._to_compact.append(run)
         self._compact(_MOST_WAITING)
-        self.upload(brought, artifacts_of(self.client, run), source.files())
+        files = iter(source.files())
+        first = next(files, None)
+        if first is not None:  # of a run without any, nobody need ask where they go
+            self.upload(brought, artifacts_of(self.client, run), chain([first], files))
         for what, n in sorted(source.left_out.items()):
             brought.leave_out(what, n)
 

@@ -77,7 +77,7 @@ def encode_rows(run_id: str, rows: Sequence[HistogramRow]) -> Iterator[bytes]:
 
     Their norms are not known, and NaN.
     """
-    for kind in KINDS:
+    for kind in KINDS if rows else ():
         of_kind = [row for row in rows if row.kind == kind]
         if not of_kind:
             continue

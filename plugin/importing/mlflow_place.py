@@ -109,7 +109,7 @@ class Place:
                         step if type(step) is int else whole_number(step),
                         math.nan if is_nan else value,
                     )
-                    for at_ms, step, value, is_nan in connection.execute(query)
+                    for at_ms, step, value, is_nan in connection.execute(query).all()
                 ]
         except sa.exc.DBAPIError as exc:
             raise ConfigError(f"metric {key!r} of run {run_id}: {exc.orig}") from exc

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from mlflow_weir.plugin.importing.bringing import File, Part, artifacts_of
+from mlflow_weir.plugin.importing.bringing import File, Part, repository_at
 from mlflow_weir.plugin.importing.mlflow_place import Place
 from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.importing.point_records import History
@@ -113,7 +113,8 @@ class MlflowRun:
 
     def files(self) -> Iterator[File]:
         """Return its artifacts, each brought here while it is on its way."""
-        return files_of(artifacts_of(self._place.client, self.run_id), self.left_out)
+        repository = repository_at(self._place.client, self._run.info.artifact_uri)
+        return files_of(repository, self.left_out)
 
 
 def files_of(repository: ArtifactRepository, left_out: Counter[str]) -> Iterator[File]:

@@ -35,6 +35,7 @@ class Keys:
     def __init__(self) -> None:
         """Begin with none."""
         self._names: dict[str, str] = {}
+        self._known: dict[str, str] = {}
 
     def of(self, name: str) -> str:
         """Return the key of a name: ``clean_key``'s, with a digest where another name has that.
@@ -43,8 +44,12 @@ class Keys:
         >>> [keys.of(name) for name in ("acc (val)", "acc [val]", "acc (val)")]
         ['acc _val_', 'acc _val_~868910cb', 'acc _val_']
         """
-        key = clean_key(name)
-        return key if self._names.setdefault(key, name) == name else _with_digest(key, name)
+        known = self._known.get(name)
+        if known is None:
+            key = clean_key(name)
+            is_first = self._names.setdefault(key, name) == name
+            known = self._known[name] = key if is_first else _with_digest(key, name)
+        return known
 
 
 def _with_digest(key: str, name: str) -> str:

@@ -437,7 +437,7 @@ def _keys(item: Message) -> tuple[str, ...]:
 
 def _json(item: Message) -> Any:
     try:
-        return json.loads(item.blob(16))
+        return json.loads(item.blob(16).decode())
     except ValueError:
         return None
 

@@ -7,41 +7,16 @@ their length, and what a newer version adds does no harm.
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
-from collections.abc import Iterator
+from contextlib import suppress
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
+_MORE = 0x80  # the bit of a byte of a number that says that another one follows
+_FORMS = {form: struct.Struct(f"<{form}") for form in "df"}
 
 
 class WireError(ValueError):
     """The bytes are no message."""
-
-
-def read_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Give each field's number and value: an int where it is a varint, otherwise its bytes.
-
-    Raises:
-        WireError: They are no message.
-    """
-    at, end = 0, len(data)
-    while at < end:
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == _VARINT:
-            value, at = _varint(data, at)
-            yield tag >> 3, value
-            continue
-        if kind == _BYTES:
-            size, at = _varint(data, at)
-        elif kind in _SIZES:
-            size = _SIZES[kind]
-        else:
-            raise WireError(f"a field of kind {kind}")
-        if at + size > end:
-            raise WireError("a field goes beyond the end")
-        yield tag >> 3, data[at : at + size]
-        at += size
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -66,9 +41,39 @@ class Message:
         Raises:
             WireError: The bytes are no message.
         """
-        self._fields: dict[int, list[int | bytes]] = defaultdict(list)
-        for number, value in read_fields(data):
-            self._fields[number].append(value)
+        self._fields: dict[int, list[int | bytes]] = {}
+        fields = self._fields
+        at, end = 0, len(data)
+        value: int | bytes
+        # Millions of these are read in an import. Nearly all tags and sizes are of one byte.
+        while at < end:
+            tag = data[at]
+            at += 1
+            if tag >= _MORE:
+                tag, at = _varint(data, at - 1)
+            kind = tag & 7
+            if kind == _VARINT:
+                value, at = _varint(data, at)
+            else:
+                if kind == _BYTES:
+                    if at < end and data[at] < _MORE:
+                        size = data[at]
+                        at += 1
+                    else:
+                        size, at = _varint(data, at)
+                elif kind in _SIZES:
+                    size = _SIZES[kind]
+                else:
+                    raise WireError(f"a field of kind {kind}")
+                if at + size > end:
+                    raise WireError("a field goes beyond the end")
+                value = data[at : at + size]
+                at += size
+            known = fields.get(tag >> 3)
+            if known is None:
+                fields[tag >> 3] = [value]
+            else:
+                known.append(value)
 
     def __contains__(self, number: int) -> bool:
         """Say whether a field is there."""
@@ -88,8 +93,10 @@ class Message:
 
     def blob(self, number: int) -> bytes:
         """Return the bytes of a field."""
-        found = self.blobs(number)
-        return found[-1] if found else b""
+        for value in reversed(self._fields.get(number, ())):
+            if isinstance(value, bytes):
+                return value
+        return b""
 
     def texts(self, number: int) -> list[str]:
         """Return a field of several texts."""
@@ -135,5 +142,10 @@ class Message:
 
     def number(self, number: int, form: str) -> float:
         """Return a number."""
+        values = self._fields.get(number)
+        if values is not None and len(values) == 1 and isinstance(values[0], bytes):
+            with suppress(struct.error):  # the usual case, of one number
+                one: float = _FORMS[form].unpack(values[0])[0]
+                return one
         found = self.numbers(number, form)
         return found[-1] if found else 0.0

@@ -425,14 +425,14 @@ def test_one_run_whose_artifacts_fail_stops_none_of_the_others(
     find = bringing.artifacts_of
 
     def fail(client: MlflowClient, run_id: str) -> Any:
-        if client.get_run(run_id).info.run_name == "new":
+        if client.get_run(run_id).info.run_name == "old/train":
             raise MlflowException("its place is away")
         return find(client, run_id)
 
     monkeypatch.setattr(bringing, "artifacts_of", fail)
     found = bring("tensorboard", HERE / "tensorboard", "--to", uri, exit_code=1)
     assert {one["title"]: one["error"] for one in found if one["error"]} == {
-        "new": "its place is away"
+        "old/train": "its place is away"
     }
     assert len(found) == 3
 
