@@ -8,6 +8,7 @@ the values that it had. How long it takes and how many there are is told by the 
     LOAD_TRAINERS   simulated trainings (20)
     LOAD_SECONDS    how long they train (60)
     LOAD_MACHINES   simulated machines that they share (4)
+    LOAD_KILLS      0 kills nothing: what a log call takes then, to compare (1)
     LOAD_REPORT     file that the figures are written to
 
 many_trainers.json is what half an hour of 200 trainings gave; docs/performance.md has the command.
@@ -47,6 +48,7 @@ from s3_server import S3Server
 N_TRAINERS = int(os.environ.get("LOAD_TRAINERS", "20"))
 SECONDS = float(os.environ.get("LOAD_SECONDS", "60"))
 N_MACHINES = int(os.environ.get("LOAD_MACHINES", "4"))
+HAS_KILLS = os.environ.get("LOAD_KILLS", "1") == "1"
 REPORT = os.environ.get("LOAD_REPORT", "")
 N_METRICS, STEPS_A_SECOND = 50, 10
 N_REAL = 2
@@ -268,7 +270,7 @@ def _train(
     began = time.monotonic()
     killed: list[str] = []
     rss: list[list[float]] = []
-    for name, kill, start_again in rounds(replicas, postgres, pooler):
+    for name, kill, start_again in rounds(replicas, postgres, pooler) if HAS_KILLS else ():
         _watch(replicas, rss, began, until_s=time.monotonic() + max(4.0, SECONDS / 20))
         if time.monotonic() > began + 0.85 * SECONDS and len(killed) >= 5:
             break
