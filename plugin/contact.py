@@ -12,7 +12,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
@@ -81,7 +81,7 @@ class Contact:
             Away: It did not answer, or said that it cannot; or did so a moment ago.
             MlflowException: What it answered, where that is an answer.
         """
-        if time.monotonic() < self._away_until_s:
+        if self.is_away():
             raise Away("it did not answer a moment ago")
         token = IS_BOUNDED.set(True)
         try:
@@ -116,6 +116,10 @@ class Contact:
             self._away_until_s, self.has_answered = away_until_s, has_answered
             raise
 
+    def is_away(self) -> bool:
+        """Say whether nothing is asked at this moment."""
+        return time.monotonic() < self._away_until_s
+
     def try_again(self) -> None:
         """Ask the store the next time, also if it did not answer a moment ago."""
         self._away_until_s = 0.0
@@ -126,37 +130,57 @@ class Contact:
         self._away_until_s = time.monotonic() + _AWAY_S
 
 
+class Begun(Generic[T]):
+    """A call that goes on in a thread of its own, whether somebody waits for it or not."""
+
+    def __init__(self, call: Callable[..., T], *arguments: Any) -> None:
+        self._outcome: list[T] = []
+        self._failure: list[BaseException] = []
+        self._is_over = threading.Event()
+        context = contextvars.copy_context()  # MLflow's workspace, for one
+
+        def act() -> None:
+            try:
+                self._outcome.append(context.run(call, *arguments))
+            except BaseException as exc:  # noqa: BLE001  (raised in the caller)
+                self._failure.append(exc)
+            finally:
+                self._is_over.set()
+
+        try:
+            threading.Thread(target=act, name="weir-store-call", daemon=True).start()
+        except RuntimeError:  # the interpreter is shutting down
+            act()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for so long at most; say whether it is over."""
+        return self._is_over.wait(timeout_s)
+
+    def result(self) -> T:
+        """Return what it returned, or raise what it raised, once it is over."""
+        if self._failure:
+            raise self._failure[0]
+        return self._outcome[0]
+
+
 def call_within(timeout_s: float, call: Callable[..., T], *arguments: Any) -> T:
     """Call something in a thread, for so long at most; the thread goes on when it is over.
 
     Raises:
         TookTooLong: The time is over.
     """
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-    context = contextvars.copy_context()  # MLflow's workspace, for one
-    done = threading.Event()
-
-    def act() -> None:
-        try:
-            outcome.append(context.run(call, *arguments))
-        except BaseException as exc:  # noqa: BLE001  (raised in the caller)
-            failure.append(exc)
-        finally:
-            done.set()
-
-    try:
-        threading.Thread(target=act, name="weir-store-call", daemon=True).start()
-    except RuntimeError:  # the interpreter is shutting down
-        return call(*arguments)
-    if not done.wait(timeout_s):
+    begun = Begun(call, *arguments)
+    if not begun.wait(timeout_s):
         raise TookTooLong(f"no answer for {timeout_s:g} s")
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    return begun.result()
 
 
 def says_unknown(error: BaseException) -> bool:
     """Say whether a store answered that what it was asked for does not exist."""
     unknown = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
     return isinstance(error, MlflowException) and error.error_code == unknown
+
+
+def is_answer(error: BaseException) -> bool:
+    """Say whether an exception is what a store has answered, a refusal for one."""
+    return isinstance(error, MlflowException) and not mlflow_private.is_worlds_fault(error)

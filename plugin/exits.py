@@ -302,6 +302,8 @@ def _wait_for(recorder: Recorder, timeout_s: float | None, *, is_last: bool) -> 
     _say_left(recorder)
     if is_last and recorder.n_lost_traces:
         _print(f"weir: {recorder.n_lost_traces:,} traces are lost, wholly or in part: no room")
+    if is_last and recorder.n_lost_files:
+        _print(f"weir: {recorder.n_lost_files:,} files are lost: no room")
     if n_refused := recorder.n_refused():
         _print(f"weir: the store refused {n_refused} records; `weir status` says why")
     return is_delivered

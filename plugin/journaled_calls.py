@@ -375,7 +375,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
         with self._lock:
             self._views[view.run_id] = view
             self._trimmer.look(self._views, self.recorder.journal)
-        self.recorder.own_roots.add(view.info.artifact_uri)
+        self.recorder.own_roots[view.info.artifact_uri] = view.run_id
         self.recorder.hurry()  # from here on the agent sees how this process ends
         view.is_fluent = how == "fluent"
         if view.is_fluent:

@@ -120,6 +120,10 @@ class JournaledExperiments:
     def _write(self, operation: str, /, **fields: Any) -> None:
         self.recorder.append(records.encode_operation(operation, fields))
 
+    def has_answered(self) -> bool:
+        """Say whether the store did, the last time it was asked."""
+        return self._contact.has_answered
+
     def _directly(
         self, call: Callable[..., T], *arguments: Any, timeout_s: float | None = None
     ) -> T:

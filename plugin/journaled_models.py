@@ -111,7 +111,7 @@ class JournaledModels(JournaledExperiments):
         )
         self._models[model_id] = model
         self._known_models.add(model_id)
-        self.recorder.own_roots.add(location)
+        self.recorder.own_roots[location] = source_run_id
         return self._shown(model)
 
     def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:

@@ -175,7 +175,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             else:
                 self._models[model.model_id] = model
                 self._known_models.add(model.model_id)
-                self.recorder.own_roots.add(model.artifact_location)
+                self.recorder.own_roots[model.artifact_location] = source_run_id
                 return model
         return self._begin_model(key, experiment_id, name, source_run_id, tags, params, model_type)
 

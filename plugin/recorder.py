@@ -66,7 +66,8 @@ class Recorder:
         target: The same.
         n_lost: Records that neither a journal nor the memory had room for.
         n_lost_traces: Traces of which a part is lost, for want of room with the store away.
-        own_roots: Artifact roots of the runs and models that this process began.
+        n_lost_files: Files that no disk had room for, with the store away.
+        own_roots: Artifact roots of what this process began, and the run each belongs to, if any.
         beside: Writes again what lies beside the journal, into its folder, by what it is for.
 
     Threads share one recorder.
@@ -86,7 +87,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._next_agent_check_s = 0.0
         self._targets: dict[str, Target] = {}  # of the machine's journals, by id
-        self.own_roots: set[str] = set()
+        self.own_roots: dict[str, str | None] = {}
         self.beside: dict[str, Callable[[Path], None]] = {}
         self._usage_bytes, self._next_usage_s = 0, 0.0
         self._pid = os.getpid()
@@ -95,7 +96,7 @@ class Recorder:
         self._dropped: dict[str, int] = {}
         self._next_try_s = 0.0
         self._has_said = False
-        self.n_lost = self.n_lost_traces = 0
+        self.n_lost = self.n_lost_traces = self.n_lost_files = 0
         self._lost_traces: dict[str, bool] = {}  # the last ones; whether their run knows
         recorders.add(self)
 
@@ -203,6 +204,12 @@ class Recorder:
             self.append(records.encode_operation("traces_dropped", {"run_id": None, "n": 1}))
         if is_for_run:
             self.append(records.encode_operation("traces_dropped", {"run_id": run_id, "n": 1}))
+
+    def note_lost_files(self, n_files: int, run_id: str | None) -> None:
+        """Count files that are lost, and on their run where it is known."""
+        self.n_lost_files += n_files
+        fields = {"run_id": run_id, "n": n_files}
+        self.append(records.encode_operation("artifacts_dropped", fields))
 
     def has_lost_trace(self, trace_id: str) -> bool:
         """Say whether a part of a trace was lost, of one of the last few thousand."""

@@ -4,7 +4,8 @@ A log call puts copies of its files beside the journal and writes one record; th
 them through MLflow's own repository (``agent/uploads.py``). Reads lay what still waits, of this
 machine, over what the store has, so that they see the writes before them without waiting for the
 upload. What is larger than ``DIRECT_BYTES`` goes to the store directly where that answers, so that
-it is not copied for nothing; so does everything when the disk has no room for it.
+it is not copied for nothing; so does everything when the disk has no room for it, and is dropped,
+counted and said where the store does not answer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import posixpath
 import re
 import shutil
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,13 +27,24 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artifact_path
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+from mlflow.store.tracking.rest_store import RestStore
 
 from mlflow_weir.errors import JournalError, WeirError
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.contact import FIRST_WAIT_S, Away, Contact, NotDelivered
+from mlflow_weir.plugin.byte_counts import byte_count
+from mlflow_weir.plugin.contact import (
+    FIRST_WAIT_S,
+    Away,
+    Begun,
+    Contact,
+    NotDelivered,
+    is_answer,
+)
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import is_within, join_uri
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
+from mlflow_weir.plugin.presence import Presence
+from mlflow_weir.plugin.progress import ProgressLine
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.upload_environment import upload_environment
 from mlflow_weir.store.delivery import records
@@ -43,10 +56,14 @@ DIRECT_BYTES = 256 << 20
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _DRAIN_S = 10.0
+_LOOK_S = 0.25
+_LARGE_BYTES = 16 << 20  # may keep a slow line so busy that nothing else is answered meanwhile
+_LARGE_PATIENCE_S = 30.0
 _DELETE_WAIT_S = 60.0
 
 _classes: dict[type, type] = {}
 _contacts: weakref.WeakKeyDictionary[Recorder, Contact] = weakref.WeakKeyDictionary()
+_presences: weakref.WeakKeyDictionary[Recorder, dict[type, Presence]] = weakref.WeakKeyDictionary()
 _logged: dict[str, dict[str, int]] = {}  # URIs of files that this process logged, by its own roots
 _has_warned = False
 
@@ -159,23 +176,19 @@ class _Spooled:
         directly: Callable[[], None],
     ) -> None:
         size = sum(os.stat(path).st_size for path, _ in sources)
-        if size > DIRECT_BYTES and self._weir_answers():
+
+        def goes_directly() -> bool:
+            is_next = self._weir_answers() and self._weir_is_next(sources, artifact_path)
+            return is_next and self._weir_upload(directly, size)
+
+        if not (size > DIRECT_BYTES and goes_directly()):
             try:
-                with self._weir_go_directly():
-                    directly()
-                self._weir_note(sources, artifact_path)
-                return
-            except Exception as exc:
-                if not mlflow_private.is_worlds_fault(exc):
-                    raise
-        try:
-            self._weir_spool(sources, artifact_path, name, size)
-        except WeirError as exc:
-            self._weir_say_full(exc)
-            # What waits was logged before, and may have the same name.
-            self._weir_recorder.deliver(_DRAIN_S, lambda state: not state.error)
-            with self._weir_go_directly():
-                directly()
+                self._weir_spool(sources, artifact_path, name, size)
+            except WeirError as exc:
+                self._weir_say_full(exc)
+                if not goes_directly():
+                    self._weir_recorder.note_lost_files(len(sources), self._weir_run())
+                    return
         self._weir_note(sources, artifact_path)
 
     def _weir_spool(
@@ -190,7 +203,11 @@ class _Spooled:
         folder, position = recorder.room_for(size)
         path, root = artifact_path or "", self._weir_uri
         upload = files.Upload(root, path, name, size, upload_environment())
-        files.add(folder, position, upload, sources)
+        line = ProgressLine()
+        try:
+            files.add(folder, position, upload, _shown(sources, size, line))
+        finally:
+            line.end()
         recorder.append(
             records.encode_operation(
                 "log_artifact",
@@ -221,26 +238,70 @@ class _Spooled:
                 return _logged.setdefault(root, {})
         return None
 
-    def _weir_answers(self) -> bool:
-        """Say whether the store answers, and has all that was logged before."""
-        if not self._weir_recorder.deliver(_DRAIN_S, lambda state: not state.error):
-            return False
-        try:
-            lists: Callable[..., object] = super().list_artifacts  # type: ignore[misc]
-            _contact(self._weir_recorder).ask(FIRST_WAIT_S, lists)
-        except Away:
-            return False
-        except MlflowException:
-            pass  # an answer
-        return True
+    def _weir_run(self) -> str | None:
+        """Return the run whose artifacts, or whose model's, these are; None where not known."""
+        uri = self._weir_uri
+        for root, run_id in list(self._weir_recorder.own_roots.items()):
+            if is_within(uri, self._weir_real(root)):
+                return run_id
+        named = [part for part in uri.split("/") if _RUN_ID.fullmatch(part)]
+        return _run_of(uri) or (named[-1] if named else None)
 
-    @contextlib.contextmanager
-    def _weir_go_directly(self) -> Iterator[None]:
-        self._weir_direct.is_on = True  # MLflow's log_artifacts may call log_artifact
+    def _weir_answers(self, patience_s: float = FIRST_WAIT_S) -> bool:
+        """Say whether the store answers, without waiting for that."""
+        by_kind = _presences.setdefault(self._weir_recorder, {})
+        presence = by_kind.setdefault(type(self), Presence())
+        journal = self._weir_recorder.journal
+        if journal is not None:
+            problem = files.read_problem(journal.folder / "files")
+            if problem.error:
+                since_s = time.time() - problem.at_ms / 1000
+                presence.assume(answers=False, since_s=since_s)
+        store = self._weir_store
+        is_same = isinstance(self, HttpArtifactRepository) and isinstance(store, RestStore)
+        if is_same and self._weir_store.has_answered():
+            presence.assume(answers=True)
+        lists: Callable[..., object] = super().list_artifacts  # type: ignore[misc]
+        return presence.is_there(lists, patience_s)
+
+    def _weir_is_next(self, sources: list[tuple[str, str]], artifact_path: str | None) -> bool:
+        """Wait for what was logged before under the same names; say whether it is uploaded."""
+        root = join_uri(self._weir_uri, artifact_path or "")
+        if self._weir_waiting().keys().isdisjoint(join_uri(root, below) for _, below in sources):
+            return True
+        return self._weir_recorder.deliver(_DRAIN_S, lambda state: not state.error)
+
+    def _weir_upload(self, upload: Callable[[], None], size: int) -> bool:
+        """Upload through MLflow's repository while the store answers; say whether that went.
+
+        Raises:
+            MlflowException: The store refuses it.
+        """
+
+        def directly() -> None:
+            self._weir_direct.is_on = True  # MLflow's log_artifacts may call log_artifact
+            try:
+                upload()
+            finally:
+                self._weir_direct.is_on = False
+
+        patience_s = FIRST_WAIT_S if size < _LARGE_BYTES else _LARGE_PATIENCE_S
+        line, began_s = ProgressLine(), time.monotonic()
+        begun = Begun(directly)
         try:
-            yield
+            while not begun.wait(_LOOK_S):
+                line.show(f"uploading {byte_count(size)}: {time.monotonic() - began_s:.0f} s")
+                if not self._weir_answers(patience_s):
+                    return False
+            begun.result()
+        except Exception as exc:
+            if is_answer(exc):
+                raise
+            _log.debug("%s: %s", self._weir_uri, exc)
+            return False
         finally:
-            self._weir_direct.is_on = False
+            line.end()
+        return True
 
     def _weir_say_full(self, reason: WeirError) -> None:
         global _has_warned
@@ -248,7 +309,8 @@ class _Spooled:
             _has_warned = True
             _log.warning(
                 "No room to keep artifacts until they are uploaded (%s): they are uploaded at "
-                "once, which the training waits for",
+                "once, which the training waits for, and are lost while the store does not "
+                "answer (`weir status` counts them)",
                 reason,
             )
 
@@ -350,6 +412,18 @@ class _Nowhere(ArtifactRepository):
 
 class PendingRepository(_Spooled, _Nowhere):
     """Artifacts of what was begun while the store was away."""
+
+
+def _shown(
+    sources: list[tuple[str, str]], size: int, line: ProgressLine
+) -> Iterator[tuple[str, str]]:
+    """Give the files to copy, and say how far that is."""
+    done = 0
+    for path, below in sources:
+        line.show(f"copying {byte_count(done)} of {byte_count(size)}")
+        yield path, below
+        with contextlib.suppress(OSError):
+            done += os.stat(path).st_size
 
 
 def _contact(recorder: Recorder) -> Contact:

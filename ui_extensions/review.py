@@ -80,7 +80,8 @@ class JournalReview:
             "own_run": self._edit_run,
             "exit": self._exit,
             "points_dropped": self._add_to_count,
-            "traces_dropped": self._add_to_count_of_traces,
+            "traces_dropped": self._add_to_count_of_any,
+            "artifacts_dropped": self._add_to_count_of_any,
             "rewind": self._edit_run,
             "redacted": self._add_to_count,
             "console": self._console,
@@ -309,7 +310,7 @@ class JournalReview:
             raise Refused("a negative number")
         return {}
 
-    def _add_to_count_of_traces(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
+    def _add_to_count_of_any(self, delivery: Delivery, fields: Fields) -> Mapping[str, Any]:
         if fields.text_or_none("run_id") is None:
             return {}  # nothing of it is written
         return self._add_to_count(delivery, fields)

@@ -45,6 +45,7 @@ _MAX_REASON = 500
 _NO_END = "RUNNING"  # as it was, without this process
 _DROPPED = b'O["points_dropped"'
 _TRACES_DROPPED = b'O["traces_dropped"'
+_ARTIFACTS_DROPPED = b'O["artifacts_dropped"'
 
 
 class JournalDelivery:
@@ -205,6 +206,8 @@ class JournalDelivery:
             n_dropped=self.noted.n_dropped + sum(map(dropped_points, records.payloads)),
             n_traces_dropped=self.noted.n_traces_dropped
             + sum(map(dropped_traces, records.payloads)),
+            n_artifacts_dropped=self.noted.n_artifacts_dropped
+            + sum(map(dropped_artifacts, records.payloads)),
             rejected=[*self.noted.rejected, *rejected][-MAX_REJECTED:],
             error="",
             aliases=outcome.aliases,
@@ -280,7 +283,7 @@ class JournalDelivery:
         What was refused or dropped is kept elsewhere, for ``weir status``.
         """
         self._reader.close()
-        if self.noted.n_rejected or self.noted.n_dropped or self.noted.n_traces_dropped:
+        if self.noted.n_rejected or self.noted.has_dropped():
             try:
                 refusals.keep(self.folder.path.parent.parent, self.folder.header(), self.noted)
             except OSError as exc:
@@ -320,6 +323,11 @@ def dropped_traces(payload: bytes) -> int:
     """Return how many traces a record says were dropped; 0 for one about something else."""
     is_of_run = b'"run_id":null' not in payload
     return 0 if is_of_run or not payload.startswith(_TRACES_DROPPED) else _counted(payload)
+
+
+def dropped_artifacts(payload: bytes) -> int:
+    """Return how many files a record says were dropped; 0 for one about something else."""
+    return _counted(payload) if payload.startswith(_ARTIFACTS_DROPPED) else 0
 
 
 def _counted(payload: bytes) -> int:

@@ -39,6 +39,7 @@ class Refused:
     n_dropped: int
     rejected: list[dict[str, str]] = field(default_factory=list)
     n_traces_dropped: int = 0
+    n_artifacts_dropped: int = 0
 
 
 def keep(spool: Path, header: Header, delivered: Delivered) -> None:
@@ -62,6 +63,7 @@ def keep(spool: Path, header: Header, delivered: Delivered) -> None:
         delivered.n_dropped,
         delivered.rejected,
         delivered.n_traces_dropped,
+        delivered.n_artifacts_dropped,
     )
     path = folder / f"{header.journal_id}.json"
     path.unlink(missing_ok=True)

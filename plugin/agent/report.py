@@ -12,7 +12,12 @@ from pathlib import Path
 
 from mlflow_weir.errors import JournalError
 from mlflow_weir.plugin.agent import lease, refusals
-from mlflow_weir.plugin.agent.drain import dropped_points, dropped_traces, end_of
+from mlflow_weir.plugin.agent.drain import (
+    dropped_artifacts,
+    dropped_points,
+    dropped_traces,
+    end_of,
+)
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.reader import JournalReader
@@ -77,6 +82,7 @@ class JournalReport:
     n_points: int
     n_dropped: int
     n_traces_dropped: int
+    n_artifacts_dropped: int
     n_rejected: int
     rejected: list[dict[str, str]]
     error: str
@@ -163,6 +169,7 @@ def report_journal(folder: JournalFolder) -> JournalReport:
         n_points=delivered.n_points,
         n_dropped=delivered.n_dropped + counted.n_dropped,
         n_traces_dropped=delivered.n_traces_dropped + counted.n_traces_dropped,
+        n_artifacts_dropped=delivered.n_artifacts_dropped + counted.n_artifacts_dropped,
         n_rejected=delivered.n_rejected,
         rejected=delivered.rejected,
         error=error,
@@ -172,18 +179,22 @@ def report_journal(folder: JournalFolder) -> JournalReport:
 
 
 def find_process(spool: Spool, run_id: str) -> Header | None:
-    """Return the living process of this machine that answers for a run; None if none does."""
+    """Return the living process of this machine that answers for a run; None if none does.
+
+    Of several the main one: that which logged first, of those that called ``mlflow.start_run``.
+    """
+    claims = []
     for folder in spool.journals():
         try:
             header, delivered = folder.header(), folder.delivered()
             if folder.owner_is_gone():
                 continue
-            is_open = run_id in delivered.open_runs
-            if is_open or run_id in _count(folder, delivered.position).owned:
-                return header
+            owned = {**delivered.open_runs, **_count(folder, delivered.position).owned}
+            if (how := owned.get(run_id)) is not None:
+                claims.append((how != "fluent", header.created_ms, header))
         except JournalError:
             continue
-    return None
+    return min(claims, key=lambda one: one[:2])[-1] if claims else None
 
 
 @dataclass
@@ -191,6 +202,7 @@ class _Counted:
     n_records: int = 0
     n_dropped: int = 0
     n_traces_dropped: int = 0
+    n_artifacts_dropped: int = 0
     is_more: bool = False
     error: str = ""
     owned: dict[str, str] = field(default_factory=dict)
@@ -205,6 +217,7 @@ def _count(folder: JournalFolder, position: int) -> _Counted:
                 counted.n_records += len(records.payloads)
                 counted.n_dropped += sum(map(dropped_points, records.payloads))
                 counted.n_traces_dropped += sum(map(dropped_traces, records.payloads))
+                counted.n_artifacts_dropped += sum(map(dropped_artifacts, records.payloads))
                 for payload in records.payloads:
                     if payload.startswith(_OWN_RUN):
                         counted.owned.update(_owned(payload))

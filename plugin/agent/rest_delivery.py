@@ -31,6 +31,7 @@ from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.delivery.positions import Rejected
 from mlflow_weir.store.delivery.records import Histograms, Points, RecordError, decode
 from mlflow_weir.store.delivery.runs import (
+    ARTIFACTS_DROPPED_TAG,
     EXIT_CAUSE_TAG,
     PREEMPTING_TAG,
     REDACTED_TAG,
@@ -438,6 +439,11 @@ class RestDelivery:
         if fields.text_or_none("run_id") is not None:
             self._add_to_count(fields, TRACES_DROPPED_TAG)
 
+    def artifacts_dropped(self, fields: Fields) -> None:
+        """Add to the number of files of a run that its process could not keep."""
+        if fields.text_or_none("run_id") is not None:
+            self._add_to_count(fields, ARTIFACTS_DROPPED_TAG)
+
     def redacted(self, fields: Fields) -> None:
         """Add to the number of values that were taken out of what was captured of a run."""
         self._add_to_count(fields, REDACTED_TAG)
@@ -509,6 +515,7 @@ _OPERATIONS: dict[str, Callable[[RestDelivery, Fields], None]] = {
     "delete_tag": RestDelivery.delete_tag,
     "points_dropped": RestDelivery.points_dropped,
     "traces_dropped": RestDelivery.traces_dropped,
+    "artifacts_dropped": RestDelivery.artifacts_dropped,
     "redacted": RestDelivery.redacted,
     "console": RestDelivery.console,
     "alert": RestDelivery.alert,

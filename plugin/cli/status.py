@@ -50,7 +50,9 @@ def _lines(found: Report) -> list[str]:
         lines.append(
             f"journal {gone.journal_id} of {gone.program or 'a process'}, to {gone.target}, ended "
             f"{_ago(gone.at_ms)} ago: {gone.n_rejected:,} records refused, {gone.n_dropped:,} "
-            "points dropped" + _traces(gone.n_traces_dropped, ", {} traces dropped")
+            "points dropped"
+            + _counted(gone.n_traces_dropped, ", {} traces dropped")
+            + _counted(gone.n_artifacts_dropped, ", {} files dropped")
         )
         lines += _rejection_lines(gone.rejected)
     for path, reason in found.unreadable.items():
@@ -93,15 +95,17 @@ def _journal_lines(one: JournalReport) -> list[str]:
         lines.append(f"  dropped: {one.n_dropped:,} points, for want of disk and memory")
     if one.n_traces_dropped:
         lines.append(
-            _traces(one.n_traces_dropped, "  dropped: {} traces or parts, for want of disk")
+            _counted(one.n_traces_dropped, "  dropped: {} traces or parts, for want of disk")
         )
+    if one.n_artifacts_dropped:
+        lines.append(_counted(one.n_artifacts_dropped, "  dropped: {} files, for want of disk"))
     if one.n_rejected:
         lines.append(f"  refused by the store: {one.n_rejected:,}")
         lines += _rejection_lines(one.rejected)
     return lines
 
 
-def _traces(n: int, text: str) -> str:
+def _counted(n: int, text: str) -> str:
     return text.format(f"{n:,}") if n else ""
 
 

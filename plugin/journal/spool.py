@@ -89,6 +89,7 @@ class Header:
         node: Label of the machine among several, as the owner gave it.
         boot_id: Of the kernel; "" where unknown, as is ``pid_start_ticks`` 0.
         program: Name of the script, without arguments.
+        may_stop: Who may edit its runs may have it interrupted.
     """
 
     journal_id: str
@@ -100,6 +101,7 @@ class Header:
     pid: int
     pid_start_ticks: int
     program: str
+    may_stop: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Delivered:
         at_ms: When that was; 0 if it never was.
         n_dropped: Points that the process could not keep, as its records say.
         n_traces_dropped: Traces of which it could not keep a part.
+        n_artifacts_dropped: Files that it could not keep.
         rejected: The last 100 records that the target refused, each ``{"what", "reason"}``.
         error: Why delivery does not go on, or "".
         aliases: Local names of experiments and runs, and their ids in the target.
@@ -124,11 +127,16 @@ class Delivered:
     n_rejected: int = 0
     n_dropped: int = 0
     n_traces_dropped: int = 0
+    n_artifacts_dropped: int = 0
     rejected: list[dict[str, str]] = field(default_factory=list)
     error: str = ""
     error_at_ms: int = 0
     aliases: dict[str, str] = field(default_factory=dict)
     open_runs: dict[str, str] = field(default_factory=dict)
+
+    def has_dropped(self) -> bool:
+        """Say whether the process could not keep something."""
+        return bool(self.n_dropped or self.n_traces_dropped or self.n_artifacts_dropped)
 
 
 class JournalFolder:
@@ -163,6 +171,7 @@ class JournalFolder:
             target=Target(_get(target, "kind", str, path), _get(target, "uri", str, path)),
             **{name: _get(found, name, str, path) for name in _HEADER_TEXTS},
             **{name: _get(found, name, int, path) for name in _HEADER_NUMBERS},
+            may_stop=found.get("may_stop") is not False,
         )
         if header.target.kind not in {"sql", "http"}:
             raise JournalError(f"{path}: target kind {header.target.kind!r}")
@@ -194,7 +203,8 @@ class JournalFolder:
         found = read_object(path)
         if found is None:
             return Delivered()
-        found.setdefault("n_traces_dropped", 0)  # written by an older version
+        for name in ("n_traces_dropped", "n_artifacts_dropped"):
+            found.setdefault(name, 0)  # written by an older version
         rejected = _get(found, "rejected", list, path)
         for one in rejected:
             if not isinstance(one, dict) or not all(isinstance(v, str) for v in one.values()):
@@ -286,6 +296,7 @@ _DELIVERED_NUMBERS = (
     "n_rejected",
     "n_dropped",
     "n_traces_dropped",
+    "n_artifacts_dropped",
     "error_at_ms",
 )
 

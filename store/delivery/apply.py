@@ -78,6 +78,7 @@ _OPERATIONS: dict[str, Callable[[Delivery, Fields], None]] = {
     "exit": runs.exit_run,
     "points_dropped": runs.points_dropped,
     "traces_dropped": runs.traces_dropped,
+    "artifacts_dropped": runs.artifacts_dropped,
     "rewind": runs.rewind_run,
     "redacted": runs.redacted,
     "console": console.add_lines,

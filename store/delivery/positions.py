@@ -65,6 +65,7 @@ class JournalState:
         n_rejected: Rejections in all.
         aliases: Experiment ids the journal used, with what they became.
         open_runs: Runs the journal's process answers for, "fluent" or "client".
+        since: Since when it has answered for each of them, by the clock of who applied that, ms.
         provisional: Those of them whose end is not the last word, with the status.
         rejected: The last ``KEPT_REJECTIONS``.
         principal: Who delivers it to a server; None where nobody has to say.
@@ -82,6 +83,7 @@ class JournalState:
     rejected: list[Rejected] = field(default_factory=list)
     principal: str | None = None
     last: LastDelivery | None = None
+    since: dict[str, int] = field(default_factory=dict)
 
 
 def read(
@@ -105,6 +107,7 @@ def read(
         [Rejected(what, reason) for what, reason in kept["rejected"]],
         kept.get("principal"),
         LastDelivery(*kept["last"]) if kept.get("last") else None,
+        kept.get("since", {}),
     )
 
 
@@ -181,6 +184,7 @@ def _row(state: JournalState, at_ms: int) -> dict[str, int | str]:
                 "rejected": _shortened(state.rejected),
                 "principal": state.principal,
                 "last": state.last,
+                "since": {run: at for run, at in state.since.items() if run in state.open_runs},
             }
         ),
     }

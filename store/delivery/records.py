@@ -73,6 +73,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
         "exit": "run_id status cause details",
         "points_dropped": "run_id n",
         "traces_dropped": "run_id n",
+        "artifacts_dropped": "run_id n",
         "rewind": "run_id step",
         "redacted": "run_id n",
         "console": "run_id source node rank pid first at_ms lines cut",
@@ -87,12 +88,13 @@ the agent's business (``run_id`` is None where the URI tells enough). ``own_run`
 journal's process answers for the run, ``how`` is "fluent" or "client". ``exit`` says how it ended
 (``details`` may hold ``end_time`` in ms), ``points_dropped`` what it could not keep.
 ``traces_dropped`` says of how many traces a part was lost: once with no run, for the count of all,
-and once with the run where there is one. ``rewind`` takes back what the run has of a later step
-when this record is applied. ``redacted`` adds to the number of values that were taken out of what
-was captured. ``console`` brings lines that the run printed, consecutive from number ``first`` in
-their ``source`` (32 hex digits): each ``[ms after at_ms, stream, text]``; a line whose number was
-there before is replaced, and those from ``cut[0]`` to before ``cut[1]`` are taken away (null:
-none). ``alert`` is what the training has to say to somebody; its id is 32 hex digits.
+and once with the run where there is one; ``artifacts_dropped`` how many files were, with the run
+or None. ``rewind`` takes back what the run has of a later step when this record is applied.
+``redacted`` adds to the number of values that were taken out of what was captured. ``console``
+brings lines that the run printed, consecutive from number ``first`` in their ``source`` (32 hex
+digits): each ``[ms after at_ms, stream, text]``; a line whose number was there before is replaced,
+and those from ``cut[0]`` to before ``cut[1]`` are taken away (null: none). ``alert`` is what the
+training has to say to somebody; its id is 32 hex digits.
 """
 
 OPTIONAL_FIELDS = frozenset({"artifact_root", "workspace"})

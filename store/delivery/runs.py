@@ -24,6 +24,7 @@ from mlflow_weir.store.delivery.rewinding import rewind
 EXIT_CAUSE_TAG = "weir.exit_cause"
 POINTS_DROPPED_TAG = "weir.points_dropped"
 TRACES_DROPPED_TAG = "weir.traces_dropped"
+ARTIFACTS_DROPPED_TAG = "weir.artifacts_dropped"
 REDACTED_TAG = "weir.redacted"
 PREEMPTING_TAG = "weir.preempting"
 """Since when the machine is known to be taken away from a run, in ms; gone with its end."""
@@ -241,6 +242,7 @@ def own_run(delivery: Delivery, fields: Fields) -> None:
         raise Refused(f"{how!r:.100} is no way to own a run")
     if delivery.state.open_runs.get(run_id) != "fluent":
         delivery.state.open_runs[run_id] = how
+    delivery.state.since.setdefault(run_id, delivery.now_ms)
 
 
 def points_dropped(delivery: Delivery, fields: Fields) -> None:
@@ -252,6 +254,12 @@ def traces_dropped(delivery: Delivery, fields: Fields) -> None:
     """Add to the number of traces of a run that its process could not keep whole."""
     if fields.text_or_none("run_id") is not None:
         _add_to_count(delivery, fields, TRACES_DROPPED_TAG)
+
+
+def artifacts_dropped(delivery: Delivery, fields: Fields) -> None:
+    """Add to the number of files of a run that its process could not keep."""
+    if fields.text_or_none("run_id") is not None:
+        _add_to_count(delivery, fields, ARTIFACTS_DROPPED_TAG)
 
 
 def redacted(delivery: Delivery, fields: Fields) -> None:

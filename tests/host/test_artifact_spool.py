@@ -6,10 +6,12 @@ an MLflow server, or to a server that runs Weir; what arrived is read by MLflow'
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from mlflow import MlflowClient
 
 from agents import agents_of, kill_agents, wait_until
 from databases import put_mlflow_tables
+from disks import mounted
 from mlflow_server import ServerProcess, ServerSpec, free_port, start_servers
 from mlflow_weir.media_names import read_media_name
 from mlflow_weir.plugin.agent import client as agent
@@ -402,6 +405,78 @@ with mlflow.start_run() as run:
         assert err.count("No room to keep artifacts") == 1
         place.settle()
         assert sorted(place.stored()) == ["0.txt", "1.txt", "2.txt"]
+
+
+NO_ROOM = """
+import json, mlflow.pyfunc
+from mlflow_weir.plugin import spooled_repository
+longest = 0.0
+def timed(repository, *arguments, stock=spooled_repository._Spooled._weir_log):
+    global longest
+    began = time.monotonic()
+    stock(repository, *arguments)
+    longest = max(longest, time.monotonic() - began)
+spooled_repository._Spooled._weir_log = timed
+
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input: list[str]) -> list[str]:
+        return model_input
+
+with mlflow.start_run() as run:
+    for number in range(3):
+        mlflow.log_text("x" * 100_000, f"{number}.txt")
+        mlflow.log_metric("m", number)
+    (folder / "big").write_bytes(bytes(200_000))
+    mlflow.pyfunc.log_model(
+        name="m", python_model=Model(), pip_requirements=[], artifacts={"big": str(folder / "big")}
+    )
+    mlflow.log_param("after", 1)
+assert longest < 1.0, longest  # 0.1 s, on a machine that has other things to do
+print(run.info.run_id, longest)
+"""
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "quota refused database",
+        "disk refused database",
+        pytest.param("quota silent database", marks=pytest.mark.long),
+        pytest.param("quota refused server", marks=pytest.mark.long),
+    ],
+)
+def test_without_room_and_store_artifacts_are_dropped_and_counted(
+    make_place: Callable[[bool], Place], where: str
+) -> None:
+    """As with points on a full disk: no wait, no exception, one line, a count on the run."""
+    is_server = "server" in where
+    place = make_place(is_server)
+    variables = {"WEIR_EXIT_WAIT_SECONDS": "0.1"}
+    with contextlib.ExitStack() as stack:
+        if "disk" in where:
+            disk = stack.enter_context(mounted("1m"))  # less than is kept free for records
+            stack.callback(setattr, place, "spool", place.spool)
+            place.spool = Spool.open(disk / "s")
+            stack.callback(kill_agents, place.spool)
+        else:
+            variables["WEIR_SPOOL_MAX_BYTES"] = "50000"
+        with contextlib.ExitStack() as silence:
+            if "silent" in where:
+                silence.enter_context(socket.create_server(("127.0.0.1", place.port)))
+            last, err = place.run(NO_ROOM, **variables)
+        assert err.count("No room to keep artifacts") == 1
+        (line,) = [line for line in err.splitlines() if line.endswith("files are lost: no room")]
+        n_lost = int(line.split()[1])
+        assert n_lost > 3  # and those of the model
+        if is_server:
+            assert f"dropped: {n_lost} files" in place.weir("status").stdout
+            stack.enter_context(place.served())
+        place.settle()
+        assert f"{n_lost} files dropped" in place.weir("status").stdout
+        run = MlflowClient(place.uri).get_run(last.split()[0])
+    assert run.data.tags["weir.artifacts_dropped"] == str(n_lost)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 2.0})
+    assert run.data.params["after"] == "1"
 
 
 def test_what_is_large_goes_directly_where_the_store_answers(place: Place) -> None:

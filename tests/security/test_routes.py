@@ -518,6 +518,7 @@ def attempts(mine: Mine) -> dict[str, bytes]:
         "exit": operation("exit", run_id=run, status="FAILED", cause="bob says so"),
         "points_dropped": operation("points_dropped", run_id=run, n=5),
         "traces_dropped": operation("traces_dropped", run_id=run, n=5),
+        "artifacts_dropped": operation("artifacts_dropped", run_id=run, n=5),
         "rewind": operation("rewind", run_id=run, step=-1),
         "redacted": operation("redacted", run_id=run, n=5),
         "console": printed(run, "bob was here"),
