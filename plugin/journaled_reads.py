@@ -49,6 +49,9 @@ _LOG_CALLS = ("log_metric", "log_metrics")
 """MLflow's functions that look at a run's inputs and outputs before they log to it."""
 
 
+_FIRST_AND_LAST = ("start_run", "end_run")
+
+
 class JournaledReads(JournaledExperiments):
     """What a training asks of its runs."""
 
@@ -71,6 +74,8 @@ class JournaledReads(JournaledExperiments):
             view = view or self._adopted(run_id)
             self._refresh(view)
             return view.to_run()
+        if view is not None and caller in _FIRST_AND_LAST and not self._contact.has_answered:
+            return view.to_run()  # which it asks for after it has done all, to show it
         has_time = view is None and caller != "start_run"
         if has_time:
             self._contact.try_again()  # nothing else will do
@@ -103,7 +108,7 @@ class JournaledReads(JournaledExperiments):
         waiting: list[Points | Operation] = []
         stored: Run | None = None
         failure: Away | MlflowException | None = None
-        if not self.recorder.settle(SETTLE_WAIT_S):
+        if self._contact.is_away() or not self.recorder.settle(SETTLE_WAIT_S):
             waiting = list(records_about(self.recorder, run_id, _ANSWER_WAIT_S))
         try:
             with as_it_is():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from databases import DatabaseServer
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.store.tracking_store import WeirStore
 from trainings import Place, Training, with_weir
+from trainings import begin as begin_trainings
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("agent")]
 
@@ -559,3 +561,35 @@ except mlflow.MlflowException as exc:
 """
     )
     assert said.strip() == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_who_resumes_on_a_silent_server_waits_once(tmp_path: Path) -> None:
+    """Each call asks what MLflow shows; after no answer came, what is known is shown."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        place = Place(address, {"WEIR_EXIT_WAIT_SECONDS": "0.1"})
+        for training in begin_trainings(tmp_path, place):
+            out = training.run("""
+import json, threading
+from mlflow_weir.plugin.contact import Contact
+from mlflow_weir.plugin.recorder import Recorder
+waits = []
+def settle(recorder, timeout_s, *arguments):
+    if threading.current_thread() is threading.main_thread():
+        waits.append(timeout_s)
+    return False
+Recorder.settle = settle
+mlflow.set_experiment("e")
+begun = len(waits)
+mlflow.start_run(run_id="a" * 32)
+mlflow.log_metric("m", 1)
+mlflow.end_run()
+after = waits[begun:]
+Contact.is_away = lambda contact: False  # long after
+mlflow.start_run(run_id="b" * 32)
+mlflow.end_run()
+print(json.dumps([after, waits[begun + len(after):]]))
+""")
+            at_once, later = json.loads(out.splitlines()[-1])
+            assert sum(at_once) <= 0.1
+            assert sum(later) <= 4.1
