@@ -482,6 +482,12 @@ STOCK_SAMPLING = Setting(
     switch,
     "1 makes MLflow's bulk-interval call choose the points stock MLflow would choose.",
 )
+STOP = Setting(
+    "WEIR_STOP",
+    True,
+    switch,
+    "off in a training: its process is not interrupted by *Stop run* on a server.",
+)
 UI = Setting(
     "WEIR_UI",
     True,
@@ -539,6 +545,7 @@ ALL: tuple[Setting[Any], ...] = (
     SPOOL_MAX_BYTES,
     SPOOL_MEMORY_BYTES,
     STOCK_SAMPLING,
+    STOP,
     UI,
     WRITE_DEADLINE_SECONDS,
 )

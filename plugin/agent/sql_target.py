@@ -88,7 +88,7 @@ class SqlTarget:
     ) -> Sequence[str]:
         """Write the runs' heartbeats, by the database's clock; return those to stop."""
         heartbeats.beat(self._open(), run_ids, journal_id, host)
-        return heartbeats.take_stops(self._open(), run_ids)
+        return heartbeats.take_stops(self._open(), run_ids, journal_id)
 
     def compact(self, run_id: str, *, is_final: bool) -> bool:
         """Turn batches into chunks, and merge chunks."""

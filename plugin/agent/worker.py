@@ -370,6 +370,10 @@ class Worker(threading.Thread):
 
     def _interrupt(self, header: Header, run_ids: Sequence[str]) -> None:
         """Send SIGINT to a journal's process, as Ctrl-C would: somebody asked to stop its run."""
+        if not header.may_stop:
+            asked = f"process {header.pid} was asked to stop, for run {', '.join(run_ids)}"
+            _log.warning("%s, which WEIR_STOP=off forbids", asked)
+            return
         watch = try_watch(header.pid, header.pid_start_ticks)
         if watch is None:
             return  # it has ended by itself

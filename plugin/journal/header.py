@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mlflow_weir import settings
+from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin.journal.spool import FORMAT, Target
 
 _MAX_NODE = 255
@@ -36,7 +38,15 @@ def header_of_this_process(
         "pid": os.getpid(),
         "pid_start_ticks": start_ticks(os.getpid()),
         "program": program or _script(),
+        "may_stop": _may_stop(),
     }
+
+
+def _may_stop() -> bool:
+    try:
+        return settings.STOP.get()
+    except ConfigError:  # whoever sets it means to forbid it
+        return False
 
 
 def _script() -> str:

@@ -97,8 +97,11 @@ STOP_TAG = "weir.stop_requested"
 """Set on a run by whoever may edit it: its process is to be interrupted."""
 
 
-def take_stops(engine: sa.Engine, run_ids: Sequence[str]) -> list[str]:
+def take_stops(engine: sa.Engine, run_ids: Sequence[str], journal_id: str) -> list[str]:
     """Return the runs that somebody asked to stop, and take the request away.
+
+    Of a run that several processes answer for, its main one is interrupted, as Ctrl-C in a
+    launcher's terminal is its to pass on: the request waits for that one's beat.
 
     So a process is interrupted once for one request, and never twice: a second Ctrl-C would cut
     short what it does after the first. An answer that is lost takes the request with it.
@@ -119,6 +122,8 @@ def take_stops(engine: sa.Engine, run_ids: Sequence[str]) -> list[str]:
     taken = []
     with transaction(engine) as connection:
         for run_id in found:
+            if owners.main_of(connection, run_id) not in (None, journal_id):
+                continue
             gone = connection.execute(
                 sa.delete(tables.tags).where(tags.run_uuid == run_id, tags.key == STOP_TAG)
             )

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from mlflow_weir.store import schema
+from mlflow_weir.store.delivery import positions
 from mlflow_weir.store.delivery.connection import clock_ms
 
 ALIVE_MS = 60_000
@@ -65,6 +66,26 @@ def goes_on(connection: sa.Connection, run_id: str, journal_id: str, how: str) -
         .with_for_update(read=True)  # what is there, not what MySQL saw when this one began
     )
     return others.first() is not None
+
+
+def main_of(connection: sa.Connection, run_id: str) -> str | None:
+    """Return the journal of a run's main process, of those that live; None where none does.
+
+    That is the one which began or resumed it first, with ``mlflow.start_run`` if any did.
+    """
+    now_ms = clock_ms(connection)
+    living = connection.execute(
+        sa.select(_columns.journal_id, _columns.how).where(
+            _columns.run_uuid == run_id,
+            _columns.at_ms.between(now_ms - ALIVE_MS, now_ms + ALIVE_MS),
+        )
+    ).all()
+    claims = []
+    for journal_id, how in living:
+        state = positions.read(connection, journal_id)
+        if state is not None:
+            claims.append((how != "fluent", state.since.get(run_id, 0), journal_id))
+    return min(claims)[-1] if claims else None
 
 
 def _upsert(dialect: str) -> sa.Executable:

@@ -338,14 +338,20 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
     program = (TRAINING if is_delivered else OFFLINE) + ending
-    words = [str(spool.root), database.uri, run_id, "fluent", "3"]
-    training = subprocess.Popen(
-        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True
-    )
-    assert training.stdout is not None
-    assert [training.stdout.readline() for _ in range(2)] == ["ready\n", "waiting\n"]
-    assert weir_json("stop", run_id)["pid"] == training.pid
-    assert training.communicate(timeout=300)[0] == "interrupted\n"
+    begun = []
+    # A launcher that created the run, its main process, and another rank.
+    for how in ("client", "fluent", "fluent"):
+        words = [str(spool.root), database.uri, run_id, how, "3"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True
+        )
+        begun.append(process)
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "waiting\n"]
+    launcher, training, rank = begun
+    for one in (training, rank, launcher):
+        assert weir_json("stop", run_id)["pid"] == one.pid
+        assert one.communicate(timeout=300)[0] == "interrupted\n"
 
 
 def test_stop_says_that_a_run_is_not_here(spool: Spool) -> None:

@@ -16,6 +16,7 @@ import pytest
 import agents
 from agents import TRAINING, Database, old_kernel, start_agent, wait_until
 from mlflow_weir.plugin.agent import client
+from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.journal.spool import Spool
 
 pytestmark = [pytest.mark.slow]
@@ -335,3 +336,34 @@ for _ in range(2):
             training.kill()
             store._dispose_engine()
     wait_until(lambda: (database.run(run_id) or "")[0] == "FAILED", "the run has failed")
+
+
+def test_a_training_may_forbid_to_be_stopped(
+    spool: Spool, database: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request goes to the main process, which is not interrupted, and to no other."""
+    from mlflow.entities import RunTag
+
+    start_agent(spool)
+    monkeypatch.setenv("WEIR_STOP", "off")
+    store, ending = database.open(), "\nsys.stdin.readline(); sys.exit(4)"
+    with start(spool, database, run_id, "fluent", ending) as main:
+        monkeypatch.delenv("WEIR_STOP")
+        with start(spool, database, run_id, "fluent", ending) as other:
+            try:
+                wait_until(
+                    lambda: all(one.delivered().open_runs for one in spool.journals()), "both own"
+                )
+                store.set_tag(run_id, RunTag("weir.stop_requested", "by a test"))
+                wait_until(
+                    lambda: "weir.stop_requested" not in store.get_run(run_id).data.tags, "taken"
+                )
+                log = AgentFiles(spool.root).log
+                wait_until(lambda: "which WEIR_STOP=off forbids" in log.read_text(), "is said")
+                for one in (other, main):
+                    one.communicate("end\n", timeout=300)
+                    assert one.returncode == 4
+            finally:
+                main.kill()
+                other.kill()
+                store._dispose_engine()

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from mlflow.entities import RunTag
 
+from agents import wait_until
 from databases import DatabaseServer
 from deliveries import ARTIFACTS, JournalOfRecords
 from mlflow_weir.errors import StoreUnavailable
 from mlflow_weir.store import schema
 from mlflow_weir.store.delivery.apply import Outcome
 from mlflow_weir.store.delivery.connection import open_engine
-from mlflow_weir.store.delivery.heartbeats import beat, set_provisional
+from mlflow_weir.store.delivery.heartbeats import beat, set_provisional, take_stops
 from mlflow_weir.store.tracking_store import WeirStore
 
 pytestmark = pytest.mark.slow
@@ -226,6 +228,7 @@ class Process:
     def __init__(self, run: OneRun, how: str) -> None:
         self.run, self.journal = run, JournalOfRecords(seed=next(SEEDS))
         self.do("own_run", how=how)
+        self.now_ms = time.time_ns() // 1_000_000
 
     def do(self, name: str, /, **fields: Any) -> Outcome:
         self.journal.operation(name, run_id=RUN, **fields)
@@ -235,6 +238,11 @@ class Process:
 
     def beat(self, at_ms: int | None = None) -> list[str]:
         return beat(self.run.engine, [RUN], self.journal.journal_id, HOST, at_ms)
+
+    def stops(self) -> list[str]:
+        """Return what its agent is told to interrupt it for."""
+        self.beat()
+        return take_stops(self.run.engine, [RUN], self.journal.journal_id)
 
     def exit(self, status: str, cause: str | None) -> Outcome:
         return self.do("exit", status=status, cause=cause, details={})
@@ -272,6 +280,24 @@ def test_a_run_goes_on_while_another_process_has_as_good_a_claim(
         assert another.beat() == []
         another.exit("FAILED", "exit code 3")
         assert run.state()[::2] == ("FAILED", "exit code 3")
+
+
+def test_a_request_to_stop_reaches_the_main_process(run: OneRun) -> None:
+    """Whichever of them beats first: a launcher and ranks, on one machine or several."""
+    run.exit("RUNNING", None)  # the process that created it has gone
+    launcher, main = Process(run, "client"), Process(run, "fluent")
+    wait_until(lambda: time.time_ns() // 1_000_000 > main.now_ms, "the next one comes later")
+    other = Process(run, "fluent")
+    for one in (launcher, main, other):
+        one.beat()
+    run.store.set_tag(RUN, RunTag("weir.stop_requested", "now"))
+    assert [one.stops() for one in (other, launcher, main, other)] == [[], [], [RUN], []]
+    main.exit("FAILED", "exit code 1")  # another is the main one now
+    run.store.set_tag(RUN, RunTag("weir.stop_requested", "now"))
+    assert [one.stops() for one in (launcher, other)] == [[], [RUN]]
+    other.exit("FAILED", "exit code 1")
+    run.store.set_tag(RUN, RunTag("weir.stop_requested", "now"))
+    assert launcher.stops() == [RUN]
 
 
 def test_an_end_of_the_exit_handler_waits_for_the_others(run: OneRun) -> None:

@@ -2,7 +2,7 @@
 
     request   {"journal": 32 hex digits, "runs": [run id, …], "host": name}
     200       {"runs": those that were noted, "revived": those that a time-out had ended,
-               "stops": those that somebody asked to stop; told once}
+               "stops": those that somebody asked to stop; told once, to the run's main process}
 
 A run that is not there, or not the caller's to edit, is left out without a word.
 """
@@ -37,5 +37,5 @@ def add_to(routes: flask.Blueprint) -> None:
             return access.refusal(400, "an id that is not 32 hexadecimal digits")
         mine = review.runs_to_edit(engine, access.Access(), run_ids)
         revived = heartbeats.beat(engine, mine, journal_id, host)
-        stops = heartbeats.take_stops(engine, mine)
+        stops = heartbeats.take_stops(engine, mine, journal_id)
         return flask.jsonify({"runs": mine, "revived": revived, "stops": stops})
