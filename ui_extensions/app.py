@@ -73,10 +73,11 @@ def blueprints() -> list[flask.Blueprint]:
 
 
 def join_fastapi(module: ModuleType) -> None:
-    """Let no more bodies of deliveries come at once than there is memory for."""
-    from mlflow_weir.ui_extensions import bodies
+    """Hold bodies of deliveries to the memory there is, and answers to those who are there."""
+    from mlflow_weir.ui_extensions import bodies, hung_up
 
     mlflow_private.join_fastapi(module, bodies.Bodies)
+    mlflow_private.join_fastapi(module, hung_up.HungUp)
 
 
 def join_auth(auth: ModuleType) -> None:

@@ -68,6 +68,9 @@ class Meters:
             "weir_ingest_deliveries", "Deliveries in hand, and waiting for their turn", ("state",),
             **live,
         )  # fmt: skip
+        self.given_up = Counter(
+            "weir_series_given_up", "Answers to charts that nobody waited for any more", **of
+        )
         self.compactions = Histogram(
             "weir_compaction_seconds", "Time to compact a run", buckets=_SECONDS, **of
         )

@@ -18,6 +18,8 @@ from there on; ``have`` says how many points the caller has before it. Where the
 run's points before it any more (late points, a rewind, a resumed run), the line is whole, and
 says so.
 
+Whoever goes away is noticed between two parts, and no more is read.
+
 With ``at``, points of runs that had not ended at that moment are left out where they are later.
 """
 
@@ -43,7 +45,7 @@ from mlflow_weir.store.metrics.lines import MAX_LEVEL, Lines, choose_level, make
 from mlflow_weir.store.metrics.points import Int64Column
 from mlflow_weir.store.runs import moment
 from mlflow_weir.store.sharing.shown import EVERYTHING, Shown
-from mlflow_weir.ui_extensions import access, deliveries, series_parts
+from mlflow_weir.ui_extensions import access, deliveries, hung_up, metrics, series_parts
 from mlflow_weir.ui_extensions.questions import read_question
 from mlflow_weir.ui_extensions.sights import Member, Sight
 
@@ -138,6 +140,10 @@ def _body(first: bytes, others: Iterator[bytes | WeirError]) -> Iterator[bytes]:
     yield first
     try:
         for part in others:
+            if hung_up.is_gone():
+                if (meters := metrics.meters()) is not None:
+                    meters.given_up.inc()
+                return
             yield part if isinstance(part, bytes) else series_parts.encode_error(str(part))
     except (sa.exc.SQLAlchemyError, MlflowException) as exc:
         _log.warning("series: %s", exc)
