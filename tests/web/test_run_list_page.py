@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from browser import PHONE, Site, axe_violations, own_view, poll
+from drawn import chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -198,6 +199,141 @@ def test_orders_by_the_smallest_value_ever_logged(
             low[run_id] = min(numbers)
     best = sorted(low, key=lambda run_id: low[run_id])
     shown.expect_names(plain_names([runs[run_id] for run_id in best])[:3])
+
+
+def values_of(client: MlflowClient, site: Site, key: str) -> dict[str, list[float]]:
+    """Return all numbers of a metric that runs logged, by name, of those with plain names."""
+    found = {}
+    for run in client.search_runs([site.sweep.experiment_id], max_results=1_000):
+        name = str(run.info.run_name)
+        if key in run.data.metrics and re.fullmatch(r"[\w.-]{1,40}", name):
+            history = client.get_metric_history(run.info.run_id, key)
+            found[name] = [m.value for m in history if m.value == m.value]
+    return found
+
+
+def test_the_best_of_a_metric_is_a_column_a_sort_key_and_a_filter(
+    site: Site, client: MlflowClient, shown: List
+) -> None:
+    page, key = shown.page, "val/accuracy"
+    shown.open(site)
+    # Higher is better by its name.
+    logged = values_of(client, site, key)
+    highest = {name: max(values) for name, values in logged.items()}
+    latest = {name: values[-1] for name, values in logged.items()}
+    assert all(highest[name] >= value for name, value in latest.items())
+    assert highest != latest
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_label(f"Which value of {key}").select_option("best")
+    page.keyboard.press("Escape")
+    poll(page, lambda: f"{key} (max)" in heads(page))
+    page.get_by_role("button", name="Sort").click()
+    page.get_by_label("Sort by").select_option(label=f"{key} (best first)")
+    page.keyboard.press("Escape")
+    best = sorted(highest, key=lambda name: -highest[name])
+    assert best[:5] != sorted(latest, key=lambda name: -latest[name])[:5]
+    shown.expect_names(best[:5])
+    for name in best[:5]:
+        shown.expect_cell(name, f"{key} (max)", str(highest[name]))
+    order = "new URLSearchParams(location.search).get('o')"
+    poll(page, lambda: page.evaluate(order) == f"-metrics.{key}:max")
+    # As a condition of the builder, and in words.
+    page.get_by_role("button", name="Filter", exact=True).click()
+    page.locator(".w-filter").get_by_role("button", name="Condition", exact=True).click()
+    page.get_by_label("Kind").last.select_option("metrics")
+    field = page.locator(".w-filter").get_by_label("Key", exact=True).last
+    field.fill(key)
+    field.press("Enter")
+    page.get_by_label("Which value", exact=True).last.select_option("best")
+    page.get_by_label("Comparison").last.select_option(">=")
+    limit = highest[best[9]]
+    value = page.locator(".w-filter").get_by_label("Value", exact=True).last
+    value.fill(str(limit))
+    value.press("Enter")
+    # Names that nobody should give are among the sweep's runs, too: these are all of a page's.
+    text = page.get_by_role("textbox", name="As text")
+    poll(page, lambda: text.input_value() == f"max(metrics.{key}) >= {limit}")
+    shown.expect_names(best[:10])
+    shown.wait("n => document.querySelectorAll('.w-run-row').length <= n", 10 + 7)
+    # Smallest and latest are others.
+    logged = values_of(client, site, "val/loss")
+    lowest = {name: min(values) for name, values in logged.items()}
+    latest = {name: values[-1] for name, values in logged.items()}
+    for field_, of in (("min(metrics.`val/loss`)", lowest), ("metrics.`val/loss`", latest)):
+        most = sorted(of.values())[4]
+        text.fill(f"{field_} <= {most}")
+        matching = {name for name, value in of.items() if value <= most}
+
+        def are_listed(matching: set[str] = matching) -> bool:
+            titles = page.locator(".w-run-name").evaluate_all("all => all.map((o) => o.title)")
+            return {t for t in titles if re.fullmatch(r"[\w.-]{1,40}", t)} == matching
+
+        poll(page, are_listed)
+
+
+def test_deltas_are_to_the_baseline(site: Site, client: MlflowClient, shown: List) -> None:
+    runs = client.search_runs([site.sweep.experiment_id], max_results=1_000)
+    base = next(run for run in runs if run.info.run_name == "sgd-lr0.1-s2")
+    shown.open(site, f"?base={base.info.run_id}")
+    page, keys = shown.page, ("train/loss", "val/accuracy")
+
+    def delta(name: str, key: str) -> str:
+        heads_ = heads(page)
+        cell = shown.row(name).get_by_role("gridcell").nth(heads_.index(key))
+        return " ".join(cell.locator(".w-run-delta").all_inner_texts())
+
+    others = [r for r in runs[:8] if r.data.metrics and r.info.run_id != base.info.run_id]
+    assert len(others) > 4
+    for run in others:
+        for key in keys:
+            share = 100 * (run.data.metrics[key] / base.data.metrics[key] - 1)
+            wanted = f"{'▲' if share > 0 else '▼'} {float(f'{abs(share):.2g}'):g} %"
+            poll(page, lambda n=str(run.info.run_name), k=key, w=wanted: delta(n, k) == w)
+    assert delta(str(base.info.run_name), keys[0]) == ""
+    # What is worse is said by colour as well: a larger loss, a smaller accuracy.
+    worse = {
+        run.info.run_name
+        for run in others
+        if run.data.metrics[keys[0]] > base.data.metrics[keys[0]]
+    }
+    for run in others:
+        cell = (
+            shown.row(str(run.info.run_name))
+            .get_by_role("gridcell")
+            .nth(heads(page).index(keys[0]))
+        )
+        marked = cell.locator(".w-run-delta").get_attribute("class") or ""
+        assert ("w-run-worse" in marked) == (run.info.run_name in worse)
+
+
+def test_several_experiments_are_one_list_and_one_set_of_charts(
+    site: Site, client: MlflowClient, shown: List, own_experiment: str
+) -> None:
+    page = shown.page
+    client.log_metric(client.search_runs([own_experiment])[0].info.run_id, "train/loss", 2.0)
+    both = [site.sweep.experiment_id, own_experiment]
+    runs = client.search_runs(both, max_results=1_000)
+    shown.open(site, experiment_id=",".join(both))
+    shown.expect_counts(len(runs))
+    shown.expect_names(["mine 2", "mine 1", "mine 0", *plain_names(runs[3:])[:3]])
+    page.get_by_role("button", name="Back to the charts").click()
+    # Failed and killed runs leave list and charts.
+    for is_hidden in (False, True):
+        if is_hidden:
+            page.get_by_role("button", name="Filter", exact=True).click()
+            page.get_by_role("checkbox", name="Hide failed and killed runs").check()
+            page.keyboard.press("Escape")
+            runs = [r for r in runs if r.info.status not in {"FAILED", "KILLED"}]
+        shown.expect_counts(len(runs))
+        having = {r.info.run_id for r in runs if "train/loss" in r.data.metrics}
+        poll(page, lambda having=having: drawn_runs(page, "train/loss") == having)
+    assert len(having) == 1 + sum(r.info.experiment_id == both[0] for r in runs if r.data.metrics)
+
+
+def drawn_runs(page: Any, key: str) -> set[str]:
+    """Return the runs whose lines are on a chart."""
+    lines = chart(page, key, with_values=True)["lines"]
+    return {line["runId"] for line in lines if line["painted"] >= 0}
 
 
 def test_columns_are_added_moved_and_hidden(site: Site, client: MlflowClient, shown: List) -> None:
