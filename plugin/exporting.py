@@ -1,13 +1,15 @@
 """Runs written out as files: ``run.json``, the whole metric history, and their artifacts.
 
-    DIR/EXPERIMENT_ID/RUN_ID/run.json           info, params, tags, latest metrics, inputs
+    DIR/EXPERIMENT_ID/RUN_ID/run.json           info, params, tags, latest metrics, inputs, models
                             /metrics.parquet    run_id, key, timestamp (ms), step, value
+                            /traces.json        with spans, where it has any
                             /artifacts/…        where asked for
+                            /models/ID/…        the files of its logged models, where asked for
 
 A run is written into a folder ``.RUN_ID.part`` that takes its name when all of it is there: what
 has its name is whole. A run that is there as it is in the store is left as it is; one that has
-changed since is written anew. Everything is asked of MLflow's client, so any store or server of
-MLflow's can be exported, not only Weir's.
+changed since is written anew; of artifacts, where asked for, paths and sizes tell. Everything is
+asked of MLflow's client, so any store or server of MLflow's can be exported, not only Weir's.
 
 What a store answers is not trusted with paths: ids that are none are refused.
 """
@@ -32,13 +34,14 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from mlflow_weir.errors import ConfigError
+from mlflow_weir.plugin import exported_parts as parts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
 FORMATS = ("parquet", "csv", "json")
-VERSION = 1
+VERSION = 2
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _PAGE = 1_000
 _COLUMNS = ("run_id", "key", "timestamp", "step", "value")
@@ -58,6 +61,8 @@ class ExportReport:
     n_same: int = 0
     n_points: int = 0
     n_artifacts: int = 0
+    n_models: int = 0
+    n_traces: int = 0
     n_bytes: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -108,7 +113,7 @@ def export(
         run_ids: Which.
         folder: Where to.
         file_format: Of the metric history, one of ``FORMATS``.
-        with_artifacts: Download their artifacts, too.
+        with_artifacts: Download their artifacts, and those of their logged models, too.
         on_run: Called after each run.
 
     Raises:
@@ -143,7 +148,19 @@ def _export_one(
             raise ConfigError(f"{one!r:.100} is no id that a folder may be named after")
     parent = folder / experiment_id
     target, part = parent / run.info.run_id, parent / f".{run.info.run_id}.part"
+    models = parts.models_of(client, run)
+    for model in models:
+        if not _ID.match(model.model_id):
+            raise ConfigError(f"{model.model_id!r:.100} is no id that a folder may be named after")
     facts = _facts(client, run)
+    facts["models"] = [parts.model_facts(model) for model in models]
+    facts["traces"] = parts.trace_infos(client, run)
+    places = {}
+    if with_artifacts:
+        roots = {"artifacts": run.info.artifact_uri}
+        roots |= {f"models/{one.model_id}": one.artifact_location for one in models}
+        places = {name: parts.repository_at(client, uri) for name, uri in roots.items()}
+        facts["files"] = {name: parts.sizes_in(place) for name, place in places.items()}
     facts["weir_export"] = {
         "version": VERSION,
         "metrics_file": f"metrics.{file_format}",
@@ -157,10 +174,12 @@ def _export_one(
     n_points = _WRITERS[file_format](
         part / f"metrics.{file_format}", run_id, _histories(client, run)
     )
-    if with_artifacts:
-        (part / "artifacts").mkdir()
-        if client.list_artifacts(run_id):
-            client.download_artifacts(run_id, "", str(part / "artifacts"))
+    if facts["traces"]:
+        parts.write_traces(part / "traces.json", client, run, facts["traces"])
+    for name, place in places.items():
+        (part / name).mkdir(parents=True)
+        if facts["files"][name]:
+            place.download_artifacts("", str(part / name))
     # Last: what the next export compares.
     (part / "run.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), "utf-8")
     _sync(part / "run.json")
@@ -170,7 +189,9 @@ def _export_one(
     report.n_points += n_points
     sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
     report.n_bytes += sum(sizes)
-    report.n_artifacts += max(0, len(sizes) - 2)
+    report.n_artifacts += sum(map(len, facts.get("files", {}).values()))
+    report.n_models += len(models)
+    report.n_traces += len(facts["traces"])
 
 
 def _sync(path: Path) -> None:

@@ -33,7 +33,12 @@ from mlflow_weir.plugin.cli.terminal import plain
     default="parquet",
     help="Of the metric history.",
 )
-@click.option("--artifacts", "with_artifacts", is_flag=True, help="Download artifacts, too.")
+@click.option(
+    "--artifacts",
+    "with_artifacts",
+    is_flag=True,
+    help="Download artifacts, too, those of logged models among them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
     run_ids: tuple[str, ...],
@@ -47,8 +52,10 @@ def export(
 ) -> None:
     """Write runs as files: params, tags and the like as JSON, every point of every metric.
 
-    Runs are named by id, or by --experiment. Call it again after it was stopped, or later: what is
-    there and has not changed is left as it is.
+    Runs are named by id, or by --experiment. Their logged models and traces come along; what
+    belongs to no run (registered models, prompts, other traces) and what Weir keeps beside
+    MLflow's (lines printed, histograms, alerts, reports) does not. Call it again after it was
+    stopped, or later: what is there and has not changed is left as it is.
     """
     from mlflow import MlflowClient
 
@@ -74,7 +81,8 @@ def export(
         )
     lines = [
         f"written: {report.n_runs:,} runs with {report.n_points:,} points and "
-        f"{report.n_artifacts:,} artifacts, {report.n_bytes:,} bytes, to {folder}"
+        f"{report.n_artifacts:,} artifacts, {report.n_models:,} logged models, "
+        f"{report.n_traces:,} traces, {report.n_bytes:,} bytes, to {folder}"
     ]
     if report.n_same:
         lines.append(f"there already: {report.n_same:,} runs")

@@ -8,12 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from databases import DatabaseServer
 from mlflow_weir.plugin import exporting
@@ -35,8 +37,9 @@ def export(uri: str, folder: Path, *words: str) -> dict[str, Any]:
     done = CliRunner().invoke(
         main, ["export", "--uri", uri, "--to", str(folder), "--json", *words]
     )
+    assert done.stdout, done.exception
     report: dict[str, Any] = json.loads(done.stdout)
-    assert done.exit_code == bool(report["failed"])
+    assert done.exit_code == bool(report["failed"]), report
     return report
 
 
@@ -114,6 +117,52 @@ def test_it_writes_what_the_store_has_once(uri: str, tmp_path: Path) -> None:
     assert note.stat().st_mtime_ns == before
     facts = json.loads((experiment / run_ids[1] / "run.json").read_text("utf-8"))
     assert facts["tags"]["who"] == "du"
+    # What a run that has ended is given later is a change as well.
+    client.log_text(run_ids[2], "text, longer", "below/note.txt")
+    client.log_text(run_ids[0], "new", "late.txt")
+    report = export(uri, folder, *words)
+    assert (report["n_runs"], report["n_same"], report["n_artifacts"]) == (2, 1, 3)
+    assert note.read_text() == "text, longer"
+    assert (experiment / run_ids[0] / "artifacts" / "late.txt").read_text() == "new"
+    assert export(uri, folder, *words)["n_same"] == 3
+
+
+@pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")  # MLflow's tracing warns of itself
+@pytest.mark.quick_on("sqlite")
+def test_logged_models_and_traces_of_a_run_come_along(uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(uri)
+    run_ids = fill(client, tmp_path)
+    run = client.get_run(run_ids[0])
+    model = client.create_logged_model(run.info.experiment_id, "net", run_ids[0])
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"1234")
+    client.log_model_artifact(model.model_id, str(weights))
+    client.log_metric(run_ids[0], "acc", 0.5, 10**12, 1, model_id=model.model_id)
+    client.finalize_logged_model(model.model_id, "READY")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)  # where the client's traces go
+    root = client.start_trace("ask", inputs={"q": 1}, experiment_id=run.info.experiment_id)
+    client.end_trace(root.trace_id, outputs={"a": 2})
+    mlflow.flush_trace_async_logging()
+    mlflow.set_tracking_uri(before)
+    client.link_traces_to_run([root.trace_id], run_ids[0])
+    folder = tmp_path / "out"
+    report = export(uri, folder, "--artifacts", *run_ids)
+    assert (report["n_runs"], report["n_models"], report["n_traces"]) == (3, 1, 1)
+    (experiment,) = folder.iterdir()
+    facts = json.loads((experiment / run_ids[0] / "run.json").read_text("utf-8"))
+    (found,) = facts["models"]
+    assert (found["model_id"], found["name"], found["status"]) == (model.model_id, "net", "READY")
+    assert [(one["key"], one["value"]) for one in found["metrics"]] == [("acc", "0.5")]
+    kept = experiment / run_ids[0] / "models" / model.model_id / "weights.bin"
+    assert kept.read_bytes() == b"1234"
+    (trace,) = json.loads((experiment / run_ids[0] / "traces.json").read_text("utf-8"))
+    assert trace["info"]["trace_id"] == root.trace_id
+    assert [span["name"] for span in trace["data"]["spans"]] == ["ask"]
+    assert not (experiment / run_ids[1] / "traces.json").exists()
+    assert export(uri, folder, "--artifacts", *run_ids)["n_same"] == 3
+    client.set_logged_model_tags(model.model_id, {"late": "yes"})
+    assert export(uri, folder, "--artifacts", *run_ids)["n_runs"] == 1
 
 
 @pytest.mark.quick_on("sqlite")
@@ -123,15 +172,15 @@ def test_what_was_stopped_or_failed_is_not_taken_for_whole(
     client = MlflowClient(uri)
     run_ids = fill(client, tmp_path)
     folder = tmp_path / "out"
-    download = MlflowClient.download_artifacts
+    download = LocalArtifactRepository.download_artifacts
     failing = [MlflowException("the store is away"), KeyboardInterrupt()]
 
-    def fail(self: MlflowClient, run_id: str, path: str, target: str) -> str:
-        if run_id == run_ids[1]:
+    def fail(self: LocalArtifactRepository, path: str, target: str) -> str:
+        if run_ids[1] in self.artifact_dir:
             raise failing.pop(0)
-        return str(download(self, run_id, path, target))
+        return str(download(self, path, target))
 
-    monkeypatch.setattr(MlflowClient, "download_artifacts", fail)
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", fail)
     report = export(uri, folder, "--artifacts", *run_ids)
     assert report["failed"] == {run_ids[1]: "the store is away"}
     assert report["n_runs"] == 2
@@ -139,7 +188,7 @@ def test_what_was_stopped_or_failed_is_not_taken_for_whole(
     assert not (experiment / run_ids[1]).exists()
     with pytest.raises(KeyboardInterrupt):
         exporting.export(client, run_ids, folder, with_artifacts=True)
-    monkeypatch.setattr(MlflowClient, "download_artifacts", download)
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", download)
     report = export(uri, folder, "--artifacts", *run_ids)
     assert (report["n_runs"], report["n_same"]) == (1, 2)
     assert sorted(path.name for path in experiment.iterdir()) == sorted(run_ids)
