@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 
 import agents
 from agents import agents_of, start_agent, wait_until
+from kills import note_campaign
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.xdist_group("agent")]
@@ -126,6 +127,8 @@ def test_a_clock_that_is_set_costs_no_point_and_stops_nothing(
     assert sorted(point.step for point in history) == list(range(said["n"]))
     run = client.get_run(run_id)
     assert run.data.metrics["m"] == said["n"] - 1
+    figures = {"jumps": len(JUMPS_S), "points_accepted": said["n"]}
+    note_campaign("clock jumps", {**figures, "points_stored_once": len(history)})
     assert len(run.data.params) == (said["n"] + 49) // 50
     cause = run.data.tags.get("weir.exit_cause")
     expected = ("KILLED", "signal SIGKILL") if end == "killed" else ("FINISHED", None)

@@ -22,6 +22,7 @@ from mlflow.entities import Run
 import agents
 from agents import Database, wait_until
 from disks import mounted
+from kills import note_campaign
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -167,6 +168,13 @@ class Training:
         assert self.steps() == list(range(2 * self.n))
         assert (run.info.status, run.data.params) == ("FINISHED", {"last": "param"})
         assert "weir.points_dropped" not in run.data.tags
+        self.note(0)
+
+    def note(self, n_dropped: int) -> None:
+        """Write down what became of its points; those dropped are what it has said itself."""
+        n_stored = len(set(self.steps()))
+        figures = {"points_accepted": 2 * self.n, "points_stored_once": n_stored}
+        note_campaign("full disk or quota", {**figures, "points_said_to_be_dropped": n_dropped})
 
     def kill(self) -> None:
         self._process.kill()
@@ -243,6 +251,7 @@ def test_what_is_lost_is_counted_and_said_once(disk: Disk, begin: Begin) -> None
     assert len(found) == len(set(found))
     # Room is kept for this where there is none for points.
     assert run.data.tags["weir.points_dropped"] == str(10_000 - len(found))
+    training.note(int(run.data.tags["weir.points_dropped"]))
     # The last param and the run's end are records as well; the exit code tells of the end.
     assert n_lost - (10_000 - len(found)) in range(3)
     assert run.info.status == "FINISHED"
@@ -263,6 +272,7 @@ def test_what_is_dropped_for_a_while_is_noted_on_the_run(disk: Disk, begin: Begi
     assert len(found) == len(set(found))
     n_dropped = 10_000 - len(found)
     assert run.data.tags["weir.points_dropped"] == str(n_dropped)
+    training.note(int(run.data.tags["weir.points_dropped"]))
     # The last param and the run's end are records as well, perhaps of before there was room.
     assert int(line.split()[1]) - n_dropped in range(3)
 

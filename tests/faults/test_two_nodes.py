@@ -23,6 +23,7 @@ from mlflow.entities import Run
 import agents
 from agents import wait_until
 from databases import DatabaseServer
+from kills import note_campaign
 from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
@@ -245,6 +246,7 @@ def test_a_run_goes_on_when_one_of_its_machines_is_killed(
     found = place.steps(run_id, "left")
     assert found == list(range(len(found)))
     assert len(found) in (accepted + 1, accepted + 2)  # one may have got in unsaid
+    accepted_left = accepted + 1
 
     second.wait_for(len(second.lines()) + 100)
     if ending == "ends well":
@@ -252,16 +254,21 @@ def test_a_run_goes_on_when_one_of_its_machines_is_killed(
         right.settle()
         assert place.state(run_id) == ("FINISHED", None)
         assert place.steps(run_id, "right") == list(range(logged))
+        accepted_right = logged
     else:
         accepted = second.kill()[-1]
         right.settle()
         assert place.state(run_id) == ("KILLED", "signal SIGKILL")
         logged = len(place.steps(run_id, "right"))
         assert logged in (accepted + 1, accepted + 2)
+        accepted_right = accepted + 1
     both = place.steps(run_id, "both")
     # The killed one may have logged the first of a step's two points and not the second.
     assert len(both) in range(len(found) + logged - 2, len(found) + logged + 1)
     assert set(both) >= set(range(max(len(found), logged) - 1))
+    stored = {"left": len(found), "right": logged, "both": len(both)}
+    said = {"left": accepted_left, "right": accepted_right}
+    note_campaign("two nodes, one run", {"steps_acknowledged": said, "points_stored": stored})
     params = place.run(run_id).data.params
     assert {f"right{step}" for step in range(0, logged - 1, 50)} <= params.keys()
     assert {f"left{step}" for step in range(0, len(found) - 1, 50)} <= params.keys()

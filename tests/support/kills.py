@@ -1,4 +1,4 @@
-"""Kills inside system calls, and campaigns of kills whose counts are committed.
+"""Kills inside system calls, and campaigns of faults whose counts are committed.
 
 ``strace`` ends the process on its way into the kernel: the call is not made.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from tree import ROOT
 
 COUNTS = ROOT / "tests" / "faults" / "kills.json"
+CAMPAIGNS = ROOT / "tests" / "faults" / "campaigns.json"
 
 # Names of journals and runs, of what is not yet in place, and of folders of a moment.
 MADE_UP = (
@@ -84,3 +86,22 @@ def note_counts(whose: str, when: str, counts: Mapping[str, int]) -> None:
     found: dict[str, Any] = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
     found.setdefault(whose, {})[when] = dict(sorted(counts.items()))
     COUNTS.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+
+
+def note_campaign(what: str, figures: Mapping[str, object]) -> None:
+    """Write down what a test of faults has counted, where NOTE_CAMPAIGNS is set.
+
+    With the load of the machine, a mean of five minutes, and how many processors it has. One
+    test at a time: ``NOTE_CAMPAIGNS=1 make test-long JOBS=0 PYTEST_ARGS=tests/faults``.
+
+    Args:
+        what: The faults.
+        figures: By name.
+    """
+    if not os.environ.get("NOTE_CAMPAIGNS"):
+        return
+    test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition(" ")[0]
+    found: dict[str, Any] = json.loads(CAMPAIGNS.read_text()) if CAMPAIGNS.exists() else {}
+    load = {"load": round(os.getloadavg()[1], 1), "processors": os.cpu_count()}
+    found.setdefault(what, {})[test.removeprefix("test_")] = {**figures, **load}
+    CAMPAIGNS.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")

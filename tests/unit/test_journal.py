@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from journals import new_journal, put_segments, read_all, run_python, start_python
+from kills import note_campaign
 from mlflow_weir.errors import JournalCorrupt, JournalError, JournalFull, LeaseLost
 from mlflow_weir.plugin.journal import format as layout
 from mlflow_weir.plugin.journal import writer
@@ -196,6 +197,7 @@ def test_prefix_only_wherever_it_is_torn(
         folder = put_segments(tmp_path / "journal", *contents)
         n_whole = sum(end <= cut for end in itertools.accumulate(map(len, FRAMES)))
         assert read_prefix(folder, is_final=is_final, first_bad=cut) == n_whole
+    note_campaign("torn journals", {"cut_after_each_of_so_many_bytes": len(whole) + 1})
 
 
 @pytest.mark.parametrize("segments", LAYOUTS.values(), ids=LAYOUTS)
@@ -217,6 +219,7 @@ def test_prefix_only_whichever_bit_flips(
             assert read_prefix(folder, is_final=is_final, first_bad=at) == n_before
         path.write_bytes(content)
         position += len(content)
+    note_campaign("torn journals", {"bits_flipped_one_by_one": 8 * position})
 
 
 @pytest.mark.parametrize("bad", range(4))
