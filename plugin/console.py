@@ -37,7 +37,7 @@ from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.console_ways import STREAMS, Way, Wrapped, is_open, shell, ways
-from mlflow_weir.plugin.exits import dies_with_container
+from mlflow_weir.plugin.containers import is_first
 from mlflow_weir.plugin.launchers import rank
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.store.console.document import NAME
@@ -76,7 +76,7 @@ def mode() -> Mode:
         return Mode("wrap", "a notebook's output is no file descriptor")
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return Mode("wrap", "the interpreter is interactive")
-    if dies_with_container():
+    if is_first():
         return Mode("wrap", "this process is its container's first, with which all others end")
     if not any(is_open(number) for number in STREAMS):
         return Mode("off", "stdout and stderr are closed")

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, NoReturn, cast
 from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.guard import never_raises
-from mlflow_weir.plugin import mlflow_private, run_address
+from mlflow_weir.plugin import containers, mlflow_private, run_address
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.agent.client import DeliveryState
 from mlflow_weir.plugin.byte_counts import byte_count
@@ -348,7 +348,7 @@ class _ExitWait:
 
     def __init__(self, timeout_s: float | None) -> None:
         override_s = _exit_wait_s() if timeout_s is None else timeout_s
-        is_patient = dies_with_container()
+        is_patient = containers.ends_with_us()
         self.longest_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_ANSWERING_S
         self._away_s = _WAIT_EPHEMERAL_S if is_patient else _WAIT_AWAY_S
         if override_s is not None:  # 0 looks once
@@ -372,8 +372,3 @@ class _ExitWait:
     def end_line(self) -> None:
         if self._is_in_line:
             _print("")
-
-
-def dies_with_container() -> bool:
-    """Say whether this process is a container's first, so that the spool ends with it."""
-    return os.getpid() == 1 or (os.getppid() == 1 and os.path.exists("/.dockerenv"))

@@ -1,0 +1,92 @@
+"""Which processes take their container, and the spool in it, along when they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mlflow_weir.plugin import containers
+
+ME = 70
+# Processes by their numbers: names and parents.
+INIT = {1: ("docker-init", 0), ME: ("python", 1)}
+ENTRY_SCRIPT = {
+    1: ("tini", 0),
+    7: ("entry (1) .sh", 1),
+    30: ("s6-supervise", 7),
+    ME: ("python", 30),
+}
+BROUGHT_IN = {1: ("sleep", 0), 40: ("bash", 0), ME: ("python", 40)}
+MACHINE = {1: ("systemd", 0), 40: ("bash", 1), ME: ("python", 40)}
+SERVICE = {1: ("systemd", 0), ME: ("python", 1)}
+ALONE = {1: ("python", 0)}
+
+Scene = Callable[[Mapping[int, tuple[str, int]], str], None]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    def make(processes: Mapping[int, tuple[str, int]], mark: str) -> None:
+        for pid, (name, parent) in processes.items():
+            folder = tmp_path / "proc" / str(pid)
+            folder.mkdir(parents=True)
+            (folder / "comm").write_text(f"{name}\n")
+            (folder / "stat").write_text(f"{pid} ({name}) S {parent} 1 1 0")
+        if mark.isidentifier():
+            monkeypatch.setenv(mark, "10.0.0.1")
+        elif mark:
+            (tmp_path / mark).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / mark).touch()
+        me = max(processes)
+        own = SimpleNamespace(
+            getpid=lambda: me, getppid=lambda: processes[me][1], environ=os.environ
+        )
+        monkeypatch.setattr(containers, "os", own)
+        monkeypatch.setattr(containers, "_ROOT", tmp_path)
+
+    for name in ("KUBERNETES_SERVICE_HOST", "container"):
+        monkeypatch.delenv(name, raising=False)
+    return make
+
+
+@pytest.mark.parametrize(
+    ("processes", "mark", "is_first", "ends"),
+    [
+        (ALONE, "", True, True),
+        (INIT, ".dockerenv", True, True),
+        (INIT, "run/.containerenv", True, True),
+        (INIT, "run/secrets/kubernetes.io", True, True),
+        (INIT, "KUBERNETES_SERVICE_HOST", True, True),
+        (INIT, "", False, False),
+        (ENTRY_SCRIPT, ".dockerenv", False, True),
+        (ENTRY_SCRIPT, "container", False, True),
+        (BROUGHT_IN, ".dockerenv", False, False),
+        (MACHINE, "", False, False),
+        (MACHINE, "container", False, False),
+        (SERVICE, "run/.containerenv", False, False),
+    ],
+)
+def test_who_takes_the_container_along(
+    scene: Scene,
+    processes: Mapping[int, tuple[str, int]],
+    mark: str,
+    is_first: bool,
+    ends: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    scene(processes, mark)
+    assert (containers.is_first(), containers.ends_with_us()) == (is_first, ends)
+
+
+def test_a_notebook_goes_on_after_its_kernel(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())  # type: ignore[arg-type]
+    scene(ENTRY_SCRIPT, ".dockerenv")
+    assert not containers.ends_with_us()
