@@ -6,6 +6,10 @@ entry points, and ends in the store of a training process. An agent runs beside 
 suite, with a spool of its own. MLflow's app, which some tests serve from their own process, gets
 the extension, as it does in ``mlflow server`` on a Weir store.
 
+MLflow's calls wait for what this machine has logged; a request that a test writes by hand
+(``requests.post``) is as one from elsewhere, and sees it within a second. So all is delivered
+before each of those.
+
 A training process lives for one training, one of the suite for thousands of tests. So each test
 ends as a process does: all is delivered, and the journals are given up.
 """
@@ -17,6 +21,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -39,6 +44,7 @@ def begin() -> None:
     object.__setattr__(settings.CAPTURE, "default", False)  # what Weir adds to each run
     uri.is_weir = _is_weir
     _serve_extension()
+    _deliver_before_requests_by_hand()
 
 
 def _is_weir(uri: str) -> bool:
@@ -51,6 +57,20 @@ def _serve_extension() -> None:
     from mlflow_weir.ui_extensions import app
 
     register_post_import_hook(lambda server: app.install(server.app), "mlflow.server")
+
+
+def _deliver_before_requests_by_hand() -> None:
+    import requests.api
+
+    request = requests.api.request
+
+    def delivered_first(*words: Any, **options: Any) -> Any:
+        for recorder in list(recorders):
+            if recorder.journal is not None:
+                recorder.deliver(_DELIVERY_S, partial(_goes_on, recorder.target.uri))
+        return request(*words, **options)
+
+    requests.api.request = delivered_first
 
 
 def deliver() -> list[str]:
