@@ -5,8 +5,10 @@
 
 Ready is who has built the store and reaches the database and, where there is one, its read
 replica, and finds the tables of this version or a later one there: while replicas are replaced,
-those of the version before serve on. A load balancer takes out who is not ready; nobody restarts
-it for that. Neither answer says more than these words, for anyone may ask.
+those of the version before serve on. A PostgreSQL that takes no writes, as a standby or one that
+was made one in a failover does, is not what a server can serve on. A load balancer takes out who
+is not ready; nobody restarts it for that. Neither answer says more than these words, for anyone
+may ask.
 
 The database is asked by one thread, over a connection of its own: what uses up the others is no
 reason to be taken out. Its answer holds for a second, and where it takes longer than
@@ -80,19 +82,21 @@ class Prober:
         store = mlflow_private.tracking_store()
         if not isinstance(store, (WeirStore, WorkspaceAwareWeirStore)):
             return None  # MLflow's own: it has opened, and the rest is not ours to judge
-        fault = self._look_at(store.db_uri, "the database")
+        fault = self._look_at(store.db_uri, "the database", is_written=True)
         replica: sa.Engine | None = store.read_engine
         if fault is None and replica is not None:
             uri = replica.url.render_as_string(hide_password=False)
-            fault = self._look_at(uri, "the read replica")
+            fault = self._look_at(uri, "the read replica", is_written=False)
         return fault
 
-    def _look_at(self, db_uri: str, what: str) -> str | None:
+    def _look_at(self, db_uri: str, what: str, *, is_written: bool) -> str | None:
         if db_uri not in self._engines:
             environment = pick_environment((), ("MLFLOW_MYSQL_SSL_",))
             self._engines[db_uri] = open_engine(db_uri, environment, keeps_connections=False)
         try:
             with self._engines[db_uri].connect() as connection:
+                if is_written and _takes_no_writes(connection):
+                    return f"{what} takes no writes"
                 steps = migrations.pending(connection)
         except SchemaMismatch:
             return None  # of a later version, whose replicas take over
@@ -100,6 +104,12 @@ class Prober:
             _log.debug("not ready: %s", exc)
             return f"{what} does not answer"
         return f"{what} has the tables of an older version" if steps else None
+
+
+def _takes_no_writes(connection: sa.Connection) -> bool:
+    if connection.dialect.name != "postgresql":
+        return False
+    return connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
 
 
 _prober = Prober()

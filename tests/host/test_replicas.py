@@ -27,6 +27,7 @@ from mlflow_weir.plugin.uri import strip
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.delivery.connection import open_engine
 from mlflow_weir.store.tracking_store import WeirStore
+from mlflow_weir.ui_extensions import health
 from pooler import Pooler, run_pooler
 from senders import (
     ROUTES,
@@ -58,6 +59,7 @@ import sys
 from mlflow.entities import Metric
 from mlflow_weir.store import migrations
 from mlflow_weir.store.tracking_store import WeirStore
+from mlflow_weir.ui_extensions import health
 upgrade, applied = migrations.upgrade, []
 migrations.upgrade = lambda engine: applied.extend(upgrade(engine)) or applied
 store = WeirStore(sys.argv[1], "/nowhere")
@@ -425,7 +427,7 @@ def _is_of(server: ServerProcess, pid: int) -> bool:
 
 
 def test_reads_go_to_a_read_replica_and_writes_find_the_primary_of_two(
-    postgres_server: DatabaseServer,
+    postgres_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres_server.new_mlflow_database("weir_replicas_read")
     first: Any = WeirStore(url, "/nowhere")
@@ -455,5 +457,10 @@ def test_reads_go_to_a_read_replica_and_writes_find_the_primary_of_two(
         with engine.connect() as connection:
             assert connection.execute(is_replica).scalar_one() is False
         engine.dispose()
+        # A server whose database was made a standby meanwhile is to be taken out.
+        monkeypatch.setattr(health.mlflow_private, "tracking_store", lambda: store)
+        assert health.Prober().fault() is None
+        store.db_uri = replica
+        assert health.Prober().fault() == "the database takes no writes"
         store._dispose_engine()
         store.read_engine.dispose()
