@@ -109,7 +109,7 @@ class Prober:
 def _takes_no_writes(connection: sa.Connection) -> bool:
     if connection.dialect.name != "postgresql":
         return False
-    return connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
+    return bool(connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on")
 
 
 _prober = Prober()
