@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from mlflow_weir import settings
+
 _ROOT = Path("/")
 # Docker's; Podman's, CRI-O's and Buildah's; Kubernetes' (a pod without an account has none).
 _MARKS = (".dockerenv", "run/.containerenv", "run/secrets/kubernetes.io")
@@ -36,7 +38,7 @@ def ends_with_us() -> bool:
 
 def _is_container() -> bool:
     is_marked = any((_ROOT / mark).exists() for mark in _MARKS)
-    is_named = any(os.environ.get(name) for name in _VARIABLES)
+    is_named = any(map(settings.foreign, _VARIABLES))
     return (is_marked or is_named) and _name(1) not in _MACHINES
 
 

@@ -51,6 +51,7 @@ from mlflow_weir.plugin.overlay import RunView
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS, PENDING_EXPERIMENT
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.servers import Kind
+from mlflow_weir.plugin.upload_environment import upload_environment
 
 # Of what begins, which no record on its way can change.
 _NOT_SETTLED = (
@@ -109,7 +110,12 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
 
     def _recorder_of(self, workspace: str | None) -> Recorder:
         target, credentials = server_target(self._uri, self.get_host_creds(), workspace)
-        recorder = Recorder(target, credentials, when_opened=exits.arm)
+
+        def renew() -> tuple[Credentials, dict[str, str]]:
+            found = server_target(self._uri, self.get_host_creds(), workspace)[1]
+            return found, {**upload_environment(), **_named(workspace)}
+
+        recorder = Recorder(target, credentials, when_opened=exits.arm, renew=renew)
         return self._recorders.setdefault(workspace, recorder)
 
     # What a stock server has to create itself
@@ -227,6 +233,10 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
         if not IS_BOUNDED.get():
             self._contact.try_again()
         return answer
+
+
+def _named(workspace: str | None) -> dict[str, str]:
+    return {"MLFLOW_WORKSPACE": workspace} if workspace else {}
 
 
 def _parents(tags: Sequence[RunTag] | None) -> list[str]:

@@ -14,11 +14,13 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from mlflow_weir import settings
 from mlflow_weir.errors import JournalFull, WeirError
+from mlflow_weir.guard import never_raises
 from mlflow_weir.plugin.agent import client
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.format import (
@@ -27,12 +29,19 @@ from mlflow_weir.plugin.journal.format import (
     segment_name,
 )
 from mlflow_weir.plugin.journal.reader import JournalReader
-from mlflow_weir.plugin.journal.spool import Credentials, JournalFolder, Spool, Target
+from mlflow_weir.plugin.journal.spool import (
+    Credentials,
+    JournalFolder,
+    Spool,
+    Target,
+    replace_private,
+)
 from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.store.delivery import records
 
 _AGENT_CHECK_S = 1.0
 _TRY_AGAIN_S = 1.0
+_RENEWAL_S = 30.0  # between two looks at what delivery needs, while the target refuses it
 _QUOTA_S = 5.0  # between two looks at how much the whole spool holds
 _ROOM_S, _ROOM_LOOK_S = 2.0, 0.05  # for the agent to remove what is delivered
 _MAX_DIRECT = 20_000  # records of one transaction
@@ -54,6 +63,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)
 
 
+Renewal = Callable[[], tuple[Credentials, Mapping[str, str]]]
+
+
 class Recorder:
     """The journal of this process for one target.
 
@@ -61,6 +73,8 @@ class Recorder:
         target: Where the records are to go; without secrets.
         credentials: What delivery needs beside it, or None.
         when_opened: Called, in the logging thread, each time a journal has been begun.
+        renew: Finds out anew, in a thread of its own, what delivery needs, and with which
+            variables artifacts are uploaded.
 
     Attributes:
         target: The same.
@@ -78,8 +92,10 @@ class Recorder:
         target: Target,
         credentials: Credentials | None,
         when_opened: Callable[[Recorder], None] | None = None,
+        renew: Renewal | None = None,
     ) -> None:
         self.target = target
+        self._renew, self._next_renewal_s = renew, 0.0
         self._credentials = credentials
         self._when_opened = when_opened
         self._journal: Journal | None = None
@@ -136,6 +152,39 @@ class Recorder:
             for write in list(self.beside.values()):
                 with contextlib.suppress(OSError):
                     write(journal.folder)
+        self._look_at_refusal(journal)
+
+    def _look_at_refusal(self, journal: Journal) -> None:
+        """Find out anew what delivery needs where the target does not take what it is given."""
+        if self._renew is None or time.monotonic() < self._next_renewal_s:
+            return
+        is_refused = _is_refused(journal.folder)
+        self._next_renewal_s = time.monotonic() + (_RENEWAL_S if is_refused else _AGENT_CHECK_S)
+        if is_refused:
+            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
+                threading.Thread(
+                    target=self._renew_credentials,
+                    args=(self._renew, journal),
+                    name="weir-renew",
+                    daemon=True,
+                ).start()
+
+    @never_raises(None)
+    def _renew_credentials(self, renew: Renewal, journal: Journal) -> None:
+        """Give the agent what requests of this process would carry now, if that has changed.
+
+        A token that was good for an hour, for one. It finds the change by itself.
+        """
+        credentials, environment = renew()
+        for waiting in files.list_waiting(journal.folder / "files"):
+            with contextlib.suppress(OSError, WeirError):  # it is uploaded at this moment
+                if waiting.read().environment != environment:
+                    files.renew(waiting, environment)
+        if credentials != self._credentials:
+            journal.private["credentials.json"] = asdict(credentials)
+            replace_private(journal.folder / "credentials.json", asdict(credentials))
+            self._credentials = credentials
+        client.nudge(journal.folder.parent.parent, client.DRAIN)
 
     def prepare(self) -> None:
         """Begin the journal and see that an agent watches this process, ahead of the first."""
@@ -295,13 +344,19 @@ class Recorder:
         journal = self.journal or (self._try_open() if self.n_held else None)
         if journal is None:
             return not self.n_held
+        found = journal
+
+        def goes_on(state: client.DeliveryState) -> bool | None:
+            self._look_at_refusal(found)
+            return None if progress is None else progress(state)
+
         waiting = files.list_waiting(journal.folder / "files")
         give_up_s = time.monotonic() + timeout_s
         while True:
             self.look_after(journal)
             journal.flush()
             left_s = max(give_up_s - time.monotonic(), 0.0)
-            if not client.wait_delivered(journal.folder, journal.end, left_s, progress):
+            if not client.wait_delivered(journal.folder, journal.end, left_s, goes_on):
                 return False
             if not journal.folder.is_dir():  # removed meanwhile
                 if time.monotonic() > give_up_s:
@@ -316,7 +371,7 @@ class Recorder:
             self._note_dropped(journal)
             journal.flush()
         left_s = max(give_up_s - time.monotonic(), 0.0)
-        return client.wait_uploaded(journal.folder, waiting, left_s, progress)
+        return client.wait_uploaded(journal.folder, waiting, left_s, goes_on)
 
     def room_for(self, size_bytes: int) -> tuple[Path, int]:
         """Return the folder for files of the journal, begun where there is none, and its end.
@@ -474,6 +529,15 @@ class Recorder:
                 record = records.decode(payload)
                 if not isinstance(record, records.Histograms):
                     yield record
+
+
+def _is_refused(folder: Path) -> bool:
+    """Say whether the target of a journal does not take what it is given, for any reason."""
+    try:
+        error = JournalFolder(folder).delivered().error
+    except WeirError:
+        return False  # a copy that is being replaced
+    return bool(error or files.read_problem(folder / "files").error)
 
 
 def _gets_room(journal: Journal, give_up_s: float) -> bool:

@@ -8,6 +8,7 @@ that a clock that jumps changes nothing but the times shown.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import select
@@ -17,6 +18,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -31,7 +33,7 @@ from mlflow_weir.plugin.agent.targets import Address, address_of
 from mlflow_weir.plugin.agent.worker import Tracked, Worker
 from mlflow_weir.plugin.capture import wishes
 from mlflow_weir.plugin.journal.format import list_segments, segment_name
-from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
+from mlflow_weir.plugin.journal.spool import JournalFolder, Spool, replace_private
 
 if TYPE_CHECKING:
     from mlflow_weir.plugin.agent.sampling import Sampling
@@ -103,7 +105,7 @@ class Agent:
         living = {
             watch.fileno(): watch
             for name, watch in self._watches.items()
-            if self._tracked[name].evidence is None
+            if (one := self._tracked.get(name)) is not None and one.evidence is None
         }
         poll = select.poll()
         for descriptor in (there, awake, *living):
@@ -141,6 +143,7 @@ class Agent:
         if is_owner_due:
             self._next_owner_s = now + _OWNER_S
             compactor.reap()
+            self._look_at_credentials(found)
         if is_oom_due:
             self._next_oom_s = now + _OOM_S
         for name, one in self._tracked.items():
@@ -166,7 +169,7 @@ class Agent:
 
     def _add(self, name: str, folder: JournalFolder) -> None:
         try:
-            header = folder.header()
+            header, credentials_ns = folder.header(), folder.credentials_ns()
             address = address_of(folder)
         except JournalError as exc:
             if name not in self._unreadable:
@@ -174,14 +177,56 @@ class Agent:
             self._unreadable[name] = time.monotonic() + _UNREADABLE_S
             return
         self._unreadable.pop(name, None)
-        one = self._tracked[name] = Tracked(folder, header, address)
+        one = self._tracked[name] = Tracked(folder, header, address, credentials_ns)
         one.evidence = ends.read_evidence(folder.path)
         is_ours = header.pid == os.getpid()  # what is sampled; the lock says whether it is open
-        if one.evidence is None and not is_ours and header.boot_id in ("", self._boot_id):
+        is_new = name not in self._watches  # else it is with another worker
+        if (
+            one.evidence is None
+            and not is_ours
+            and is_new
+            and header.boot_id in ("", self._boot_id)
+        ):
             watch = liveness.try_watch(header.pid, header.pid_start_ticks)
             if watch is not None:
                 self._watches[name] = watch
         self._worker_of(one).add(one)
+
+    def _look_at_credentials(self, found: Mapping[str, JournalFolder]) -> None:
+        """Deliver on with what processes have renewed, such as a token that ran out."""
+        for name, one in list(self._tracked.items()):
+            if one.is_moved and one.is_done:  # the worker has let go of it
+                del self._tracked[name]
+                if name in found:
+                    self._add(name, found[name])
+                self._end_worker_of(one.address)
+            elif not one.is_moved and one.folder.credentials_ns() != one.credentials_ns:
+                one.credentials_ns = one.folder.credentials_ns()
+                with contextlib.suppress(JournalError):
+                    if address_of(one.folder) != one.address:
+                        self._pass_on(one)
+                        one.is_moved = True
+                        self._worker_of(one).wake()
+
+    def _pass_on(self, renewed: Tracked) -> None:
+        """Give what a process has renewed to the journals that began with the same as its own.
+
+        What it prints and what is sampled for it is in others, whose writers cannot ask MLflow.
+        """
+        credentials = renewed.folder.credentials()
+        for other in self._tracked.values():
+            if other is renewed or other.address != renewed.address or credentials is None:
+                continue
+            with contextlib.suppress(JournalError, OSError):
+                if address_of(other.folder) == renewed.address:
+                    path = other.folder.path / "credentials.json"
+                    replace_private(path, dataclasses.asdict(credentials))
+
+    def _end_worker_of(self, address: Address) -> None:
+        worker = self._workers[address]
+        is_used = any(one.address == address for one in self._tracked.values())
+        if not is_used and worker.is_idle():
+            self._workers.pop(address).ask_to_stop()
 
     def _worker_of(self, one: Tracked) -> Worker:
         worker = self._workers.get(one.address)

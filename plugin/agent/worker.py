@@ -81,6 +81,7 @@ class Tracked:
     """One journal as the agent sees it; the worker's thread alone touches ``delivery``.
 
     Attributes:
+        credentials_ns: When what the address is made of was written, wall time.
         end: Size of the journal, as last looked at, in bytes.
         start: Where its last segment begins.
         evidence: How its process ended; None while it lives.
@@ -88,6 +89,7 @@ class Tracked:
         is_released: Its process lives, but closed the journal.
         is_done: Delivered to the end and removed.
         is_stuck: Nothing but a person can deliver it.
+        is_moved: Its process has renewed what delivery needs: another worker's it is to be.
         has_files: It is delivered, and artifacts beside it wait for their store.
         waits_for: Journals, and how far each is to be delivered before this one may name a run
             that does not exist.
@@ -96,6 +98,7 @@ class Tracked:
     folder: JournalFolder
     header: Header
     address: Address
+    credentials_ns: int = 0
     end: int = 0
     start: int = 0
     turn_end: int = 0
@@ -103,6 +106,7 @@ class Tracked:
     is_released: bool = False
     is_done: bool = False
     is_stuck: bool = False
+    is_moved: bool = False
     has_files: bool = False
     delivery: JournalDelivery | None = None
     pause: Pause = field(default_factory=Pause)
@@ -211,6 +215,11 @@ class Worker(threading.Thread):
         self._is_urged = False
         for journal in self._journals if is_turn else ():
             journal.turn_end = end_of(journal.folder)
+        for journal in self._journals:
+            if journal.is_moved:
+                self._forget(journal)
+        with self._signal:
+            self._journals = [one for one in self._journals if not one.is_done]
         is_more = True
         while is_more and not self._stop_asked.is_set() and self._pause.is_over():
             is_more = False

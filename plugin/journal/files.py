@@ -22,12 +22,12 @@ import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow_weir.errors import JournalError
-from mlflow_weir.plugin.journal.spool import read_object, write_private
+from mlflow_weir.plugin.journal.spool import read_object, replace_private, write_private
 
 _TRACE = "-trace"
 _NAME = re.compile(rf"(\d{{20}})-(\d{{8}})(?:{_TRACE})?")
@@ -141,6 +141,17 @@ def add(files: Path, position: int, upload: Upload, sources: Iterable[tuple[str,
                 copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 _copy(original.fileno(), copy)
     return waiting
+
+
+def renew(waiting: Waiting, environment: Mapping[str, str]) -> None:
+    """Give files that wait other variables to be uploaded with.
+
+    Raises:
+        JournalError: They are uploaded at this moment.
+        OSError: So they are, or the disk is full.
+    """
+    upload = replace(waiting.read(), environment=environment)
+    replace_private(waiting.path / "entry.json", asdict(upload))
 
 
 def add_trace(files: Path, position: int, upload: Upload, text: bytes) -> Waiting:

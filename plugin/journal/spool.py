@@ -193,6 +193,12 @@ class JournalFolder:
         headers = _texts(found, "headers", path) if "headers" in found else {}
         return Credentials(_get(found, "uri", str, path), environment, headers)
 
+    def credentials_ns(self) -> int:
+        """Return when they were written, wall time in ns; 0 where there are none."""
+        with contextlib.suppress(OSError):
+            return os.stat(self.path / "credentials.json", follow_symlinks=False).st_mtime_ns
+        return 0
+
     def delivered(self) -> Delivered:
         """Read how far it is delivered; zeros if nobody said yet.
 
@@ -228,14 +234,13 @@ class JournalFolder:
         """
         record = asdict(delivered)
         record["rejected"] = delivered.rejected[-MAX_REJECTED:]
-        path, new = self.path / "delivered.json", self.path / "delivered.json.new"
+        path = self.path / "delivered.json"
         try:
-            write_private(new, record)
-            os.replace(new, path)
+            replace_private(path, record)
         except OSError as exc:
             if exc.errno in _FULL and _try_overwrite(path, record):
                 return
-            raise JournalError(f"{new}: {exc.strerror}") from exc
+            raise JournalError(f"{path}: {exc.strerror}") from exc
 
     def owner_is_gone(self) -> bool:
         """Say whether no process writes it any more; False for a journal of this process.
@@ -519,6 +524,13 @@ def write_private(path: Path, record: Mapping[str, Any]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
         json.dump(record, file)
+
+
+def replace_private(path: Path, record: Mapping[str, Any]) -> None:
+    """Do the same, so that whoever reads finds the one or the other whole."""
+    new = path.with_name(f"{path.name}.new")
+    write_private(new, record)
+    os.replace(new, path)
 
 
 def _try_overwrite(path: Path, record: Mapping[str, Any]) -> bool:

@@ -73,6 +73,7 @@ class Journal:
         end: Position after the last record that is written.
         is_ours: Whether this process may append; False in the child of a fork.
         n_dropped: Records for which there was neither disk nor memory.
+        private: What lies beside the records, by the names of files; it is put back with them.
         on_dropped: Called with each such payload, on the thread that appended it; it must not
             append.
     """
@@ -84,7 +85,7 @@ class Journal:
         self.on_dropped: Callable[[bytes], object] | None = None
         self._spool, self._lock_file = spool, lock_file
         self._lock = threading.RLock()
-        self._private: dict[str, dict[str, Any]] = {}
+        self.private: dict[str, dict[str, Any]] = {}
         self.is_ours, self._is_closed = True, False
         self._file, self._start = -1, 0
         # Bytes that append may write without a look at anything else; 0 or less: look.
@@ -138,7 +139,7 @@ class Journal:
             kind = JournalFull if exc.errno in _FULL else JournalError
             raise kind(f"no journal in {spool.root}: {exc.strerror}") from exc
         journal = cls(built.folder, journal_id, spool, built.lock_file)
-        journal._file, journal._private = built.file, private
+        journal._file, journal.private = built.file, private
         if max_held_bytes is not None:
             journal._max_held_bytes = max_held_bytes
         return journal
@@ -235,7 +236,7 @@ class Journal:
             is_said: Tell the user, once.
         """
         with self._lock:
-            if not self._private or self._is_closed or not self.is_ours or self._is_amid():
+            if not self.private or self._is_closed or not self.is_ours or self._is_amid():
                 return False
             file, lock_file, start = self._file, self._lock_file, self._start
             if self._spool is None or is_in_place(self.folder, start, file, lock_file):
@@ -245,7 +246,7 @@ class Journal:
             try:
                 spool = Spool.open(self._spool.root)
                 last = Last(file, start, self.end - start)
-                built = build(spool, self.journal_id, self._private, last)
+                built = build(spool, self.journal_id, self.private, last)
             except (OSError, WeirError) as exc:
                 if is_said:
                     self._say("was removed, and cannot be put back yet", str(exc))

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
@@ -473,6 +474,54 @@ print(run.info.run_id)
         assert any(one.startswith("PUT ") for one in gateway.let_in), "the artifact's"
         assert set(proxy.asked) == {f"CONNECT {gateway.uri.removeprefix('https://')}"}
         assert len(proxy.asked) == gateway.n_connections, "none went past the proxy"
+
+
+def test_a_token_that_runs_out_is_replaced_by_the_one_that_requests_carry_then(
+    tmp_path: Path, places: dict[str, Place]
+) -> None:
+    """MLflow asks for it with each request, so that jobs of a day live with tokens of an hour."""
+    authority, server = Authority(tmp_path), places["plain"]
+    with contextlib.closing(
+        Gateway(server.uri, authority, "Authorization", "Bearer first")
+    ) as gateway:
+        variables = {
+            "MLFLOW_TRACKING_SERVER_CERT_PATH": str(authority.path),
+            "MLFLOW_TRACKING_TOKEN": "first",
+        }
+        for training in begin(tmp_path, Place(gateway.uri + urlsplit(server.uri).path, variables)):
+            process = training.start("""
+import mlflow_weir
+mlflow.set_experiment("a new token")
+run = mlflow.start_run()
+mlflow.log_metric("m", 0, step=0)
+assert mlflow_weir.finish(120)
+print(run.info.run_id, flush=True)
+sys.stdin.readline()
+mlflow.log_metric("m", 1, step=1)
+mlflow.log_text("hello", "a.txt")
+print("logged", flush=True)
+sys.stdin.readline()
+os.environ["MLFLOW_TRACKING_TOKEN"] = "second"
+mlflow.log_metric("m", 2, step=2)
+assert mlflow_weir.finish(300)
+print("delivered")
+""")
+            assert process.stdin is not None
+            assert process.stdout is not None
+            run_id = process.stdout.readline().strip()
+            assert run_id, process.communicate()
+            gateway.value = "Bearer second"
+            print("go on", file=process.stdin, flush=True)
+            assert process.stdout.readline() == "logged\n"
+            wait_until(lambda: gateway.refused, "the first is not good any more")
+            out, err = process.communicate("go on\n", timeout=600)
+            assert process.returncode == 0, err
+            assert out.startswith("delivered\n")
+            training.settle()
+        client = MlflowClient(server.uri)
+        found = client.get_metric_history(run_id, "m")
+        assert [point.step for point in found] == [0, 1, 2]
+        assert [one.path for one in client.list_artifacts(run_id)] == ["a.txt"]
 
 
 def test_credentials_are_nowhere_but_in_the_private_file(auth: Training, tmp_path: Path) -> None:

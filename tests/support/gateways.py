@@ -165,12 +165,14 @@ class Gateway(_Served):
         refused: Method and path of each request that it did not let in.
         let_in: The same of those that it did.
         n_connections: How many were made.
+        value: Of the header, by which it knows whom to let in.
     """
 
     def __init__(self, server_uri: str, authority: Authority, header: str, value: str) -> None:
         self.refused: list[str] = []
         self.let_in: list[str] = []
         self.n_connections = 0
+        self.value = value
         outer, server = self, urlsplit(server_uri)
 
         class Handler(BaseHTTPRequestHandler):
@@ -183,7 +185,7 @@ class Gateway(_Served):
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 asked = f"{self.command} {self.path.partition('?')[0]}"
-                if self.headers.get(header) != value:
+                if self.headers.get(header) != outer.value:
                     outer.refused.append(asked)
                     self.send_error(403)
                     return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,9 +42,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
             (tmp_path / mark).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / mark).touch()
         me = max(processes)
-        own = SimpleNamespace(
-            getpid=lambda: me, getppid=lambda: processes[me][1], environ=os.environ
-        )
+        own = SimpleNamespace(getpid=lambda: me, getppid=lambda: processes[me][1])
         monkeypatch.setattr(containers, "os", own)
         monkeypatch.setattr(containers, "_ROOT", tmp_path)
 
