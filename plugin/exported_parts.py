@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, ErrorCode
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,11 +91,6 @@ def _traces(client: MlflowClient, run: Run, *, with_spans: bool) -> Iterator[Tra
         include_spans=with_spans,
         max_results=_TRACES_AT_ONCE,
     )
-
-
-def repository_at(client: MlflowClient, uri: str) -> ArtifactRepository:
-    """Return what keeps the artifacts at an address of the client's store."""
-    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
 
 
 def sizes_in(repository: ArtifactRepository, folder: str | None = None) -> dict[str, int | None]:

@@ -35,6 +35,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin import exported_parts as parts
+from mlflow_weir.plugin.artifact_places import repository_at
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,7 +160,7 @@ def _export_one(
     if with_artifacts:
         roots = {"artifacts": run.info.artifact_uri}
         roots |= {f"models/{one.model_id}": one.artifact_location for one in models}
-        places = {name: parts.repository_at(client, uri) for name, uri in roots.items()}
+        places = {name: repository_at(client, uri) for name, uri in roots.items()}
         facts["files"] = {name: parts.sizes_in(place) for name, place in places.items()}
     facts["weir_export"] = {
         "version": VERSION,

@@ -29,6 +29,7 @@ from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 from mlflow_weir.errors import ConfigError, StoreUnavailable
 from mlflow_weir.frames import FRAME_HEADER_BYTES
 from mlflow_weir.plugin.agent.targets import DeliveryTarget
+from mlflow_weir.plugin.artifact_places import repository_at
 from mlflow_weir.plugin.contact import says_unknown
 from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.importing.point_records import History, batches, kept, noted, records_of
@@ -540,13 +541,6 @@ def artifacts_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
     one id in two places.
     """
     return repository_at(client, client.get_run(run_id).info.artifact_uri)
-
-
-def repository_at(client: MlflowClient, uri: str) -> ArtifactRepository:
-    """Return what keeps the artifacts at an address of the place that the client is for."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
 
 
 def _content(repository: ArtifactRepository, path: str) -> bytes:

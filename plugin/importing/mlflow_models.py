@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities.logged_model_status import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 
+from mlflow_weir.plugin.artifact_places import repository_at
 from mlflow_weir.plugin.contact import says_unknown
-from mlflow_weir.plugin.importing.bringing import Bringer, Brought, repository_at
+from mlflow_weir.plugin.importing.bringing import Bringer, Brought
 from mlflow_weir.plugin.importing.mlflow_place import Place, pages
 from mlflow_weir.plugin.importing.mlflow_run import files_of
 from mlflow_weir.store.delivery.records import encode_operation

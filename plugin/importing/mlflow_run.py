@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from mlflow_weir.plugin.importing.bringing import File, Part, repository_at
+from mlflow_weir.plugin.artifact_places import repository_at
+from mlflow_weir.plugin.importing.bringing import File, Part
 from mlflow_weir.plugin.importing.mlflow_place import Place
 from mlflow_weir.plugin.importing.names import is_below
 from mlflow_weir.plugin.importing.point_records import History

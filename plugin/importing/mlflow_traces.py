@@ -20,7 +20,8 @@ from mlflow.tracing.utils.artifact_utils import TRACE_DATA_FILE_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
 
 from mlflow_weir.plugin import mlflow_private
-from mlflow_weir.plugin.importing.bringing import Bringer, Brought, repository_at
+from mlflow_weir.plugin.artifact_places import repository_at
+from mlflow_weir.plugin.importing.bringing import Bringer, Brought
 from mlflow_weir.plugin.importing.mlflow_place import Place
 from mlflow_weir.plugin.importing.mlflow_run import files_of
 

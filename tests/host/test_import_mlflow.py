@@ -39,8 +39,8 @@ from mlflow.tracing.client import TracingClient
 from dying_imports import import_dying
 from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.plugin.artifact_places import repository_at
 from mlflow_weir.plugin.cli import main
-from mlflow_weir.plugin.importing.bringing import repository_at
 from mlflow_weir.store import schema
 from mlflow_weir.store.sharing import reports, views
 from trainings import NO_JOBS
@@ -446,6 +446,25 @@ def test_all_that_another_store_of_weirs_holds_and_what_is_left_is_said(
     assert news(bring(source, "--to", uri)) == 0
     (rest,) = [one for one in bring(source, "--to", uri, "--from", "all kinds") if one["left_out"]]
     assert rest["left_out"] == {"registered models and prompts, with --from": 1}
+
+
+def test_artifacts_behind_a_server_are_said_to_be_there(tmp_path: Path, uri: str) -> None:
+    """Who names the database of a server that hands out artifacts gets all but these."""
+    source = f"sqlite:///{tmp_path}/stock.db"
+    stock = MlflowClient(source)
+    experiment = stock.create_experiment("served", "mlflow-artifacts:/1")
+    run_id = stock.create_run(experiment).info.run_id
+    stock.log_metric(run_id, "loss", 0.5, T0, 1)
+    said = bring(source, "--to", uri, exit_code=1)
+    (run,) = [one for one in said if one["run_id"]]
+    assert run["n_points"] == 1
+    assert run["error"] == (
+        "its artifacts are behind a server (name the server's address, not its database)"
+    )
+    words = ["export", "--uri", source, "--to", str(tmp_path / "out"), "--artifacts", run_id]
+    exported = CliRunner().invoke(main, words)
+    assert exported.exit_code == 1
+    assert "name the server's address, not its database" in exported.stdout
 
 
 def test_points_that_come_late_and_what_becomes_again_what_it_was(
