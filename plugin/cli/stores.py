@@ -78,10 +78,14 @@ def delivery_address(uri: str) -> Address:
     if is_server(uri):
         return _server(uri)
     backend = store_at(uri)
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+
     from mlflow_weir.store.tracking_store import WeirStore
 
     database_uri = strip(backend.database_uri)
-    store = WeirStore(database_uri, backend.artifact_root or "mlflow-artifacts")
+    # Where MLflow's own clients of a database have the artifacts of experiments that they make.
+    root = backend.artifact_root or DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    store = WeirStore(database_uri, root)
     store._dispose_engine()
     return Address("sql", _absolute(database_uri))
 

@@ -437,6 +437,16 @@ def test_one_run_whose_artifacts_fail_stops_none_of_the_others(
     assert len(found) == 3
 
 
+def test_a_database_that_an_import_makes_has_its_artifacts_where_mlflow_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite+weir:///{tmp_path}/new.db"
+    bring("tensorboard", HERE / "tensorboard" / "new", "--to", uri)
+    places = {one.artifact_location for one in MlflowClient(uri).search_experiments()}
+    assert places == {f"{tmp_path}/mlruns/{i}" for i in (0, 1)}
+
+
 def test_a_nested_config_value_that_was_removed_is_no_param() -> None:
     config = {"optimizer": {"name": "adam", "beta": 0.9}, "lr": 1}
     for keys in (("optimizer", "beta"), ("lr",), ("lr", "deeper"), ("never",)):
