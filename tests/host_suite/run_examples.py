@@ -43,9 +43,11 @@ OFFLINE = ["unshare", "--net", "sh", "-c", 'ip link set lo up 2>/dev/null; exec 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MPLBACKEND": "agg", "PYTHONHASHSEED": "0"}
 STOCK = {"WEIR_DISABLE": "1"}
 JOURNAL = {"WEIR_CAPTURE": "0"}  # what Weir adds to each run is not what is compared
-# Names that are made up anew each time: ids, times, names of runs and of temporary folders.
+# Names that are made up anew each time: ids, times, names of runs and of temporary folders. No
+# fractions: where they are alike in both stock runs, all their digits are to be.
 MADE_UP = re.compile(
-    r"(?:m-|tr-|t-)?[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{6,}"
+    r"(?:m-|tr-|t-)?[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|(?<![\d.])\d{6,}(?!\.?\d)"
 )
 OWN_TAGS = ("weir.", "mlflow.source.git")
 
