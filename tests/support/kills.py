@@ -100,7 +100,7 @@ def note_campaign(what: str, figures: Mapping[str, object]) -> None:
     """
     if not os.environ.get("NOTE_CAMPAIGNS"):
         return
-    test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition(" ")[0]
+    test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].rpartition(" (")[0]
     found: dict[str, Any] = json.loads(CAMPAIGNS.read_text()) if CAMPAIGNS.exists() else {}
     load = {"load": round(os.getloadavg()[1], 1), "processors": os.cpu_count()}
     found.setdefault(what, {})[test.removeprefix("test_")] = {**figures, **load}
