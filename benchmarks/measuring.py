@@ -121,7 +121,8 @@ class Row:
     Attributes:
         measure: What was done.
         database: ``SQLite`` or ``PostgreSQL``.
-        unit: ``s``, ``bytes`` (a point), ``points/s``, ``MB`` (10^6 bytes) or ``%`` (of a core).
+        unit: ``s``, ``bytes`` (a point), ``points/s``, ``MB`` (10^6 bytes), ``%`` (of a core) or
+            ``runs`` (how many).
         stock: MLflow's own store; None where it was not run.
         weir: Weir's store; None where it was not run.
         target: What design.md asks for, in its words; empty where it asks for nothing.

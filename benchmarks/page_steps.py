@@ -68,6 +68,13 @@ _TOGGLE = """async () => {
     return times
 }"""
 
+# Of each run one point is 100, and no other is near that.
+_LOST = """() => {
+    const chart = window.__weirCharts(true).charts.find((one) => one.name === "train/m00")
+    const isThere = (line) => line.painted > 0 && Math.abs(Math.max(...line.high) - 100) < 0.01
+    return chart.lines.length - chart.lines.filter(isThere).length + (chart.y.max < 100 ? 1e9 : 0)
+}"""
+
 _HOVER = """async () => {
     const over = document.querySelector('.w-chart .u-over')
     const box = over.getBoundingClientRect()
@@ -121,7 +128,8 @@ def measured(plan: str, address: str, experiment_id: str, n_runs: int) -> dict[s
         n_runs: How many runs it has.
 
     Returns:
-        Seconds of each step that came to its end, by its name; empty where there is no Chromium.
+        Seconds of each step that came to its end, by its name (of *lost spikes* how many); empty
+        where there is no Chromium.
     """
     if _chromium() is None:
         say("no Chromium: the pages are left out")
@@ -226,6 +234,7 @@ def _workspace(site: _Site) -> Iterator[tuple[str, list[float]]]:
         yield "first screen", firsts[1:] or firsts  # the first one warms the server
         if turn < _N_LOADS:
             page.context.close()
+    yield "lost spikes", [float(page.evaluate(_LOST))]
     page.wait_for_timeout(2_000)
     yield "toggle", [ms / 1e3 for ms in page.evaluate(_TOGGLE) if ms is not None]
     yield "hover", [ms / 1e3 for ms in page.evaluate(_HOVER)]

@@ -126,7 +126,7 @@ def _cells(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
             *end,
         ]
     ratio = ""
-    if stock is not None and weir is not None:
+    if stock is not None and weir is not None and unit != "runs":
         times = weir / stock if unit == "points/s" else stock / weir
         ratio = f"{times:,.0f} x" if times >= 10 else f"{times:.2f} x"
     return [
@@ -145,6 +145,8 @@ def _figure(value: float, unit: str) -> str:
         return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
     if unit == "points/s":
         return f"{value:,.0f}/s"
+    if unit == "runs":
+        return f"{value:,.0f}"
     if unit in ("MB", "%"):
         return f"{value:.1f} {unit}"
     if value >= 1:

@@ -10,6 +10,7 @@ import json
 import statistics
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ of the navigation until all lines of all its charts are on the page. *Toggle* is
 a run's eye until every chart on the page is without its line, and back. *Hover* moves the pointer
 over a chart once a frame. Stock MLflow's chart page is asked for once on the same server and data,
 until its first chart is there; it draws 10 runs, 320 points each, and never stops asking.
+*Spikes* are one point of each run, far above all others, at a step of its own: lost are those that
+no line on the page goes up to, and for stock those that its choice of points for a page leaves out.
 On SQLite. The points of the first nine metrics are each run's own; those of the others, which only
 fill the database, are one of 20 runs'. A step that takes more than 75 s is left out.
 """
@@ -38,6 +41,7 @@ fill the database, are one of 20 runs'. A step that takes more than 75 s is left
 _REPEATS = 5
 _FIRST_SCREEN_S, _TOGGLE_S, _FRAME_S, _SERIES_S = 1.5, 0.050, 0.016, 0.6
 _ANSWER_LIMIT_S = 60.0
+_RUNS_A_CALL, _STOCK_POINTS = 100, 320  # of stock's page
 _OWN_METRICS = 9  # three rows of three: what the first screen asks for, with its margin
 
 
@@ -66,7 +70,12 @@ def measure(place: Place, sizes: Sizes) -> list[Row]:
         with running(server):
             rows = [_series_row(server.address, run_ids, place, of)]
             found = page_steps.measured("workspace", server.address, experiment_id, n_runs)
-            return rows + _page_rows(found, n_runs, place, of)
+            rows += _page_rows(found, n_runs, place, of)
+        # The same data as stock's page would draw it: the points that stock's own choice leaves.
+        backend = url.replace("sqlite:", "sqlite+weir:")
+        stock = Server(backend, Path(folder) / "stock", {"WEIR_STOCK_SAMPLING": "1"})
+        with running(stock):
+            return [*rows, _spikes_row(stock.address, run_ids, found, place)]
 
 
 def _series_row(address: str, run_ids: list[str], place: Place, of: str) -> Row:
@@ -93,6 +102,29 @@ def _series_row(address: str, run_ids: list[str], place: Place, of: str) -> Row:
         f"{of}: series of {page_steps.N_CARDS} charts, 64 buckets",
         place.name, "s", None, ours_s, f"≤ {1e3 * _SERIES_S:.0f} ms", ours_s <= _SERIES_S,
         f"{size / 1e6:.1f} MB; cold {times[0]:.2f} s",
+    )  # fmt: skip
+
+
+def _spikes_row(
+    address: str, run_ids: list[str], found: Mapping[str, Sequence[float]], place: Place
+) -> Row:
+    """Count the runs whose one spike is not among what is drawn of them."""
+    n_stock = 0
+    for start in range(0, len(run_ids), _RUNS_A_CALL):
+        some = run_ids[start : start + _RUNS_A_CALL]
+        query = [("run_ids", one) for one in some]
+        query += [("metric_key", "train/m00"), ("max_results", str(_STOCK_POINTS))]
+        url = f"{address}/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?"
+        with urllib.request.urlopen(
+            url + urllib.parse.urlencode(query), timeout=_ANSWER_LIMIT_S
+        ) as answer:
+            points = json.load(answer).get("metrics", [])
+        n_stock += len(some) - len({p["run_id"] for p in points if p["value"] == 100.0})
+    n_ours = found["lost spikes"][0] if "lost spikes" in found else None
+    return Row(
+        f"{len(run_ids):,} runs with one spike of one point each: spikes not drawn",
+        place.name, "runs", float(n_stock), n_ours, "0", n_ours == 0,
+        f"stock: not among the {_STOCK_POINTS} points a run that its page gets",
     )  # fmt: skip
 
 
