@@ -24,9 +24,15 @@ export function useLive(
   const sinceMs = useRef(0)
   useEffect(() => {
     if (!live) return
-    let askedAt = Date.now()
-    sinceMs.current = askedAt
-    return poll(
+    sinceMs.current = Date.now()
+    let askedAt = 0
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const askKeys = (): void => {
+      timer = undefined
+      askedAt = Date.now()
+      onKeys()
+    }
+    const stop = poll(
       () => ({
         experiments: watched.current.experimentIds,
         runs: watched.current.runs.filter((run) => run.status === "RUNNING").map((run) => run.id).slice(0, 1_000),
@@ -35,13 +41,16 @@ export function useLive(
         if (news.length === 0) return
         seriesStore.refresh(news)
         setNewsAt((before) => (Date.now() - before < NEWS_MS ? before : Date.now()))
-        // Counting metrics costs more than a poll, and new ones are seldom.
-        if (Date.now() - askedAt < KEYS_MS) return
-        askedAt = Date.now()
-        onKeys()
+        // Counting metrics costs more than a poll, and new ones are seldom; these may be the last
+        // news for long, so they are counted after a while at the latest.
+        timer ??= setTimeout(askKeys, Math.max(0, askedAt + KEYS_MS - Date.now()))
       },
       () => undefined,
     )
+    return () => {
+      clearTimeout(timer)
+      stop()
+    }
   }, [live, name, onKeys])
   // What is kept from before may have grown while nobody listened, and be at its end by now.
   const isKnown = runs.length > 0 && !runs.some((run) => run.isPending)

@@ -1,0 +1,131 @@
+"""Charts under fingers, and pages on a screen of 3840 by 2160."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+
+from browser import PHONE, poll
+from drawn import card, chart
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from browser import Site
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
+
+LOSS = "train/loss"
+
+
+def fingers(page: Page, *moments: list[tuple[float, float]]) -> None:
+    """Put fingers on the page, move them through moments, and lift them."""
+    session = page.context.new_cdp_session(page)
+    for at, places in enumerate(moments):
+        points = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(places)]
+        kind = "touchMove" if at else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    session.detach()
+
+
+def test_a_tap_tells_values_and_two_fingers_zoom(
+    site: Site, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    place = page.locator(f'.w-grid-place[data-card="{LOSS}"]')
+    place.wait_for()
+    place.scroll_into_view_if_needed()
+    whole = poll(page, lambda: chart(page, LOSS))
+    one = card(page, LOSS)
+    over = one.locator(".u-over")
+    box = over.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] * 0.8
+
+    # The spike alone goes so high up: its run is told, with what the bucket holds.
+    spiked, step = site.sweep.spiked
+    share = step / whole["x"]["max"]
+    page.touchscreen.tap(box["x"] + share * box["width"], box["y"] + box["height"] * 0.5)
+    tip = one.locator(".w-chart-tip-pinned")
+    tip.wait_for()
+    first = tip.locator(".w-chart-tip-first").inner_text()
+    name = MlflowClient(site.server.address).get_run(spiked).info.run_name
+    assert first.startswith(str(name))
+    assert "40 in" in first
+    tip.get_by_role("button", name="Unpin").tap()
+    tip.wait_for(state="detached")
+
+    # What lay under two fingers lies under them still.
+    def at(share: float) -> tuple[float, float]:
+        return box["x"] + share * box["width"], middle
+
+    fingers(page, [at(0.4), at(0.6)], [at(0.3), at(0.7)], [at(0.2), at(0.8)])
+    size = whole["x"]["max"] - whole["x"]["min"]
+
+    def is_at(low: float, high: float) -> bool:
+        x = chart(page, LOSS)["x"]
+        wanted = [whole["x"]["min"] + share * size for share in (low, high)]
+        return [x["min"], x["max"]] == pytest.approx(wanted, abs=0.02 * size)
+
+    third = 0.2 / 0.6
+    poll(page, lambda: is_at(0.5 - third / 2, 0.5 + third / 2))
+    assert page.evaluate("visualViewport.scale") == 1
+    assert over.locator("canvas").first.evaluate("one => one.style.transform") == ""
+    # And back together: beyond all there is, it is all there is.
+    fingers(page, [at(0.1), at(0.9)], [at(0.3), at(0.7)], [at(0.4), at(0.6)])
+    poll(page, lambda: is_at(0, 1))
+    assert "z=" not in page.url
+
+    # On the run's page a panel of the hardware tells its values at a tap.
+    page.goto(site.pages(f"/r/{site.rich.run_id}/hardware"))
+    page.locator(".w-panel-slot").first.scroll_into_view_if_needed()
+    figure = page.locator("figure").first
+    figure.locator("canvas").wait_for()
+    value = figure.locator("[data-line]").first
+    before = value.inner_text()
+    plot = figure.locator(".u-over").bounding_box()
+    assert plot is not None
+
+    def is_another() -> bool:
+        page.touchscreen.tap(plot["x"] + 0.1 * plot["width"], plot["y"] + 0.5 * plot["height"])
+        return value.inner_text() != before
+
+    poll(page, is_another)
+
+
+def test_a_scatter_and_a_heat_map_keep_what_was_tapped(
+    site: Site, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    page.locator('[data-prefix="\u229a"], .w-grid-section').first.wait_for()
+    page.get_by_role("button", name="Compare runs").first.click()
+    scatter = page.get_by_role("article", name="Scatter: val/loss over lr")
+    scatter.scroll_into_view_if_needed()
+    dot = scatter.locator("circle").nth(20)
+    dot.wait_for()
+    poll(page, lambda: scatter.locator("circle").count() > 50)
+    run_id = dot.get_attribute("data-run")
+    place = dot.bounding_box()
+    assert place is not None
+    page.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    tip = scatter.locator(".w-chart-tip")
+    tip.wait_for()
+    name = str(MlflowClient(site.server.address).get_run(str(run_id)).info.run_name)
+    assert name in tip.inner_text()
+
+    page.goto(site.pages(f"/r/{site.rich.run_id}/gradients"))
+    heat = page.locator(".w-heat").first
+    cells = heat.get_by_role("img", name="Norms of").bounding_box()
+    assert cells is not None
+    page.touchscreen.tap(cells["x"] + cells["width"] * 0.5, cells["y"] + 10)
+    poll(page, lambda: "step" in heat.locator(".w-heat-at").inner_text())
+    # Its colours are told, by the ends of what is there.
+    scale = heat.get_by_role("img", name="Colours by magnitude").get_attribute("aria-label") or ""
+    low, high = (float(word.replace(",", "")) for word in scale.split()[-3:] if word != "to")
+    assert 0 < low < high
