@@ -32,8 +32,8 @@ of the navigation until all lines of all its charts are on the page. *Toggle* is
 a run's eye until every chart on the page is without its line, and back. *Hover* moves the pointer
 over a chart once a frame. Stock MLflow's chart page is asked for once on the same server and data,
 until its first chart is there; it draws 10 runs, 320 points each, and never stops asking.
-*Spikes* are one point of each run, far above all others, at a step of its own: lost are those that
-no line on the page goes up to, and for stock those that its choice of points for a page leaves out.
+*Spikes* are one point of each run, far above all others, at a step of its own: lost are those
+that no line on the page goes up to, and for stock those that its choice of points leaves out.
 On SQLite. The points of the first nine metrics are each run's own; those of the others, which only
 fill the database, are one of 20 runs'. A step that takes more than 75 s is left out.
 """
