@@ -111,7 +111,7 @@ class JournaledExperiments:
         if owner.isdigit() and len(owner) < _RUN_ID_LENGTH:
             look: Callable[[str], Experiment] = super().get_experiment  # type: ignore[misc]
             return str(self._directly(look, owner).artifact_location)
-        return str(self._directly(mlflow_private.stored_artifact_root, self, owner))
+        return str(self._directly(_stored_artifact_root, self, owner))
 
     def _place(self) -> dict[str, str]:
         """Return where new experiments belong, as far as this process says and not the store."""
@@ -284,3 +284,17 @@ class JournaledExperiments:
             for run_id, view in list(self._views.items()):
                 if view.info.experiment_id in ids:
                     del self._views[run_id]
+
+
+def _stored_artifact_root(store: Any, owner: str) -> str:
+    """Return the artifact root of a run or logged model, as a journaled store's database has it.
+
+    Raises:
+        MlflowException: There is no such run or model yet.
+    """
+    from mlflow_weir.plugin.journaled_calls import JournaledCalls
+
+    behind: Any = super(JournaledCalls, store) if isinstance(store, JournaledCalls) else store
+    if owner.startswith("m-"):
+        return str(behind.get_logged_model(owner).artifact_location)
+    return str(behind.get_run(owner).info.artifact_uri)

@@ -521,20 +521,6 @@ def registry_store(uri: str) -> Any:
     return _get_store(uri, uri)
 
 
-def stored_artifact_root(store: Any, owner: str) -> str:
-    """Return the artifact root of a run or logged model, as a journaled store's database has it.
-
-    Raises:
-        MlflowException: There is no such run or model yet.
-    """
-    from mlflow_weir.plugin.journaled_calls import JournaledCalls
-
-    behind: Any = super(JournaledCalls, store) if isinstance(store, JournaledCalls) else store
-    if owner.startswith("m-"):
-        return str(behind.get_logged_model(owner).artifact_location)
-    return str(behind.get_run(owner).info.artifact_uri)
-
-
 def is_asked_for_always(experiment_id: str) -> bool:
     """Say whether MLflow looks this experiment up for each trace and run.
 
