@@ -243,14 +243,14 @@ def test_the_assistant_and_the_dock_leave_each_other_room(
     # The Assistant is there; closed, the dock has more room, and keeps to it.
     expect_room()
     close = page.get_by_role("button", name="Close", exact=True)
-    if close.count() == 1:
-        before = page.locator("main").bounding_box()["width"]
-        close.click()
-        page.wait_for_function(
-            "before => document.querySelector('main').clientWidth > before + 50", arg=before
-        )
-        expect_room()
-        poll(page, lambda: stays_uncovered(page))
+    close.wait_for()
+    before = page.locator("main").bounding_box()["width"]
+    close.click()
+    page.wait_for_function(
+        "before => document.querySelector('main').clientWidth > before + 50", arg=before
+    )
+    expect_room()
+    poll(page, lambda: stays_uncovered(page))
 
 
 def test_the_dock_folds_and_stays_folded(stock: Any, site: Site) -> None:

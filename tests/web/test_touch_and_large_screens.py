@@ -129,3 +129,26 @@ def test_a_scatter_and_a_heat_map_keep_what_was_tapped(
     scale = heat.get_by_role("img", name="Colours by magnitude").get_attribute("aria-label") or ""
     low, high = (float(word.replace(",", "")) for word in scale.split()[-3:] if word != "to")
     assert 0 < low < high
+
+
+def test_a_screen_of_3840_by_2160_is_used(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(viewport={"width": 3840, "height": 2160})
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    poll(page, lambda: chart(page, LOSS)["nDrawn"] == 59)
+    # Three charts beside one another, none wider than is good to read.
+    places = page.locator('[data-prefix="train"] .w-grid-place').evaluate_all(
+        "all => all.map((one) => one.getBoundingClientRect())"
+        ".map(({ top, width }) => [Math.round(top), width])"
+    )
+    assert len({top for top, _ in places}) == 1
+    assert all(500 < width < 900 for _, width in places)
+    # The buttons above the list are in one row.
+    tops = page.locator(".w-runs-buttons > .w-button").evaluate_all(
+        "all => all.map((one) => Math.round(one.getBoundingClientRect().top))"
+    )
+    assert len(tops) == 5
+    assert len(set(tops)) == 1
+    for tab in ("overview", "charts", "hardware", "gradients"):
+        page.goto(site.pages(f"/r/{site.rich.run_id}/{tab}"))
+        page.get_by_role("tabpanel").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
