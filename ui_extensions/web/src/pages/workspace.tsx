@@ -5,7 +5,7 @@ import { useMemo, useState } from "react"
 import { askAhead } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { IconButton } from "../controls/button"
-import { Failed, Loading } from "../controls/state"
+import { Empty, Failed, Loading } from "../controls/state"
 import { AsOf } from "../data/as-of"
 import { StockLink } from "../layout/stock-link"
 import { PlaceLink } from "../layout/link"
@@ -124,6 +124,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
   const mine = onlyMine(state)
   const found = experiments.data?.experiments ?? []
   const [first = "0"] = experimentIds
+  const isBare = !list.isFirst && !list.error && list.total === 0 && !doc.showsDeleted
   const title = found.map((one) => one.name).join(", ") || `Experiment ${first}`
   return (
     <AsOf.Provider value={frozen.atMs}>
@@ -191,7 +192,7 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                   </BulkBar>
                 }
                 menu={RunMenu}
-                noRuns={<NoRuns />}
+                noRuns={isTable ? <NoRuns /> : <Empty>Runs are listed here.</Empty>}
                 eyeItems={[
                   ...(mine ? [{ label: mine.label, onSelect: mine.run }] : []),
                   {
@@ -200,7 +201,12 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
                   },
                 ]}
               />
-              {!isTable && (
+              {!isTable && isBare && (
+                <section className="w-charts w-charts-bare" aria-label="Charts">
+                  <NoRuns />
+                </section>
+              )}
+              {!isTable && !isBare && (
                 <WithReports
                   mayEdit={view.mayEdit}
                   sets={() => workspaceRuns(state, frozen.atMs)}

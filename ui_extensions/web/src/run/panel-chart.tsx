@@ -91,7 +91,7 @@ export function PanelChart({
           },
         },
         axes: [
-          { ...axis, size: 28, ...(x === "time" && { incrs: TIME_STEPS_S }), values: (_u, at) => at.map((v) => (x === "time" ? duration(v * 1_000) : number(v, 4))) },
+          { ...axis, size: 28, ...(x === "time" && { incrs: TIME_STEPS_S }), values: (_u, at) => at.map((v) => (x !== "time" ? number(v, 4) : v === 0 ? "0" : duration(v * 1_000))) },
           { ...axis, size: 56, values: (_u, at) => at.map((v) => number(v, 4)) },
         ],
         series: [

@@ -18,7 +18,9 @@ with mlflow.start_run():
   return (
     <Empty>
       <p>No runs yet. The first one appears here by itself:</p>
-      <pre className="w-snippet">{snippet}</pre>
+      <pre className="w-snippet" tabIndex={0} role="group" aria-label="Lines that log a first run">
+        {snippet}
+      </pre>
       <CopyButton text={snippet} label="Copy" isWorded />
     </Empty>
   )
