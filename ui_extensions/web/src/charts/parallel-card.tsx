@@ -27,6 +27,8 @@ const NEAR_PX = 14
 const KINDS = { params: true, metrics: true, times: true } as const
 const TARGET = { metrics: true, params: true, times: true } as const
 const MAX_TITLE = 22
+/** As many letters of a value have room beside the axes at the edges. */
+const OUTER_LETTERS = 7
 
 /** A run with its place on each axis; null where it has none. */
 interface Line {
@@ -199,12 +201,12 @@ export function ParallelCard(props: PanelProps) {
               {scales[at]?.axis.ticks.map((one) => (
                 <text
                   key={one.at}
-                  x={x(at) + (at === 0 ? -5 : 5)}
+                  x={x(at) + (isLeft(at, one.text) ? -5 : 5)}
                   y={y(one.at) + 4}
-                  textAnchor={at === 0 ? "end" : "start"}
+                  textAnchor={isLeft(at, one.text) ? "end" : "start"}
                   className="w-figure-over"
                 >
-                  {cut(one.text, at === 0 || at === all.length - 1 ? 7 : nLetters)}
+                  {cut(one.text, at === all.length - 1 ? OUTER_LETTERS : nLetters)}
                 </text>
               ))}
               <text
@@ -228,6 +230,11 @@ export function ParallelCard(props: PanelProps) {
       )}
     </CardFrame>
   )
+}
+
+/** Say whether an axis' value stands on its left: of the first one, where there is room for it. */
+function isLeft(at: number, text: string): boolean {
+  return at === 0 && text.length < OUTER_LETTERS
 }
 
 function round(value: number): number {
