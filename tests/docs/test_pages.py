@@ -104,3 +104,19 @@ def test_make_help_lists_every_phony_target_for_people() -> None:
     makefile = (ROOT / "Makefile").read_text()
     described = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.M))
     assert {"demo", "test", "test-long", "check", "bench", "host-suite", "clean"} <= described
+
+
+def test_every_picture_is_shown_described_and_small() -> None:
+    shown: set[str] = set()
+    for page in PAGES:
+        for described, path in re.findall(r"!\[([^\]]*)\]\(([^)\s]+\.png)\)", page.read_text()):
+            assert described, (page, path)
+            shown.add(Path(path).stem)
+    pictures = {one.stem: one.stat().st_size for one in (ROOT / "docs" / "images").glob("*.png")}
+    assert shown <= pictures.keys(), shown - pictures.keys()
+    # Of the other theme's there need not be a place.
+    themes = re.compile("-(light|dark)$")
+    of_no_use = {themes.sub("", one) for one in pictures} - {themes.sub("", one) for one in shown}
+    assert of_no_use == set()
+    assert sum(pictures.values()) < 6_000_000
+    assert max(pictures.values()) < 300_000
