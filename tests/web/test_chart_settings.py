@@ -396,3 +396,26 @@ def painted(page: Page) -> int:
         }"""
     )
     return n
+
+
+def test_any_of_many_metrics_can_be_x(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    client = MlflowClient(site.server.address)
+    experiment_id = client.create_experiment("many metrics")
+    run_id = client.create_run(experiment_id, run_name="wide").info.run_id
+    points = [
+        Metric(f"m{n:03d}", float(3 * n + step), 1, step) for n in range(300) for step in (0, 1)
+    ]
+    client.log_batch(run_id, points)
+    client.set_terminated(run_id)
+    page.goto(site.pages(f"/e/{experiment_id}"))
+    page.get_by_role("button", name="Another metric as x").click()
+    page.get_by_role("combobox", name="Search metrics").fill("m287")
+    page.get_by_role("option", name="m287").wait_for()
+    page.keyboard.press("Enter")
+    axis = page.get_by_role("combobox", name="X", exact=True)
+    poll(page, lambda: axis.input_value() == "m:m287")
+    page.get_by_role("textbox", name="Search charts").fill("m000")
+    poll(page, lambda: chart(page, "m000", True)["lines"][0]["x"] == [861, 862])
