@@ -44,12 +44,18 @@ class Presence:
         if self._answers is None or time.monotonic() - self._asked_s > since_s:
             self._answers = answers
 
-    def is_there(self, ask: Callable[[], object], patience_s: float = FIRST_WAIT_S) -> bool:
-        """Say whether the store answers; waits for ``GLANCE_S`` at most.
+    def is_there(
+        self,
+        ask: Callable[[], object],
+        patience_s: float = FIRST_WAIT_S,
+        glance_s: float = GLANCE_S,
+    ) -> bool:
+        """Say whether the store answers.
 
         Args:
             ask: Asks it something; done in a thread, every few seconds.
             patience_s: How long it may owe an answer.
+            glance_s: How long is waited where nothing is known yet.
         """
         if self._pid != os.getpid():  # the thread that asks is the parent's
             self._begin()
@@ -59,7 +65,7 @@ class Presence:
                 is_over = self._is_over = threading.Event()
                 Begun(self._ask, ask, is_over)
         if self._answers is None:
-            self._is_over.wait(GLANCE_S)
+            self._is_over.wait(glance_s)
         if not self._is_over.is_set() and time.monotonic() - self._asked_s > patience_s:
             self._answers = False
         return bool(self._answers)

@@ -43,7 +43,7 @@ from mlflow_weir.plugin.contact import (
 from mlflow_weir.plugin.journal import files
 from mlflow_weir.plugin.journal.files import is_within, join_uri
 from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
-from mlflow_weir.plugin.presence import Presence
+from mlflow_weir.plugin.presence import GLANCE_S, Presence
 from mlflow_weir.plugin.progress import ProgressLine
 from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.upload_environment import upload_environment
@@ -178,7 +178,10 @@ class _Spooled:
         size = sum(os.stat(path).st_size for path, _ in sources)
 
         def goes_directly() -> bool:
-            is_next = self._weir_answers() and self._weir_is_next(sources, artifact_path)
+            # What is copied for seconds otherwise may wait to be told.
+            glance_s = FIRST_WAIT_S if size > DIRECT_BYTES else GLANCE_S
+            is_there = self._weir_answers(glance_s=glance_s)
+            is_next = is_there and self._weir_is_next(sources, artifact_path)
             return is_next and self._weir_upload(directly, size)
 
         if not (size > DIRECT_BYTES and goes_directly()):
@@ -247,8 +250,8 @@ class _Spooled:
         named = [part for part in uri.split("/") if _RUN_ID.fullmatch(part)]
         return _run_of(uri) or (named[-1] if named else None)
 
-    def _weir_answers(self, patience_s: float = FIRST_WAIT_S) -> bool:
-        """Say whether the store answers, without waiting for that."""
+    def _weir_answers(self, patience_s: float = FIRST_WAIT_S, glance_s: float = GLANCE_S) -> bool:
+        """Say whether the store answers; waits for ``glance_s`` where nothing is known yet."""
         by_kind = _presences.setdefault(self._weir_recorder, {})
         presence = by_kind.setdefault(type(self), Presence())
         journal = self._weir_recorder.journal
@@ -262,7 +265,7 @@ class _Spooled:
         if is_same and self._weir_store.has_answered():
             presence.assume(answers=True)
         lists: Callable[..., object] = super().list_artifacts  # type: ignore[misc]
-        return presence.is_there(lists, patience_s)
+        return presence.is_there(lists, patience_s, glance_s)
 
     def _weir_is_next(self, sources: list[tuple[str, str]], artifact_path: str | None) -> bool:
         """Wait for what was logged before under the same names; say whether it is uploaded."""
