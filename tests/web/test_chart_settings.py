@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -189,7 +190,7 @@ def test_ranges_and_outliers_say_what_they_leave_out(
     ):
         dialog.get_by_label(label).fill(text)
     dialog.get_by_role("button", name="Done").click()
-    wanted = {"min": 0.9005, "max": 1.1005, "kind": "linear"}
+    wanted: dict[str, Any] = {"min": 0.9005, "max": 1.1005, "kind": "linear"}
     inside = {"min": 100, "max": 500, "kind": "linear"}
     poll(page, lambda: (it := chart(page, "spiky"))["y"] == wanted and it["x"] == inside)
     poll(page, lambda: all(words in foot(spiky) for words in said(wanted, (100, 500))))
@@ -370,7 +371,7 @@ def test_each_smoothing_is_the_formula_that_is_told(
         smoothing.select_option(kind)
         for key in ("wave", "long"):
             for name in lab.run_ids:
-                poll(page, lambda k=kind, y=key, r=name: is_smooth(k, y, r))
+                poll(page, partial(is_smooth, kind, key, name))
     # And so is the line in the drawing; as it was is behind it, until it is not wanted.
     found, shown = drawing(page, card(page, "wave")), chart(page, "wave", True)
     smoothed = np.array(line_of(shown, lab.run_ids["first"])["smoothed"])

@@ -6,6 +6,7 @@ Its points go through the journal and the agent, as everybody's do; the page is 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_a_training_process_is_watched_from_its_start_to_its_end(
         for _ in range(3):
             tell(MORE)
             n_told += MORE
-            poll(page, lambda n=n_told: has_grown(n))
+            poll(page, partial(has_grown, n_told))
         # What was there is not asked for again: of two metrics what is new, and with each question
         # the last place, which may have gone on.
         now = counts()

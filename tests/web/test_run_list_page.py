@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -277,6 +278,9 @@ def test_deltas_are_to_the_baseline(site: Site, client: MlflowClient, shown: Lis
     shown.open(site, f"?base={base.info.run_id}")
     page, keys = shown.page, ("train/loss", "val/accuracy")
 
+    def is_delta(name: str, key: str, wanted: str) -> bool:
+        return delta(name, key) == wanted
+
     def delta(name: str, key: str) -> str:
         heads_ = heads(page)
         cell = shown.row(name).get_by_role("gridcell").nth(heads_.index(key))
@@ -288,7 +292,7 @@ def test_deltas_are_to_the_baseline(site: Site, client: MlflowClient, shown: Lis
         for key in keys:
             share = 100 * (run.data.metrics[key] / base.data.metrics[key] - 1)
             wanted = f"{'▲' if share > 0 else '▼'} {float(f'{abs(share):.2g}'):g} %"
-            poll(page, lambda n=str(run.info.run_name), k=key, w=wanted: delta(n, k) == w)
+            poll(page, partial(is_delta, str(run.info.run_name), key, wanted))
     assert delta(str(base.info.run_name), keys[0]) == ""
     # What is worse is said by colour as well: a larger loss, a smaller accuracy.
     worse = {
@@ -312,11 +316,15 @@ def test_several_experiments_are_one_list_and_one_set_of_charts(
     page = shown.page
     client.log_metric(client.search_runs([own_experiment])[0].info.run_id, "train/loss", 2.0)
     both = [site.sweep.experiment_id, own_experiment]
-    runs = client.search_runs(both, max_results=1_000)
+    runs = list(client.search_runs(both, max_results=1_000))
     shown.open(site, experiment_id=",".join(both))
     shown.expect_counts(len(runs))
     shown.expect_names(["mine 2", "mine 1", "mine 0", *plain_names(runs[3:])[:3]])
     page.get_by_role("button", name="Back to the charts").click()
+
+    def is_drawn(having: set[str]) -> bool:
+        return drawn_runs(page, "train/loss") == having
+
     # Failed and killed runs leave list and charts.
     for is_hidden in (False, True):
         if is_hidden:
@@ -326,7 +334,7 @@ def test_several_experiments_are_one_list_and_one_set_of_charts(
             runs = [r for r in runs if r.info.status not in {"FAILED", "KILLED"}]
         shown.expect_counts(len(runs))
         having = {r.info.run_id for r in runs if "train/loss" in r.data.metrics}
-        poll(page, lambda having=having: drawn_runs(page, "train/loss") == having)
+        poll(page, partial(is_drawn, having))
     assert len(having) == 1 + sum(r.info.experiment_id == both[0] for r in runs if r.data.metrics)
 
 
