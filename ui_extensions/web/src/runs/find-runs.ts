@@ -23,6 +23,12 @@ export function pastedId(text: string): string | null {
   return RUN_ID.exec(text.toLowerCase())?.[0] ?? null
 }
 
+/** Of runs found by an older text, those that are found by this one too. */
+export function stillFound(rows: readonly RunRow[], text: string): readonly RunRow[] {
+  const wanted = text.trim().toLowerCase()
+  return rows.filter((row) => row.name.toLowerCase().includes(wanted) || row.id.includes(wanted))
+}
+
 /** Ask for the newest runs whose name has the text; no experiments ask nothing. */
 export function useFoundRuns(experimentIds: readonly string[], text: string): FoundRuns {
   const search = useRested(text.trim(), TYPING_MS)
@@ -34,13 +40,15 @@ export function useFoundRuns(experimentIds: readonly string[], text: string): Fo
     ids: false,
   })
   const { data, error, isLoading } = answer
-  return useMemo(
-    () => ({
-      rows: data?.rows ?? [],
+  return useMemo(() => {
+    const isAsking = isLoading || search !== text.trim()
+    const rows = data?.rows ?? []
+    return {
+      // Enter, pressed before the answer is there, is not to open what the text does not name.
+      rows: isAsking ? stillFound(rows, text) : rows,
       matching: data?.matching ?? 0,
-      isAsking: isLoading || search !== text.trim(),
+      isAsking,
       error,
-    }),
-    [data, error, isLoading, search, text],
-  )
+    }
+  }, [data, error, isLoading, search, text])
 }
