@@ -126,6 +126,7 @@ def seed_rich_runs(store: WeirStore, artifacts: Path) -> RichRuns:
             "weir.python": f"3.11.7 {IMG}",
             "weir.redacted": "3",
             "weir.points_dropped": "12",
+            "weir.artifacts_dropped": "2",
         },
         status="FAILED",
         end_ms=FIRST_START_MS + 3_725_000,

@@ -79,7 +79,8 @@ def test_the_overview_says_what_mlflow_says_and_why_it_ended(
     alerts.get_by_text("1 more").click()
     alerts.get_by_text("halfway there").wait_for()
     about = panel.get_by_role("region", name="About").inner_text()
-    for words in ("gpu-node-7", "1 h 02 m", "warm-up", "changed", site.rich.run_id):
+    lost = ("Points dropped\t12", "Files dropped\t2")
+    for words in ("gpu-node-7", "1 h 02 m", "warm-up", "changed", site.rich.run_id, *lost):
         assert words in about
 
 

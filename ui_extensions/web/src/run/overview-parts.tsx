@@ -44,11 +44,17 @@ export function CauseBanner({ run, children }: { run: RunFacts; children?: React
   )
 }
 
+// What there was no room for on the training's machine, by the tags that count it.
+const DROPPED = [
+  ["Points dropped", "weir.points_dropped"],
+  ["Files dropped", "weir.artifacts_dropped"],
+  ["Traces dropped", "weir.traces_dropped"],
+] as const
+
 /** When, by whom, where and of what code it ran: what is known of it. */
 export function Facts({ run }: { run: RunFacts }) {
   const commit = tag(run, "weir.git.commit") ?? tag(run, "mlflow.source.git.commit")
   const remote = tag(run, "weir.git.remote")
-  const dropped = tag(run, "weir.points_dropped")
   const redacted = tag(run, "weir.redacted")
   const rows: [string, React.ReactNode][] = [
     ["Started", dateTime(run.start_ms)],
@@ -77,8 +83,9 @@ export function Facts({ run }: { run: RunFacts }) {
     ])
   }
   if (remote) rows.push(["Repository", <ForeignLink to={remote}>{visible(remote, 200)}</ForeignLink>])
-  if (dropped) {
-    rows.push(["Points dropped", <span className="w-text-bad">{visible(dropped, 20)}</span>])
+  for (const [name, what] of DROPPED) {
+    const n = tag(run, what)
+    if (n) rows.push([name, <span className="w-text-bad">{visible(n, 20)}</span>])
   }
   if (redacted) rows.push(["Secrets taken out", visible(redacted, 20)])
   rows.push([
