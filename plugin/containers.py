@@ -14,6 +14,12 @@ _MARKS = (".dockerenv", "run/.containerenv", "run/secrets/kubernetes.io")
 _VARIABLES = ("KUBERNETES_SERVICE_HOST", "container")
 _MACHINES = frozenset({"systemd", "init", "launchd"})  # as process 1: it goes on without us
 _MOST_ANCESTORS = 64
+# What does nothing but wait for what it has started, and ends with it or starts it again.
+_SHELLS = frozenset("ash bash busybox dash ksh sh zsh".split())
+_INITS = frozenset(
+    "catatonit conmon docker-init dumb-init podman-init runsv runsvdir s6-supervise s6-svscan "
+    "supervisord tini tini-static".split()
+)
 
 
 def is_first() -> bool:
@@ -27,13 +33,17 @@ def is_first() -> bool:
 def ends_with_us() -> bool:
     """Say whether a container is likely to end soon after this process.
 
-    That is so of what descends from its first process, through entry scripts, inits and
-    supervisors; not of what was brought in (``docker exec``), whose first ancestor is no process
-    of the container, nor of a notebook's kernel.
+    That is so of its first process, and of what it runs through nothing but shells, entry scripts,
+    inits and supervisors. Not of what something else has started there, a job's `make` or a test
+    among much else, nor of what was brought in (``docker exec``), whose first ancestor is no
+    process of the container, nor of a notebook's kernel.
     """
     if is_first():
         return True
-    return "ipykernel" not in sys.modules and _is_container() and 1 in _ancestors()
+    if "ipykernel" in sys.modules or not _is_container():
+        return False
+    above = _ancestors()
+    return above[-1] == 1 and all(map(_waits, above))
 
 
 def _is_container() -> bool:
@@ -47,6 +57,14 @@ def _ancestors() -> list[int]:
     while found[-1] > 1 and len(found) < _MOST_ANCESTORS:
         found.append(_parent(found[-1]))
     return found
+
+
+def _waits(pid: int) -> bool:
+    try:
+        program = (_ROOT / f"proc/{pid}/exe").readlink().name
+    except OSError:  # another user's
+        program = _name(pid)
+    return program in _SHELLS | _INITS or program.endswith(".sh")
 
 
 def _parent(pid: int) -> int:

@@ -110,6 +110,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def wait(text: str) -> float:
+    """Parse a time to wait, less than a day; 0 waits for nothing."""
+    value = float(text)
+    if not 0 <= value < 86_400:
+        raise ValueError("expected seconds, 0 or more and less than 86400")
+    return value
+
+
 def sampling_seconds(text: str) -> float:
     """Parse a duration between half a second and a day."""
     value = float(text)
@@ -306,9 +314,9 @@ CLIENT = Setting(
 EXIT_WAIT_SECONDS = Setting[float | None](
     "WEIR_EXIT_WAIT_SECONDS",
     None,
-    seconds,
+    wait,
     "Longest time the end of a process waits for delivery, instead of 60 s (10 s while the store "
-    "does not answer).",
+    "does not answer, 300 s where a container ends with it); 0 waits for nothing.",
 )
 COLD_STORE = Setting(
     "WEIR_COLD_STORE",

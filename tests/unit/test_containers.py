@@ -20,6 +20,9 @@ ENTRY_SCRIPT = {
     30: ("s6-supervise", 7),
     ME: ("python", 30),
 }
+SHEBANG = {1: ("entry-script", 0), 9: ("train", 1), ME: ("python", 9)}
+A_JOB = {1: ("bash", 0), 8: ("make", 1), 9: ("bash", 8), ME: ("python", 9)}
+A_PLATFORM = {1: ("agent-of-it", 0), 9: ("bash", 1), ME: ("python", 9)}
 BROUGHT_IN = {1: ("sleep", 0), 40: ("bash", 0), ME: ("python", 40)}
 MACHINE = {1: ("systemd", 0), 40: ("bash", 1), ME: ("python", 40)}
 SERVICE = {1: ("systemd", 0), ME: ("python", 1)}
@@ -35,6 +38,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
             folder = tmp_path / "proc" / str(pid)
             folder.mkdir(parents=True)
             (folder / "comm").write_text(f"{name}\n")
+            if processes is SHEBANG:  # the process has the script's name, and is a shell
+                (folder / "exe").symlink_to("/usr/bin/dash")
             (folder / "stat").write_text(f"{pid} ({name}) S {parent} 1 1 0")
         if mark.isidentifier():
             monkeypatch.setenv(mark, "10.0.0.1")
@@ -62,6 +67,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
         (INIT, "", False, False),
         (ENTRY_SCRIPT, ".dockerenv", False, True),
         (ENTRY_SCRIPT, "container", False, True),
+        (SHEBANG, ".dockerenv", False, True),
+        (A_JOB, ".dockerenv", False, False),
+        (A_PLATFORM, ".dockerenv", False, False),
         (BROUGHT_IN, ".dockerenv", False, False),
         (MACHINE, "", False, False),
         (MACHINE, "container", False, False),
