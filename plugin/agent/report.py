@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_weir.errors import JournalError
-from mlflow_weir.plugin.agent import lease, refusals
+from mlflow_weir.plugin.agent import lease, liveness, refusals
 from mlflow_weir.plugin.agent.drain import (
     dropped_artifacts,
     dropped_points,
@@ -187,7 +187,8 @@ def find_process(spool: Spool, run_id: str) -> Header | None:
     for folder in spool.journals():
         try:
             header, delivered = folder.header(), folder.delivered()
-            if folder.owner_is_gone():
+            # By the lock alone it is not: the agent has that, while it writes the end of a run.
+            if folder.owner_is_gone() or not _lives(header):
                 continue
             owned = {**delivered.open_runs, **_count(folder, delivered.position).owned}
             if (how := owned.get(run_id)) is not None:
@@ -195,6 +196,16 @@ def find_process(spool: Spool, run_id: str) -> Header | None:
         except JournalError:
             continue
     return min(claims, key=lambda one: one[:2])[-1] if claims else None
+
+
+def _lives(header: Header) -> bool:
+    watch = liveness.try_watch(header.pid, header.pid_start_ticks)
+    if watch is None:
+        return False
+    try:
+        return not watch.has_ended()
+    finally:
+        watch.close()
 
 
 @dataclass

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 import agents
 from agents import TRAINING, Database, agent_pid, agents_of, start_agent, wait_until
 from mlflow_weir.plugin.agent import client
+from mlflow_weir.plugin.agent.report import find_process
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.plugin.journal.spool import Spool
 
@@ -348,10 +350,16 @@ except KeyboardInterrupt:
         begun.append(process)
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "waiting\n"]
-    launcher, training, rank = begun
-    for one in (training, rank, launcher):
+        answers = find_process(spool, run_id)
+        assert answers is not None
+        assert answers.pid == begun[how == "fluent"].pid
+    launcher, *trainings = begun
+    for one in trainings:
         assert weir_json("stop", run_id)["pid"] == one.pid
         assert one.communicate(timeout=300)[0] == "interrupted\n"
+    # With the last of them the run ends, and the launcher's part in it.
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.communicate(timeout=300)[0] == "interrupted\n"
 
 
 def test_stop_says_that_a_run_is_not_here(spool: Spool) -> None:
