@@ -628,6 +628,7 @@ for x in range(1000):
         before = len(file.waiting())
 
         def is_less(least: int = before) -> bool:
+            agent.ensure_agent(file.spool.root)  # the one that was there may have just been killed
             return len(file.waiting()) < least or not file.waiting()
 
         wait_until(
