@@ -22,7 +22,7 @@ from databases import DatabaseServer
 from gateways import Authority, Gateway, Proxy
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.journal.spool import JournalFolder, Spool
-from senders import User, call
+from senders import User, call, login_variables
 from slow_way import SlowWay
 from trainings import (
     COUNT_QUESTIONS,
@@ -55,17 +55,7 @@ def places(
     tmp_path_factory: pytest.TempPathFactory, sqlite_folder: DatabaseServer
 ) -> Iterator[dict[str, Place]]:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("plain", "auth", "stock")}
-    config = folders["auth"] / "auth.ini"
-    config.write_text(
-        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{folders['auth']}/auth.db\n"
-        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    auth_variables = (
-        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
-    )
+    auth_variables = login_variables(folders["auth"], ADMIN)
     urls = {name: sqlite_folder.new_mlflow_database() for name in folders}
     specs = [
         ServerSpec(

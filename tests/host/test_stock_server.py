@@ -27,7 +27,7 @@ from databases import DatabaseServer
 from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin.agent import client as agent
 from mlflow_weir.plugin.journal.spool import Spool
-from senders import User
+from senders import User, login_variables
 from trainings import (
     COUNT_QUESTIONS,
     NO_JOBS,
@@ -59,17 +59,7 @@ def places(
     tmp_path_factory: pytest.TempPathFactory, sqlite_folder: DatabaseServer
 ) -> Iterator[dict[str, Place]]:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("stock", "auth")}
-    config = folders["auth"] / "auth.ini"
-    config.write_text(
-        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{folders['auth']}/auth.db\n"
-        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    auth_variables = (
-        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
-    )
+    auth_variables = login_variables(folders["auth"], ADMIN)
     urls = {name: sqlite_folder.new_mlflow_database() for name in folders}
     specs = [
         ServerSpec(server_command(urls["stock"]), folders["stock"], (NO_JOBS,)),

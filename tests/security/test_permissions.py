@@ -23,7 +23,7 @@ from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.ui_extensions import mlflow_private, public
 from route_questions import Things, ask, grant, question, routes, with_everything
-from senders import ROUTES, Answer, Sender, User, call, new_id
+from senders import ROUTES, Answer, Sender, User, call, login_variables, new_id
 from sharing import Link, make_link
 
 pytestmark = [
@@ -116,20 +116,12 @@ def site(
         pytest.skip("this MLflow cannot deny what a role allows")
     build_pages()
     folder: Path = tmp_path_factory.mktemp("thread")
-    config = folder / "auth.ini"
-    config.write_text(
-        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{folder}/auth.db\n"
-        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
     database = sqlite_folder.new_mlflow_database().replace("sqlite:", "sqlite+weir:")
     arguments = ["server", "--app-name", "basic-auth", "--enable-workspaces"]
     arguments += ["--backend-store-uri", database, "--artifacts-destination", f"{folder}/kept"]
     variables = (
         NO_JOBS,
-        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+        *login_variables(folder, ADMIN),
     )
     with start_servers(ServerSpec(arguments, folder, variables)) as (server,):
         _make_teams(server)

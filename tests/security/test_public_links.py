@@ -24,7 +24,17 @@ from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store.delivery import records
 from reports import panel, paragraph, write_report
-from senders import Answer, Sender, User, call, create_run, new_id, operation, points
+from senders import (
+    Answer,
+    Sender,
+    User,
+    call,
+    create_run,
+    login_variables,
+    new_id,
+    operation,
+    points,
+)
 from sharing import MANAGE, Link, make_link, manage
 
 ADMIN = User("admin", "an administrator's 1st password")
@@ -65,17 +75,7 @@ def servers(
     build_pages()
     databases = [sqlite_folder.new_mlflow_database() for _ in range(2)]
     users = tmp_path_factory.mktemp("users")
-    config = users / "auth.ini"
-    config.write_text(
-        f"[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{users}/auth.db\n"
-        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    login = [
-        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
-    ]
+    login = login_variables(users, ADMIN)
 
     def spec(name: str, database: str, *variables: tuple[str, str]) -> ServerSpec:
         folder = tmp_path_factory.mktemp(name)

@@ -34,7 +34,17 @@ from route_questions import (
     with_everything,
     with_file,
 )
-from senders import Answer, Sender, User, call, create_run, new_id, operation, points
+from senders import (
+    Answer,
+    Sender,
+    User,
+    call,
+    create_run,
+    login_variables,
+    new_id,
+    operation,
+    points,
+)
 from sharing import Link, make_link, manage
 
 ADMIN = User("admin", "an administrator's 1st password")
@@ -112,21 +122,9 @@ def servers(
         arguments = ["server", "--backend-store-uri", url.replace("sqlite:", "sqlite+weir:")]
         variables = [("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")]
         if name.startswith("auth"):
-            config = folder[name] / "auth.ini"
-            # A password costs 90 ms to verify: one server does so each time, one remembers.
-            kept = "auth_cache_ttl_seconds = 600\n" if name == "auth" else ""
-            config.write_text(
-                f"[mlflow]\ndefault_permission = READ\n{kept}"
-                f"database_uri = sqlite:///{folder[name]}/auth.db\n"
-                f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-                "authorization_function = "
-                "mlflow.server.auth:authenticate_request_basic_auth\n"
-            )
+            # One server verifies each time, one remembers.
             arguments += ["--app-name", "basic-auth"]
-            variables += [
-                ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-                ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
-            ]
+            variables += login_variables(folder[name], ADMIN, remembers=name == "auth")
         if name == "auth_workspaces":
             arguments += ["--enable-workspaces"]
             arguments += ["--gunicorn-opts", "--timeout 60 --access-logfile -"]

@@ -22,7 +22,7 @@ from mlflow_server import ServerProcess, ServerSpec, start_servers
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store.sharing import invites
 from reports import document, paragraph
-from senders import Answer, User, call, new_id
+from senders import Answer, User, call, login_variables, new_id
 from sharing import Link, make_link, manage
 
 ADMIN = User("admin", "an administrator's 1st password")
@@ -59,13 +59,6 @@ def place(
 ) -> Iterator[Place]:
     build_pages()
     database, folder = sqlite_folder.new_mlflow_database(), tmp_path_factory.mktemp("teams")
-    config = folder / "auth.ini"
-    config.write_text(
-        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{folder}/auth.db\n"
-        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
 
     def spec(scheme: str, *variables: tuple[str, str]) -> ServerSpec:
         arguments = ["server", "--app-name", "basic-auth", "--serve-artifacts"]
@@ -76,8 +69,7 @@ def place(
             folder,
             (
                 ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
-                ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-                ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+                *login_variables(folder, ADMIN),
                 *variables,
             ),
         )

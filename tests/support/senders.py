@@ -11,6 +11,7 @@ import urllib.parse
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow_server import ServerProcess
@@ -38,6 +39,30 @@ class User(NamedTuple):
         """Return them as a request carries them."""
         words = base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {words}"}
+
+
+def login_variables(
+    folder: Path, admin: User, *, remembers: bool = True
+) -> tuple[tuple[str, str], ...]:
+    """Write what MLflow's basic-auth app reads, and return the variables that name it.
+
+    Args:
+        folder: Of the server; users are kept there too.
+        admin: The administrator, whom MLflow makes.
+        remembers: A password is verified once, not with each request, for 90 ms.
+    """
+    config = folder / "auth.ini"
+    kept = "auth_cache_ttl_seconds = 600\n" if remembers else ""
+    config.write_text(
+        f"[mlflow]\ndefault_permission = READ\n{kept}"
+        f"database_uri = sqlite:///{folder}/auth.db\n"
+        f"admin_username = {admin.name}\nadmin_password = {admin.password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    return (
+        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
+        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+    )
 
 
 def call(

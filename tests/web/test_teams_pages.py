@@ -13,7 +13,7 @@ from browser import NO_JOBS, PHONE, axe_violations
 from databases import DatabaseServer
 from mlflow_server import ServerProcess, ServerSpec, start_servers
 from reports import paragraph, write_report
-from senders import User, call
+from senders import User, call, login_variables
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
@@ -30,19 +30,11 @@ def server(
 ) -> Iterator[ServerProcess]:
     """Run a server that asks for a login."""
     folder: Path = tmp_path_factory.mktemp("teams")
-    config = folder / "auth.ini"
-    config.write_text(
-        "[mlflow]\ndefault_permission = READ\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{folder}/auth.db\n"
-        f"admin_username = {ADMIN.name}\nadmin_password = {ADMIN.password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
     database = sqlite_folder.new_mlflow_database().replace("sqlite:", "sqlite+weir:")
     arguments = ["server", "--app-name", "basic-auth", "--backend-store-uri", database]
     variables = (
         NO_JOBS,
-        ("MLFLOW_AUTH_CONFIG_PATH", str(config)),
-        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "for the test"),
+        *login_variables(folder, ADMIN),
     )
     with start_servers(ServerSpec(arguments, folder, variables)) as (started,):
         for user in (OWNER, READER, HOSTILE):
