@@ -154,7 +154,7 @@ def _work() -> Callable[[int], None]:
 
 
 def _model(watches: bool) -> Callable[[], None]:
-    """Return a step of a small model; without PyTorch, nothing."""
+    """Return a step of a small model, on a GPU where there is one; without PyTorch, nothing."""
     try:
         import torch
     except ImportError:
@@ -163,9 +163,10 @@ def _model(watches: bool) -> Callable[[], None]:
     torch.manual_seed(0)
     sizes = (64, 256, 256, 10)
     layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
-    model = torch.nn.Sequential(*layers)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = torch.nn.Sequential(*layers).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    inputs, wanted = torch.randn(32, 64), torch.randint(0, 10, (32,))
+    inputs, wanted = torch.randn(32, 64).to(device), torch.randint(0, 10, (32,)).to(device)
     if watches:
         import mlflow_weir
 
