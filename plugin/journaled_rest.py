@@ -88,7 +88,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             kind: What it is, as far as is known.
         """
         super().__init__(get_host_creds)  # type: ignore[no-untyped-call]
-        mlflow_private.spare_registry_lookups()
+        mlflow_private.spare_lookups()
         self._uri, self._kind = uri, kind
         self._chosen: set[str] = set()  # ids of runs that this process chose
         self._recorders: dict[str | None, Recorder] = {}

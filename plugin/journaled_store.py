@@ -227,7 +227,7 @@ def sql_store(
         plain = WorkspaceAwareWeirStore if has_workspaces else WeirStore
         return plain(db_uri, default_artifact_root, read_db_uri, **options)
     settings.WRITE_DEADLINE_SECONDS.get()  # a value that cannot work is told at once
-    mlflow_private.spare_registry_lookups()
+    mlflow_private.spare_lookups()
     recorder = Recorder(*sql_target(db_uri), when_opened=exits.arm)
     store = WorkspaceAwareJournaledWeirStore if has_workspaces else JournaledWeirStore
     return store(db_uri, default_artifact_root, read_db_uri, recorder=recorder, **options)

@@ -30,6 +30,7 @@ _ARTIFACT_CALLS = frozenset({"log_artifact", "log_artifacts", "_log_artifact_asy
 _ON_THE_WAY = frozenset({"get_run", "_get_artifact_repo"})  # from those to a store's get_run
 _BUILDER = "_get_sqlalchemy_store"
 _REGISTRY_LOOKUP = "_get_registry_uri_from_context"
+_WORKSPACE_PROVIDER_LOOKUP = "get_workspace_store_uri"
 _DEFAULT_REGISTRY = "_get_default_registry_uri_for_tracking_uri"
 # What MLflow registers for each scheme, before the entry points take its place.
 _ARTIFACT_REPOSITORIES = {
@@ -456,7 +457,13 @@ def is_worlds_fault(error: BaseException) -> bool:
     )
 
 
-def spare_registry_lookups() -> None:
+def spare_lookups() -> None:
+    """Let MLflow find out in less time what each ``mlflow.log_metric`` asks for again."""
+    _spare_registry_lookups()
+    _spare_workspace_provider_lookups()
+
+
+def _spare_registry_lookups() -> None:
     """Let MLflow resolve the registry URI, twice in each ``mlflow.log_metric``, without detours.
 
     Where none is set it asks an active Spark session, by an import that fails where pyspark is not
@@ -480,6 +487,28 @@ def spare_registry_lookups() -> None:
 
     setattr(from_context, "is_spared", True)  # noqa: B010
     setattr(utils, _REGISTRY_LOOKUP, from_context)
+
+
+def _spare_workspace_provider_lookups() -> None:
+    """Let MLflow resolve the workspace provider's URI, twice in each call, without a detour.
+
+    Where none is set it asks ``os.environ``, which raises and catches an exception to say so:
+    1.0 µs each time (docs/decisions/004-registry-lookup.md).
+    """
+    from mlflow.utils import workspace_utils
+
+    known = vars(workspace_utils)
+    stock: Callable[[], str | None] = known[_WORKSPACE_PROVIDER_LOOKUP]
+    if getattr(stock, "is_spared", False):
+        return
+    is_in_environment = foreign_presence("MLFLOW_WORKSPACE_STORE_URI")
+
+    def configured() -> str | None:
+        is_set = known["_workspace_store_uri"] is not None or is_in_environment()
+        return stock() if is_set else None
+
+    setattr(configured, "is_spared", True)  # noqa: B010
+    setattr(workspace_utils, _WORKSPACE_PROVIDER_LOOKUP, configured)
 
 
 def workspace_lookup() -> Callable[[], str | None]:

@@ -33,7 +33,7 @@ from mlflow.tracking._model_registry import utils as model_registry
 from mlflow.tracking._tracking_service import registry as tracking_registries
 from mlflow.tracking._tracking_service import utils as tracking_service
 from mlflow.tracking._workspace import registry as workspaces
-from mlflow.utils import validation, workspace_context
+from mlflow.utils import validation, workspace_context, workspace_utils
 
 from mlflow_weir.plugin import entry_points, mlflow_private
 
@@ -266,8 +266,8 @@ def test_a_spark_session_is_looked_for_only_where_pyspark_was_imported(
     monkeypatch.setattr(model_registry, "_get_active_spark_session", look)
     monkeypatch.setattr(model_registry, "_registry_uri", None)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
-    mlflow_private.spare_registry_lookups()
-    mlflow_private.spare_registry_lookups()
+    mlflow_private.spare_lookups()
+    mlflow_private.spare_lookups()
     monkeypatch.delitem(sys.modules, "pyspark", raising=False)
     assert model_registry._get_registry_uri_from_context() is None
     assert asked == []
@@ -285,7 +285,7 @@ def test_a_spark_session_is_looked_for_only_where_pyspark_was_imported(
 def test_the_registry_uri_still_follows_the_tracking_uri(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mlflow_private.spare_registry_lookups()
+    mlflow_private.spare_lookups()
     monkeypatch.setattr(model_registry, "_registry_uri", None)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     for uri in ("sqlite:///a.db", "http://example.com"):
@@ -307,7 +307,7 @@ def test_a_registry_uri_that_is_not_there_is_not_asked_of_os_environ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
-    mlflow_private.spare_registry_lookups()
+    mlflow_private.spare_lookups()
     monkeypatch.setattr(model_registry, "_registry_uri", None)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.delitem(sys.modules, "pyspark", raising=False)
@@ -318,6 +318,29 @@ def test_a_registry_uri_that_is_not_there_is_not_asked_of_os_environ(
     # One that somebody put in its place is asked.
     monkeypatch.setattr(os, "environ", {"MLFLOW_REGISTRY_URI": "sqlite:///other.db"})
     assert model_registry._get_registry_uri_from_context() == "sqlite:///other.db"
+
+
+def test_the_workspace_provider_is_found_as_mlflow_finds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mlflow_private.spare_lookups()
+    mlflow_private.spare_lookups()
+    monkeypatch.setattr(workspace_utils, "_workspace_store_uri", None)
+    monkeypatch.delenv("MLFLOW_WORKSPACE_STORE_URI", raising=False)
+
+    def resolved() -> str | None:
+        return workspace_utils.resolve_workspace_store_uri(tracking_uri="sqlite:///a.db")
+
+    with monkeypatch.context() as patched:  # one that is not set costs no look at os.environ
+        patched.setattr(type(os.environ), "__getitem__", lambda *_: pytest.fail("asked"))
+        assert resolved() == "sqlite:///a.db"
+    monkeypatch.setenv("MLFLOW_WORKSPACE_STORE_URI", "sqlite:///of-the-environment.db")
+    assert resolved() == "sqlite:///of-the-environment.db"
+    workspace_utils.set_workspace_store_uri("sqlite:///set.db")
+    monkeypatch.delenv("MLFLOW_WORKSPACE_STORE_URI")
+    assert resolved() == "sqlite:///set.db"
+    workspace_utils.set_workspace_store_uri(None)
+    assert resolved() == "sqlite:///a.db"
 
 
 def test_the_workspace_is_found_as_mlflow_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
