@@ -71,7 +71,7 @@ class Sizes:
     searched_runs: tuple[int, ...] = (10_000, 100_000)
     stored_points: tuple[int, ...] = (1_000_000, 10_000_000)
     log_calls: int = 1_000
-    log_rounds: int = 3
+    log_rounds: int = 5
     long_calls: int = 30_000
     outage_s: float = 20.0
     backlog_points: int = 2_000_000
