@@ -41,7 +41,7 @@ from mlflow.utils.workspace_utils import WORKSPACE_HEADER_NAME
 from requests.utils import get_netrc_auth
 
 from mlflow_weir import settings
-from mlflow_weir.plugin import exits, mlflow_private, run_context, servers
+from mlflow_weir.plugin import exits, mlflow_lookups, mlflow_private, run_context, servers
 from mlflow_weir.plugin.agent.stock_server import MODEL_KEY_TAG, RUN_KEY_TAG
 from mlflow_weir.plugin.contact import IS_BOUNDED, IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
@@ -71,7 +71,7 @@ _PROXIES = frozenset(
 )
 _BUNDLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
 
-_active_workspace = mlflow_private.workspace_lookup()  # each log call asks
+_active_workspace = mlflow_lookups.workspace_lookup()  # each log call asks
 
 
 class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # RestStore's own
@@ -88,7 +88,7 @@ class JournaledRestStore(JournaledCalls, RestStore):  # type: ignore[misc]  # Re
             kind: What it is, as far as is known.
         """
         super().__init__(get_host_creds)  # type: ignore[no-untyped-call]
-        mlflow_private.spare_lookups()
+        mlflow_lookups.spare_lookups()
         self._uri, self._kind = uri, kind
         self._chosen: set[str] = set()  # ids of runs that this process chose
         self._recorders: dict[str | None, Recorder] = {}

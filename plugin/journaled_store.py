@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.utils.uri import resolve_uri_if_local
 
 from mlflow_weir import settings
-from mlflow_weir.plugin import exits, mlflow_private
+from mlflow_weir.plugin import exits, mlflow_lookups, mlflow_private
 from mlflow_weir.plugin.contact import FIRST_WAIT_S, IS_BOUNDED, IS_SETTLED, Away
 from mlflow_weir.plugin.journal.spool import Credentials, Target
 from mlflow_weir.plugin.journaled_calls import JournaledCalls
@@ -227,7 +227,7 @@ def sql_store(
         plain = WorkspaceAwareWeirStore if has_workspaces else WeirStore
         return plain(db_uri, default_artifact_root, read_db_uri, **options)
     settings.WRITE_DEADLINE_SECONDS.get()  # a value that cannot work is told at once
-    mlflow_private.spare_lookups()
+    mlflow_lookups.spare_lookups()
     recorder = Recorder(*sql_target(db_uri), when_opened=exits.arm)
     store = WorkspaceAwareJournaledWeirStore if has_workspaces else JournaledWeirStore
     return store(db_uri, default_artifact_root, read_db_uri, recorder=recorder, **options)
