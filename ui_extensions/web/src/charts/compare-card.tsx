@@ -10,7 +10,7 @@ import { SECTIONS } from "../runs/comparison"
 import { count } from "../text/format"
 import { CardFrame } from "./card-frame"
 import { saveCsv } from "./figure-files"
-import type { PanelProps } from "./panel-card"
+import type { PanelProps } from "./panel-props"
 import { titleOf } from "./sections"
 
 const Beside = later(async () => (await import("../runs/beside")).Beside)

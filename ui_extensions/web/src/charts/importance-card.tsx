@@ -10,7 +10,7 @@ import type { BarRow } from "./bar-rows"
 import { CardFrame } from "./card-frame"
 import { ColumnButton } from "./column-button"
 import { saveItems, svgOfBars } from "./figure-files"
-import type { PanelProps } from "./panel-card"
+import type { PanelProps } from "./panel-props"
 import { associations } from "./strongest"
 import { paramColumns, useCells, usualMetric } from "./use-cells"
 

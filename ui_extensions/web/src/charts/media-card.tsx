@@ -2,7 +2,7 @@
 
 import { CardFrame } from "./card-frame"
 import { MediaPanels } from "./media-panels"
-import type { PanelProps } from "./panel-card"
+import type { PanelProps } from "./panel-props"
 import { KIND_WORDS, titleOf } from "./sections"
 
 export function MediaCard(props: PanelProps) {

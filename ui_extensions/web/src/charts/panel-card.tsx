@@ -3,34 +3,13 @@
 import "./panels.css"
 
 import { BarsCard } from "./bars-card"
-import type { CardPlaceProps } from "./card-frame"
 import { CompareCard } from "./compare-card"
 import { ImportanceCard } from "./importance-card"
 import { MediaCard } from "./media-card"
+import type { PanelCardProps } from "./panel-props"
 import { ParallelCard } from "./parallel-card"
 import { ScatterCard } from "./scatter-card"
-import type { KnownKeys } from "../runs/api"
-import type { CardLayout, CardPatch, ChartSettings, DrawnRun, RunGroup } from "./types"
 import { useKnownKeys } from "./use-cells"
-
-export interface PanelCardProps extends CardPlaceProps {
-  card: CardLayout
-  experimentIds: readonly string[]
-  runs: readonly DrawnRun[]
-  groups: readonly RunGroup[] | null
-  /** What is shown is asked for again when this changes. */
-  newsAt: number
-  /** What the card changes of itself. */
-  onCard: (patch: CardPatch) => void
-  onSettings: (patch: Partial<ChartSettings>) => void
-  /** Told the columns that are shown, also those that the card chose. */
-  onColumns: (columns: readonly string[]) => void
-}
-
-export interface PanelProps extends PanelCardProps {
-  /** Null until it is known. */
-  known: KnownKeys | null
-}
 
 const CARDS = {
   scatter: ScatterCard,

@@ -2,7 +2,7 @@ import { useAnswer } from "../api/use-answer"
 import { Empty, Loading, StateOf } from "../controls/state"
 import type { CodeAnswer } from "../run/code-parts"
 import { EnvironmentFacts, GitFacts, Patch, Requirements } from "../run/code-parts"
-import type { VisitorTabProps } from "./run"
+import type { VisitorTabProps } from "./tab-props"
 
 // What is not shared is not in the answer.
 const NOTHING: CodeAnswer = {

@@ -2,7 +2,7 @@ import { useAnswer } from "../api/use-answer"
 import { Empty, Loading, StateOf } from "../controls/state"
 import type { MediaAnswer } from "../run/media-wall"
 import { MediaWall } from "../run/media-wall"
-import type { VisitorTabProps } from "./run"
+import type { VisitorTabProps } from "./tab-props"
 
 /** A run's pictures, sounds and films. */
 export function Media({ run }: VisitorTabProps) {

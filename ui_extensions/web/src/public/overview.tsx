@@ -2,7 +2,7 @@ import { Pairs } from "../run/found-table"
 import { NOTE, ownTags, tag } from "../run/facts"
 import { NotesText } from "../run/notes-text"
 import { CauseBanner, Facts, LastLines, Metrics, Params } from "../run/overview-parts"
-import type { VisitorTabProps } from "./run"
+import type { VisitorTabProps } from "./tab-props"
 
 /** What is shared of a run, on one screen; what is not has no empty place. */
 export function Overview({ run, shown }: VisitorTabProps) {

@@ -15,19 +15,13 @@ import { isLive } from "../run/facts"
 import { Status } from "../run/status"
 import { duration } from "../text/format"
 import { NAME_LENGTH, visible } from "../text/visible"
-import type { Share, Shown } from "./share"
+import type { Share } from "./share"
 import { hasCharts } from "./share"
 import { AsOf, Shell } from "./shell"
+import type { VisitorTabProps } from "./tab-props"
 import { listQuery } from "./visitor-view"
 
 const LIVE_MS = 5_000
-
-export interface VisitorTabProps {
-  readonly run: RunFacts
-  readonly shown: Shown
-  /** Asks for the run again; nothing here changes it. */
-  readonly onChanged: () => void
-}
 
 interface VisitorTab {
   readonly id: RunTab

@@ -2,7 +2,7 @@ import { PlaceLink } from "../layout/link"
 import { Moment } from "./chart-moment"
 import { WithReports } from "../reports/add"
 import { runSet } from "../reports/document"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 import { RunCharts } from "./run-charts"
 
 /** A run's own curves, with the ways to its console and to other runs. */

@@ -6,7 +6,7 @@ import type { CodeAnswer } from "./code-parts"
 import { EnvironmentFacts, GitFacts, Patch, Requirements } from "./code-parts"
 import type { RunFacts } from "./facts"
 import { tag } from "./facts"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 import { RunPicker, useOtherRun } from "./run-picker"
 
 /** What ran: commit, patch, command, environment, packages; and how another run's differed. */

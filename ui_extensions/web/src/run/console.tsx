@@ -17,7 +17,7 @@ import type { ConsoleAnswer, ConsoleSource } from "./console-lines"
 import { useLines } from "./console-lines"
 import { isLive } from "./facts"
 import { lineAt } from "./line-at"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 import { fileName, saveFile } from "./save"
 
 const ROW_PX = 18

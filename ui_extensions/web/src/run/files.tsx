@@ -14,7 +14,7 @@ import { visible } from "../text/visible"
 import type { FileEntry } from "./artifact"
 import { parseCsv, PICTURE, readFile, readText, useObjectAddress } from "./artifact"
 import type { RunFacts } from "./facts"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 import { fileName, saveFile } from "./save"
 
 const Markdown = later(async () => (await import("../text/markdown")).Markdown)

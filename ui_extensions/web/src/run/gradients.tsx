@@ -12,7 +12,7 @@ import { visible } from "../text/visible"
 import { HeatMap } from "./heat-map"
 import type { Histograms, Norms, WatchedKind } from "./histograms"
 import { BINS, readHistograms, readNorms } from "./histograms"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 
 /** What `mlflow_weir.watch` saw: norms of every layer over steps, and one layer's distribution. */
 export function Gradients({ run }: TabProps) {

@@ -3,7 +3,7 @@ import { Empty, Loading, StateOf } from "../controls/state"
 import type { RunFacts } from "./facts"
 import type { MediaAnswer } from "./media-wall"
 import { MediaWall } from "./media-wall"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 import { RunPicker, useOtherRun } from "./run-picker"
 
 /** Pictures, sounds and films by key, with one slider over their steps; beside another run's. */

@@ -2,7 +2,7 @@ import { PlaceLink } from "../layout/link"
 import { Alerts } from "./alerts"
 import { Notes } from "./notes"
 import { CauseBanner, Facts, LastLines, Metrics, Params } from "./overview-parts"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 import { Tags } from "./tags"
 
 /** What a run is and was, on one screen. */

@@ -47,12 +47,6 @@ const TABS = {
   files: later(async () => (await import("./files")).Files),
 }
 
-/** What a tab is given: the run's facts, and a way to ask for them again. */
-export interface TabProps {
-  run: RunFacts
-  onChanged: () => void
-}
-
 /** One run: its state and why, and eight views of it. */
 export function RunPage({ runId, tab }: { runId: string; tab: RunTab }) {
   const answer = useAnswer<RunFacts>("run", { run_id: runId })

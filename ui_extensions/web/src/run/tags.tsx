@@ -6,7 +6,7 @@ import type { Tag } from "../runs/tag-fields"
 import { saveTags, TagFields } from "../runs/tag-fields"
 import { ownTags } from "./facts"
 import { Pairs } from "./found-table"
-import type { TabProps } from "./page"
+import type { TabProps } from "./tab-props"
 
 /** The tags that somebody set, edited in place. */
 export function Tags({ run, onChanged }: TabProps) {
