@@ -22,6 +22,9 @@ from mlflow_weir.errors import ConfigError, StoreError, StoreUnavailable
 
 _CONNECT_S, _READ_S = 5, 60
 _CONNECTIONS = 16
+# Around the name of a file that is being written: readers of the data set leave it out, as Spark
+# and Hive do.
+_PART = ("_weir-", ".part")
 _NOT_THERE = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
@@ -55,6 +58,10 @@ class Place(ABC):
         """Take an object away, if it is there."""
 
     @abstractmethod
+    def sweep(self) -> None:
+        """Take away what a writer that was killed has left; nobody may be writing meanwhile."""
+
+    @abstractmethod
     def iter_names(self) -> Iterator[str]:
         """Yield the names of all objects."""
 
@@ -68,7 +75,7 @@ def open_place(address: str) -> Place:
     scheme = urlsplit(address).scheme
     if scheme == "s3":
         endpoint = settings.pick_environment(["MLFLOW_S3_ENDPOINT_URL"])
-        return _s3_place(address, endpoint.get("MLFLOW_S3_ENDPOINT_URL"), os.getpid())
+        return _s3_place(address, endpoint.get("MLFLOW_S3_ENDPOINT_URL") or None, os.getpid())
     path = unquote(urlsplit(address).path) if scheme == "file" else address
     if scheme not in {"", "file"} or not os.path.isabs(path) or urlsplit(address).netloc:
         raise ConfigError(
@@ -89,8 +96,7 @@ class FolderPlace(Place):
         path = self._folder / name
         with _told(self.address):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A name that readers of the data set leave out, as Spark and Hive do.
-            file, written = tempfile.mkstemp(prefix="_", suffix=".part", dir=path.parent)
+            file, written = tempfile.mkstemp(prefix=_PART[0], suffix=_PART[1], dir=path.parent)
             try:
                 with open(file, "wb") as out:
                     out.write(body)
@@ -126,10 +132,15 @@ class FolderPlace(Place):
                 except OSError:  # others are in it
                     break
 
+    def sweep(self) -> None:
+        with _told(self.address):
+            for left in list(self._folder.rglob(f"{_PART[0]}*{_PART[1]}")):
+                self.delete(left.relative_to(self._folder).as_posix())
+
     def iter_names(self) -> Iterator[str]:
         for folder, _, names in os.walk(self._folder):
             for name in sorted(names):
-                if not name.endswith(".part"):
+                if not name.endswith(_PART[1]):
                     yield Path(folder, name).relative_to(self._folder).as_posix()
 
 
@@ -206,14 +217,22 @@ class S3Place(Place):
         with _told(self.address):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
+    def sweep(self) -> None:
+        """Do nothing: an object that has not come whole is none."""
+
     def iter_names(self) -> Iterator[str]:
+        for name, _ in self.iter_versions():
+            yield name
+
+    def iter_versions(self) -> Iterator[tuple[str, str]]:
+        """Yield each object's name, and what is another once its content is (its ETag)."""
         with _told(self.address):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix
             )
             for page in pages:
                 for one in page.get("Contents", ()):
-                    yield str(one["Key"])[len(self._prefix) :]
+                    yield str(one["Key"])[len(self._prefix) :], str(one["ETag"])
 
 
 @contextlib.contextmanager

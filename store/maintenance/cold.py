@@ -407,7 +407,8 @@ def _set_right(
     """
     of, cold = schema.cold_object.c, schema.cold.c
     with engine.connect() as connection:
-        states = connection.execute(sa.select(of.object_id, of.state)).all()
+        rows = connection.execute(sa.select(of.object_id, of.state, of.root)).all()
+        states = [(object_id, state) for object_id, state, _ in rows]
         stale = {object_id for object_id, _ in states} if is_all else _stale(connection)
         members: dict[str, list[int]] = defaultdict(list)
         for object_id, chunk_id in connection.execute(
@@ -415,6 +416,9 @@ def _set_right(
         ):
             members[object_id].append(chunk_id)
     stale = {object_id for object_id, state in states if state == LIVE and object_id in stale}
+    if is_all or any(state != LIVE for _, state in states):
+        for root in {row.root for row in rows}:
+            open_place(root).sweep()
     progress.start("chunks back", sum(len(members[object_id]) for object_id in stale))
     unreadable: list[ChunkCorrupt] = []
     for object_id in sorted(stale):

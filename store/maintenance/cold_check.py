@@ -68,7 +68,11 @@ def problems(session: Session, notes: list[str]) -> Iterator[str]:
     for root, names in known.items():
         for name in open_place(root).iter_names():
             if name.endswith(".parquet") and name not in names and name != MARKER:
-                yield f"{root}/{name}: no row of the database knows it"
+                yield (
+                    f"{root}/{name}: no row of the database knows it (written after the "
+                    "back-up that this database was restored from? unless another copy of the "
+                    "database is in use, remove it: who reads the data set counts it twice)"
+                )
 
 
 def _object_problems(row: Any, n_in_it: int, notes: list[str]) -> Iterator[str]:

@@ -384,8 +384,44 @@ for name in ("put", "read", "delete"):
         count(); found = deed(*words); count()
         return found
     setattr(places.FolderPlace, name, counted)
+def counted_replace(*words, deed=os.replace):
+    count(); deed(*words)
+os.replace = counted_replace
 main()
 """
+
+
+# The command, killed inside the writing of a file of chunks: before it has its name.
+KILLED_INSIDE = """
+import os
+from mlflow_weir.plugin.cli import main
+replace = os.replace
+def die(written, path):
+    if str(path).endswith(".parquet"): os.kill(os.getpid(), 9)
+    replace(written, path)
+os.replace = die
+main()
+"""
+
+
+def test_what_a_kill_inside_a_write_leaves_is_taken_away(new_store: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{new_store}/weir.db"
+    store: Any = WeirStore(url, ARTIFACTS)
+    run_ids = fill(store)
+    before = answers(store, run_ids)
+    words = ["db", "archive", url, "--to", str(tmp_path / "c"), "--older-than", "0d"]
+    for back in ([], ["--back"]):
+        code, out, err = warm_python().outcome(KILLED_INSIDE, words, dict(os.environ), tmp_path)
+        assert code == -signal.SIGKILL, (out, err)
+        assert len(list((tmp_path / "c").rglob("*.part"))) == 1
+        found = succeeded("check", url)
+        assert found["problems"] == []
+        assert ["left by a command that was stopped" in note for note in found["notes"]] == [True]
+        succeeded("archive", url, *(back or words[3:]))
+        assert list((tmp_path / "c").rglob("*.part")) == []
+        assert afresh(store, run_ids) == before
+        succeeded("archive", url, "--back")
+    store._dispose_engine()
 
 
 @pytest.mark.long
@@ -406,6 +442,7 @@ def test_killed_anywhere_nothing_is_lost(database_server: DatabaseServer, tmp_pa
             assert code == -signal.SIGKILL, (out, err)
         assert succeeded("check", url)["problems"] == []
         assert len(objects_in(tmp_path)) == counts(store.engine)[2]
+        assert list(tmp_path.rglob("*.part")) == []
     store._dispose_engine()
 
 
