@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from mlflow.server.security_utils import is_allowed_host_header
 
 from mlflow_weir import settings
 from mlflow_weir.plugin.uri import is_weir
@@ -97,6 +98,8 @@ def test_the_compose_file_belongs_together() -> None:
     assert f"http://127.0.0.1:5000{health.PREFIX}/ready" in probe[-1]
     compile(probe[-1], "healthcheck", "exec")
     settings_of(server["environment"])
+    # An empty endpoint is one that boto3 refuses: it is passed on where it is set, or not at all.
+    assert server["environment"]["MLFLOW_S3_ENDPOINT_URL"] is None
     nginx = file["configs"]["nginx"]["content"]
     assert nginx.count("{") == nginx.count("}")
     assert set(re.findall(r"server (server-\d):5000;", nginx)) == {"server-1", "server-2"}
@@ -139,6 +142,11 @@ def test_the_manifest_belongs_together() -> None:
         "livenessProbe": f"{health.PREFIX}/live",
         "readinessProbe": f"{health.PREFIX}/ready",
     }
+    hosts = found["ConfigMap"]["data"]["hosts"].split(",")
+    for name in probes:
+        (header,) = container[name]["httpGet"]["httpHeaders"]
+        assert header["name"] == "Host"
+        assert is_allowed_host_header(hosts, header["value"])
     variables = {one["name"]: one for one in container["env"]}
     for used in re.findall(r"\$\((\w+)\)", " ".join(container["command"])):
         assert used in variables
