@@ -1,27 +1,35 @@
-"""Runs written out as files: ``run.json``, the whole metric history, and their artifacts.
+"""Runs written out as files: ``run.json``, the whole metric history, and what belongs to them.
 
-    DIR/EXPERIMENT_ID/RUN_ID/run.json           info, params, tags, latest metrics, inputs, models
-                            /metrics.parquet    run_id, key, timestamp (ms), step, value
-                            /traces.json        with spans, where it has any
-                            /artifacts/…        where asked for
-                            /models/ID/…        the files of its logged models, where asked for
+    DIR/EXPERIMENT_ID/RUN_ID/run.json             info, params, tags, latest metrics, inputs,
+                                                  models, alerts, processes that printed
+                            /metrics.parquet      run_id, key, timestamp (ms), step, value
+                            /console.jsonl        a line each: source, n, at_ms, stream, text
+                            /histograms.parquet   run_id, kind, key, step, …, counts of 64 bins
+                            /traces.json          with spans, where it has any
+                            /traces/ID/…          attachments of a trace, where asked for
+                            /artifacts/…          where asked for
+                            /models/ID/…          the files of its logged models, where asked for
 
 A run is written into a folder ``.RUN_ID.part`` that takes its name when all of it is there: what
 has its name is whole. A run that is there as it is in the store is left as it is; one that has
-changed since is written anew; of artifacts, where asked for, paths and sizes tell. Everything is
-asked of MLflow's client, so any store or server of MLflow's can be exported, not only Weir's.
+changed since is written anew. Of points a store of Weir's tells whether any have come, and of
+files a folder or S3 whether they are others; where a store tells neither, latest values and sizes
+are compared, which is counted.
 
-What a store answers is not trusted with paths: ids that are none are refused.
+MLflow's part is asked of its client, so any store or server of MLflow's can be exported; what Weir
+has beside it (``exported_beside.py``) is there where Weir is. What a store answers is not trusted
+with paths: ids that are none are refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import os
-import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,18 +41,21 @@ import pyarrow.parquet as pq
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from mlflow_weir.errors import ConfigError
+from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.plugin import exported_parts as parts
 from mlflow_weir.plugin.artifact_places import repository_at
+from mlflow_weir.plugin.exported_beside import Beside
+from mlflow_weir.store.histograms.encoding import BINS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 FORMATS = ("parquet", "csv", "json")
-VERSION = 2
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+VERSION = 3
 _PAGE = 1_000
+_TEXT = pa.dictionary(pa.int32(), pa.string())
 _COLUMNS = ("run_id", "key", "timestamp", "step", "value")
 
 
@@ -54,6 +65,7 @@ class ExportReport:
 
     Attributes:
         n_same: Runs that were there already, as they are in the store.
+        left_out: What of the runs is not written or was not compared, and how often it was met.
         failed: Of each run that could not be written: its id and why.
     """
 
@@ -64,7 +76,12 @@ class ExportReport:
     n_artifacts: int = 0
     n_models: int = 0
     n_traces: int = 0
+    n_attachments: int = 0
+    n_lines: int = 0
+    n_histograms: int = 0
+    n_alerts: int = 0
     n_bytes: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +120,7 @@ def export(
     run_ids: Sequence[str],
     folder: Path,
     *,
+    beside: Beside | None = None,
     file_format: str = "parquet",
     with_artifacts: bool = False,
     on_run: Callable[[], None] = lambda: None,
@@ -113,8 +131,10 @@ def export(
         client: Of the store they are in.
         run_ids: Which.
         folder: Where to.
+        beside: What Weir has beside MLflow's there; None where there is no Weir.
         file_format: Of the metric history, one of ``FORMATS``.
-        with_artifacts: Download their artifacts, and those of their logged models, too.
+        with_artifacts: Download their artifacts, those of their logged models, and attachments of
+            their traces, too.
         on_run: Called after each run.
 
     Raises:
@@ -125,79 +145,151 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(f"{folder}: {exc.strerror}", hint="check the path after --to") from exc
+    export_one = _Export(client, folder, beside, file_format, with_artifacts, report)
     for run_id in run_ids:
         try:
-            _export_one(client, run_id, folder, file_format, with_artifacts, report)
-        except (MlflowException, ConfigError, OSError, pa.ArrowException) as exc:
+            export_one(run_id)
+        except (MlflowException, WeirError, OSError, ValueError, pa.ArrowException) as exc:
             report.failed[run_id] = " ".join(str(exc).split())[:500]
         on_run()
     return report
 
 
-def _export_one(
-    client: MlflowClient,
-    run_id: str,
-    folder: Path,
-    file_format: str,
-    with_artifacts: bool,
-    report: ExportReport,
-) -> None:
-    run = client.get_run(run_id)
-    experiment_id = str(run.info.experiment_id)
-    for one in (run.info.run_id, experiment_id):
-        if not _ID.match(one):
-            raise ConfigError(f"{one!r:.100} is no id that a folder may be named after")
-    parent = folder / experiment_id
-    target, part = parent / run.info.run_id, parent / f".{run.info.run_id}.part"
-    models = parts.models_of(client, run)
-    for model in models:
-        if not _ID.match(model.model_id):
-            raise ConfigError(f"{model.model_id!r:.100} is no id that a folder may be named after")
-    facts = _facts(client, run)
-    facts["models"] = [parts.model_facts(model) for model in models]
-    facts["traces"] = parts.trace_infos(client, run)
-    places = {}
-    if with_artifacts:
-        roots = {"artifacts": run.info.artifact_uri}
-        roots |= {f"models/{one.model_id}": one.artifact_location for one in models}
-        places = {name: repository_at(client, uri) for name, uri in roots.items()}
-        facts["files"] = {name: parts.sizes_in(place) for name, place in places.items()}
-    facts["weir_export"] = {
-        "version": VERSION,
-        "metrics_file": f"metrics.{file_format}",
-        "with_artifacts": with_artifacts,
-    }
-    if _is_there(target, facts):
-        report.n_same += 1
-        return
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    n_points = _WRITERS[file_format](
-        part / f"metrics.{file_format}", run_id, _histories(client, run)
-    )
-    if facts["traces"]:
-        parts.write_traces(part / "traces.json", client, run, facts["traces"])
-    for name, place in places.items():
-        (part / name).mkdir(parents=True)
-        if facts["files"][name]:
-            place.download_artifacts("", str(part / name))
-    # Last: what the next export compares.
-    (part / "run.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), "utf-8")
-    _sync(part / "run.json")
-    shutil.rmtree(target, ignore_errors=True)
+@dataclass
+class _Export:
+    """How runs are exported, one after the other."""
+
+    client: MlflowClient
+    folder: Path
+    beside: Beside | None
+    file_format: str
+    with_artifacts: bool
+    report: ExportReport
+
+    def __call__(self, run_id: str) -> None:
+        left_out: Counter[str] = Counter()
+        run = self.client.get_run(run_id)
+        # Before its points are read: those that come meanwhile are written again, not missed.
+        version = self.beside.version(run.info.run_id) if self.beside else None
+        parent = self.folder / parts.require_name(str(run.info.experiment_id))
+        target = parent / parts.require_name(run.info.run_id)
+        facts, places = self._look_at(run, version, left_out)
+        _put_back(target)
+        if _is_there(target, facts):
+            self.report.n_same += 1
+            if version is None:
+                left_out["runs compared by their latest values, not by all points"] += 1
+            left_out["files compared by size alone"] += sum(
+                state is None for files in facts.get("files", {}).values()
+                for _, state in files.values()
+            )  # fmt: skip
+        else:
+            part = parent / f".{target.name}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            self._write(part, run, facts, places, left_out)
+            _put_in_place(part, target)
+        self.report.left_out = dict(Counter(self.report.left_out) + left_out)
+
+    def _look_at(
+        self, run: Run, version: str | None, left_out: Counter[str]
+    ) -> tuple[dict[str, Any], dict[str, ArtifactRepository]]:
+        """Return what is written as ``run.json``, and where files are that are to be downloaded.
+
+        Two exports of one run are the same where this is.
+        """
+        models = parts.models_of(self.client, run, left_out)
+        facts = _facts(self.client, run)
+        facts["models"] = [parts.model_facts(model) for model in models]
+        facts["traces"] = parts.trace_infos(self.client, run)
+        if self.beside is not None:
+            facts["printed_by"] = self.beside.sources(run.info.run_id)
+            facts["alerts"] = self.beside.alerts(run.info.run_id)
+        places = {}
+        if self.with_artifacts:
+            roots = {"artifacts": run.info.artifact_uri}
+            for model in models:
+                roots[f"models/{parts.require_name(model.model_id)}"] = model.artifact_location
+            places = {name: repository_at(self.client, uri) for name, uri in roots.items()}
+            facts["files"] = {name: parts.states_in(place) for name, place in places.items()}
+        facts["weir_export"] = {
+            "version": VERSION,
+            "metrics_file": f"metrics.{self.file_format}",
+            "with_artifacts": self.with_artifacts,
+            "points": version,
+        }
+        return facts, places
+
+    def _write(
+        self,
+        part: Path,
+        run: Run,
+        facts: dict[str, Any],
+        places: dict[str, ArtifactRepository],
+        left_out: Counter[str],
+    ) -> None:
+        report, run_id = self.report, run.info.run_id
+        n_points = _WRITERS[self.file_format](
+            part / f"metrics.{self.file_format}", run_id, _histories(self.client, run)
+        )
+        n_lines = n_histograms = n_attachments = 0
+        if self.beside is not None:
+            n_lines = _write_lines(part / "console.jsonl", run_id, facts, self.beside)
+            n_histograms = _write_histograms(part / "histograms.parquet", run_id, self.beside)
+        if facts["traces"]:
+            n_attachments = parts.write_traces(
+                part, self.client, run, facts["traces"], left_out,
+                with_attachments=self.with_artifacts,
+            )  # fmt: skip
+        for name, place in places.items():
+            (part / name).mkdir(parents=True)
+            if facts["files"][name]:
+                place.download_artifacts("", str(part / name))
+        text = json.dumps(facts, indent=2, ensure_ascii=False)
+        (part / "run.json").write_text(text, "utf-8")
+        report.n_runs += 1
+        report.n_points += n_points
+        report.n_lines += n_lines
+        report.n_histograms += n_histograms
+        report.n_attachments += n_attachments
+        report.n_bytes += sum(one.stat().st_size for one in part.rglob("*") if one.is_file())
+        report.n_artifacts += sum(map(len, facts.get("files", {}).values()))
+        report.n_models += len(facts["models"])
+        report.n_traces += len(facts["traces"])
+        report.n_alerts += len(facts.get("alerts", ()))
+
+
+def _put_in_place(part: Path, target: Path) -> None:
+    """Give a folder that is whole its name; one that has it stays until then."""
+    for path in [*part.rglob("*"), part]:
+        _sync(path)
+    if target.exists():
+        os.replace(target, _before(target))
     os.replace(part, target)
-    report.n_runs += 1
-    report.n_points += n_points
-    sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
-    report.n_bytes += sum(sizes)
-    report.n_artifacts += sum(map(len, facts.get("files", {}).values()))
-    report.n_models += len(models)
-    report.n_traces += len(facts["traces"])
+    _sync(target.parent)
+    shutil.rmtree(_before(target), ignore_errors=True)
+
+
+def _put_back(target: Path) -> None:
+    """Set right what an export left that was killed while it put a run in place."""
+    before = _before(target)
+    if before.exists() and not target.exists():
+        os.replace(before, target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _before(target: Path) -> Path:
+    return target.with_name(f".{target.name}.before")
 
 
 def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    if path.is_symlink():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_there(target: Path, facts: dict[str, Any]) -> bool:
@@ -247,20 +339,18 @@ _Histories = Iterator[tuple[str, "Sequence[Metric]"]]
 
 
 def _write_parquet(path: Path, run_id: str, histories: _Histories) -> int:
-    text = pa.dictionary(pa.int32(), pa.string())
     schema = pa.schema(
-        list(zip(_COLUMNS, (text, text, pa.int64(), pa.int64(), pa.float64()), strict=True))
+        list(zip(_COLUMNS, (_TEXT, _TEXT, pa.int64(), pa.int64(), pa.float64()), strict=True))
     )
     n_points = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for key, points in histories:
             n = len(points)
-            zeros = pa.array(np.zeros(n, dtype=np.int32))
             writer.write_table(
                 pa.table(
                     [
-                        pa.DictionaryArray.from_arrays(zeros, pa.array([run_id])),
-                        pa.DictionaryArray.from_arrays(zeros, pa.array([key])),
+                        _same(run_id, n),
+                        _same(key, n),
                         pa.array([point.timestamp for point in points], pa.int64()),
                         pa.array([point.step for point in points], pa.int64()),
                         pa.array([point.value for point in points], pa.float64()),
@@ -295,6 +385,57 @@ def _write_json(path: Path, run_id: str, histories: _Histories) -> int:
             n_points += len(points)
         file.write("\n}}\n")
     return n_points
+
+
+def _write_lines(path: Path, run_id: str, facts: dict[str, Any], beside: Beside) -> int:
+    """Write what a run printed, one process after the other; no file where that is nothing."""
+    n_lines = 0
+    if facts["printed_by"]:
+        with open(path, "w", encoding="utf-8") as file:
+            for source in facts["printed_by"]:
+                for line in beside.lines(run_id, source):
+                    row = {"source": source["source"], **line}
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    n_lines += 1
+    return n_lines
+
+
+_HISTOGRAMS = pa.schema(
+    [
+        *(("run_id", _TEXT), ("kind", _TEXT), ("key", _TEXT)),
+        *(("step", pa.int64()), ("timestamp", pa.int64())),
+        *(("norm", pa.float64()), ("first", pa.float64()), ("last", pa.float64())),
+        *(("n_nan", pa.int64()), ("n_inf", pa.int64())),
+        ("counts", pa.list_(pa.int64(), BINS)),
+    ]
+)
+
+
+def _write_histograms(path: Path, run_id: str, beside: Beside) -> int:
+    """Write the histograms of a run, series by series; no file where there is none."""
+    n_histograms = 0
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for table in beside.histograms(run_id):
+            if writer is None:
+                writer = stack.enter_context(
+                    pq.ParquetWriter(path, _HISTOGRAMS, compression="zstd")
+                )
+            n = len(table)
+            columns = [
+                *(_same(text, n) for text in (run_id, table.kind, table.keys[0])),
+                *(table.step, table.timestamp, table.norm, table.first, table.last),
+                *(table.n_nan, table.n_inf),
+                pa.FixedSizeListArray.from_arrays(pa.array(table.counts.reshape(-1)), BINS),
+            ]
+            writer.write_table(pa.table(columns, schema=_HISTOGRAMS))
+            n_histograms += n
+    return n_histograms
+
+
+def _same(text: str, n: int) -> pa.DictionaryArray:
+    """Return a column of one text."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int32)), pa.array([text]))
 
 
 _WRITERS: dict[str, Callable[[Path, str, _Histories], int]] = {

@@ -105,14 +105,7 @@ class _Output:
 
     def _say(self, source: str, line: Line) -> None:
         if self._as_json:
-            said = {
-                "source": source,
-                "n": line.n,
-                "at_ms": line.at_ms,
-                "stream": STREAMS[line.stream],
-                "text": line.text,
-            }
-            click.echo(json.dumps(said))
+            click.echo(json.dumps({"source": source, **line.as_json()}))
             return
         text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line.text)
         if "\x1b" in text:

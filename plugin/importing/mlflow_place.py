@@ -34,7 +34,8 @@ _BESIDE_MLFLOW = (
     "what a server of Weir's has beside MLflow's: lines that runs printed, histograms, alerts, "
     "arrangements, reports, links; a copy of its database has all of it"
 )
-_SCHEMES = frozenset("file http https mysql postgresql sqlite weir".split())
+_DATABASES = frozenset({"mysql", "postgresql", "sqlite"})
+_SCHEMES = _DATABASES | {"file", "http", "https", "weir"}
 
 
 class Place:
@@ -53,7 +54,7 @@ class Place:
         self.client = client
         uri = client.tracking_uri
         self._engine: sa.Engine | None = None
-        if scheme_of(uri).partition("+")[0] in {"sqlite", "postgresql", "mysql"}:
+        if scheme_of(uri).partition("+")[0] in _DATABASES:
             self._engine = None if is_weir(uri) else _open(uri)
 
     def experiments(self, names: Sequence[str] = ()) -> list[Experiment]:
@@ -165,6 +166,17 @@ def _open(uri: str) -> sa.Engine:
             hint="name it as weir:///DIR or with +weir in its scheme",
         )
     return engine
+
+
+def require_whole(uri: str) -> None:
+    """Refuse a database of which stock MLflow sees a part, or none, and would make it anew.
+
+    Raises:
+        ConfigError: It is Weir's and named as if it were not, or is no database of MLflow's.
+    """
+    if scheme_of(uri).partition("+")[0] in _DATABASES and not is_weir(uri):
+        require_place(uri)
+        _open(uri).dispose()
 
 
 def require_place(uri: str) -> None:

@@ -42,6 +42,18 @@ class Alert(NamedTuple):
     at_ms: int
     rule_id: str | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as answers and exports have it."""
+        return {
+            "id": self.alert_id,
+            "run_id": self.run_id,
+            "level": self.level,
+            "title": self.title,
+            "text": self.text,
+            "at_ms": self.at_ms,
+            "rule_id": self.rule_id,
+        }
+
 
 def fitting(text: str, most: int) -> str:
     """Return a text as every database keeps it: no NUL, no lone surrogate, not too long."""

@@ -39,6 +39,15 @@ class Line(NamedTuple):
     stream: int
     text: str
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as answers and exports have it."""
+        return {
+            "n": self.n,
+            "at_ms": self.at_ms,
+            "stream": STREAMS[self.stream],
+            "text": self.text,
+        }
+
     @property
     def plain(self) -> str:
         """The text without its colours."""

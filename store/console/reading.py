@@ -42,6 +42,18 @@ class ConsoleSource(NamedTuple):
     cut_to: int
     seq: int
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as answers and exports have it."""
+        return {
+            "source": self.source,
+            "node": self.node,
+            "rank": self.rank,
+            "pid": self.pid,
+            "began_ms": self.began_ms,
+            "n_lines": self.n_lines,
+            "cut": [self.cut_from, self.cut_to] if self.cut_to > self.cut_from else None,
+        }
+
 
 def list_sources(connection: sa.Connection, run_id: str) -> list[ConsoleSource]:
     """Return the sources of a run, the first to print first."""

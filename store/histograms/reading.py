@@ -69,7 +69,12 @@ def read_norms(
 
 
 def read_series(
-    session: Session | sa.Connection, run_id: str, kind: str, key: str, max_steps: int
+    session: Session | sa.Connection,
+    run_id: str,
+    kind: str,
+    key: str,
+    max_steps: int,
+    after: int | None = None,
 ) -> Table | None:
     """Return the histograms of one series, ascending by step; None where there is none.
 
@@ -79,6 +84,7 @@ def read_series(
         kind: One of ``KINDS``.
         key: The series.
         max_steps: At most so many of them, evenly.
+        after: The first ones of greater steps than this, in place of an even choice.
 
     Raises:
         ChunkCorrupt: A row is damaged.
@@ -104,4 +110,6 @@ def read_series(
     # The last of each step: np.unique names the first, so from behind.
     _, last = np.unique(whole.step[::-1], return_index=True)
     rows = len(whole) - 1 - last
+    if after is not None:
+        return whole.take(rows[whole.step[rows] > after][:max_steps])
     return whole.take(rows[evenly(whole.step[rows], max_steps)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from databases import DatabaseServer
 from mlflow_weir.plugin import exporting
 from mlflow_weir.plugin.cli import main
+from mlflow_weir.plugin.exported_beside import beside
+from s3_server import S3Server
 
 pytestmark = pytest.mark.slow
 
@@ -187,13 +191,143 @@ def test_what_was_stopped_or_failed_is_not_taken_for_whole(
     (experiment,) = folder.iterdir()
     assert not (experiment / run_ids[1]).exists()
     with pytest.raises(KeyboardInterrupt):
-        exporting.export(client, run_ids, folder, with_artifacts=True)
+        exporting.export(client, run_ids, folder, beside=beside(uri), with_artifacts=True)
     monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", download)
     report = export(uri, folder, "--artifacts", *run_ids)
     assert (report["n_runs"], report["n_same"]) == (1, 2)
     assert sorted(path.name for path in experiment.iterdir()) == sorted(run_ids)
     assert export(uri, folder, "0" * 32)["failed"].keys() == {"0" * 32}
     assert CliRunner().invoke(main, ["export", "--to", "x"]).exit_code == 2
+
+
+@pytest.mark.quick_on("sqlite")
+def test_a_file_replaced_by_one_of_its_size_and_time_is_another(uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(uri)
+    run_ids = fill(client, tmp_path)
+    folder = tmp_path / "out"
+    export(uri, folder, "--artifacts", *run_ids)
+    (stored,) = (tmp_path / "store" / run_ids[1]).rglob("note.txt")
+    before = stored.stat()
+    stored.write_text("text 9")
+    os.utime(stored, ns=(before.st_atime_ns, before.st_mtime_ns))
+    report = export(uri, folder, "--artifacts", *run_ids)
+    assert (report["n_runs"], report["n_same"]) == (1, 2)
+    (experiment,) = folder.iterdir()
+    kept = experiment / run_ids[1] / "artifacts" / "below" / "note.txt"
+    assert kept.read_text() == "text 9"
+
+
+def test_an_object_replaced_by_one_of_its_size_is_another(
+    new_store: Path, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", s3.address)
+    s3.new_bucket("exported")
+    uri = f"weir://{new_store}"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("in s3", artifact_location="s3://exported/here")
+    run_id = client.create_run(experiment).info.run_id
+    client.log_text(run_id, "text 0", "below/note.txt")
+    client.set_terminated(run_id)
+    folder = tmp_path / "out"
+    assert export(uri, folder, "--artifacts", run_id)["n_artifacts"] == 1
+    assert export(uri, folder, "--artifacts", run_id)["n_same"] == 1
+    client.log_text(run_id, "text 1", "below/note.txt")
+    assert export(uri, folder, "--artifacts", run_id)["n_runs"] == 1
+    kept = folder / experiment / run_id / "artifacts" / "below" / "note.txt"
+    assert kept.read_text() == "text 1"
+
+
+@pytest.mark.quick_on("sqlite")
+def test_points_that_come_late_are_a_change_and_stock_databases_tell_of_none(
+    uri: str, tmp_path: Path
+) -> None:
+    client = MlflowClient(uri)
+    (run_id, *_) = fill(client, tmp_path)
+    folder = tmp_path / "out"
+    export(uri, folder, run_id)
+    client.log_metric(run_id, "loss", 7.0, 10**12, 0)  # older than the latest one
+    assert client.get_run(run_id).data.metrics["loss"] == VALUES["loss"][-1]
+    report = export(uri, folder, run_id)
+    assert (report["n_runs"], report["n_points"]) == (1, 7)
+    stock = f"sqlite:///{tmp_path}/stock.db"
+    run_id = MlflowClient(stock).create_run("0").info.run_id
+    MlflowClient(stock).set_terminated(run_id)
+    assert export(stock, folder, run_id)["left_out"] == {}
+    assert export(stock, folder, run_id)["left_out"] == {
+        "runs compared by their latest values, not by all points": 1
+    }
+
+
+@pytest.mark.quick_on("sqlite")
+def test_a_model_that_was_deleted_keeps_no_run_back(uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(uri)
+    (run_id, *_) = fill(client, tmp_path)
+    experiment = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment, "net", run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 1)])
+    client.delete_logged_model(model.model_id)
+    report = export(uri, tmp_path / "out", "--artifacts", run_id)
+    assert (report["n_runs"], report["n_models"]) == (1, 0)
+    assert report["left_out"] == {"logged models that are deleted": 1}
+
+
+def test_a_run_is_there_whenever_an_export_is_killed(
+    new_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each of the steps that put it in place: as it was before, or as it is."""
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    uri, folder = f"weir://{new_store}", tmp_path / "out"
+    client = MlflowClient(uri)
+    run_ids = fill(client, tmp_path)
+    export(uri, folder, *run_ids)
+    (experiment,) = folder.iterdir()
+    facts = experiment / run_ids[0] / "run.json"
+    steps = ["replace", "replace", "rmtree"]
+    for number, name in enumerate(steps):
+        client.set_tag(run_ids[0], "who", f"state {number}")
+        place: Any = shutil if name == "rmtree" else os
+        real = getattr(place, name)
+        left = steps[:number].count(name) + (name == "rmtree") * 2  # two tidy up before
+
+        def die(*words: Any, real: Any = real, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return real(*words, **options)
+
+        monkeypatch.setattr(place, name, die)
+        with pytest.raises(KeyboardInterrupt):
+            exporting.export(client, run_ids[:1], folder)
+        monkeypatch.setattr(place, name, real)
+        # Asked for what is there alone, it puts back what was on its way.
+        exporting._put_back(experiment / run_ids[0])
+        assert facts.exists()
+        assert export(uri, folder, *run_ids)["failed"] == {}
+        assert json.loads(facts.read_text("utf-8"))["tags"]["who"] == f"state {number}"
+        assert sorted(one.name for one in experiment.iterdir()) == sorted(run_ids)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--uri", "sqlite:///{weir}/weir.db", "x"], "of which stock MLflow sees a part"),
+        (["--uri", "sqlite:///{weir}/none.db", "x"], "there is no such file"),
+        (["--filter", "params.lr = '1'", "x"], "name one"),
+        (["--uri", "http://127.0.0.1:9", "x"], "does not answer"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    new_store: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    """A store of Weir's by its plain URI above all, which has no history for stock MLflow."""
+    filled = [word.replace("{weir}", str(new_store)) for word in words]
+    done = CliRunner().invoke(main, ["export", "--to", str(tmp_path / "out"), *filled])
+    assert done.exit_code != 0
+    assert said in done.output
+    assert not (tmp_path / "out").exists()
+    assert not (new_store / "none.db").exists()
 
 
 def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:

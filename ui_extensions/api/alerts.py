@@ -71,19 +71,6 @@ def add_to(routes: flask.Blueprint) -> None:
     add("/alerts/log", "alerts_log", _log)
 
 
-def as_json(alert: Alert) -> dict[str, Any]:
-    """Return an alert as the pages get it."""
-    return {
-        "id": alert.alert_id,
-        "run_id": alert.run_id,
-        "level": alert.level,
-        "title": alert.title,
-        "text": alert.text,
-        "at_ms": alert.at_ms,
-        "rule_id": alert.rule_id,
-    }
-
-
 def _alerts(fields: Fields) -> dict[str, Any]:
     limit, run_id = _limit(fields), fields.text_or_none("run_id")
     if run_id is not None:
@@ -96,7 +83,7 @@ def _alerts(fields: Fields) -> dict[str, Any]:
             found = alerts.read_run(connection, run_id, limit)
         else:
             found = alerts.read_experiments(connection, [int(experiment_id)], limit)
-    return {"alerts": [as_json(one) for one in found]}
+    return {"alerts": [one.as_json() for one in found]}
 
 
 def _rules(fields: Fields) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 import flask
 
 from mlflow_weir.store.console import reading
-from mlflow_weir.store.console.lines import STREAMS, Line
+from mlflow_weir.store.console.lines import Line
 from mlflow_weir.store.delivery.connection import reading as connected
 from mlflow_weir.store.delivery.fields import Fields, Refused
 from mlflow_weir.store.sharing.shown import NOT_SHOWN
@@ -89,12 +89,9 @@ def _answer(asked: _Asked, sight: Sight) -> flask.Response:
         return access.refusal(404, "the run has no such source")
     return flask.jsonify(
         {
-            "sources": [_source(one) for one in sources],
+            "sources": [one.as_json() for one in sources],
             "source": None if chosen is None else chosen.source,
-            "lines": [
-                {"n": n, "at_ms": at_ms, "stream": STREAMS[stream], "text": text}
-                for n, at_ms, stream, text in lines
-            ],
+            "lines": [line.as_json() for line in lines],
             "total": 0 if chosen is None else chosen.n_lines,
             "dropped": 0 if chosen is None else chosen.cut_to - chosen.cut_from,
             "seq": 0 if chosen is None else chosen.seq,
@@ -120,15 +117,3 @@ def _lines(connection: Any, chosen: reading.ConsoleSource, asked: _Asked) -> lis
         # The newest where there are more: a page that fell behind asks for the rest by number.
         return reading.read_since(connection, asked.run_id, chosen, asked.since)[-asked.n :]
     return reading.read_lines(connection, asked.run_id, chosen, first, asked.n)
-
-
-def _source(one: reading.ConsoleSource) -> dict[str, Any]:
-    return {
-        "source": one.source,
-        "node": one.node,
-        "rank": one.rank,
-        "pid": one.pid,
-        "began_ms": one.began_ms,
-        "n_lines": one.n_lines,
-        "cut": [one.cut_from, one.cut_to] if one.cut_to > one.cut_from else None,
-    }

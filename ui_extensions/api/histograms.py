@@ -1,7 +1,7 @@
 """``POST histograms``: what ``mlflow_weir.watch`` saw of a run's gradients or parameters.
 
     request   {"run_id": 32 hex digits, "kind": "gradients" or "parameters",
-               "key": one series, or none for the norms of all, "max_steps": 500}
+               "key": one series, or none for the norms of all, "max_steps": 500, "after"?: a step}
 
     200  without a key: a matrix, one row a series
          {"kind", "keys": […], "steps": […], "timestamps": [ms, …],
@@ -17,6 +17,10 @@ Numbers of a named type are base64 of little-endian bytes, row by row. Of more s
 an even choice is returned, first and last among them; ``bad`` of a column counts all steps since
 the one before, so that no NaN is passed over. ``first`` and ``last`` are the outer edges; values
 beyond them are in the outermost bins.
+
+With a key and ``after``, a step, the answer has the first ones that are greater, none left out,
+and ``after`` again; ``norms``, ``first`` and ``last`` are float64, as they are kept. So all of a
+series is asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ import numpy.typing as npt
 
 from mlflow_weir.store.delivery.connection import reading
 from mlflow_weir.store.delivery.fields import Fields, Refused
-from mlflow_weir.store.histograms.encoding import KINDS
+from mlflow_weir.store.histograms.encoding import KINDS, Table
 from mlflow_weir.store.histograms.reading import read_norms, read_series
 from mlflow_weir.store.sharing.shown import NOT_SHOWN
 from mlflow_weir.ui_extensions import access, deliveries
@@ -56,6 +60,7 @@ def answer_histograms(fields: Fields, sight: Sight) -> flask.Response:
     try:
         run_id, kind = fields.text("run_id"), fields.text("kind")
         key, steps = fields.text_or_none("key"), fields.whole_or_none("max_steps")
+        after = fields.whole_or_none("after")
     except Refused as exc:
         return access.refusal(400, str(exc))
     max_steps = _DEFAULT_STEPS if steps is None else steps
@@ -73,7 +78,11 @@ def answer_histograms(fields: Fields, sight: Sight) -> flask.Response:
     with reading(engine) as connection:
         if key is None:
             return flask.jsonify(_norms(connection, run_id, kind, max_steps, last_ms))
-        return flask.jsonify(_series(connection, run_id, kind, key, max_steps, last_ms))
+        found = read_series(connection, run_id, kind, key, max_steps, after)
+    if found is not None and last_ms is not None:
+        found = found.take(found.timestamp <= last_ms)
+    shown = {"kind": kind, "key": _shown(key), **_series(found, "<f4" if after is None else "<f8")}
+    return flask.jsonify(shown if after is None else {**shown, "after": after})
 
 
 def _norms(
@@ -95,24 +104,16 @@ def _norms(
     }
 
 
-def _series(
-    connection: Any, run_id: str, kind: str, key: str, max_steps: int, last_ms: int | None
-) -> dict[str, Any]:
-    found = read_series(connection, run_id, kind, key, max_steps)
-    if found is not None and last_ms is not None:
-        found = found.take(found.timestamp <= last_ms)
+def _series(found: Table | None, number: str) -> dict[str, Any]:
     names = ("norms", "first", "last", "nan", "inf", "counts")
     if found is None:
-        nothing = {"steps": [], "timestamps": [], **dict.fromkeys(names, "")}
-        return {"kind": kind, "key": _shown(key), **nothing}
+        return {"steps": [], "timestamps": [], **dict.fromkeys(names, "")}
     return {
-        "kind": kind,
-        "key": _shown(key),
         "steps": found.step.tolist(),
         "timestamps": found.timestamp.tolist(),
-        "norms": _bytes(found.norm, "<f4"),
-        "first": _bytes(found.first, "<f4"),
-        "last": _bytes(found.last, "<f4"),
+        "norms": _bytes(found.norm, number),
+        "first": _bytes(found.first, number),
+        "last": _bytes(found.last, number),
         "nan": _bytes(found.n_nan, "<u4"),
         "inf": _bytes(found.n_inf, "<u4"),
         "counts": _bytes(found.counts, "<u4"),

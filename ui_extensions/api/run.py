@@ -29,7 +29,6 @@ from mlflow_weir.store.metrics.points import INFINITY
 from mlflow_weir.store.runs import extremes
 from mlflow_weir.store.sharing.shown import PARENT_TAG
 from mlflow_weir.ui_extensions import access, deliveries
-from mlflow_weir.ui_extensions.api.alerts import as_json
 from mlflow_weir.ui_extensions.link_sight import LinkSight
 from mlflow_weir.ui_extensions.questions import SMALL_BYTES, read_question
 from mlflow_weir.ui_extensions.sights import Member
@@ -94,7 +93,7 @@ def answer_visitor(fields: Fields, sight: LinkSight) -> dict[str, Any]:
 def _alerts(run_id: str) -> list[dict[str, Any]]:
     """Return the newest alerts of a run, for whoever may see it; visitors of links get none."""
     with deliveries.require_store().ManagedSessionMaker() as session:
-        return [as_json(one) for one in alerts.read_run(session, run_id, MAX_ALERTS)]
+        return [one.as_json() for one in alerts.read_run(session, run_id, MAX_ALERTS)]
 
 
 def _frozen(facts: dict[str, Any]) -> dict[str, Any]:

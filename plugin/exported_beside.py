@@ -1,0 +1,204 @@
+"""What Weir keeps of a run beside MLflow's: lines printed, histograms, alerts; to be exported.
+
+Read from a database of Weir's, or asked of a server that runs Weir. What a server cannot give as
+it is, is an error: an export that lacks something says so.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Protocol
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.plugin.servers import ROUTES, Kind
+from mlflow_weir.plugin.undecided_rest import ask
+from mlflow_weir.plugin.uri import expand, is_weir, scheme_of, strip, without_secrets
+from mlflow_weir.store.alerts import alerts
+from mlflow_weir.store.console import reading as console
+from mlflow_weir.store.delivery.connection import open_engine, reading
+from mlflow_weir.store.histograms.encoding import BINS, KINDS, Table
+from mlflow_weir.store.histograms.reading import read_norms, read_series
+from mlflow_weir.store.runs import changes
+
+_TIMEOUT_S = 60
+_LINES_AT_ONCE = 10_000
+_STEPS_AT_ONCE = 4_000
+_MOST_ALERTS = 1_000  # what a run's trainings may raise, and a server lists
+_FIRST_STEP = -(1 << 63)
+
+Facts = dict[str, Any]
+
+
+class Beside(Protocol):
+    """What is beside MLflow's in one place."""
+
+    def version(self, run_id: str) -> str:
+        """Return what changes whenever points of a run have come, been moved or removed."""
+        ...
+
+    def sources(self, run_id: str) -> list[Facts]:
+        """Return the processes that printed lines, as ``POST console`` has them."""
+        ...
+
+    def lines(self, run_id: str, source: Facts) -> Iterator[Facts]:
+        """Give the lines that one of them printed and that are kept, in order."""
+        ...
+
+    def histograms(self, run_id: str) -> Iterator[Table]:
+        """Give the histograms of a run, one series a table, or a part of one, by step."""
+        ...
+
+    def alerts(self, run_id: str) -> list[Facts]:
+        """Return the alerts of a run, the newest first."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+def beside(uri: str) -> Beside | None:
+    """Return what is beside MLflow's at a tracking URI; None where that is no place of Weir's.
+
+    Raises:
+        StoreUnavailable: It is a server that does not answer.
+    """
+    if scheme_of(uri) not in {"http", "https"}:
+        return _Database(uri) if is_weir(uri) else None
+    from mlflow.utils.credentials import get_default_host_creds
+
+    kind = ask(get_default_host_creds(uri))
+    if kind is Kind.UNKNOWN:
+        raise StoreUnavailable(
+            f"{without_secrets(uri)} does not answer", hint="check the address, or try again later"
+        )
+    return _Server(uri) if kind is Kind.WEIR else None
+
+
+class _Database:
+    """A tracking database of Weir's."""
+
+    def __init__(self, uri: str) -> None:
+        self._engine = open_engine(strip(expand(uri).database_uri))
+
+    def version(self, run_id: str) -> str:
+        with Session(self._engine) as session:
+            return changes.versions(session, [run_id])[run_id]
+
+    def sources(self, run_id: str) -> list[Facts]:
+        with reading(self._engine) as connection:
+            found = console.list_sources(connection, run_id)
+        return [one.as_json() for one in found]
+
+    def lines(self, run_id: str, source: Facts) -> Iterator[Facts]:
+        with reading(self._engine) as connection:
+            for one in console.list_sources(connection, run_id):
+                if one.source == source["source"]:
+                    for line in console.iter_lines(connection, run_id, one):
+                        yield line.as_json()
+
+    def histograms(self, run_id: str) -> Iterator[Table]:
+        with reading(self._engine) as connection:
+            for kind in KINDS:
+                norms = read_norms(connection, run_id, kind, 2)
+                for key in sorted(norms.keys if norms is not None else ()):
+                    table = read_series(connection, run_id, kind, key, 1 << 62)
+                    if table is not None:
+                        yield table
+
+    def alerts(self, run_id: str) -> list[Facts]:
+        with reading(self._engine) as connection:
+            return [one.as_json() for one in alerts.read_run(connection, run_id, _MOST_ALERTS)]
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class _Server:
+    """A server that runs Weir, asked with the credentials of MLflow's own requests."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def version(self, run_id: str) -> str:
+        return str(self._ask("changes", {"runs": [run_id]})["runs"][run_id])
+
+    def sources(self, run_id: str) -> list[Facts]:
+        found: list[Facts] = self._ask("console", {"run_id": run_id, "n": 1})["sources"]
+        return found
+
+    def lines(self, run_id: str, source: Facts) -> Iterator[Facts]:
+        for first in range(0, source["n_lines"], _LINES_AT_ONCE):
+            asked = {"source": source["source"], "first": first, "n": _LINES_AT_ONCE}
+            yield from self._ask("console", {"run_id": run_id, **asked})["lines"]
+
+    def histograms(self, run_id: str) -> Iterator[Table]:
+        for kind in KINDS:
+            of_kind = {"run_id": run_id, "kind": kind}
+            for key in sorted(self._ask("histograms", {**of_kind, "max_steps": 2})["keys"]):
+                after = _FIRST_STEP
+                while len(table := self._series({**of_kind, "key": key}, after)):
+                    yield table
+                    after = int(table.step[-1])
+
+    def _series(self, asked: Facts, after: int) -> Table:
+        said = self._ask("histograms", {**asked, "max_steps": _STEPS_AT_ONCE, "after": after})
+        if said.get("after") != after:
+            raise ConfigError(
+                "the server gives histograms for pictures alone",
+                hint="its version of mlflow-weir is older than this one: upgrade it",
+            )
+        n = len(said["steps"])
+
+        def numbers(name: str, kind: str) -> Any:
+            return np.frombuffer(base64.b64decode(said[name]), kind)
+
+        return Table(
+            asked["kind"],
+            (asked["key"],),
+            np.zeros(n, np.int64),
+            np.array(said["steps"], np.int64),
+            np.array(said["timestamps"], np.int64),
+            numbers("norms", "<f8"),
+            numbers("first", "<f8"),
+            numbers("last", "<f8"),
+            numbers("nan", "<u4").astype(np.int64),
+            numbers("inf", "<u4").astype(np.int64),
+            numbers("counts", "<u4").astype(np.int64).reshape(n, BINS),
+        )
+
+    def alerts(self, run_id: str) -> list[Facts]:
+        asked = {"run_id": run_id, "limit": _MOST_ALERTS}
+        found: list[Facts] = self._ask("alerts", asked)["alerts"]
+        return found
+
+    def _ask(self, route: str, body: Facts) -> Any:
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        where = f"{without_secrets(self._uri)}{ROUTES}/{route}"
+        try:
+            with closing(
+                http_request(
+                    get_default_host_creds(self._uri),
+                    f"{ROUTES}/{route}",
+                    "POST",
+                    json=body,
+                    timeout=_TIMEOUT_S,
+                    raise_on_status=False,
+                )
+            ) as answer:
+                if answer.status_code == 200:
+                    return answer.json()
+                why = " ".join(answer.text.split())[:200]
+                raise StoreUnavailable(f"{where}: {answer.status_code} {why}")
+        except ValueError as exc:  # no JSON, as of a proxy
+            raise StoreUnavailable(f"{where}: {exc}") from exc
+
+    def close(self) -> None:
+        pass
