@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.errors import ConfigError
+from mlflow_weir.plugin import weir_routes
 from mlflow_weir.plugin.uri import without_secrets
-
-_API = "/ajax-api/3.0/weir"
-_TIMEOUT_S = 60
-
-
-class Refused(WeirError):
-    """The server did not do it; the message says why."""
+from mlflow_weir.plugin.weir_routes import Refused
 
 
 class ReportServer:
@@ -65,7 +60,7 @@ class ReportServer:
     def now_ms(self, experiment_ids: Sequence[str]) -> int:
         """Return the server's clock."""
         body = {"experiments": list(experiment_ids), "limit": 0, "columns": []}
-        return int(self._post("runs", body)["now"])
+        return int(weir_routes.ask(self._uri, "runs", body)["now"])
 
     def ask(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """Ask one of the routes of reports.
@@ -73,32 +68,4 @@ class ReportServer:
         Raises:
             Refused: The server says no, or nothing.
         """
-        return self._post(f"reports/{name}", body)
-
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        from mlflow.exceptions import MlflowException
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import http_request
-
-        try:
-            answer = http_request(
-                get_default_host_creds(self._uri),
-                f"{_API}/{path}",
-                "POST",
-                json=body,
-                timeout=_TIMEOUT_S,
-                max_retries=1,
-                raise_on_status=False,
-            )
-        except (MlflowException, OSError) as exc:
-            raise Refused(f"{without_secrets(self._uri)} does not answer: {exc}") from exc
-        try:
-            found = answer.json()
-        except ValueError:
-            found = None
-        if answer.status_code == 200 and isinstance(found, dict):
-            return found
-        why = found.get("error") if isinstance(found, dict) else None
-        if answer.status_code == 404 and why is None:
-            raise Refused("this server is none of Weir's, or older than reports")
-        raise Refused(str(why or f"the server answers {answer.status_code}"))
+        return weir_routes.ask(self._uri, f"reports/{name}", body)

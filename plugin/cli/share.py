@@ -10,14 +10,12 @@ from typing import Any
 import click
 
 from mlflow_weir import settings
-from mlflow_weir.errors import ConfigError, WeirError
+from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin.cli.report_words import report_id_of
 from mlflow_weir.plugin.cli.shown_fields import show_option, shown_fields
 from mlflow_weir.plugin.cli.stores import is_server
 from mlflow_weir.plugin.uri import without_secrets
-
-_ROUTES = "/ajax-api/3.0/weir"
-_TIMEOUT_S = 60
+from mlflow_weir.plugin.weir_routes import Refused, ask
 
 _uri = click.option(
     "--uri",
@@ -27,10 +25,6 @@ _uri = click.option(
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 _id = click.argument("link_id", metavar="ID")
-
-
-class Refused(WeirError):
-    """The server did not do it; the message says why."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,7 +88,7 @@ def create(
     }
     if password:
         body["password"] = click.prompt("Password", hide_input=True, confirmation_prompt=False)
-    answer = _ask(server, "shares/create", body)
+    answer = ask(server, "shares/create", body)
     _print_link(server, answer, as_json)
 
 
@@ -108,7 +102,7 @@ def list_(uri: str, experiment: str | None, as_json: bool) -> None:
     body: dict[str, Any] = {}
     if experiment:
         (body["experiment_id"],), _ = _experiments(server, experiment, ())
-    found = _ask(server, "shares/list", body)
+    found = ask(server, "shares/list", body)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -131,7 +125,7 @@ def list_(uri: str, experiment: str | None, as_json: bool) -> None:
 
 def _change(action: str, link_id: str, uri: str, as_json: bool) -> None:
     server = _server(uri)
-    answer = _ask(server, "shares/change", {"id": link_id, "action": action})
+    answer = ask(server, "shares/change", {"id": link_id, "action": action})
     if action == "rotate":
         _print_link(server, answer, as_json)
     elif as_json:
@@ -182,7 +176,7 @@ def rotate(link_id: str, uri: str, as_json: bool) -> None:
 @_json
 def log(link_id: str, uri: str, as_json: bool) -> None:
     """Show who opened a link, or was turned away, the newest first."""
-    found = _ask(_server(uri), "shares/log", {"id": link_id})
+    found = ask(_server(uri), "shares/log", {"id": link_id})
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -218,7 +212,7 @@ def visibility(
     server = _server(uri)
     (experiment_id,), name = _experiments(server, experiment, ())
     if level is None:
-        found = _ask(server, "visibility", {"experiment_ids": [experiment_id]})
+        found = ask(server, "visibility", {"experiment_ids": [experiment_id]})
         (one,) = found["experiments"]
         has_login = bool(found["has_login"])
     else:
@@ -231,7 +225,7 @@ def visibility(
             }
         elif show or title or numbered:
             raise ConfigError("--show, --title and --numbered are of a public experiment")
-        one = _ask(server, "visibility/change", body)["experiment"]
+        one = ask(server, "visibility/change", body)["experiment"]
         has_login = True
     if "path" in one:
         one["url"] = _address(server, one["path"])
@@ -258,7 +252,7 @@ def _report(server: str, named: str) -> tuple[str, dict[str, Any]]:
     report_id = report_id_of(named) or report_id_of(f"report:{named}")
     if report_id is None:
         raise ConfigError(f"--report {named!r:.100}: an id of 32 digits, or a page's address")
-    found = _ask(server, "reports/read", {"id": report_id})
+    found = ask(server, "reports/read", {"id": report_id})
     return str(found["title"]), {"kind": "report", "report_id": report_id}
 
 
@@ -275,7 +269,7 @@ def _runs(
         return name, {**about, "kind": "experiment", "filter": {"filter": filter_}}
     from mlflow_weir.store.sharing import views
 
-    document = views.read_named(lambda name, body: _ask(server, name, body), experiment_ids, view)
+    document = views.read_named(lambda name, body: ask(server, name, body), experiment_ids, view)
     found = views.filter_of(document, filter_)
     return f"{name}: {view}", {**about, "kind": "view", "filter": found, "view": document}
 
@@ -317,35 +311,6 @@ def _expiry(days: str) -> int | str:
     from mlflow_weir.store.sharing.links import MS_A_DAY
 
     return round(time.time() * 1_000 + n_days * MS_A_DAY)
-
-
-def _ask(server: str, name: str, body: dict[str, Any]) -> Any:
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
-
-    try:
-        answer = http_request(
-            get_default_host_creds(server),
-            f"{_ROUTES}/{name}",
-            "POST",
-            json=body,
-            timeout=_TIMEOUT_S,
-            max_retries=1,
-            raise_on_status=False,
-        )
-    except (MlflowException, OSError) as exc:
-        raise Refused(f"{without_secrets(server)} does not answer: {exc}") from exc
-    try:
-        found = answer.json()
-    except ValueError:
-        found = {}
-    if answer.status_code == 200:
-        return found
-    why = found.get("error") if isinstance(found, dict) else None
-    if answer.status_code == 404 and why is None:
-        raise Refused("this server is none of Weir's, or older than links")
-    raise Refused(str(why or f"the server answers {answer.status_code}"))
 
 
 def _print_link(server: str, answer: dict[str, Any], as_json: bool) -> None:

@@ -1,0 +1,54 @@
+"""Asking a tracking server's routes of ours, over HTTP with MLflow's credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlflow_weir.errors import WeirError
+from mlflow_weir.plugin.uri import without_secrets
+
+_ROUTES = "/ajax-api/3.0/weir"
+_TIMEOUT_S = 60
+
+
+class Refused(WeirError):
+    """The server did not do it; the message says why."""
+
+
+def ask(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask a route and return its answer.
+
+    Args:
+        server: A tracking URI.
+        path: The route, such as ``shares/list``.
+        body: What it is asked.
+
+    Raises:
+        Refused: The server says no, or nothing.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        answer = http_request(
+            get_default_host_creds(server),
+            f"{_ROUTES}/{path}",
+            "POST",
+            json=body,
+            timeout=_TIMEOUT_S,
+            max_retries=1,
+            raise_on_status=False,
+        )
+    except (MlflowException, OSError) as exc:
+        raise Refused(f"{without_secrets(server)} does not answer: {exc}") from exc
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if answer.status_code == 200 and isinstance(found, dict):
+        return found
+    why = found.get("error") if isinstance(found, dict) else None
+    if answer.status_code == 404 and why is None:
+        raise Refused(f"this server is none of Weir's, or older than {path.partition('/')[0]}")
+    raise Refused(str(why or f"the server answers {answer.status_code}"))
