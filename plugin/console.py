@@ -102,6 +102,7 @@ class _Pump:
         self._answers: dict[int, dict[str, Any]] = {}
         self._news = threading.Condition(threading.RLock())
         self._unsent = bytearray()
+        self._unheard: list[dict[str, Any]] = []  # said to a process that has answered nothing
         self._n_asked = 0
         self._is_lost = self._is_ending = self._has_answered = False
         self._n_lives = 0
@@ -194,7 +195,10 @@ class _Pump:
     def _send(self, said: dict[str, Any]) -> int:
         with self._news:
             self._n_asked += 1
-            self._unsent += json.dumps({**said, "n": self._n_asked}).encode() + b"\n"
+            word = {**said, "n": self._n_asked}
+            if not self._has_answered:
+                self._unheard.append(word)
+            self._unsent += json.dumps(word).encode() + b"\n"
             self._push()
             return self._n_asked
 
@@ -255,8 +259,12 @@ class _Pump:
             return False
         gone.close()
         self._unsent.clear()
+        unheard, self._unheard = self._unheard, []
         self._has_answered = False
-        self._send({**_hello(), "open": list(self.runs.values())})
+        # Before its first answer it reads nothing: all that was printed is still there, and with
+        # what was said it has the ends of all runs.
+        for said in unheard or [{**_hello(), "open": list(self.runs.values())}]:
+            self._send(said)
         return True
 
     def _take_word(self, said: dict[str, Any]) -> None:
@@ -264,6 +272,7 @@ class _Pump:
             self._ways[said["broken"]].let_go()
             return
         self._has_answered = True
+        self._unheard.clear()
         self._answers[said["n"]] = said
         for number in [one for one in self._answers if one < said["n"] - 16]:
             del self._answers[number]

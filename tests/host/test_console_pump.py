@@ -247,6 +247,30 @@ os.kill(console._pump._process.pid, signal.SIGCONT)
     assert (console.texts(), console.texts(OTHER)) == (["first"], ["second"])
 
 
+def test_a_pump_that_ends_before_it_has_begun_leaves_each_run_its_lines(
+    console: Consoles,
+) -> None:
+    console.good(
+        """
+path = f"{os.environ['KEPT']}.py"
+with open(path, "w") as file: file.write("import signal; signal.pause()")
+real, console._PUMP = console._PUMP, path
+begin(OTHER); print("first", flush=True); end(OTHER); print("between", flush=True)
+begin("c" * 32); print("second", flush=True); end("c" * 32)
+begin(); print("third", flush=True)
+console._PUMP = real
+os.kill(console._pump._process.pid, signal.SIGKILL)
+give_up_s = time.monotonic() + 90
+while console._pump._n_lives < 2: assert time.monotonic() < give_up_s
+kept()
+print("fourth", flush=True)
+"""
+    )
+    found = {run_id: console.texts(run_id) for run_id in (OTHER, "c" * 32, RUN)}
+    assert found == {OTHER: ["first"], "c" * 32: ["second"], RUN: ["third", "fourth"]}
+    assert console.text(OTHER) == "first\n"
+
+
 def test_two_hundred_runs_in_one_process(console: Consoles) -> None:
     done = console.good(
         """
