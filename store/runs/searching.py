@@ -166,9 +166,10 @@ def _chosen_for_sqlite(
     the time of one, about 3 µs in a database larger than SQLite's page cache.
     """
     conditions = [*scope.clauses(), *filters.clauses()]
-    n_wanted = offset + (limit or 0)  # up to the end of the page; 0 for all
     in_scope = sa.select(_runs.c.run_uuid).where(*scope.clauses())
     n_all = session.execute(sa.text("SELECT max(rowid) FROM runs")).scalar_one() or 0
+    # Up to the end of the page; 0 for all. A token may say any number, below zero too.
+    n_wanted = min(max(offset, 0) + (limit or 0), n_all)
     most = max(_FEW_ROWS, 4 * n_wanted, math.isqrt(n_wanted * n_all) + 1)
     n_runs = _bounded_count(session, in_scope, most)
     if n_runs <= _FEW_ROWS or not n_wanted:
