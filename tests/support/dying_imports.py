@@ -92,15 +92,16 @@ def import_dying(words: Sequence[str], n_calls: int, folder: Path) -> int:
 
 
 def import_killed_inside(
-    words: Sequence[str], folder: Path, seed: int, n_kills: int
+    words: Sequence[str], folder: Path, seed: int, n_kills: int, n_calls: float
 ) -> Counter[str]:
-    """Import, with a kill -9 at random moments of its first writes, until it gets to its end.
+    """Import, with a kill -9 at random moments inside its writes, until it gets to its end.
 
     Args:
         words: Of the command, after ``import``.
         folder: The current directory.
         seed: Of the moments.
         n_kills: At most so many of them; then it may come to its end.
+        n_calls: Writes between two kills, on the average.
 
     Returns:
         How often it was killed inside which write, or between two.
@@ -109,7 +110,7 @@ def import_killed_inside(
     told = folder / "killed"
     told.write_text("")
     for _ in range(n_kills):
-        if not _dies(words, rng.randrange(3), rng.random(), folder):
+        if not _dies(words, round(rng.expovariate(1 / n_calls)), rng.random(), folder):
             break
     else:
         assert not _dies(words, 1 << 30, -1, folder)
