@@ -223,7 +223,7 @@ def sql_store(
         has_workspaces: MLflow's workspaces are on.
         options: What a later MLflow may add; passed on.
     """
-    if is_in_memory(db_uri):  # nobody but this process could deliver into it
+    if is_in_memory(db_uri) or is_file_uri(db_uri):  # which nobody else could deliver into
         plain = WorkspaceAwareWeirStore if has_workspaces else WeirStore
         return plain(db_uri, default_artifact_root, read_db_uri, **options)
     settings.WRITE_DEADLINE_SECONDS.get()  # a value that cannot work is told at once
@@ -240,6 +240,16 @@ def is_in_memory(db_uri: str) -> bool:
     return url.get_backend_name() == "sqlite" and (
         database in ("", ":memory:") or "mode=memory" in f"{database}{url.query}"
     )
+
+
+def is_file_uri(db_uri: str) -> bool:
+    """Say whether a SQLite database is named by a URI of its own (``file:…?uri=true``).
+
+    The agent and the commands know such databases by their path alone; and what the URI says,
+    such as ``mode=ro``, is for whoever opens it.
+    """
+    url = sa.make_url(db_uri)
+    return url.get_backend_name() == "sqlite" and (url.database or "").startswith("file:")
 
 
 def _probe(db_uri: str) -> None:

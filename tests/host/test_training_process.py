@@ -840,14 +840,18 @@ sys.excepthook(ValueError, ValueError("typo"), None)
     assert (run.info.status, "weir.exit_cause" in run.data.tags) == ("FINISHED", False)
 
 
-def test_a_database_in_memory_is_written_directly(training: Training) -> None:
+@pytest.mark.parametrize("database", [":memory:", "file:{folder}/a.db?uri=true"])
+def test_a_database_that_only_this_process_reaches_is_written_directly(
+    training: Training, tmp_path: Path, database: str
+) -> None:
+    put_mlflow_tables(tmp_path / "a.db")
     code, out, err = training.run(
         """
 with mlflow.start_run() as run:
     mlflow.log_metric("m", 1)
 print(mlflow.get_run(run.info.run_id).data.metrics)
 """,
-        MLFLOW_TRACKING_URI="sqlite+weir:///:memory:",
+        MLFLOW_TRACKING_URI=f"sqlite+weir:///{database.format(folder=tmp_path)}",
     )
     assert (code, out.strip()) == (0, "{'m': 1.0}"), err
     assert not training.spool.exists()
