@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow_weir import settings
+from mlflow_weir.plugin import launchers
 
 _ROOT = Path("/")
 # Docker's; Podman's, CRI-O's and Buildah's; Kubernetes' (a pod without an account has none).
@@ -20,6 +22,19 @@ _INITS = frozenset(
     "catatonit conmon docker-init dumb-init podman-init runsv runsvdir s6-supervise s6-svscan "
     "supervisord tini tini-static".split()
 )
+_WRAPPERS = frozenset("pixi runuser su sudo timeout uv".split())
+# Of a job's ranks; torchrun and others are written in Python.
+_LAUNCHERS = frozenset(
+    "hydra_pmi_proxy mpiexec mpiexec.hydra mpirun orted orterun prte prted prterun".split()
+)
+
+
+class _Place(NamedTuple):
+    """A process's place among others."""
+
+    parent: int = 0
+    group: int = 0
+    session: int = 0
 
 
 def is_first() -> bool:
@@ -34,16 +49,20 @@ def ends_with_us() -> bool:
     """Say whether a container is likely to end soon after this process.
 
     That is so of its first process, and of what it runs through nothing but shells, entry scripts,
-    inits and supervisors. Not of what something else has started there, a job's `make` or a test
-    among much else, nor of what was brought in (``docker exec``), whose first ancestor is no
-    process of the container, nor of a notebook's kernel.
+    inits and supervisors, and launchers of a job's ranks. Not of what something else has started
+    there, a job's `make` or a test among much else, nor of what was brought in (``docker exec``),
+    whose first ancestor is no process of the container, nor of what somebody has typed at a
+    shell's prompt, nor of a notebook's kernel.
     """
-    if is_first():
+    if os.getpid() == 1:
         return True
     if "ipykernel" in sys.modules or not _is_container():
         return False
-    above = _ancestors()
-    return above[-1] == 1 and all(map(_waits, above))
+    line = [os.getpid(), *_ancestors()]
+    above = line[1:]
+    if above[-1] != 1 or any(map(_is_typed, line, above)):
+        return False
+    return above == [1] or all(map(_waits, above))
 
 
 def _is_container() -> bool:
@@ -55,25 +74,39 @@ def _is_container() -> bool:
 def _ancestors() -> list[int]:
     found = [os.getppid()]
     while found[-1] > 1 and len(found) < _MOST_ANCESTORS:
-        found.append(_parent(found[-1]))
+        found.append(_place(found[-1]).parent)
     return found
 
 
 def _waits(pid: int) -> bool:
+    program = _program(pid)
+    if launchers.rank() is not None and (program in _LAUNCHERS or program.startswith("python")):
+        return True
+    return program in _SHELLS | _INITS | _WRAPPERS or program.endswith(".sh")
+
+
+def _is_typed(pid: int, parent: int) -> bool:
+    """Say whether a shell has a process in a group of its own, as one with a prompt does."""
+    if _program(parent) not in _SHELLS:
+        return False
+    child, shell = _place(pid), _place(parent)
+    return child.group != shell.group and child.session == shell.session
+
+
+def _program(pid: int) -> str:
     try:
-        program = (_ROOT / f"proc/{pid}/exe").readlink().name
+        return (_ROOT / f"proc/{pid}/exe").readlink().name
     except OSError:  # another user's
-        program = _name(pid)
-    return program in _SHELLS | _INITS or program.endswith(".sh")
+        return _name(pid)
 
 
-def _parent(pid: int) -> int:
-    """Return a process's parent; 0 where that is outside or not to be seen."""
+def _place(pid: int) -> _Place:
+    """Return a process's parent, group and session; 0 where they are not to be seen."""
     try:
         text = (_ROOT / f"proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(text.rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
+        return _Place(*map(int, text.rpartition(")")[2].split()[1:4]))
+    except (OSError, ValueError, TypeError):
+        return _Place()
 
 
 def _name(pid: int) -> str:

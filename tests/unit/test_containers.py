@@ -12,7 +12,8 @@ import pytest
 from mlflow_weir.plugin import containers
 
 ME = 70
-# Processes by their numbers: names and parents.
+RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+# Processes by their numbers: names and parents; groups where it is not that of process 1.
 INIT = {1: ("docker-init", 0), ME: ("python", 1)}
 ENTRY_SCRIPT = {
     1: ("tini", 0),
@@ -27,20 +28,26 @@ BROUGHT_IN = {1: ("sleep", 0), 40: ("bash", 0), ME: ("python", 40)}
 MACHINE = {1: ("systemd", 0), 40: ("bash", 1), ME: ("python", 40)}
 SERVICE = {1: ("systemd", 0), ME: ("python", 1)}
 ALONE = {1: ("python", 0)}
+TORCHRUN = {1: ("bash", 0), 8: ("python3.11", 1), ME: ("python3.11", 8)}
+MPIRUN = {1: ("tini", 0), 8: ("bash", 1), 9: ("mpirun", 8), 10: ("orted", 9), ME: ("python", 10)}
+UV_RUN = {1: ("bash", 0), 8: ("uv", 1), ME: ("python", 8)}
+TYPED = {1: ("bash", 0), ME: ("python", 1, ME)}
+TYPED_TORCHRUN = {1: ("bash", 0), 8: ("python3", 1, 8), ME: ("python", 8, 8)}
 
-Scene = Callable[[Mapping[int, tuple[str, int]], str], None]
+Processes = Mapping[int, tuple[str, int] | tuple[str, int, int]]
+Scene = Callable[[Processes, str], None]
 
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    def make(processes: Mapping[int, tuple[str, int]], mark: str) -> None:
-        for pid, (name, parent) in processes.items():
+    def make(processes: Processes, mark: str) -> None:
+        for pid, (name, parent, *group) in processes.items():
             folder = tmp_path / "proc" / str(pid)
             folder.mkdir(parents=True)
             (folder / "comm").write_text(f"{name}\n")
             if processes is SHEBANG:  # the process has the script's name, and is a shell
                 (folder / "exe").symlink_to("/usr/bin/dash")
-            (folder / "stat").write_text(f"{pid} ({name}) S {parent} 1 1 0")
+            (folder / "stat").write_text(f"{pid} ({name}) S {parent} {(group or [1])[0]} 1 0")
         if mark.isidentifier():
             monkeypatch.setenv(mark, "10.0.0.1")
         elif mark:
@@ -51,7 +58,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
         monkeypatch.setattr(containers, "os", own)
         monkeypatch.setattr(containers, "_ROOT", tmp_path)
 
-    for name in ("KUBERNETES_SERVICE_HOST", "container"):
+    for name in ("KUBERNETES_SERVICE_HOST", "container", *RANKS):
         monkeypatch.delenv(name, raising=False)
     return make
 
@@ -71,6 +78,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
         (A_JOB, ".dockerenv", False, False),
         (A_PLATFORM, ".dockerenv", False, False),
         (BROUGHT_IN, ".dockerenv", False, False),
+        (UV_RUN, ".dockerenv", False, True),
+        (TORCHRUN, ".dockerenv", False, False),  # no rank: what a Python has started
+        (TYPED, ".dockerenv", True, False),
         (MACHINE, "", False, False),
         (MACHINE, "container", False, False),
         (SERVICE, "run/.containerenv", False, False),
@@ -78,7 +88,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 )
 def test_who_takes_the_container_along(
     scene: Scene,
-    processes: Mapping[int, tuple[str, int]],
+    processes: Processes,
     mark: str,
     is_first: bool,
     ends: bool,
@@ -87,6 +97,24 @@ def test_who_takes_the_container_along(
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     scene(processes, mark)
     assert (containers.is_first(), containers.ends_with_us()) == (is_first, ends)
+
+
+@pytest.mark.parametrize(
+    ("processes", "variable", "ends"),
+    [
+        (TORCHRUN, "RANK", True),
+        (MPIRUN, "OMPI_COMM_WORLD_RANK", True),
+        (TYPED_TORCHRUN, "RANK", False),
+        (A_JOB, "RANK", False),
+    ],
+)
+def test_the_ranks_of_a_job_take_the_container_along(
+    scene: Scene, processes: Processes, variable: str, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setenv(variable, "0")
+    scene(processes, ".dockerenv")
+    assert containers.ends_with_us() is ends
 
 
 def test_a_notebook_goes_on_after_its_kernel(
