@@ -22,6 +22,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from mlflow_weir.plugin import mlflow_private
+from mlflow_weir.threads import start_soon
 
 T = TypeVar("T")
 
@@ -148,7 +149,7 @@ class Begun(Generic[T]):
                 self._is_over.set()
 
         try:
-            threading.Thread(target=act, name="weir-store-call", daemon=True).start()
+            start_soon(threading.Thread(target=act, name="weir-store-call", daemon=True))
         except RuntimeError:  # the interpreter is shutting down
             act()
 

@@ -30,6 +30,7 @@ from mlflow_weir.plugin.pending_names import PENDING_EXPERIMENT
 from mlflow_weir.plugin.waiting_runs import records_about, waiting_view
 from mlflow_weir.store.delivery.records import Operation, Points
 from mlflow_weir.store.metrics.points import Point
+from mlflow_weir.threads import start_soon
 
 _logger = logging.getLogger("mlflow_weir")
 
@@ -184,9 +185,10 @@ class JournaledReads(JournaledExperiments):
         view.next_beside_s = now_s + _BESIDE_S  # or when it is done
         context = contextvars.copy_context()  # MLflow's workspace, for one
         with contextlib.suppress(RuntimeError):  # no more threads, or the end of the interpreter
-            threading.Thread(
+            look = threading.Thread(
                 target=context.run, args=(self._find_beside, view), name="weir-look", daemon=True
-            ).start()
+            )
+            start_soon(look)
 
     @never_raises(None)
     def _find_beside(self, view: RunView) -> None:

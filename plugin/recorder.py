@@ -38,6 +38,7 @@ from mlflow_weir.plugin.journal.spool import (
 )
 from mlflow_weir.plugin.journal.writer import Journal
 from mlflow_weir.store.delivery import records
+from mlflow_weir.threads import start_soon
 
 _AGENT_CHECK_S = 1.0
 _TRY_AGAIN_S = 1.0
@@ -143,8 +144,8 @@ class Recorder:
         now = time.monotonic()
         if now >= self._next_agent_check_s:
             self._next_agent_check_s = now + _AGENT_CHECK_S
-            self.look_after(journal)
             client.ensure_agent(journal.folder.parent.parent)
+            self.look_after(journal)  # last: it may start a thread, with which each call competes
 
     def look_after(self, journal: Journal) -> None:
         """Put the journal back, with what lies beside it, where somebody has removed it."""
@@ -162,12 +163,13 @@ class Recorder:
         self._next_renewal_s = time.monotonic() + (_RENEWAL_S if is_refused else _AGENT_CHECK_S)
         if is_refused:
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
-                threading.Thread(
+                renewing = threading.Thread(
                     target=self._renew_credentials,
                     args=(self._renew, journal),
                     name="weir-renew",
                     daemon=True,
-                ).start()
+                )
+                start_soon(renewing)
 
     @never_raises(None)
     def _renew_credentials(self, renew: Renewal, journal: Journal) -> None:

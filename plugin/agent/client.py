@@ -26,6 +26,7 @@ from typing import NamedTuple
 from mlflow_weir import settings
 from mlflow_weir.plugin.agent.files import AgentFiles
 from mlflow_weir.plugin.journal import files
+from mlflow_weir.threads import start_soon
 
 DRAIN = "drain"
 """Nudge: look at the journals now."""
@@ -110,10 +111,9 @@ def ensure_agent(spool: Path) -> None:
         need.start_s = min(2 * need.start_s, _MAX_START_S)
     finally:
         _guard.release()
+    start = threading.Thread(target=_start, args=(spool,), name="weir-agent-start", daemon=True)
     try:
-        threading.Thread(
-            target=_start, args=(spool,), name="weir-agent-start", daemon=True
-        ).start()
+        start_soon(start)
     except RuntimeError:  # the interpreter is shutting down, or the process may have no more
         _start(spool, wait=False)
 
