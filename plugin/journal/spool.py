@@ -37,6 +37,7 @@ from mlflow_weir.errors import ConfigError, JournalError
 from mlflow_weir.filesystems import NETWORK_FILE_SYSTEMS, file_system_of
 from mlflow_weir.plugin.journal.format import list_segments, segment_name
 from mlflow_weir.plugin.journal.owner import is_owned
+from mlflow_weir.plugin.journal.usage import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -312,12 +313,14 @@ class Spool:
     Attributes:
         root: The folder.
         agent: Its part for the agent.
+        usage: What ``usage_bytes`` says, for calls that may not wait for it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self.agent = self.root / "agent"
         self._journals = self.root / "journals"
+        self.usage = Usage(self.usage_bytes)
 
     @classmethod
     def open(

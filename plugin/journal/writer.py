@@ -514,7 +514,10 @@ class Journal:
         """
         if self._spool is None:
             return max(size, layout.SEGMENT_BYTES)
-        left = self._max_spool_bytes - self._spool.usage_bytes()
+        usage = self._spool.usage.bytes()
+        if usage is None:  # it takes a while: a little meanwhile
+            return max(size, _GRANT_BYTES)
+        left = self._max_spool_bytes - usage
         if left < size:
             raise OSError(errno.EDQUOT, f"WEIR_SPOOL_MAX_BYTES={self._max_spool_bytes} is reached")
         # Coarse while there is plenty: to measure is to look at every file.
