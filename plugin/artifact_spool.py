@@ -11,8 +11,12 @@ MLflow loads this module in every ``import mlflow``: the standard library alone 
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from typing import Any
+
+_NOT_REMOTE = frozenset({"file", "weir-pending"})
 
 
 def artifact_repository(
@@ -59,6 +63,25 @@ def pending_repository(
     from mlflow_weir.plugin import spooled_repository
 
     return spooled_repository.pending(artifact_uri, tracking_uri, registry_uri)
+
+
+def ask_ahead(recorder: Any, artifact_uri: str) -> None:
+    """Find out, beside the call that begins a run, whether its artifact store answers.
+
+    Only where the disk or the quota leaves little room for copies, so that it is known by then.
+    """
+    from mlflow_weir.guard import never_raises
+    from mlflow_weir.threads import start_soon
+
+    @never_raises(None)
+    def ask() -> None:
+        from mlflow_weir.plugin import spooled_repository
+
+        spooled_repository.ask_ahead(recorder, artifact_uri)
+
+    if ":" in artifact_uri and artifact_uri.partition(":")[0].lower() not in _NOT_REMOTE:
+        with contextlib.suppress(RuntimeError):  # no more threads, or the end of the interpreter
+            start_soon(threading.Thread(target=ask, name="weir-ask-ahead", daemon=True))
 
 
 def _spool(repository: Any, artifact_uri: str, tracking_uri: str | None) -> None:

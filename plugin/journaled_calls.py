@@ -38,7 +38,14 @@ from mlflow.protos.databricks_pb2 import (
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.uri import append_to_uri_path
 
-from mlflow_weir.plugin import captures, exits, mlflow_private, observing, run_context
+from mlflow_weir.plugin import (
+    artifact_spool,
+    captures,
+    exits,
+    mlflow_private,
+    observing,
+    run_context,
+)
 from mlflow_weir.plugin.contact import Away, says_unknown
 from mlflow_weir.plugin.journaled_experiments import text_or_none, texts
 from mlflow_weir.plugin.journaled_models import JournaledModels, dataset_fields
@@ -376,6 +383,7 @@ class JournaledCalls(JournaledReads, JournaledTraces, JournaledModels):
             self._views[view.run_id] = view
             self._trimmer.look(self._views, self.recorder.journal)
         self.recorder.own_roots[view.info.artifact_uri] = view.run_id
+        artifact_spool.ask_ahead(self.recorder, view.info.artifact_uri)
         self.recorder.hurry()  # from here on the agent sees how this process ends
         view.is_fluent = how == "fluent"
         if view.is_fluent:

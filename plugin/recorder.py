@@ -82,6 +82,7 @@ class Recorder:
         n_lost: Records that neither a journal nor the memory had room for.
         n_lost_traces: Traces of which a part is lost, for want of room with the store away.
         n_lost_files: Files that no disk had room for, with the store away.
+        left_bytes: Room for files that ``room_for`` has found and not given away, 0 before.
         own_roots: Artifact roots of what this process began, and the run each belongs to, if any.
         beside: Writes again what lies beside the journal, into its folder, by what it is for.
 
@@ -107,6 +108,7 @@ class Recorder:
         self.own_roots: dict[str, str | None] = {}
         self.beside: dict[str, Callable[[Path], None]] = {}
         self._usage_bytes, self._next_usage_s = 0, 0.0
+        self.left_bytes = 0
         self._pid = os.getpid()
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -390,15 +392,24 @@ class Recorder:
             disk = os.statvfs(journal.folder)
         except OSError as exc:
             raise JournalFull(f"{journal.folder}: {exc.strerror}") from exc
-        if disk.f_bavail * disk.f_frsize < size_bytes + _RESERVE_BYTES:
+        on_disk = disk.f_bavail * disk.f_frsize - _RESERVE_BYTES
+        if time.monotonic() >= self._next_usage_s:
+            usage = spool.usage.bytes()
+            if usage is not None and spool.usage.is_settled():
+                self._usage_bytes, self._next_usage_s = usage, time.monotonic() + _QUOTA_S
+        of_quota = settings.SPOOL_MAX_BYTES.get() - self._usage_bytes
+        self.left_bytes = min(on_disk, of_quota)
+        if on_disk < size_bytes:
             raise JournalFull(f"{spool.root}: the disk is full")
-        now = time.monotonic()
-        if now >= self._next_usage_s:
-            self._usage_bytes, self._next_usage_s = spool.usage_bytes(), now + _QUOTA_S
-        if self._usage_bytes + size_bytes > settings.SPOOL_MAX_BYTES.get():
+        if of_quota < size_bytes:
             raise JournalFull(f"{spool.root}: holds as much as WEIR_SPOOL_MAX_BYTES allows")
         self._usage_bytes += size_bytes
+        self.left_bytes -= size_bytes
         return journal.folder / "files", journal.end
+
+    def give_back(self, size_bytes: int) -> None:
+        """Count files as gone that ``room_for`` was asked for."""
+        self._usage_bytes -= size_bytes
 
     def folders(self) -> list[JournalFolder]:
         """Return the journals of this machine's processes for the same target."""

@@ -46,16 +46,16 @@ from mlflow_weir.plugin.pending_names import PENDING_ARTIFACTS
 from mlflow_weir.plugin.presence import GLANCE_S, Presence
 from mlflow_weir.plugin.progress import ProgressLine
 from mlflow_weir.plugin.recorder import Recorder
+from mlflow_weir.plugin.spooled_names import Spooled, SpooledNames
 from mlflow_weir.plugin.upload_environment import upload_environment
 from mlflow_weir.store.delivery import records
 
 _log = logging.getLogger("mlflow_weir")
 
 DIRECT_BYTES = 256 << 20
-"""What is larger goes directly where the store answers."""
+"""What is larger goes directly where the store answers; with less left, room is short."""
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
-_DRAIN_S = 10.0
 _LOOK_S = 0.25
 _LARGE_BYTES = 16 << 20  # may keep a slow line so busy that nothing else is answered meanwhile
 _LARGE_PATIENCE_S = 30.0
@@ -64,6 +64,7 @@ _DELETE_WAIT_S = 60.0
 _classes: dict[type, type] = {}
 _contacts: weakref.WeakKeyDictionary[Recorder, Contact] = weakref.WeakKeyDictionary()
 _presences: weakref.WeakKeyDictionary[Recorder, dict[type, Presence]] = weakref.WeakKeyDictionary()
+_names: weakref.WeakKeyDictionary[Recorder, SpooledNames] = weakref.WeakKeyDictionary()
 _logged: dict[str, dict[str, int]] = {}  # URIs of files that this process logged, by its own roots
 _has_warned = False
 
@@ -100,6 +101,21 @@ def pending(
     repository = PendingRepository(artifact_uri, tracking_uri, registry_uri)
     repository._begin(store, artifact_uri)
     return repository
+
+
+def ask_ahead(recorder: Recorder, artifact_uri: str) -> None:
+    """Find out whether a run's artifact store answers, where there may soon be no room.
+
+    A log call that finds none has no time for that: a store in the cloud takes longer to answer
+    for the first time than such a call may be held.
+    """
+    with contextlib.suppress(WeirError):  # none is left
+        recorder.room_for(0)
+    if recorder.left_bytes < DIRECT_BYTES:
+        with contextlib.suppress(MlflowException):  # of another store than the current one
+            repository = get_artifact_repository(artifact_uri)
+            if isinstance(repository, _Spooled) and repository._weir_recorder is recorder:
+                repository._weir_answers(glance_s=0)
 
 
 class _Spooled:
@@ -180,8 +196,10 @@ class _Spooled:
         def goes_directly() -> bool:
             # What is copied for seconds otherwise may wait to be told.
             glance_s = FIRST_WAIT_S if size > DIRECT_BYTES else GLANCE_S
-            is_there = self._weir_answers(glance_s=glance_s)
-            is_next = is_there and self._weir_is_next(sources, artifact_path)
+            if not self._weir_answers(glance_s=glance_s):
+                return False
+            # What waits under these names comes first, and that may take any time.
+            is_next = not self._weir_before(sources, artifact_path)
             return is_next and self._weir_upload(directly, size)
 
         if not (size > DIRECT_BYTES and goes_directly()):
@@ -189,7 +207,8 @@ class _Spooled:
                 self._weir_spool(sources, artifact_path, name, size)
             except WeirError as exc:
                 self._weir_say_full(exc)
-                if not goes_directly():
+                is_spooled = self._weir_replace(sources, artifact_path, name, size)
+                if not is_spooled and not goes_directly():
                     self._weir_recorder.note_lost_files(len(sources), self._weir_run())
                     return
         self._weir_note(sources, artifact_path)
@@ -208,9 +227,11 @@ class _Spooled:
         upload = files.Upload(root, path, name, size, upload_environment())
         line = ProgressLine()
         try:
-            files.add(folder, position, upload, _shown(sources, size, line))
+            waiting = files.add(folder, position, upload, _shown(sources, size, line))
         finally:
             line.end()
+        uris = self._weir_uris(sources, artifact_path)
+        _names.setdefault(recorder, SpooledNames()).note(Spooled(waiting, uris, size))
         recorder.append(
             records.encode_operation(
                 "log_artifact",
@@ -223,6 +244,45 @@ class _Spooled:
                 },
             )
         )
+        if recorder.left_bytes < DIRECT_BYTES:
+            self._weir_answers(glance_s=0)  # for when there is no room
+
+    def _weir_replace(
+        self, sources: list[tuple[str, str]], artifact_path: str | None, name: str, size: int
+    ) -> bool:
+        """Spool files in place of what waits under their names, where that makes the room.
+
+        Of a checkpoint that is logged again and again, the last one is wanted.
+        """
+        uris = self._weir_uris(sources, artifact_path)
+        before = [one for one in self._weir_before(sources, artifact_path) if one.uris <= uris]
+        freed = sum(one.size for one in before)
+        if not before or self._weir_recorder.left_bytes + freed < size:
+            return False
+        for one in before:
+            one.waiting.remove()
+        self._weir_recorder.give_back(freed)
+        try:
+            self._weir_spool(sources, artifact_path, name, size)
+        except WeirError:  # somebody else has taken the room
+            return False
+        return True
+
+    def _weir_uris(
+        self, sources: list[tuple[str, str]], artifact_path: str | None
+    ) -> frozenset[str]:
+        root = join_uri(self._weir_uri, artifact_path or "")
+        return frozenset(join_uri(root, below) for _, below in sources)
+
+    def _weir_before(
+        self, sources: list[tuple[str, str]], artifact_path: str | None
+    ) -> list[Spooled]:
+        """Return what this process logged before under the same names and is not uploaded."""
+        journal, names = self._weir_recorder.journal, _names.get(self._weir_recorder)
+        if journal is None or names is None:
+            return []
+        uris = self._weir_uris(sources, artifact_path)
+        return names.waiting(journal.folder / "files", uris, self._weir_real)
 
     def _weir_note(self, sources: list[tuple[str, str]], artifact_path: str | None) -> None:
         """Remember what is there of a run that this process began, for when the store is away."""
@@ -266,13 +326,6 @@ class _Spooled:
             presence.assume(answers=True)
         lists: Callable[..., object] = super().list_artifacts  # type: ignore[misc]
         return presence.is_there(lists, patience_s, glance_s)
-
-    def _weir_is_next(self, sources: list[tuple[str, str]], artifact_path: str | None) -> bool:
-        """Wait for what was logged before under the same names; say whether it is uploaded."""
-        root = join_uri(self._weir_uri, artifact_path or "")
-        if self._weir_waiting().keys().isdisjoint(join_uri(root, below) for _, below in sources):
-            return True
-        return self._weir_recorder.deliver(_DRAIN_S, lambda state: not state.error)
 
     def _weir_upload(self, upload: Callable[[], None], size: int) -> bool:
         """Upload through MLflow's repository while the store answers; say whether that went.

@@ -426,7 +426,12 @@ class _Uploader:
         is_away = False
         for path in paths:
             one = Waiting.at(path)
-            upload = one.read()
+            try:
+                upload = one.read()
+            except JournalError as exc:
+                if one.path.is_dir():  # else it is uploaded, or the process has replaced it
+                    failed[one.path.name] = _reason(exc)
+                continue
             if one.is_trace:
                 traces[one.path.name] = one, upload
                 continue
@@ -436,7 +441,7 @@ class _Uploader:
                 sent[one.path.name] = self._send(one, upload, aliases, only_missing)
             except Exception as exc:  # noqa: BLE001 - told to whoever asked
                 if not one.path.is_dir():
-                    continue  # uploaded by somebody else meanwhile
+                    continue  # uploaded by somebody else meanwhile, or replaced
                 failed[one.path.name] = _reason(exc)
                 blocked.append(upload.destination)
                 is_away = _is_away(exc)

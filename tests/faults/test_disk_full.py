@@ -21,6 +21,7 @@ from mlflow.entities import Run
 
 import agents
 from agents import Database, wait_until
+from call_times import CALL_TIMES, LONGEST_S
 from disks import mounted
 from kills import note_campaign
 from mlflow_weir.plugin.agent import client as agent
@@ -37,13 +38,14 @@ pytestmark = [
 DEADLINE_S = 120.0
 
 # Logs so many points, waits for a word and logs as many again.
-TRAINING = """
+TRAINING = f"""
+{CALL_TIMES}
 import sys, time
 import mlflow
 n = int(sys.argv[1])
 def log(first):
     for step in range(first, first + n):
-        mlflow.log_metric("loss", step, step=step)
+        timed(mlflow.log_metric, "loss", step, step=step)
 run = mlflow.start_run()
 mlflow.log_metric("first", 1)
 print(run.info.run_id, flush=True)
@@ -52,7 +54,9 @@ log(0)
 print("logged", flush=True)
 sys.stdin.readline()
 log(n)
-mlflow.log_param("last", "param")
+timed(mlflow.log_param, "last", "param")
+timed(mlflow.set_tag, "last", "tag")
+print(longest_s)
 """
 
 
@@ -123,6 +127,7 @@ class Training:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.longest_s = 0.0
         self.run_id = self._read_line()
         wait_until(lambda: database.run(self.run_id), "the run is there", DEADLINE_S)
 
@@ -143,8 +148,10 @@ class Training:
 
     def end(self) -> str:
         """Log the rest and end; return what was printed about it."""
-        _, err = self._process.communicate("go on\n", timeout=DEADLINE_S)
+        out, err = self._process.communicate("go on\n", timeout=DEADLINE_S)
         assert self._process.returncode == 0, err
+        self.longest_s = float(out.split()[0])
+        assert self.longest_s <= LONGEST_S
         return "".join(line for line in err.splitlines(True) if line.startswith("weir: "))
 
     def settle(self) -> Run:
@@ -173,8 +180,13 @@ class Training:
     def note(self, n_dropped: int) -> None:
         """Write down what became of its points; those dropped are what it has said itself."""
         n_stored = len(set(self.steps()))
-        figures = {"points_accepted": 2 * self.n, "points_stored_once": n_stored}
-        note_campaign("full disk or quota", {**figures, "points_said_to_be_dropped": n_dropped})
+        figures = {
+            "points_accepted": 2 * self.n,
+            "points_stored_once": n_stored,
+            "points_said_to_be_dropped": n_dropped,
+            "longest_call_ms": round(1000 * self.longest_s, 1),
+        }
+        note_campaign("full disk or quota", figures)
 
     def kill(self) -> None:
         self._process.kill()
@@ -252,8 +264,8 @@ def test_what_is_lost_is_counted_and_said_once(disk: Disk, begin: Begin) -> None
     # Room is kept for this where there is none for points.
     assert run.data.tags["weir.points_dropped"] == str(10_000 - len(found))
     training.note(int(run.data.tags["weir.points_dropped"]))
-    # The last param and the run's end are records as well; the exit code tells of the end.
-    assert n_lost - (10_000 - len(found)) in range(3)
+    # The last param, the tag and the end are records as well; the exit code tells of the end.
+    assert n_lost - (10_000 - len(found)) in range(4)
     assert run.info.status == "FINISHED"
 
 
@@ -273,8 +285,8 @@ def test_what_is_dropped_for_a_while_is_noted_on_the_run(disk: Disk, begin: Begi
     n_dropped = 10_000 - len(found)
     assert run.data.tags["weir.points_dropped"] == str(n_dropped)
     training.note(int(run.data.tags["weir.points_dropped"]))
-    # The last param and the run's end are records as well, perhaps of before there was room.
-    assert int(line.split()[1]) - n_dropped in range(3)
+    # The last param, the tag and the end are records as well, perhaps of before there was room.
+    assert int(line.split()[1]) - n_dropped in range(4)
 
 
 @pytest.mark.parametrize("is_away", [False, True])
@@ -296,8 +308,8 @@ def test_a_quota_is_as_good_as_a_full_disk(tmp_path: Path, begin: Begin, is_away
     training.settle()
     found = training.steps()
     (line,) = [line for line in said.splitlines() if "are lost" in line]
-    # The last param and the run's end are records, too, which the quota keeps out.
-    assert int(line.split()[1]) - (20_000 - len(found)) in range(4)
+    # The last param, the tag and the end are records, too, which the quota keeps out.
+    assert int(line.split()[1]) - (20_000 - len(found)) in range(5)
 
 
 # Room for all of it: SQLite's log grows to 4 MB before it is used again, and a database whose log
