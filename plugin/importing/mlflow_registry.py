@@ -7,6 +7,7 @@ takes others; when it was made is its tag ``weir.created_at``.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -16,6 +17,7 @@ from urllib.parse import urlparse
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin import mlflow_private
@@ -85,7 +87,7 @@ class Registered:
         known = {int(one.version): one for one in self._versions(self._target)}
         for number, one in known.items():
             if _GAP in one.tags and number not in versions:  # an import was broken off
-                self._target.delete_model_version(name, str(number))
+                self._delete_gap(one)
         for number, version in sorted(versions.items()):
             self._update(version, known.get(number) or self._create(version))
         for alias, number in sorted(wanted.aliases.items()):
@@ -125,13 +127,26 @@ class Registered:
                 self._brought.n_new += 1
                 self._bringer.note(self._brought)
                 return made
-            self._target.delete_model_version(self._name, made.version)
+            self._delete_gap(made)
             if int(made.version) > number:
                 raise ConfigError(
                     f"version {number} of {self._name!r} was deleted here, and no other version "
                     "can have its number",
                     hint="delete the registered model, then import it again",
                 )
+
+    def _delete_gap(self, version: Any) -> None:
+        """Delete a version that was made for the next one's number, and what names it."""
+        number, model_id = str(version.version), version.model_id
+        model = find_model(self._bringer.client, model_id) if model_id else None
+        if model is not None:  # a server has noted there that it was made, and would not forget
+            listed = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+            gap = (self._name, number)
+            left = [one for one in listed if (one["name"], str(one["version"])) != gap]
+            if left != listed:
+                tags = {MLFLOW_MODEL_VERSIONS: json.dumps(left)}
+                self._bringer.client.set_logged_model_tags(model.model_id, tags)
+        self._target.delete_model_version(self._name, number)
 
     def _make(self, version: Any, source: str, model_id: str | None) -> Any:
         """Create a version with the next number, and as if it were made for that alone."""

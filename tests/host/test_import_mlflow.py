@@ -21,7 +21,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from dying_imports import import_dying
-from mlflow_places import T0, Found, fill, require_same
+from mlflow_places import T0, Found, default_place, fill, require_same
 from mlflow_server import ServerSpec, start_servers
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.store import schema
@@ -286,3 +286,28 @@ def test_a_name_that_is_another_one_in_an_address_is_refused(
     ]
     there = MlflowClient(target).list_artifacts(run_id)
     assert (run["n_files"], [one.path for one in there]) == (1, ["ü & b+c.txt"])
+
+
+def test_a_number_that_is_left_out_is_noted_nowhere(
+    tmp_path: Path, servers: tuple[str, str]
+) -> None:
+    """A server writes on a logged model which versions were made of it."""
+    _, target = servers
+    source = f"sqlite:///{tmp_path}/stock.db"
+    stock = MlflowClient(source, registry_uri=source)
+    experiment = stock.create_experiment("numbers", (tmp_path / "artifacts").as_uri())
+    model = stock.create_logged_model(experiment, "half")
+    stock.create_registered_model("gaps")
+    with default_place(source):
+        for _ in range(3):
+            stock.create_model_version(
+                "gaps", f"models:/{model.model_id}", model_id=model.model_id, await_creation_for=0
+            )
+    for number in "12":
+        stock.delete_model_version("gaps", number)
+    bring(source, "--to", target)
+    client = MlflowClient(target)
+    versions = client.search_model_versions("name = 'gaps'")
+    assert [int(one.version) for one in versions] == [3]
+    noted = json.loads(client.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
+    assert [(one["name"], int(one["version"])) for one in noted] == [("gaps", 3)]
