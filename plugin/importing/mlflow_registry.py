@@ -87,7 +87,7 @@ class Registered:
         known = {int(one.version): one for one in self._versions(self._target)}
         for number, one in known.items():
             if _GAP in one.tags and number not in versions:  # an import was broken off
-                self._delete_gap(one)
+                self._delete_gap(one, _model_of(one))
         for number, version in sorted(versions.items()):
             self._update(version, known.get(number) or self._create(version))
         for alias, number in sorted(wanted.aliases.items()):
@@ -127,7 +127,7 @@ class Registered:
                 self._brought.n_new += 1
                 self._bringer.note(self._brought)
                 return made
-            self._delete_gap(made)
+            self._delete_gap(made, model_id)
             if int(made.version) > number:
                 raise ConfigError(
                     f"version {number} of {self._name!r} was deleted here, and no other version "
@@ -135,9 +135,9 @@ class Registered:
                     hint="delete the registered model, then import it again",
                 )
 
-    def _delete_gap(self, version: Any) -> None:
+    def _delete_gap(self, version: Any, model_id: str | None) -> None:
         """Delete a version that was made for the next one's number, and what names it."""
-        number, model_id = str(version.version), version.model_id
+        number = str(version.version)
         model = find_model(self._bringer.client, model_id) if model_id else None
         if model is not None:  # a server has noted there that it was made, and would not forget
             listed = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
@@ -185,8 +185,7 @@ class Registered:
     def _address(self, version: Any) -> tuple[str, str | None]:
         """Return where a version's model is here, and its id if it is a logged one."""
         source = str(version.source)
-        named = _LOGGED_MODEL.match(source)
-        model_id = version.model_id or (named[1] if named else None)
+        model_id = _model_of(version)
         if urlparse(source).scheme in {"models", "runs"} or self._is_prompt:
             return source, model_id
         clients = (self._place.client, self._bringer.client)
@@ -203,6 +202,12 @@ class Registered:
                 return f"{roots[1].rstrip('/')}{below}", model_id
         self._brought.leave_out("versions whose files are in no run or logged model: left there")
         return source, model_id
+
+
+def _model_of(version: Any) -> str | None:
+    """Return the id of the logged model that a version is; of a server its address alone tells."""
+    named = _LOGGED_MODEL.match(str(version.source))
+    return version.model_id or (named[1] if named else None)
 
 
 def _below(address: str, root: str) -> str | None:
