@@ -10,7 +10,7 @@ import { hoverState } from "./hover"
 import type { ChartLine } from "./line"
 import { nearestBucket, nearestByPlace } from "./line"
 import type { Mark, Pen } from "./paint"
-import { drawMarks, marksOf } from "./paint"
+import { DASHED_LINES, drawMarks, marksOf } from "./paint"
 import { Painter } from "./painter"
 import { followPinch } from "./pinch"
 import type { Cut } from "./range"
@@ -21,7 +21,6 @@ import { ticks, WHOLE_STEPS, xTick } from "./ticks"
 import type { ChartSettings } from "./types"
 
 const SHADED_LINES = 20
-const DASHED_LINES = 24
 const MARKED_POINTS = 60
 const NEAR_PX = 24
 const CLICK_PX = 4

@@ -22,38 +22,48 @@ export interface Pen {
 }
 
 export const DASHES: readonly number[][] = [[], [6, 3], [2, 2]]
-const FAINT = 0.25
+/** More lines than there are colours times dashes: both say nothing any more. */
+export const DASHED_LINES = 24
+export const FAINT = 0.25
 const REPLACED = 0.35
-const SHADE = 0.18
+export const SHADE = 0.18
 /** Fewer are marked on every chart: a line through them is hardly one. */
 const FEW_POINTS = 3
 
-/** Paint a line; returns how many buckets had something to paint. */
+/** Paint a line with what lies behind it; returns how many buckets had something to paint. */
 export function paintLine(pen: Pen, line: ChartLine): number {
+  paintBehind(pen, line)
+  return paintFront(pen, line)
+}
+
+function take(pen: Pen, line: ChartLine): void {
   const { context } = pen
   context.strokeStyle = line.colour
   context.fillStyle = line.colour
   context.lineWidth = pen.lineWidth
   context.lineJoin = "round"
   context.setLineDash(pen.hasDashes ? (DASHES[line.dash] ?? []) : [])
+}
+
+/** Paint what is to cover no other line: a band, a range, the values before they were smoothed. */
+export function paintBehind(pen: Pen, line: ChartLine): void {
+  const { context } = pen
+  take(pen, line)
   if (line.band) paintBand(pen, line)
-  let n: number
-  if (line.smoothed) {
-    if (pen.isFaintOriginal) {
-      context.globalAlpha = FAINT
-      paintRaw(pen, line, pen.hasStrokes || pen.hasShade)
-    }
-    context.globalAlpha = 1
-    n = paintValues(pen, line, line.smoothed)
-  } else {
-    if (pen.hasShade && !line.band) {
-      context.globalAlpha = SHADE
-      paintShade(pen, line)
-    }
-    context.globalAlpha = 1
-    n = paintRaw(pen, line, pen.hasStrokes)
+  if (line.smoothed && pen.isFaintOriginal) {
+    context.globalAlpha = FAINT
+    paintRaw(pen, line, pen.hasStrokes || pen.hasShade)
+  } else if (!line.smoothed && pen.hasShade && !line.band) {
+    context.globalAlpha = SHADE
+    paintShade(pen, line)
   }
   context.globalAlpha = 1
+}
+
+/** Paint the line itself; returns how many buckets had something to paint. */
+export function paintFront(pen: Pen, line: ChartLine): number {
+  take(pen, line)
+  const n = line.smoothed ? paintValues(pen, line, line.smoothed) : paintRaw(pen, line, pen.hasStrokes)
   if (pen.hasMarks || line.curve.x.length < FEW_POINTS) paintPoints(pen, line)
   return n
 }

@@ -10,7 +10,7 @@ import type { ChartLine } from "./line"
 import type { Area } from "./area"
 import { areaOf } from "./area"
 import type { Pen } from "./paint"
-import { paintLine } from "./paint"
+import { paintBehind, paintFront, paintLine } from "./paint"
 
 const SLICE_MS = 12
 const MAX_LAYERS = 32
@@ -211,14 +211,7 @@ export class Painter {
     if (!context || !this.#pen) return
     const pen: Pen = { ...this.#pen, context }
     const drawn = new Map<string, number>()
-    let n = 0
-    for (let layer = 0; layer < k; layer += 1) {
-      for (let at = layer; at < this.#lines.length; at += k) {
-        this.#paintOne(pen, this.#lines[at] as ChartLine, drawn)
-        n += 1
-        if (n % LINES_A_STEP === 0) yield
-      }
-    }
+    for (let layer = 0; layer < k; layer += 1) yield* this.#paintOnto(pen, layer, k, drawn)
     // What is on the page stays what it is until all is there.
     copy(this.#hidden, this.#base)
     this.#drawn = drawn
@@ -238,10 +231,7 @@ export class Painter {
       const context = this.#clear(this.#layers[layer])
       if (!context || !this.#pen) return
       const pen: Pen = { ...this.#pen, context }
-      for (let at = layer; at < this.#lines.length; at += k) {
-        this.#paintOne(pen, this.#lines[at] as ChartLine, ignored)
-        if (((at / k) & 7) === 7) yield
-      }
+      yield* this.#paintOnto(pen, layer, k, ignored)
     }
     for (let group = 0; group < nGroups; group += 1) {
       this.#composeGroup(group, null)
@@ -260,6 +250,21 @@ export class Painter {
     return context
   }
 
+  /** The lines of a layer, and before all of them what lies behind: no band covers another's line. */
+  *#paintOnto(pen: Pen, layer: number, k: number, drawn: Map<string, number>): Generator<void> {
+    let n = 0
+    for (const isBehind of [true, false]) {
+      for (let at = layer; at < this.#lines.length; at += k) {
+        const line = this.#lines[at] as ChartLine
+        if (!line.isVisible) drawn.delete(line.id)
+        else if (isBehind) paintBehind(pen, line)
+        else drawn.set(line.id, paintFront(pen, line))
+        n += 1
+        if (n % LINES_A_STEP === 0) yield
+      }
+    }
+  }
+
   #paintOne(pen: Pen, line: ChartLine, drawn: Map<string, number>): void {
     if (line.isVisible) drawn.set(line.id, paintLine(pen, line))
     else drawn.delete(line.id)
@@ -272,9 +277,8 @@ export class Painter {
     const pen: Pen = { ...this.#pen, context }
     within(canvas, context, area, () => {
       context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0)
-      for (let at = layer; at < this.#lines.length; at += this.#layers.length) {
-        this.#paintOne(pen, this.#lines[at] as ChartLine, this.#drawn)
-      }
+      const steps = this.#paintOnto(pen, layer, this.#layers.length, this.#drawn)
+      while (!steps.next().done);
     })
   }
 
