@@ -2,8 +2,9 @@
 import { describe, expect, it } from "vitest"
 
 import type { Curve } from "../data/curve"
-import { csvCell, fileName, marksOf } from "./export"
+import { csvCell, csvOf, fileName, marksOf, svgOf } from "./export"
 import { legendRows } from "./legend"
+import type { LineChart } from "./line-chart"
 import type { ChartLine } from "./line"
 import { nearestBucket, replacedFrom } from "./line"
 import { exactRange, padded, xExtent, yExtent } from "./range"
@@ -259,5 +260,30 @@ describe("a card's legend", () => {
       const rows = legendRows(n, width)
       expect(width / Math.ceil(n / rows)).toBeGreaterThanOrEqual(92)
     }
+  })
+})
+
+describe("a chart of groups as a file", () => {
+  const x = Float64Array.of(0, 5, 10)
+  const band = { x, n: Uint32Array.of(2, 2, 1), centre: x, low: Float64Array.of(0, 4, NaN), high: Float64Array.of(2, 6, NaN) }
+  const group = { ...line(curve([0, 5, 10], [1, 5, 10])), band, dash: 1 as const, name: "a-long-name-of-a-group-that-ends-in-1" }
+  const settings = settingsOf({})
+
+  it("has its bands behind its lines, and their dashes", () => {
+    const scale = (isFlipped: boolean): Scale => ({ kind: "linear", min: 0, max: 10, threshold: 1, size: 100, isFlipped })
+    const chart = { scales: { x: scale(false), y: scale(true) }, state: { settings } } as unknown as LineChart
+    const svg = svgOf(chart, "val/loss", [group, { ...line(curve([0, 10], [3, 3])), name: "b" }])
+    const area = svg.indexOf('d="M0.00 80.00L50.00 40.00L50.00 60.00L0.00 100.00Z" fill="#000" fill-opacity="0.18"')
+    expect(area).toBeGreaterThan(0)
+    expect(area).toBeLessThan(svg.indexOf("<title>a-long"))
+    expect(svg).toContain('<g stroke-dasharray="6 3"><path')
+    expect(svg).toContain("a-long-name-o…at-ends-in-1")
+  })
+
+  it("has a band's edges in a table", () => {
+    const [head = "", ...rows] = csvOf(settings, [group]).trim().split("\r\n")
+    expect(head).toMatch(/"points","band from","band to","runs"$/)
+    expect(rows[1]).toMatch(/,4,6,2$/)
+    expect(csvOf(settings, [line(curve([0], [1]))])).not.toContain("band")
   })
 })

@@ -1,12 +1,15 @@
 /** Charts as files: PNG and SVG as they are shown, CSV of what the lines stand for. */
 
+import type { BandCurve } from "../data/curve"
+import { middleCut } from "../text/names"
 import type { ChartLine } from "./line"
 import type { LineChart } from "./line-chart"
+import { DASHED_LINES, DASHES, FAINT, SHADE } from "./paint"
 import type { Scale } from "./scale"
 import { toPixel } from "./scale"
 import { tick, xTick } from "./ticks"
 import type { ChartSettings } from "./types"
-import { cut, roundNumbers } from "./value-axis"
+import { roundNumbers } from "./value-axis"
 
 const MAX_LEGEND = 30
 const LEGEND_WIDTH = 180
@@ -99,31 +102,22 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
     )
   }
   parts.push('<g clip-path="url(#c)" fill="none" stroke-width="1.5" stroke-linejoin="round">')
+  const toPoint: ToPoint = (xv, yv) => [toX(xv), toY(yv)]
+  // As on the page: what is behind all lines first.
   for (const line of lines) {
-    const { curve } = line
-    let path = ""
-    let isDown = false
-    let before = -Infinity
-    for (let at = 0; at < curve.x.length; at += 1) {
-      const value = line.smoothed?.[at] ?? (curve.last[at] as number) + curve.offset
-      const own = curve.x[at] as number
-      const py = toY(value)
-      if (!Number.isFinite(py)) {
-        isDown = false
-        continue
-      }
-      if (own < before) isDown = false
-      before = own
-      const px = toX(own)
-      const high = toY((curve.high[at] as number) + curve.offset)
-      const low = toY((curve.low[at] as number) + curve.offset)
-      if (line.smoothed === null && isDown && Number.isFinite(high) && Number.isFinite(low) && high !== low) {
-        path += `L${px.toFixed(2)} ${high.toFixed(2)}V${low.toFixed(2)}`
-      }
-      path += `${isDown ? "L" : "M"}${px.toFixed(2)} ${py.toFixed(2)}`
-      isDown = true
+    const colour = xml(line.colour)
+    if (line.band) {
+      parts.push(`<path d="${bandPath(line.band, toPoint)}" fill="${colour}" fill-opacity="${SHADE}"/>`)
     }
-    parts.push(`<path d="${path}" stroke="${xml(line.colour)}"><title>${xml(line.name)}</title></path>`)
+    if (line.smoothed && chart.state.settings.smoothing.original) {
+      parts.push(`<path d="${linePath(line, null, toPoint)}" stroke="${colour}" stroke-opacity="${FAINT}"/>`)
+    }
+  }
+  const hasDashes = lines.length <= DASHED_LINES
+  for (const line of lines) {
+    const path = `<path d="${linePath(line, line.smoothed, toPoint)}" stroke="${xml(line.colour)}"><title>${xml(line.name)}</title></path>`
+    const dashes = hasDashes ? DASHES[line.dash] : []
+    parts.push(dashes?.length ? `<g stroke-dasharray="${dashes.join(" ")}">${path}</g>` : path)
   }
   parts.push("</g></g>")
   named.forEach((line, at) => {
@@ -131,11 +125,63 @@ export function svgOf(chart: LineChart, title: string, lines: readonly ChartLine
     const ly = foot + Math.floor(at / columns) * 16
     parts.push(
       `<rect x="${lx}" y="${ly}" width="10" height="10" fill="${xml(line.colour)}"/>`,
-      `<text x="${lx + 16}" y="${ly + 9}">${xml(cut(line.name, MAX_NAME))}</text>`,
+      `<text x="${lx + 16}" y="${ly + 9}">${xml(middleCut(line.name, MAX_NAME))}</text>`,
     )
   })
   parts.push("</svg>")
   return parts.join("\n")
+}
+
+/** A place on the drawing; NaN where the axis has none. */
+type ToPoint = (x: number, y: number) => [number, number]
+
+const at2 = ([px, py]: readonly [number, number]): string => `${px.toFixed(2)} ${py.toFixed(2)}`
+
+/** @param smoothed What is drawn instead of the values; null for these, with the range of each bucket. */
+function linePath({ curve }: ChartLine, smoothed: Float64Array | null, toPoint: ToPoint): string {
+  let path = ""
+  let isDown = false
+  let before = -Infinity
+  for (let at = 0; at < curve.x.length; at += 1) {
+    const own = curve.x[at] as number
+    const point = toPoint(own, smoothed?.[at] ?? (curve.last[at] as number) + curve.offset)
+    if (!Number.isFinite(point[1])) {
+      isDown = false
+      continue
+    }
+    if (own < before) isDown = false
+    before = own
+    const [px, high] = toPoint(own, (curve.high[at] as number) + curve.offset)
+    const low = toPoint(own, (curve.low[at] as number) + curve.offset)[1]
+    if (smoothed === null && isDown && Number.isFinite(high) && Number.isFinite(low) && high !== low) {
+      path += `L${at2([px, high])}V${low.toFixed(2)}`
+    }
+    path += `${isDown ? "L" : "M"}${at2(point)}`
+    isDown = true
+  }
+  return path
+}
+
+/** The area between the edges of a group's band, piece by piece. */
+function bandPath({ x, low, high }: BandCurve, toPoint: ToPoint): string {
+  let path = ""
+  let up: string[] = []
+  let down: string[] = []
+  const close = (): void => {
+    if (up.length > 1) path += `M${[...up, ...down.reverse()].join("L")}Z`
+    up = []
+    down = []
+  }
+  for (let at = 0; at < x.length; at += 1) {
+    const top = toPoint(x[at] as number, high[at] as number)
+    const bottom = toPoint(x[at] as number, low[at] as number)
+    if (Number.isFinite(top[1]) && Number.isFinite(bottom[1])) {
+      up.push(at2(top))
+      down.push(at2(bottom))
+    } else close()
+  }
+  close()
+  return path
 }
 
 /** Where an axis is marked: at round values where it is a plain one of numbers, else at its quarters. */
@@ -162,10 +208,14 @@ export function csvCell(value: string | number): string {
 
 /** A row a bucket; a bucket of one is a point. */
 export function csvOf(settings: ChartSettings, lines: readonly ChartLine[]): string {
-  const rows = [["run", "run_id", "metric", `x (${settings.x})`, "last", "min", "max", "points"].map(csvCell).join(",")]
+  const hasBands = lines.some((line) => line.band !== null)
+  const head = ["run", "run_id", "metric", `x (${settings.x})`, "last", "min", "max", "points"]
+  if (hasBands) head.push("band from", "band to", "runs")
+  const rows = [head.map(csvCell).join(",")]
   for (const line of lines) {
-    const { curve } = line
+    const { band, curve } = line
     for (let at = 0; at < curve.x.length; at += 1) {
+      const edges = band === null ? ["", "", ""] : [band.low[at] ?? "", band.high[at] ?? "", band.n[at] ?? ""]
       rows.push(
         [
           line.name,
@@ -176,6 +226,7 @@ export function csvOf(settings: ChartSettings, lines: readonly ChartLine[]): str
           (curve.low[at] as number) + curve.offset,
           (curve.high[at] as number) + curve.offset,
           curve.count?.[at] ?? 1,
+          ...(hasBands ? edges : []),
         ]
           .map(csvCell)
           .join(","),

@@ -1,6 +1,7 @@
 /** Panels as files: drawings as they are on the page, tables as CSV. */
 
 import type { MenuItem } from "../controls/menu"
+import { middleCut } from "../text/names"
 import { csvCell, fileName, save } from "./export"
 
 const SVG = "http://www.w3.org/2000/svg"
@@ -91,7 +92,7 @@ export function svgOfBars(bars: readonly DrawnBar[], title: string): string {
   bars.forEach((bar, at) => {
     const y = HEAD + at * ROW
     const x = MARGIN + LABEL
-    const label = bar.label.length > MAX_LABEL ? `${bar.label.slice(0, MAX_LABEL - 1)}…` : bar.label
+    const label = middleCut(bar.label, MAX_LABEL)
     made.append(
       element("text", { x: x - 8, y: y + 14, "text-anchor": "end", fill: plain }, label),
       element("rect", {

@@ -6,6 +6,7 @@ import { Button } from "../controls/button"
 import { Empty, Failed, Loading } from "../controls/state"
 import { columnTitle } from "../runs/columns"
 import { count } from "../text/format"
+import { middleCut } from "../text/names"
 import { visible } from "../text/visible"
 import type { Range } from "./axis-brush"
 import { AxisBrush, isWithin } from "./axis-brush"
@@ -17,7 +18,7 @@ import { saveItems, svgOfFigure } from "./figure-files"
 import type { PanelProps } from "./panel-props"
 import { associations } from "./strongest"
 import { paramColumns, useCells, usualMetric } from "./use-cells"
-import { cellFact, cut, valueAxis } from "./value-axis"
+import { cellFact, valueAxis } from "./value-axis"
 
 const AUTO_AXES = 6
 const TOP = 18
@@ -206,7 +207,7 @@ export function ParallelCard(props: PanelProps) {
                   textAnchor={isLeft(at, one.text) ? "end" : "start"}
                   className="w-figure-over"
                 >
-                  {cut(one.text, at === all.length - 1 ? OUTER_LETTERS : nLetters)}
+                  {middleCut(one.text, at === all.length - 1 ? OUTER_LETTERS : nLetters)}
                 </text>
               ))}
               <text
@@ -215,7 +216,7 @@ export function ParallelCard(props: PanelProps) {
                 textAnchor={at === 0 ? "start" : at === all.length - 1 ? "end" : "middle"}
                 className="w-figure-name"
               >
-                {cut(visible(columnTitle(column), 80), nLetters)}
+                {middleCut(columnTitle(column), nLetters)}
               </text>
               <AxisBrush
                 x={x(at)}

@@ -5,6 +5,7 @@ import { useMemo, useRef } from "react"
 import { Empty, Failed, Loading } from "../controls/state"
 import { columnTitle } from "../runs/columns"
 import { count } from "../text/format"
+import { middleCut } from "../text/names"
 import { CardFrame } from "./card-frame"
 import { Figure } from "./figure"
 import type { Mark } from "./figure"
@@ -14,7 +15,7 @@ import { ColumnButton } from "./column-button"
 import { strongest } from "./strongest"
 import { paramColumns, useCells, usualMetric } from "./use-cells"
 import type { ValueAxis } from "./value-axis"
-import { cellFact, cut, valueAxis } from "./value-axis"
+import { cellFact, valueAxis } from "./value-axis"
 
 const LEFT = 56
 const BOTTOM = 22
@@ -120,7 +121,7 @@ function Axes({ xs, ys, width, height }: { xs: ValueAxis; ys: ValueAxis; width: 
       {ys.ticks.map(({ at, text }) => (
         <g key={`${at}`}>
           <line x1={LEFT} x2={LEFT + width} y1={8 + (1 - at) * height} y2={8 + (1 - at) * height} />
-          <text x={LEFT - 6} y={8 + (1 - at) * height + 4} textAnchor="end">{cut(text, 8)}</text>
+          <text x={LEFT - 6} y={8 + (1 - at) * height + 4} textAnchor="end">{middleCut(text, 8)}</text>
         </g>
       ))}
       {xs.ticks.map(({ at, text }, place) => (
@@ -131,7 +132,7 @@ function Axes({ xs, ys, width, height }: { xs: ValueAxis; ys: ValueAxis; width: 
             y={bottom + 16}
             textAnchor={at > 0.9 ? "end" : place === 0 && at < 0.02 ? "start" : "middle"}
           >
-            {cut(text, 16)}
+            {middleCut(text, 16)}
           </text>
         </g>
       ))}

@@ -3,6 +3,7 @@
 import type { Cell } from "../runs/api"
 import { cellTitle, columnTitle, isNumberColumn, parseColumn } from "../runs/columns"
 import { dateTime, duration, number } from "../text/format"
+import { middleCut } from "../text/names"
 import { visible } from "../text/visible"
 import { tick } from "./ticks"
 import { numberOf } from "./use-cells"
@@ -34,11 +35,6 @@ export function cellFact(column: string, cell: Cell | undefined): readonly [name
   const isSpan = kind === "attributes" && key === "duration"
   const text = typeof cell !== "number" ? cellTitle(column, cell) : isSpan ? duration(cell) : kind === "metrics" ? number(cell) : cellTitle(column, cell)
   return [columnTitle(column), text || "–"]
-}
-
-/** As much of a text as has room. */
-export function cut(text: string, most: number): string {
-  return text.length > most ? `${text.slice(0, most - 1)}…` : text
 }
 
 /** Round numbers from low to high, about so many. */
@@ -134,6 +130,6 @@ function words(present: readonly string[], nTicks: number): ValueAxis {
     isNumber: false,
     isLog: false,
     place: (cell) => (cell === null || cell === undefined ? null : (known.get(String(cell)) ?? null)),
-    ticks: all.flatMap((word, at) => (at % by === 0 ? [{ at: place(at), text: visible(word, MAX_WORD) }] : [])),
+    ticks: all.flatMap((word, at) => (at % by === 0 ? [{ at: place(at), text: middleCut(visible(word), MAX_WORD) }] : [])),
   }
 }

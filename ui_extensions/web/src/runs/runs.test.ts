@@ -8,7 +8,7 @@ import { isHigherBetter, sayDirection } from "./direction"
 import { inverted, setShown, shownTest, solo } from "./eye"
 import { changed, madeBy, NEW_CONDITION, topGroup, treeText, typedValue, withMadeBy } from "./filter-tree"
 import { treeOf, writtenTree } from "./switches"
-import { sharedPrefix, shownName } from "../text/names"
+import { middleCut, sharedPrefix, shownName } from "../text/names"
 import { EVERYTHING } from "../view/document"
 
 const id = (n: number): string => n.toString(16).padStart(32, "0")
@@ -212,6 +212,15 @@ describe("names", () => {
     expect([...head].every((character) => character === "🙂" || character === "…")).toBe(true)
     expect([...tail].length).toBe(9)
     expect(shownName("", id(255), "").full).toBe("00000000")
+    // A letter keeps its marks, and a short name its end.
+    expect(shownName("x".repeat(20) + "e\u0301".repeat(9), id(1), "").tail).toBe("e\u0301".repeat(9))
+    expect(shownName("convnext-1e-3-s0", id(1), "")).toMatchObject({ head: "convnext", tail: "-1e-3-s0" })
+  })
+
+  it("fit so many characters, both ends kept", () => {
+    expect(middleCut("resnet50-lr0.001-seed7", 11)).toBe("resne…seed7")
+    expect(middleCut("resnet50", 8)).toBe("resnet50")
+    expect(middleCut("resnet50", 1)).toBe("…")
   })
 })
 
