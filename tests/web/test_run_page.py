@@ -31,6 +31,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::ml
 
 LAST_LINE = without_styles(console_text(N_LINES - 1)[1])
 TABS = ["overview", "charts", "hardware", "console", "code", "gradients", "media", "files"]
+COPY = """(of) => new Promise((done) => {
+    getSelection().selectAllChildren(document.querySelector(`[aria-labelledby=${of}] table`))
+    const tell = (event) => done(event.clipboardData.getData("text/plain"))
+    document.addEventListener("copy", tell, {once: true})
+    document.execCommand("copy")
+})"""
 
 
 def open_tab(page: Any, site: Site, tab: str, run_id: str = "", query: str = "") -> Any:
@@ -60,10 +66,15 @@ def test_the_overview_says_what_mlflow_says_and_why_it_ended(
     for key in ("train/loss", "val/<b>f1</b>"):
         row = metrics.get_by_role("row").filter(has_text=key)
         row.wait_for()
-        last, low, high = (float(one.inner_text()) for one in row.get_by_role("cell").all()[:3])
-        assert last == pytest.approx(run.data.metrics[key], rel=1e-5)
+        cells = row.get_by_role("cell").all()[:3]
         values = [point.value for point in client.get_metric_history(run.info.run_id, key)]
-        assert (low, high) == pytest.approx((min(values), max(values)), rel=1e-5)
+        exact = [run.data.metrics[key], min(values), max(values)]
+        # Four digits to read, all of them where the pointer rests.
+        assert [one.inner_text() for one in cells] == [f"{value:.4g}" for value in exact]
+        assert [float(one.get_attribute("title")) for one in cells] == exact
+    # And all of them are copied, as rows.
+    copied = page.evaluate(COPY, "w-metrics")
+    assert f"{run.data.metrics['train/loss']}" in copied.split("\n")[1].split("\t")
     params = panel.get_by_role("region", name="Params")
     for key in ("lr", "__proto__", "note"):
         row = params.get_by_role("row").filter(has=page.get_by_text(key, exact=True))
@@ -91,9 +102,13 @@ def test_notes_are_markdown_and_edited_in_place(
     panel = open_tab(page, site, "overview", run_id)
     panel.get_by_role("button", name="Write notes").click()
     box = panel.get_by_role("textbox", name="Notes, in Markdown")
-    box.fill("**good** [a](javascript:alert(1)) [b](https://example.org)")
+    box.fill("**good** [a](javascript:alert(1)) [b](https://example.org)\n\n- [x] done\n- open")
     panel.get_by_role("button", name="Save").click()
     panel.locator("strong", has_text="good").wait_for()
+    marks = panel.get_by_role("listitem").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one).listStyleType)"
+    )
+    assert marks == ["none", "disc"]  # a box is its mark
     links = panel.get_by_role("region", name="Notes").get_by_role("link")
     assert [link.get_attribute("href") for link in links.all()] == ["https://example.org/"]
     assert links.first.get_attribute("rel") == "noopener noreferrer nofollow"

@@ -1,6 +1,7 @@
 import { useMemo, useState } from "react"
 
 import { SearchBox } from "../controls/input"
+import { copyExact } from "../text/exact"
 import { count } from "../text/format"
 import { visible } from "../text/visible"
 
@@ -51,7 +52,7 @@ export function Found<T>({
       {all.length === 0 ? (
         <p className="w-secondary">{empty}</p>
       ) : (
-        <table className="w-kv">
+        <table className="w-kv" onCopy={copyExact}>
           <thead>{head}</thead>
           <tbody>{shown.map(row)}</tbody>
         </table>

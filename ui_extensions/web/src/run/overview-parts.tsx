@@ -160,17 +160,28 @@ export function Metrics({ run }: { run: RunFacts }) {
       row={(metric) => (
         <tr key={metric.key}>
           <th scope="row">{visible(metric.key, 250)}</th>
-          <td className="w-number">{number(metricNumber(metric.last))}</td>
+          <Value of={metric.last} />
           {hasExtremes && (
             <>
-              <td className="w-number">{number(metricNumber(metric.min))}</td>
-              <td className="w-number">{number(metricNumber(metric.max))}</td>
+              <Value of={metric.min} />
+              <Value of={metric.max} />
             </>
           )}
           <td className="w-number">{count(metric.step)}</td>
         </tr>
       )}
     />
+  )
+}
+
+/** Four digits to be read; all of them where the pointer rests, and copied. */
+function Value({ of }: { of: RunMetric["last"] }) {
+  const value = metricNumber(of)
+  const exact = value === null ? undefined : String(value)
+  return (
+    <td className="w-number" title={exact} data-exact={exact}>
+      {number(value, 4)}
+    </td>
   )
 }
 
