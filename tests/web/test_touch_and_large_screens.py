@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore", "error:::mlflow_weir")]
 
 LOSS = "train/loss"
+SMALL = {"width": 360, "height": 740}
 
 
 def fingers(page: Page, *moments: list[tuple[float, float]]) -> None:
@@ -152,3 +154,89 @@ def test_a_screen_of_3840_by_2160_is_used(site: Site, open_page: Callable[..., P
         page.goto(site.pages(f"/r/{site.rich.run_id}/{tab}"))
         page.get_by_role("tabpanel").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
+    # The overview's parts stand beside one another up to its edge, each as wide as can be read.
+    page.goto(site.pages(f"/r/{site.rich.run_id}/overview"))
+    page.get_by_role("region", name="Params").wait_for()
+    parts = (
+        page.get_by_role("tabpanel")
+        .locator(".w-overview-columns section")
+        .evaluate_all(
+            "all => all.map((one) => one.getBoundingClientRect())"
+            ".map(({ left, right }) => [left, right])"
+        )
+    )
+    assert max(right for _, right in parts) > 3700
+    assert len({left for left, _ in parts}) >= 4
+    assert sum(right - left > 1300 for left, right in parts) <= 1  # the notes' own lines are short
+
+
+def test_the_bar_above_the_charts_is_one_row(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(viewport=SMALL, has_touch=True)
+    page.goto(site.pages(f"/e/{site.sweep.experiment_id}"))
+    bar = page.locator(".w-charts-bar")
+    page.locator(".w-chart-lines").first.wait_for()
+    bar.get_by_role("combobox", name="Smoothing").select_option("twema")
+    look = """(bar) => {
+        const middles = [...bar.querySelectorAll("select, button, .w-check")].map((one) => {
+            const { top, height } = one.getBoundingClientRect()
+            return top + height / 2
+        })
+        return {
+            isOneRow: Math.max(...middles) - Math.min(...middles) < 8,
+            isScrolled: bar.scrollWidth > bar.clientWidth + 1,
+            isPageWide: document.documentElement.scrollWidth > innerWidth,
+        }
+    }"""
+
+    def is_as(wanted: dict[str, bool]) -> bool:
+        return bool(bar.evaluate(look) == wanted)
+
+    for width, is_scrolled in ((1280, False), (SMALL["width"], True)):
+        page.set_viewport_size({"width": width, "height": SMALL["height"]})
+        wanted = {"isOneRow": True, "isScrolled": is_scrolled, "isPageWide": False}
+        poll(page, partial(is_as, wanted))
+    # What adds a panel is in sight with its words on one line, and what is last comes by a swipe.
+    add = bar.get_by_role("button", name="Add panel")
+    box = add.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= SMALL["width"]
+    assert box["height"] < 40
+    last = bar.get_by_label("Log y")
+    last.scroll_into_view_if_needed()
+    last.tap()
+    poll(page, last.is_checked)
+
+
+def test_runs_are_compared_on_a_phone_two_at_a_time(
+    site: Site, open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIR_CLIENT", "off")  # what it writes is there when it returns
+    client = MlflowClient(site.server.address)
+    experiment_id = client.create_experiment("compared on a phone")
+    stem = "a-name-that-says-much-of-the-model-and-of-its-data-"
+    ids = []
+    for at in range(3):
+        run = client.create_run(experiment_id, run_name=f"{stem * (1 + at // 2)}seed-{at}")
+        client.log_param(run.info.run_id, "a.param.with.quite.a.name.width", str(at))
+        ids.append(run.info.run_id)
+    page = open_page(viewport=SMALL, has_touch=True)
+    page.goto(site.pages(f"/e/{experiment_id}/compare?runs={','.join(ids)}"))
+    table = page.locator(".w-beside-table")
+    table.wait_for()
+    places = (
+        "all => all.map((one) => one.getBoundingClientRect())"
+        ".map(({ left, right }) => [Math.round(left), Math.round(right)])"
+    )
+    key, *runs = table.locator("thead th").evaluate_all(places)
+    assert key[0] == 0
+    assert runs[0][0] == key[1]
+    assert runs[1][1] <= SMALL["width"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Names differ at their end, which is in sight; a swipe brings the third run beside its keys.
+    ends = table.locator("thead .w-name > :last-child")
+    assert [one[-2:] for one in ends.all_inner_texts()] == ["-0", "-1", "-2"]
+    assert all(right <= SMALL["width"] for _, right in ends.evaluate_all(places)[:2])
+    assert table.locator("tbody .w-name-tail").first.inner_text().endswith("width")
+    page.locator(".w-beside-scroll").evaluate("one => one.scrollBy(one.scrollWidth, 0)")
+    poll(page, lambda: table.locator("thead th").evaluate_all(places)[3][1] <= SMALL["width"])
+    assert table.locator("thead th").evaluate_all(places)[0] == key

@@ -3,7 +3,7 @@
 import type { ReactNode } from "react"
 
 import { count } from "../text/format"
-import { NAME_LENGTH, visible } from "../text/visible"
+import { Name } from "../text/name"
 import type { DrawnBar } from "./figure-files"
 import { hoverState } from "./hover"
 
@@ -45,9 +45,11 @@ export function BarRows({ label, head, rows }: { label: string; head?: readonly 
               onPointerEnter={() => row.runId !== null && hoverState.raise(row.runId)}
               onPointerLeave={() => row.runId !== null && hoverState.raise(null)}
             >
-              <th scope="row" title={visible(row.label, NAME_LENGTH)}>
-                {visible(row.label, NAME_LENGTH)}
-                {row.about && <span className="w-secondary"> {row.about}</span>}
+              <th scope="row">
+                <span className="w-scalar-name">
+                  <Name text={row.label} />
+                  {row.about && <span className="w-secondary">{row.about}</span>}
+                </span>
               </th>
               <td className="w-scalar-track">
                 <Track row={row} />

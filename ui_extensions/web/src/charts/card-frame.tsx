@@ -5,6 +5,7 @@ import type { ReactNode } from "react"
 import { IconButton } from "../controls/button"
 import type { MenuItem } from "../controls/menu"
 import { Menu } from "../controls/menu"
+import { Name } from "../text/name"
 import { NAME_LENGTH, visible } from "../text/visible"
 
 /** What the grid gives every card. */
@@ -48,7 +49,7 @@ export function CardFrame({
     <article className="w-card" aria-label={called} style={{ width, height }} data-kind={kind}>
       <header className="w-card-head">
         {grip}
-        {title ? <h3 title={about ?? visible(title, NAME_LENGTH)}>{visible(title, NAME_LENGTH)}</h3> : <span className="w-grid-space" />}
+        {title ? <h3><Name text={title} title={about} /></h3> : <span className="w-grid-space" />}
         {head}
         {onExpand && <IconButton icon="expand" label={`Full screen: ${called}`} isSmall onClick={onExpand} />}
         <Menu

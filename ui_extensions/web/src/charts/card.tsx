@@ -12,6 +12,7 @@ import { Menu } from "../controls/menu"
 import { useAfterRest } from "../controls/rested"
 import { Empty, Failed } from "../controls/state"
 import { count, number } from "../text/format"
+import { Name } from "../text/name"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { useTheme } from "../theme"
 import { seriesStore } from "../data/series-store"
@@ -167,7 +168,7 @@ export const LineCard = memo(function LineCard(props: LineCardProps) {
     <article className="w-card" aria-label={title} style={{ width, height }} data-keys={name}>
       <header className="w-card-head">
         {grip}
-        <h3 title={keys.join(", ")}>{title}</h3>
+        <h3><Name text={title} title={keys.join(", ")} /></h3>
         <button
           type="button"
           className="w-card-log"

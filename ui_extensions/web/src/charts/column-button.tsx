@@ -8,6 +8,7 @@ import type { KnownKeys } from "../runs/api"
 import { columnTitle } from "../runs/columns"
 import { count } from "../text/format"
 import { fuzzyScore } from "../text/fuzzy"
+import { Name } from "../text/name"
 
 const MAX_SHOWN = 200
 const TIMES = ["attributes.duration", "attributes.start_time"]
@@ -68,7 +69,7 @@ export function ColumnButton({
         children: (
           <>
             <span className="w-secondary">{label}:</span>
-            <span className="w-cut">{title}</span>
+            <Name text={title} title={null} />
             <span aria-hidden="true" className="w-column-open" />
           </>
         ),

@@ -6,6 +6,7 @@ import { memo, useCallback, useEffect, useLayoutEffect, useRef, useState } from 
 import { IconButton } from "../controls/button"
 import { Icon } from "../controls/icon"
 import { count } from "../text/format"
+import { Name } from "../text/name"
 import { visible } from "../text/visible"
 import { GridCard } from "./grid-card"
 import type { GridCardProps } from "./grid-card"
@@ -126,11 +127,12 @@ export const Section = memo(function Section(props: SectionProps) {
           <button
             type="button"
             className="w-grid-fold"
+            aria-label={`${name} (${count(cards.length)})`}
             aria-expanded={isOpen}
             onClick={() => onChange(prefix, (own) => ({ ...own, isOpen: !own.isOpen }))}
           >
             <Icon name={isOpen ? "chevronDown" : "chevronRight"} />
-            {name} <span className="w-grid-count">({count(cards.length)})</span>
+            <Name text={name} /> <span className="w-grid-count">({count(cards.length)})</span>
           </button>
         </h2>
         <span className="w-grid-space" />

@@ -10,6 +10,7 @@ import { useStepSlider } from "../controls/step-slider"
 import { PlaceLink } from "../layout/link"
 import { useObjectAddress } from "../run/artifact"
 import { count } from "../text/format"
+import { Name } from "../text/name"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { hoverState } from "./hover"
 import type { DrawnRun } from "./types"
@@ -174,7 +175,7 @@ function MediaPanel({
   return (
     <article className="w-card w-media-panel" aria-label={`Images: ${title}`}>
       <header className="w-card-head">
-        <h3 title={title}>{title}</h3>
+        <h3><Name text={name} /></h3>
         {slider}
       </header>
       <div className="w-media-runs">
@@ -194,8 +195,8 @@ function MediaPanel({
               )}
               <figcaption>
                 <span className="w-chart-dot" style={{ background: run.colour }} />
-                <PlaceLink className="w-cut" to={{ page: "run", runId: run.id, tab: "media" }} title={visible(run.name, NAME_LENGTH)}>
-                  {visible(run.name, NAME_LENGTH)}
+                <PlaceLink className="w-cut" to={{ page: "run", runId: run.id, tab: "media" }} aria-label={visible(run.name, NAME_LENGTH)}>
+                  <Name text={run.name} />
                 </PlaceLink>
                 <span className="w-secondary">{item?.step === null || !item ? "" : count(item.step)}</span>
               </figcaption>

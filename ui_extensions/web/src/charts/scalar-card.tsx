@@ -5,7 +5,8 @@ import { useMemo } from "react"
 import { IconButton } from "../controls/button"
 import { Empty, Failed, Loading } from "../controls/state"
 import { count, number } from "../text/format"
-import { NAME_LENGTH, visible } from "../text/visible"
+import { Name } from "../text/name"
+import { visible } from "../text/visible"
 import type { BarRow } from "./bar-rows"
 import { BarRows } from "./bar-rows"
 import { CardFrame } from "./card-frame"
@@ -136,9 +137,9 @@ export function ScalarCard({
       {scalars.length === 1 && only && (
         <div className="w-scalar-one">
           <strong title={String(only.value)}>{number(only.value, 5)}</strong>
-          <span className="w-cut">
+          <span className="w-scalar-name">
             <span className="w-chart-dot" style={{ background: only.colour }} />
-            {visible(only.name, NAME_LENGTH)}
+            <Name text={only.name} />
           </span>
         </div>
       )}

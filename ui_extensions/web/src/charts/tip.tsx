@@ -7,6 +7,7 @@ import { useSyncExternalStore } from "react"
 
 import { IconButton } from "../controls/button"
 import { dateTime, duration, number } from "../text/format"
+import { middleCut } from "../text/names"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { hoverState } from "./hover"
 import type { Nearby } from "./line-chart"
@@ -15,6 +16,8 @@ import type { XAxis } from "./types"
 const MAX_ROWS = 8
 const MAX_PINNED_ROWS = 200
 const AXIS_WIDTH = 46
+/** Letters of a name that have room beside its value. */
+const MAX_NAME = 26
 
 export interface TipState {
   /** The nearest first. */
@@ -83,6 +86,16 @@ export function tipRows(
   return { rows, above: from, below: order.length - from - rows.length }
 }
 
+/** One text, not parts of a name: what is pinned is copied. */
+function TipName({ text }: { text: string }) {
+  const name = visible(text, NAME_LENGTH)
+  return (
+    <span className="w-chart-tip-name" title={name}>
+      {middleCut(name, MAX_NAME)}
+    </span>
+  )
+}
+
 export function Tip({
   source,
   axis,
@@ -137,9 +150,7 @@ export function Tip({
         return (
           <div key={line.id} className={isNearest ? "w-chart-tip-row w-chart-tip-first" : "w-chart-tip-row"}>
             <span className="w-chart-dot" style={{ background: line.colour }} />
-            <span className="w-chart-tip-name">
-              {visible(hasKeys ? `${line.key} ${line.name}` : line.name, NAME_LENGTH)}
-            </span>
+            <TipName text={hasKeys ? `${line.key} ${line.name}` : line.name} />
             <span className="w-chart-tip-value">{valueText(nearby)}</span>
             {isNearest && n > 1 && (
               <span className="w-chart-tip-range">

@@ -4,9 +4,13 @@ import { Fragment, useEffect, useRef } from "react"
 import { Icon } from "../controls/icon"
 import { PaletteButton } from "../palette/host"
 import { setTitle } from "../router"
+import { Name } from "../text/name"
 import { visible, NAME_LENGTH } from "../text/visible"
 import { StockLink } from "./stock-link"
 import { ThemeSwitch } from "./theme-switch"
+
+/** Letters that have room everywhere. */
+const LONG = 24
 
 /**
  * A page: breadcrumb with the one `h1`, actions on its right, what it is about below.
@@ -61,8 +65,15 @@ export function Page({
             ))}
             <li>
               <Icon name="chevronRight" />
-              <h1 ref={heading} tabIndex={-1} className="w-cut" dir="auto" title={visible(title)}>
-                {visible(title, NAME_LENGTH)}
+              <h1
+                ref={heading}
+                tabIndex={-1}
+                className="w-cut"
+                dir="auto"
+                title={visible(title)}
+                aria-label={visible(title, NAME_LENGTH)}
+              >
+                {title.length > LONG ? <Name text={title} title={null} /> : visible(title)}
               </h1>
             </li>
           </ol>

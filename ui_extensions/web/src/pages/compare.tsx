@@ -20,6 +20,8 @@ import { compare, readCompared, SECTIONS } from "../runs/comparison"
 import { RunDot, StateGlyph } from "../runs/row"
 import { VisibilityBadge } from "../teams/badge"
 import { count } from "../text/format"
+import { Name } from "../text/name"
+import { sharedPrefix } from "../text/names"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { useTheme } from "../theme"
 
@@ -123,6 +125,7 @@ function Comparison({
   const scroller = useRef<HTMLDivElement>(null)
   const lines = useMemo(() => compare(runs), [runs])
   const base = runs.findIndex((run) => run.id === baseline)
+  const prefix = useMemo(() => sharedPrefix(runs.map((run) => run.name)), [runs])
   const shown = useMemo(() => {
     const wanted = search.trim().toLowerCase()
     return lines.filter(
@@ -190,6 +193,7 @@ function Comparison({
                   <RunHead
                     key={run.id}
                     run={run}
+                    prefix={prefix}
                     isBaseline={at === base}
                     isFirst={at === 0}
                     isLast={at === runs.length - 1}
@@ -239,6 +243,7 @@ function Spacer({ height, columns }: { height: number; columns: number }) {
 
 function RunHead({
   run,
+  prefix,
   isBaseline,
   isFirst,
   isLast,
@@ -247,6 +252,8 @@ function RunHead({
   onDrop,
 }: {
   run: ComparedRun
+  /** What all names begin with, which is folded. */
+  prefix: string
   isBaseline: boolean
   isFirst: boolean
   isLast: boolean
@@ -260,8 +267,8 @@ function RunHead({
     <th scope="col" className={isBaseline ? "w-beside-base" : undefined}>
       <span className="w-beside-name">
         <RunDot colour={runColour(run, theme)} dash={runDash(run)} isShown />
-        <PlaceLink to={{ page: "run", runId: run.id, tab: "overview" }} className="w-cut" title={name}>
-          {name}
+        <PlaceLink to={{ page: "run", runId: run.id, tab: "overview" }} className="w-cut" aria-label={name}>
+          <Name text={name} prefix={prefix} />
         </PlaceLink>
         <StateGlyph status={run.status} cause={run.cause} />
       </span>

@@ -15,6 +15,8 @@ it("keeps apart what stands in parts of its own, and leaves out what is pressed 
   const name = element("td", {}, span(element("svg", { "aria-hidden": "true" }, "●"), span("adam-s0"), span("finished")))
   expect(wordsOf(name)).toBe("adam-s0 finished")
   expect(wordsOf(element("th", {}, span("amp"), span("Params")))).toBe("amp Params")
+  const cut = element("span", { class: "w-name", title: "adamw-lr0.001-s12" }, span("adamw-lr"), span("0.001-s12"))
+  expect(wordsOf(element("th", {}, cut))).toBe("adamw-lr0.001-s12")
   expect(wordsOf(element("td", {}, "val/", "loss", " (min)", element("button", {}, "Sort")))).toBe("val/loss (min)")
 })
 

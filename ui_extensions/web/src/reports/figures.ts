@@ -68,7 +68,9 @@ export function wordsOf(element: Element): string {
     [...place.childNodes]
       .map((one) => {
         if (!(one instanceof Element)) return one.nodeType === Node.TEXT_NODE ? one.textContent : ""
-        return one.matches(UNSAID) ? "" : ` ${words(one)} `
+        if (one.matches(UNSAID)) return ""
+        // Of a name what is seen is cut; what it is told by is whole.
+        return ` ${one.matches(".w-name") ? (one.getAttribute("title") ?? words(one)) : words(one)} `
       })
       .join("")
   return words(element).replace(/\s+/g, " ").trim()

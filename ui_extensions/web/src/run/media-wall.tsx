@@ -10,6 +10,7 @@ import { useStepSlider } from "../controls/step-slider"
 import { PlaceLink } from "../layout/link"
 import { StockLink } from "../layout/stock-link"
 import { count } from "../text/format"
+import { Name } from "../text/name"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { useObjectAddress } from "./artifact"
 import type { RunFacts } from "./facts"
@@ -68,7 +69,7 @@ export function MediaWall({
       {otherError && <Failed what="The other run could not be read" error={otherError} />}
       {other && (
         <div className="w-media-names" aria-hidden="true">
-          <span className="w-cut">{visible(run.name || run.id, NAME_LENGTH)}</span>
+          <Name text={run.name || run.id} />
           <span className="w-cut">
             <PlaceLink to={{ page: "run", runId: other.run.id, tab: "media" }} tabIndex={-1}>
               {visible(other.run.name || other.run.id, NAME_LENGTH)}
@@ -97,9 +98,7 @@ export function MediaWall({
           return (
             <figure key={`${series.kind} ${series.key}`} className="w-media-card">
               <figcaption>
-                <span className="w-cut" title={title}>
-                  {title}
-                </span>
+                <Name text={series.key} />
                 <span className="w-secondary">{count(series.items.length)}</span>
               </figcaption>
               <div className="w-media-row">

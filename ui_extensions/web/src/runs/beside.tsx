@@ -10,6 +10,7 @@ import { Button } from "../controls/button"
 import { Failed, Loading } from "../controls/state"
 import { PlaceLink } from "../layout/link"
 import { count } from "../text/format"
+import { Name } from "../text/name"
 import { NAME_LENGTH, visible } from "../text/visible"
 import { CompareRow } from "./compare-row"
 import type { ComparedLine } from "./comparison"
@@ -23,8 +24,8 @@ export function RunName({ run, cause }: { run: DrawnRun; cause?: string | undefi
   return (
     <span className="w-beside-name">
       <RunDot colour={run.colour} dash={run.dash} isShown />
-      <PlaceLink to={{ page: "run", runId: run.id, tab: "overview" }} className="w-cut" title={name}>
-        {name}
+      <PlaceLink to={{ page: "run", runId: run.id, tab: "overview" }} className="w-cut" aria-label={name}>
+        <Name text={name} />
       </PlaceLink>
       <StateGlyph status={run.status} cause={cause} />
     </span>

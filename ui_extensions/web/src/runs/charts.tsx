@@ -99,7 +99,7 @@ export function Charts({
           onChange={(chartSearch) => update({ chartSearch }, "chart search")}
         />
         <ChartToolbar settings={settings} onSettings={onSettings} keys={names} />
-        <Button className="w-add-panel" icon="plus" onClick={() => add(true)}>
+        <Button className="w-add-panel" icon="plus" title="Add panel" onClick={() => add(true)}>
           Add panel
         </Button>
       </div>

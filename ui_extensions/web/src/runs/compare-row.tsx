@@ -1,6 +1,6 @@
 /** One line of a comparison: a key, and what each run has of it. */
 
-import { visible } from "../text/visible"
+import { Name } from "../text/name"
 import { cellNumber, deltaText } from "./columns"
 import type { ComparedLine } from "./comparison"
 import { SECTIONS } from "./comparison"
@@ -18,13 +18,12 @@ export function CompareRow({
   isFirst: boolean
 }) {
   const baseCell = base >= 0 ? line.cells[base] : undefined
-  const key = visible(line.key, 250)
   const section = SECTIONS.find((one) => one.value === line.section)?.label ?? ""
   return (
     <tr aria-rowindex={rowIndex} className={isFirst ? "w-beside-first" : undefined}>
-      <th scope="row" className="w-beside-key" title={key}>
+      <th scope="row" className="w-beside-key">
         <span className="w-beside-key-box">
-          <span className="w-cut">{key}</span>
+          <Name text={line.key} />
           {isFirst && <span className="w-beside-section">{section}</span>}
         </span>
       </th>
@@ -40,7 +39,7 @@ export function CompareRow({
         return (
           <td
             key={at}
-            title={cell.text}
+            title={line.metric && cell.value !== null ? String(cell.value) : cell.text}
             className={`${line.metric ? "w-number" : ""}${isOther ? " w-beside-other" : ""}`}
           >
             <span className="w-beside-value">{cell.text || <span className="w-hint">–</span>}</span>

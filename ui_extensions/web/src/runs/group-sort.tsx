@@ -1,6 +1,7 @@
 import { Button, IconButton, Segments } from "../controls/button"
 import { Popover } from "../controls/menu"
 import { count } from "../text/format"
+import { Name } from "../text/name"
 import type { Band, Centre } from "../view/document"
 import { ColumnSelect } from "./column-picker"
 import { columnTitle } from "./columns"
@@ -44,9 +45,8 @@ export function GroupButton() {
         isSmall: true,
         id: "w-group-button",
         "aria-pressed": keys.length > 0,
-        children: (
-          <span className="w-cut">{first ? `Group: ${columnTitle(first)}${more}` : "Group"}</span>
-        ),
+        "aria-label": first ? `Group: ${columnTitle(first)}${more}` : "Group",
+        children: first ? <Name text={`${columnTitle(first)}${more}`} /> : "Group",
       }}
     >
       {() => (

@@ -5,6 +5,7 @@ import { useRef, useState } from "react"
 
 import { Icon } from "../controls/icon"
 import { count } from "../text/format"
+import { Name } from "../text/name"
 import type { ColumnChoice } from "../view/document"
 import { columnTitle, isNumberColumn, movedColumn } from "./columns"
 import type { ShownColumn } from "./row"
@@ -142,6 +143,7 @@ export function TableHead({
                 type="button"
                 className="w-runs-sort"
                 tabIndex={name === stop ? 0 : -1}
+                aria-label={columnTitle(name)}
                 title={`${columnTitle(name)}: sort${at > 0 ? "; drag, or Alt and an arrow, to move" : ""}`}
                 onFocus={() => setFocused(name)}
                 onKeyDown={(event) => {
@@ -161,7 +163,7 @@ export function TableHead({
                 onPointerUp={onPointerUp}
                 onPointerCancel={() => setDrag(null)}
               >
-                <span className="w-cut">{columnTitle(name)}</span>
+                <Name text={columnTitle(name)} title={null} />
                 {state !== "none" && (
                   <Icon name={state === "ascending" ? "chevronUp" : "chevronDown"} />
                 )}

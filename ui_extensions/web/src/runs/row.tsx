@@ -180,7 +180,7 @@ function KnownRow(props: RowProps & { readonly row: RunRow }) {
           </span>
         )}
         <span className="w-run-name" title={name.full} dir="auto">
-          <PlaceLink to={{ page: "run", runId: id, tab: "overview" }} tabIndex={-1}>
+          <PlaceLink to={{ page: "run", runId: id, tab: "overview" }} tabIndex={-1} aria-label={name.full}>
             <span className="w-run-head">{name.head}</span>
             {name.tail && <span className="w-run-tail">{name.tail}</span>}
           </PlaceLink>

@@ -24,7 +24,7 @@ import { useWorkspace } from "./workspace-context"
 const ROW_PX = 32
 const REST_MS = 80
 const DEFAULT_WIDTH = 120
-const PINNED_WIDTH = 76
+const PINNED_WIDTH = 88
 const OVERSCAN = 12
 
 /** The list of runs: in the side bar with the pinned columns, as a table with all of them. */
