@@ -560,11 +560,20 @@ def _site(names: list[str]) -> Iterator[Site]:
 
 
 def _few_colours(taken: Image.Image) -> Image.Image:
-    """Return a picture in 256 colours: its most frequent ones as they are, and some between."""
+    """Return a picture in 256 colours: its most frequent ones as they are, and some between.
+
+    Strong colours have a share of their own: greys of text would leave a small dot none.
+    """
     pixels = np.asarray(taken).reshape(-1, 3)
     colours, inverse, counts = np.unique(pixels, axis=0, return_inverse=True, return_counts=True)
-    exact = colours[np.argsort(-counts)[:160]]
-    rest = (taken.quantize(256 - len(exact)).getpalette() or [])[: 3 * (256 - len(exact))]
+    by_count = np.argsort(-counts)
+    is_strong = np.ptp(colours.astype(int), axis=1) > 60
+    kept = np.unique(np.concatenate([by_count[:110], by_count[is_strong[by_count]][:70]]))
+    exact, others = colours[kept], np.delete(colours, kept, axis=0)
+    rest: list[int] = []
+    if len(others):
+        between = Image.fromarray(others[None].astype(np.uint8)).quantize(256 - len(exact))
+        rest = (between.getpalette() or [])[: 3 * (256 - len(exact))]
     palette = np.concatenate([exact, np.array(rest, dtype=np.uint8).reshape(-1, 3)])
     # By all of a colour's bits, which Pillow's own search leaves some out of.
     nearest = np.concatenate(
@@ -582,6 +591,7 @@ def _few_colours(taken: Image.Image) -> Image.Image:
 def _take(chromium: Any, site: Site, name: str, theme: str) -> None:
     picture = PICTURES[name]
     options: dict[str, Any] = {"viewport": picture.size, "color_scheme": theme}
+    options["reduced_motion"] = "reduce"  # a dot that pulses is as it is at its brightest
     if picture.user is not None:
         options["http_credentials"] = {
             "username": picture.user.name,

@@ -81,8 +81,7 @@ class List:
 
     def cell(self, name: str, column: str) -> str:
         """Return the exact text of a cell, which is its title."""
-        heads = self.page.get_by_role("columnheader").all_inner_texts()
-        at = [head.strip() for head in heads].index(column)
+        at = heads(self.page).index(column)
         found = self.row(name).get_by_role("gridcell").nth(at).get_attribute("title")
         return str(found)
 
@@ -372,8 +371,9 @@ def test_columns_are_added_moved_and_hidden(site: Site, client: MlflowClient, sh
 
 
 def heads(page: Any) -> list[str]:
-    """Return the titles of the columns, from the left."""
-    return [head.strip() for head in page.get_by_role("columnheader").all_inner_texts()]
+    """Return the titles of the columns, from the left, whole where what is seen is cut."""
+    buttons = page.get_by_role("columnheader").get_by_role("button")
+    return [str(one) for one in buttons.evaluate_all("all => all.map((one) => one.ariaLabel)")]
 
 
 def test_columns_are_moved_by_keys_and_by_dragging(site: Site, shown: List) -> None:
