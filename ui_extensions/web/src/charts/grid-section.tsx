@@ -7,6 +7,7 @@ import { IconButton } from "../controls/button"
 import { Icon } from "../controls/icon"
 import { count } from "../text/format"
 import { Name } from "../text/name"
+import { shownName } from "../text/names"
 import { visible } from "../text/visible"
 import { GridCard } from "./grid-card"
 import type { GridCardProps } from "./grid-card"
@@ -127,7 +128,7 @@ export const Section = memo(function Section(props: SectionProps) {
           <button
             type="button"
             className="w-grid-fold"
-            aria-label={`${name} (${count(cards.length)})`}
+            aria-label={shownName(name, "", "").tail === "" ? undefined : `${name} (${count(cards.length)})`}
             aria-expanded={isOpen}
             onClick={() => onChange(prefix, (own) => ({ ...own, isOpen: !own.isOpen }))}
           >

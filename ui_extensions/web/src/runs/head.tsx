@@ -6,6 +6,7 @@ import { useRef, useState } from "react"
 import { Icon } from "../controls/icon"
 import { count } from "../text/format"
 import { Name } from "../text/name"
+import { shownName } from "../text/names"
 import type { ColumnChoice } from "../view/document"
 import { columnTitle, isNumberColumn, movedColumn } from "./columns"
 import type { ShownColumn } from "./row"
@@ -123,6 +124,7 @@ export function TableHead({
       <div ref={row} role="row" aria-rowindex={1} className="w-runs-head-row">
         {heads.map(({ name, width }, at) => {
           const state = isSorted(name)
+          const title = columnTitle(name)
           const flags = [
             at === 0 ? "w-run-lead" : "w-run-cell",
             isNumberColumn(name) && "w-run-number",
@@ -143,8 +145,9 @@ export function TableHead({
                 type="button"
                 className="w-runs-sort"
                 tabIndex={name === stop ? 0 : -1}
-                aria-label={columnTitle(name)}
-                title={`${columnTitle(name)}: sort${at > 0 ? "; drag, or Alt and an arrow, to move" : ""}`}
+                // Of what is divided, readers hear the whole.
+                aria-label={shownName(title, "", "").tail === "" ? undefined : title}
+                title={`${title}: sort${at > 0 ? "; drag, or Alt and an arrow, to move" : ""}`}
                 onFocus={() => setFocused(name)}
                 onKeyDown={(event) => {
                   if (event.key === "Escape" && drag !== null) setDrag(null)
@@ -163,7 +166,7 @@ export function TableHead({
                 onPointerUp={onPointerUp}
                 onPointerCancel={() => setDrag(null)}
               >
-                <Name text={columnTitle(name)} title={null} />
+                <Name text={title} title={null} />
                 {state !== "none" && (
                   <Icon name={state === "ascending" ? "chevronUp" : "chevronDown"} />
                 )}
