@@ -61,13 +61,13 @@ def export(
 
     from mlflow_weir.plugin import exporting
     from mlflow_weir.plugin.exported_beside import beside
-    from mlflow_weir.plugin.importing.mlflow_place import require_whole
+    from mlflow_weir.plugin.importing.mlflow_place import source_of
 
     if not run_ids and not experiments:
         raise click.UsageError("name runs, or --experiment")
     if filter_string and not experiments:
         raise click.UsageError("--filter picks runs of an --experiment: name one")
-    require_whole(uri)
+    uri = source_of(uri)
     client = MlflowClient(uri)
     kept = beside(uri)
     wanted = exporting.find_runs(client, run_ids, experiments, filter_string)

@@ -18,7 +18,7 @@ from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError, WeirError
 from mlflow_weir.plugin.cli.stores import delivery_address, is_server
 from mlflow_weir.plugin.cli.terminal import plain
-from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
+from mlflow_weir.plugin.uri import is_weir, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -145,17 +145,13 @@ def import_mlflow(
     and traces keep their ids, versions their numbers. With --from the registry stays where it is.
     A database that shall stay where it is needs none of this: `weir db compact` it.
     """
-    from mlflow_weir.plugin.importing.mlflow_place import Place, require_place
+    from mlflow_weir.plugin.importing.mlflow_place import Place, require_place, source_of
     from mlflow_weir.plugin.importing.mlflow_steps import steps_of
 
-    place_uri = Path(source).resolve().as_uri() if Path(source).is_dir() else source
-    if not scheme_of(place_uri):
-        raise ConfigError(f"{source} is no folder", hint="a folder mlruns, or a tracking URI")
+    place_uri = source_of(source)
     if place_uri == uri:
         raise ConfigError(f"{without_secrets(uri)} cannot be brought into itself")
     require_place(place_uri)
-    if scheme_of(place_uri) == "file":  # which MLflow 3.17 opens on request alone
-        settings.adopt_environment({"MLFLOW_ALLOW_FILE_STORE": "true"})
     place = Place(_client(place_uri))
     try:
         _bring(uri, steps_of(place, names, experiment), as_json)

@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from mlflow.entities import ViewType
 from mlflow.utils.credentials import get_default_host_creds
 
+from mlflow_weir import settings
 from mlflow_weir.errors import ConfigError
 from mlflow_weir.plugin import mlflow_private
 from mlflow_weir.plugin.importing.point_records import Point
 from mlflow_weir.plugin.servers import Kind
 from mlflow_weir.plugin.undecided_rest import ask
-from mlflow_weir.plugin.uri import is_weir, scheme_of, without_secrets
+from mlflow_weir.plugin.uri import expand, is_weir, scheme_of, strip, without_secrets
 from mlflow_weir.store import schema
 from mlflow_weir.store.maintenance.beside_mlflow import count_beside
 from mlflow_weir.store.metrics.points import whole_number
@@ -168,15 +169,32 @@ def _open(uri: str) -> sa.Engine:
     return engine
 
 
-def require_whole(uri: str) -> None:
-    """Refuse a database of which stock MLflow sees a part, or none, and would make it anew.
+def source_of(uri: str) -> str:
+    """Return the URI of a place that is to be read: itself, or that of a folder.
 
     Raises:
-        ConfigError: It is Weir's and named as if it were not, or is no database of MLflow's.
+        ConfigError: There is no such folder or file, which MLflow would make anew; or it is a
+            store of Weir's that is named as stock MLflow would, which sees a part of it.
     """
-    if scheme_of(uri).partition("+")[0] in _DATABASES and not is_weir(uri):
+    if Path(uri).is_dir():
+        uri = Path(uri).resolve().as_uri()
+    if not scheme_of(uri):
+        raise ConfigError(f"{uri} is no folder", hint="a folder mlruns, or a tracking URI")
+    if is_weir(uri):
+        file = sa.make_url(strip(expand(uri).database_uri))
+        if file.get_backend_name() == "sqlite" and not Path(file.database or "").is_file():
+            raise ConfigError(
+                f"{without_secrets(uri)}: there is no {file.database}",
+                hint="name the store: weir:///DIR, a database or a server's address",
+            )
+    elif scheme_of(uri).partition("+")[0] in _DATABASES:
         require_place(uri)
         _open(uri).dispose()
+    elif scheme_of(uri) == "file":
+        require_place(uri)
+        # MLflow 3.17 opens folders on request alone.
+        settings.adopt_environment({"MLFLOW_ALLOW_FILE_STORE": "true"})
+    return uri
 
 
 def require_place(uri: str) -> None:

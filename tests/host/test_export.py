@@ -314,6 +314,9 @@ def test_a_run_is_there_whenever_an_export_is_killed(
     [
         (["--uri", "sqlite:///{weir}/weir.db", "x"], "of which stock MLflow sees a part"),
         (["--uri", "sqlite:///{weir}/none.db", "x"], "there is no such file"),
+        (["--uri", "weir:///{weir}/none", "x"], "there is no"),
+        (["--uri", "{weir}/none", "x"], "is no folder"),
+        (["--uri", "{weir}", "x"], "no experiment of MLflow's is in it"),
         (["--filter", "params.lr = '1'", "x"], "name one"),
         (["--uri", "http://127.0.0.1:9", "x"], "does not answer"),
     ],
@@ -327,7 +330,7 @@ def test_what_cannot_be_exported_is_said(
     assert done.exit_code != 0
     assert said in done.output
     assert not (tmp_path / "out").exists()
-    assert not (new_store / "none.db").exists()
+    assert not list(new_store.glob("none*"))
 
 
 def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
@@ -340,3 +343,16 @@ def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
     report = exporting.export(client, ["x"], tmp_path)
     assert "no id that a folder may be named after" in report.failed["x"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_mlflows_is_exported_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient((tmp_path / "mlruns").as_uri())
+    run_id = client.create_run("0").info.run_id
+    client.log_metric(run_id, "loss", 0.5, 10**12, 1)
+    client.set_terminated(run_id)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+    report = export(str(tmp_path / "mlruns"), tmp_path / "out", run_id)
+    assert (report["n_runs"], report["n_points"]) == (1, 1)

@@ -462,6 +462,7 @@ def test_a_nested_config_value_that_was_removed_is_no_param() -> None:
         (["mlflow", "nowhere"], "is no folder"),
         (["mlflow", "{tmp}"], "no experiment of MLflow's is in it"),
         (["mlflow", "sqlite:///{tmp}/none.db"], "there is no such file"),
+        (["mlflow", "weir:///{tmp}/none"], "there is no"),
         (["mlflow", "http://127.0.0.1:9"], "does not answer"),
         (["mlflow", "what://it"], "is no place of MLflow's"),
         (
