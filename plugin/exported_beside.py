@@ -15,6 +15,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.plugin.journaled_store import sql_target
+from mlflow_weir.plugin.recorder import Recorder
 from mlflow_weir.plugin.servers import ROUTES, Kind
 from mlflow_weir.plugin.undecided_rest import ask
 from mlflow_weir.plugin.uri import expand, is_weir, scheme_of, strip, without_secrets
@@ -23,9 +25,12 @@ from mlflow_weir.store.console import reading as console
 from mlflow_weir.store.delivery.connection import open_engine, reading
 from mlflow_weir.store.histograms.encoding import BINS, KINDS, Table
 from mlflow_weir.store.histograms.reading import read_norms, read_series
+from mlflow_weir.store.metrics.points import EMPTY, Series
+from mlflow_weir.store.metrics.reading import read_history
 from mlflow_weir.store.runs import changes
 
 _TIMEOUT_S = 60
+_DELIVERY_WAIT_S = 10.0
 _LINES_AT_ONCE = 10_000
 _STEPS_AT_ONCE = 4_000
 _MOST_ALERTS = 1_000  # what a run's trainings may raise, and a server lists
@@ -39,6 +44,10 @@ class Beside(Protocol):
 
     def version(self, run_id: str) -> str:
         """Return what changes whenever points of a run have come, been moved or removed."""
+        ...
+
+    def points(self, run_id: str, key: str) -> Series | None:
+        """Return a metric's points in history order; None where MLflow's client is to be asked."""
         ...
 
     def sources(self, run_id: str) -> list[Facts]:
@@ -84,11 +93,20 @@ class _Database:
     """A tracking database of Weir's."""
 
     def __init__(self, uri: str) -> None:
-        self._engine = open_engine(strip(expand(uri).database_uri))
+        database_uri = strip(expand(uri).database_uri)
+        # While something is on its way from this machine, MLflow's client has it and this has not.
+        self._is_whole = Recorder(*sql_target(database_uri)).settle(_DELIVERY_WAIT_S)
+        self._engine = open_engine(database_uri)
 
     def version(self, run_id: str) -> str:
         with Session(self._engine) as session:
             return changes.versions(session, [run_id])[run_id]
+
+    def points(self, run_id: str, key: str) -> Series | None:
+        if not self._is_whole:
+            return None
+        with Session(self._engine) as session:
+            return read_history(session, [run_id], key).get(run_id, EMPTY)
 
     def sources(self, run_id: str) -> list[Facts]:
         with reading(self._engine) as connection:
@@ -127,6 +145,9 @@ class _Server:
 
     def version(self, run_id: str) -> str:
         return str(self._ask("changes", {"runs": [run_id]})["runs"][run_id])
+
+    def points(self, run_id: str, key: str) -> Series | None:
+        return None
 
     def sources(self, run_id: str) -> list[Facts]:
         found: list[Facts] = self._ask("console", {"run_id": run_id, "n": 1})["sources"]

@@ -33,9 +33,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.entities import Run, ViewType
@@ -49,12 +50,12 @@ from mlflow_weir.store.histograms.encoding import BINS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 FORMATS = ("parquet", "csv", "json")
 VERSION = 3
 _PAGE = 1_000
+_ROWS_AT_ONCE = 10_000
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _COLUMNS = ("run_id", "key", "timestamp", "step", "value")
 
@@ -230,7 +231,7 @@ class _Export:
     ) -> None:
         report, run_id = self.report, run.info.run_id
         n_points = _WRITERS[self.file_format](
-            part / f"metrics.{self.file_format}", run_id, _histories(self.client, run)
+            part / f"metrics.{self.file_format}", run_id, _histories(self.client, run, self.beside)
         )
         n_lines = n_histograms = n_attachments = 0
         if self.beside is not None:
@@ -330,12 +331,41 @@ def _number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _histories(client: MlflowClient, run: Run) -> Iterator[tuple[str, Sequence[Metric]]]:
+def _histories(
+    client: MlflowClient, run: Run, beside: Beside | None
+) -> Iterator[tuple[str, _Columns]]:
+    """Give the points of each metric; of a database of Weir's in a tenth of the memory."""
     for key in sorted(run.data.metrics):
-        yield key, client.get_metric_history(run.info.run_id, key)
+        series = beside.points(run.info.run_id, key) if beside is not None else None
+        if series is not None:
+            yield key, _Columns(series.timestamp, series.step, series.value)
+            continue
+        found = client.get_metric_history(run.info.run_id, key)
+        yield (
+            key,
+            _Columns(
+                np.array([one.timestamp for one in found], np.int64),
+                np.array([one.step for one in found], np.int64),
+                np.array([one.value for one in found], np.float64),
+            ),
+        )
 
 
-_Histories = Iterator[tuple[str, "Sequence[Metric]"]]
+class _Columns(NamedTuple):
+    """Points of one metric: (n,) each, in history order; timestamps in ms."""
+
+    timestamp: npt.NDArray[np.int64]
+    step: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+    def rows(self) -> Iterator[tuple[int, int, float]]:
+        """Give the points one by one, of which some thousand are Python's own at a time."""
+        for at in range(0, len(self.step), _ROWS_AT_ONCE):
+            part = slice(at, at + _ROWS_AT_ONCE)
+            yield from zip(*(column[part].tolist() for column in self), strict=True)
+
+
+_Histories = Iterator[tuple[str, _Columns]]
 
 
 def _write_parquet(path: Path, run_id: str, histories: _Histories) -> int:
@@ -345,15 +375,15 @@ def _write_parquet(path: Path, run_id: str, histories: _Histories) -> int:
     n_points = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for key, points in histories:
-            n = len(points)
+            n = len(points.step)
             writer.write_table(
                 pa.table(
                     [
                         _same(run_id, n),
                         _same(key, n),
-                        pa.array([point.timestamp for point in points], pa.int64()),
-                        pa.array([point.step for point in points], pa.int64()),
-                        pa.array([point.value for point in points], pa.float64()),
+                        pa.array(points.timestamp),
+                        pa.array(points.step),
+                        pa.array(points.value),
                     ],
                     schema=schema,
                 )
@@ -369,9 +399,9 @@ def _write_csv(path: Path, run_id: str, histories: _Histories) -> int:
         writer.writerow(_COLUMNS)
         for key, points in histories:
             writer.writerows(
-                (run_id, key, point.timestamp, point.step, repr(point.value)) for point in points
+                (run_id, key, at_ms, step, repr(value)) for at_ms, step, value in points.rows()
             )
-            n_points += len(points)
+            n_points += len(points.step)
     return n_points
 
 
@@ -380,9 +410,12 @@ def _write_json(path: Path, run_id: str, histories: _Histories) -> int:
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"run_id": ' + json.dumps(run_id) + ', "metrics": {')
         for number, (key, points) in enumerate(histories):
-            rows = [[point.timestamp, point.step, _number(point.value)] for point in points]
-            file.write(f"{',' if number else ''}\n{json.dumps(key)}: {json.dumps(rows)}")
-            n_points += len(points)
+            file.write(f"{',' if number else ''}\n{json.dumps(key)}: [")
+            for at, (at_ms, step, value) in enumerate(points.rows()):
+                row = f"[{at_ms}, {step}, {json.dumps(_number(value))}]"
+                file.write(f", {row}" if at else row)
+            file.write("]")
+            n_points += len(points.step)
         file.write("\n}}\n")
     return n_points
 

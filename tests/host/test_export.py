@@ -23,6 +23,7 @@ from databases import DatabaseServer
 from mlflow_weir.plugin import exporting
 from mlflow_weir.plugin.cli import main
 from mlflow_weir.plugin.exported_beside import beside
+from mlflow_weir.plugin.recorder import Recorder
 from s3_server import S3Server
 
 pytestmark = pytest.mark.slow
@@ -356,3 +357,29 @@ def test_a_folder_of_mlflows_is_exported_as_it_is(
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
     report = export(str(tmp_path / "mlruns"), tmp_path / "out", run_id)
     assert (report["n_runs"], report["n_points"]) == (1, 1)
+
+
+def test_points_that_wait_on_this_machine_are_mlflows_to_add(
+    new_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database is read by itself only where nothing of this machine is on its way to it."""
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    uri = f"weir://{new_store}"
+    (run_id, *_) = fill(MlflowClient(uri), tmp_path)
+    asked = []
+    ask = MlflowClient.get_metric_history
+
+    def history(self: MlflowClient, *words: str) -> Any:
+        asked.append(words)
+        return ask(self, *words)
+
+    monkeypatch.setattr(MlflowClient, "get_metric_history", history)
+    found = []
+    for is_delivered in (True, False):
+        monkeypatch.setattr(Recorder, "settle", lambda self, s, said=is_delivered: said)
+        folder = tmp_path / str(is_delivered)
+        export(uri, folder, run_id)
+        (experiment,) = folder.iterdir()
+        found.append(written(experiment / run_id, "parquet"))
+        assert len(asked) == (0 if is_delivered else len(VALUES))
+    assert found[0] == found[1]
