@@ -163,6 +163,8 @@ class JournaledReads(JournaledExperiments):
         now_s = time.monotonic()
         if now_s - view.seen_s < _REFRESH_S and not view.behind:
             return
+        if mlflow_private.is_printing_address():  # of a run that is about to end
+            return
         if mlflow_private.fluent_caller() in _LOG_CALLS:
             self._look_beside(view, now_s)
             return

@@ -406,6 +406,16 @@ def is_logging_artifacts() -> bool:
     return False
 
 
+def is_printing_address() -> bool:
+    """Say whether a client asks for a run that it is about to end, to print where it is."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "mlflow.tracking._tracking_service.client":
+            return frame.f_code.co_name == "_log_url"
+        frame = frame.f_back
+    return False
+
+
 def active_experiment_id() -> str | None:
     """Return the experiment that ``mlflow.set_experiment`` has chosen; None where none is."""
     from mlflow.tracking import fluent

@@ -169,6 +169,25 @@ with mlflow.start_run():
     assert err.count("does not run Weir, and nobody delivers it") == 1
 
 
+def test_the_end_of_a_run_waits_for_no_delivery_and_asks_nothing(plain: Training) -> None:
+    """MLflow's client asks for the run once more, to print where it is."""
+    out = plain.run("""
+from mlflow_weir.plugin import journaled_reads
+from mlflow_weir.plugin.recorder import Recorder
+stock, settled = Recorder.settle, []
+Recorder.settle = lambda *arguments: settled.append(1) or stock(*arguments)
+journaled_reads._REFRESH_S = 0  # as after a second
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 1)
+client = mlflow.MlflowClient()
+other = client.create_run(run.info.experiment_id).info.run_id
+client.log_metric(other, "m", 1)
+client.set_terminated(other)
+print(len(settled))
+""")
+    assert out.split()[-1] == "0"
+
+
 def test_models_and_autolog_work_right_after_the_start(training: Training) -> None:
     run_id = training.run("""
 import numpy as np

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -418,6 +419,27 @@ def test_who_looks_a_run_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert any(uploading)
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def test_a_client_that_prints_an_address_asks_for_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow.store.tracking.rest_store import RestStore
+    from mlflow.tracking._tracking_service.client import TrackingServiceClient
+
+    seen: list[bool] = []
+
+    def get_run(store: Any, run_id: str) -> Any:
+        seen.append(mlflow_private.is_printing_address())
+        info = SimpleNamespace(experiment_id="1", run_name="n")
+        return SimpleNamespace(info=info, data=SimpleNamespace(tags={}))
+
+    monkeypatch.setattr(RestStore, "get_run", get_run)
+    monkeypatch.setenv("WEIR_CLIENT", "off")
+    client = TrackingServiceClient("http://127.0.0.1:9")
+    client.get_run("a" * 32)
+    client._log_url("a" * 32)
+    assert seen == [False, True]
 
 
 def test_requests_carry_the_headers_that_are_given_and_no_others() -> None:
