@@ -131,7 +131,11 @@ def _ensured(spool: Spool) -> int | None:
 
 @pytest.mark.parametrize(
     ("seed", "n_kills"),
-    [(1, 4), (5, 4), pytest.param(2, 100, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
+    [
+        (1, 4),
+        pytest.param(5, 4, marks=pytest.mark.long),
+        pytest.param(2, 100, marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
+    ],
 )
 def test_an_agent_killed_at_random_moments(
     spool: Spool, database: Database, seed: int, n_kills: int

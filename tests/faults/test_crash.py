@@ -115,7 +115,8 @@ def test_a_writer_killed_at_random_moments(sqlite_url: str, n_kills: int) -> Non
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="missing component: strace")
 @pytest.mark.parametrize(
-    "when", [3, 17, 40, 76, *(pytest.param(n, marks=pytest.mark.long) for n in range(80, 240, 7))]
+    "when",
+    [17, 76, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 40, *range(80, 240, 7)))],
 )
 def test_a_writer_killed_inside_a_write_to_the_database(sqlite_url: str, when: int) -> None:
     run_id = new_run(sqlite_url)

@@ -214,7 +214,9 @@ def test_sync_makes_the_store_it_delivers_to(
     assert new.steps(run_id) == list(range(10))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(n, marks=pytest.mark.long) for n in range(3, 8))]
+)
 def test_a_damaged_copy_does_no_harm(
     spool: Spool, database: Database, tmp_path: Path, seed: int
 ) -> None:

@@ -201,7 +201,7 @@ def test_history_in_every_stage_ejects_to_what_stock_reads(
 def test_more_keys_than_a_statement_has_parameters(mlflow_database_url: str) -> None:
     stock: Any = SqlAlchemyStore(mlflow_database_url, ARTIFACTS)
     run_id = stock.create_run("0", "somebody", 1, [], "a run").info.run_id
-    n = 70_000
+    n = 34_000 if stock.engine.dialect.name == "sqlite" else 66_000  # by default 32,766; 65,535
     with stock.engine.begin() as connection:
         rows = [
             dict(run_uuid=run_id, key=f"k{i}", timestamp=i, step=i, value=i / 3, is_nan=False)
@@ -212,7 +212,7 @@ def test_more_keys_than_a_statement_has_parameters(mlflow_database_url: str) -> 
     succeeded("upgrade", mlflow_database_url)
     assert json.loads(succeeded("compact", mlflow_database_url, "--json"))["moved_rows"] == n
     store: Any = WeirStore(mlflow_database_url, ARTIFACTS)
-    for i in (0, 1, 33_333, n - 1):
+    for i in (0, 1, n // 2, n - 1):
         assert [m.value for m in store.get_metric_history(run_id, f"k{i}")] == [i / 3]
     store._dispose_engine()
 
