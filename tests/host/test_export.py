@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +192,10 @@ def test_what_was_stopped_or_failed_is_not_taken_for_whole(
     assert report["n_runs"] == 2
     (experiment,) = folder.iterdir()
     assert not (experiment / run_ids[1]).exists()
-    with pytest.raises(KeyboardInterrupt):
-        exporting.export(client, run_ids, folder, beside=beside(uri), with_artifacts=True)
+    kept = beside(uri)
+    assert kept is not None
+    with closing(kept), pytest.raises(KeyboardInterrupt):
+        exporting.export(client, run_ids, folder, beside=kept, with_artifacts=True)
     monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", download)
     report = export(uri, folder, "--artifacts", *run_ids)
     assert (report["n_runs"], report["n_same"]) == (1, 2)
