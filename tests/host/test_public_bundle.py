@@ -80,7 +80,7 @@ def test_a_visitors_first_page_is_small(pages_are_built: None) -> None:
                 queue.append(name)
     size = sum(len(assets[name].packed or assets[name].content) for name in wanted)
     # Parts that the page of a report has too are files of their own, which pack less well.
-    assert size <= 125_000, {name: len(assets[name].packed or b"") for name in wanted}
+    assert size <= 130_000, {name: len(assets[name].packed or b"") for name in wanted}
 
 
 def test_a_link_is_framed_by_the_sites_that_policy_names_alone(
