@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore", "error:::mlflow_weir"),
 ]
 
-OUTAGES_S = [15, pytest.param(600, marks=[pytest.mark.long, pytest.mark.timeout(1500)])]
+OUTAGES_S = [8, pytest.param(600, marks=[pytest.mark.long, pytest.mark.timeout(1500)])]
 MOST_AGENT_KIB = 120 << 10
 RECOVERY_S = 240.0
 
