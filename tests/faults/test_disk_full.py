@@ -224,7 +224,7 @@ def test_what_waits_in_memory_is_written_once_there_is_room(disk: Disk, begin: B
 
 def test_what_is_delivered_makes_room_on_a_full_disk(disk: Disk, begin: Begin) -> None:
     """Far more is logged than there is room for, with the store there all the time."""
-    training = begin(disk.folder / "s", 20_000)
+    training = begin(disk.folder / "s", 8_000)
     disk.fill()
     training.log()
     assert "lost" not in training.end()
