@@ -298,6 +298,21 @@ def test_x_is_a_step_a_time_or_another_metric(
     )
 
 
+def test_keys_lead_to_the_next_x_axis_and_to_smoothing(page: Page, site: Site, lab: Lab) -> None:
+    open_lab(page, site, lab)
+    axis = page.get_by_role("combobox", name="X", exact=True)
+    assert axis.input_value() == "step"
+    for choice in ("rel", "wall", "relp", "step"):
+        page.keyboard.press("x")
+        poll(page, lambda: axis.input_value() == choice)  # noqa: B023 - asked at once
+    page.keyboard.press("m")
+    poll(page, lambda: page.evaluate("document.activeElement.id") == "w-chart-smoothing")
+    page.get_by_role("combobox", name="Smoothing", exact=True).select_option("ema")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("m")
+    poll(page, lambda: page.evaluate("document.activeElement.id") == "w-chart-amount")
+
+
 def twema(x: Array, m: Array, n: Array, span: float, amount: float) -> Array:
     """Weigh each bucket by how long it is ago, in thousandths of the range."""
     ago = np.subtract.outer(x, x)

@@ -18,6 +18,16 @@ const KINDS = {
   mean: "Running mean",
 } as const
 
+const AXES: readonly XAxis[] = ["step", "rel", "wall", ...(OFFERS.moreAxes ? (["relp"] as const) : [])]
+
+/** The ids of what a key leads to, the first that is there. */
+export const SMOOTHING_IDS = ["w-chart-amount", "w-chart-smoothing"] as const
+
+/** The x axis after this one; after another metric comes the first. */
+export function nextAxis(x: XAxis): XAxis {
+  return AXES[(AXES.indexOf(x) + 1) % AXES.length] ?? "step"
+}
+
 const RANGES: Record<string, { min: number; max: number; step: number; first: number }> = {
   twema: { min: 0, max: 0.999, step: 0.001, first: 0.6 },
   ema: { min: 0, max: 0.999, step: 0.001, first: 0.6 },
@@ -37,7 +47,6 @@ export function ChartToolbar({
 }) {
   const { smoothing, x } = settings
   const range = RANGES[smoothing.kind]
-  const axes: XAxis[] = ["step", "rel", "wall", ...(OFFERS.moreAxes ? (["relp"] as const) : [])]
   const isLong = keys.length > MAX_LISTED
   const others = (OFFERS.moreAxes && !isLong ? keys : []).map((key): XAxis => `m:${key}`)
   if (x.startsWith("m:") && !others.includes(x)) others.push(x)
@@ -50,7 +59,7 @@ export function ChartToolbar({
           value={x}
           onChange={(event) => onSettings({ x: event.target.value as XAxis, zoom: null })}
         >
-          {axes.map((axis) => (
+          {AXES.map((axis) => (
             <option key={axis} value={axis}>{axisName(axis)}</option>
           ))}
           {others.length > 0 && (
@@ -68,6 +77,7 @@ export function ChartToolbar({
       <label>
         <span className="w-hidden-text">Smoothing</span>
         <select
+          id="w-chart-smoothing"
           className="w-input"
           value={smoothing.kind}
           onChange={(event) => {
@@ -85,6 +95,7 @@ export function ChartToolbar({
           <label>
             <span className="w-hidden-text">Amount of smoothing</span>
             <input
+              id="w-chart-amount"
               type="range"
               min={range.min}
               max={range.max}

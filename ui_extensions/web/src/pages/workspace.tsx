@@ -6,6 +6,8 @@ import { askAhead } from "../api/client"
 import { useAnswer } from "../api/use-answer"
 import { IconButton } from "../controls/button"
 import { Empty, Failed, Loading } from "../controls/state"
+import { nextAxis } from "../charts/toolbar"
+import { settingsOf } from "../charts/types"
 import { AsOf } from "../data/as-of"
 import { StockLink } from "../layout/stock-link"
 import { PlaceLink } from "../layout/link"
@@ -115,6 +117,11 @@ function WorkspaceBody({ experimentIds, view }: { experimentIds: string[]; view:
     live: list.live,
     onHelp: () => showKeys(true),
     onAll: () => update({ eye: { base: "all", n: 0, shown: [], hidden: [] } }),
+    onNextAxis: () => {
+      if (isTable) return
+      const { groups: _, centre: __, band: ___, ...settings } = settingsOf(doc.settings)
+      update({ settings: { ...settings, x: nextAxis(settings.x), zoom: null } })
+    },
   })
   usePaletteSource({
     experimentIds,

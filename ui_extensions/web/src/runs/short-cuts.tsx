@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "react"
 
+import { SMOOTHING_IDS } from "../charts/toolbar"
 import { Dialog } from "../controls/dialog"
 import type { Arrangement } from "../view/arrangement"
 import type { LiveState } from "./data"
@@ -19,6 +20,7 @@ interface Targets {
   readonly live: LiveState
   readonly onHelp: () => void
   readonly onAll: () => void
+  readonly onNextAxis: () => void
 }
 
 function isTyping(target: EventTarget | null): boolean {
@@ -42,7 +44,7 @@ export function useShortCuts(targets: Targets): void {
   latest.current = targets
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
-      const { view, live, onHelp, onAll } = latest.current
+      const { view, live, onHelp, onAll, onNextAxis } = latest.current
       const isField = isTyping(event.target)
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !isField) {
         event.preventDefault()
@@ -58,6 +60,8 @@ export function useShortCuts(targets: Targets): void {
         g: () => focus("w-group-button"),
         c: () => focus("w-chart-search"),
         a: onAll,
+        x: onNextAxis,
+        m: () => focus(SMOOTHING_IDS.find((id) => document.getElementById(id)) ?? ""),
         ".": () => live.setOn(!live.isOn),
       }
       const act = keys[event.key]
@@ -75,11 +79,12 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search runs"],
   ["f · g", "filter · group"],
   ["c", "search charts"],
+  ["x · m", "next x axis · smoothing"],
   ["↑ ↓ · j k", "move in the list (its run is raised in the charts)"],
   ["Space · s · a", "eye · this run alone · all again"],
   ["v · Shift v", "select · select up to here"],
   ["p · b", "pin · baseline"],
-  ["Enter · m", "open the run · its menu"],
+  ["Enter · m", "in the list: open the run · its menu"],
   ["Ctrl Z · Ctrl Shift Z", "undo · redo"],
   ["Alt ← →", "on a column’s head: move the column (Shift: its width)"],
   ["← → · l · 0", "in a chart: move the cursor · logarithmic y · whole range"],
