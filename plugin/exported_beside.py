@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any, Protocol
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from mlflow_weir.errors import ConfigError, StoreUnavailable
+from mlflow_weir.plugin import weir_routes
 from mlflow_weir.plugin.journaled_store import sql_target
 from mlflow_weir.plugin.recorder import Recorder
-from mlflow_weir.plugin.servers import ROUTES, Kind
+from mlflow_weir.plugin.servers import Kind
 from mlflow_weir.plugin.undecided_rest import ask
 from mlflow_weir.plugin.uri import expand, is_weir, scheme_of, strip, without_secrets
 from mlflow_weir.store.alerts import alerts
@@ -29,7 +29,6 @@ from mlflow_weir.store.metrics.points import EMPTY, Series
 from mlflow_weir.store.metrics.reading import read_history
 from mlflow_weir.store.runs import changes
 
-_TIMEOUT_S = 60
 _DELIVERY_WAIT_S = 10.0
 _LINES_AT_ONCE = 10_000
 _STEPS_AT_ONCE = 4_000
@@ -199,27 +198,7 @@ class _Server:
         return found
 
     def _ask(self, route: str, body: Facts) -> Any:
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import http_request
-
-        where = f"{without_secrets(self._uri)}{ROUTES}/{route}"
-        try:
-            with closing(
-                http_request(
-                    get_default_host_creds(self._uri),
-                    f"{ROUTES}/{route}",
-                    "POST",
-                    json=body,
-                    timeout=_TIMEOUT_S,
-                    raise_on_status=False,
-                )
-            ) as answer:
-                if answer.status_code == 200:
-                    return answer.json()
-                why = " ".join(answer.text.split())[:200]
-                raise StoreUnavailable(f"{where}: {answer.status_code} {why}")
-        except ValueError as exc:  # no JSON, as of a proxy
-            raise StoreUnavailable(f"{where}: {exc}") from exc
+        return weir_routes.ask(self._uri, route, body)
 
     def close(self) -> None:
         pass

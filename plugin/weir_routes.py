@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_weir.errors import WeirError
+from mlflow_weir.plugin.servers import ROUTES
 from mlflow_weir.plugin.uri import without_secrets
 
-_ROUTES = "/ajax-api/3.0/weir"
 _TIMEOUT_S = 60
 
 
@@ -33,7 +33,7 @@ def ask(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     try:
         answer = http_request(
             get_default_host_creds(server),
-            f"{_ROUTES}/{path}",
+            f"{ROUTES}/{path}",
             "POST",
             json=body,
             timeout=_TIMEOUT_S,
