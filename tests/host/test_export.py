@@ -184,7 +184,7 @@ def test_what_was_stopped_or_failed_is_not_taken_for_whole(
     def fail(self: LocalArtifactRepository, path: str, target: str) -> str:
         if run_ids[1] in self.artifact_dir:
             raise failing.pop(0)
-        return str(download(self, path, target))
+        return str(download(self, path, target))  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", fail)
     report = export(uri, folder, "--artifacts", *run_ids)

@@ -27,7 +27,7 @@ from mlflow_weir.plugin.uri import strip
 from mlflow_weir.store import migrations, schema
 from mlflow_weir.store.delivery.connection import open_engine
 from mlflow_weir.store.tracking_store import WeirStore
-from mlflow_weir.ui_extensions import health
+from mlflow_weir.ui_extensions import health, mlflow_private
 from pooler import Pooler, run_pooler
 from senders import (
     ROUTES,
@@ -458,7 +458,7 @@ def test_reads_go_to_a_read_replica_and_writes_find_the_primary_of_two(
             assert connection.execute(is_replica).scalar_one() is False
         engine.dispose()
         # A server whose database was made a standby meanwhile is to be taken out.
-        monkeypatch.setattr(health.mlflow_private, "tracking_store", lambda: store)
+        monkeypatch.setattr(mlflow_private, "tracking_store", lambda: store)
         assert health.Prober().fault() is None
         store.db_uri = replica
         assert health.Prober().fault() == "the database takes no writes"

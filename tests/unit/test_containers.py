@@ -120,6 +120,6 @@ def test_the_ranks_of_a_job_take_the_container_along(
 def test_a_notebook_goes_on_after_its_kernel(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
     scene(ENTRY_SCRIPT, ".dockerenv")
     assert not containers.ends_with_us()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from mlflow_weir.plugin import presence
 from mlflow_weir.plugin.presence import Presence
 
 
-def raising(code: int) -> object:
+def raising(code: int) -> Callable[[], object]:
     def ask() -> None:
         raise MlflowException("no", code)
 
