@@ -138,6 +138,33 @@ def test_the_side_bars_entry_leads_to_the_experiments_workspace(stock: Any, site
     poll(page, lambda: entry.get_attribute("aria-current") == "page")
 
 
+@pytest.mark.parametrize("name", ["Reports", "Shared"])
+def test_the_side_bar_leads_to_reports_and_links(stock: Any, site: Site, name: str) -> None:
+    page = stock
+    page.goto(site.stock("/experiments"))
+    entry = page.locator(f"[data-weir-nav={name.lower()}] a")
+    poll(page, lambda: entry.get_attribute("href") == f"#/weir/{name.lower()}")
+    entry.click()
+    frame_of(page).get_by_role("main").wait_for()
+    poll(page, lambda: hash_of(page) == f"#/weir/{name.lower()}")
+    poll(page, lambda: entry.get_attribute("aria-current") == "page")
+
+
+@pytest.mark.parametrize("name", ["Charts", "Hardware", "Console", "Gradients"])
+def test_the_dock_has_a_link_to_each_tab_of_a_run(stock: Any, site: Site, name: str) -> None:
+    page = stock
+    open_run(page, site)
+    page.locator("weir-dock").get_by_role("link", name=re.compile(f"^{name}")).click()
+    frame_of(page).get_by_role("tab", name=name, selected=True).wait_for()
+
+
+def test_the_dock_leads_to_sharing_a_run(stock: Any, site: Site) -> None:
+    page = stock
+    open_run(page, site)
+    page.locator("weir-dock").get_by_role("link", name="Share").click()
+    frame_of(page).get_by_role("dialog").wait_for()
+
+
 def test_a_collapsed_side_bar_keeps_the_icon_and_the_frame_grows(stock: Any, site: Site) -> None:
     page = stock
     page.goto(site.stock(f"/weir/r/{site.rich.other_id}/overview"))
