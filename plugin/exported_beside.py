@@ -198,7 +198,8 @@ class _Server:
         return found
 
     def _ask(self, route: str, body: Facts) -> Any:
-        return weir_routes.ask(self._uri, route, body)
+        # Hours of an export are not given up for a minute without an answer.
+        return weir_routes.ask(self._uri, route, body, max_retries=None)
 
     def close(self) -> None:
         pass

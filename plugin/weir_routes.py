@@ -15,13 +15,17 @@ class Refused(WeirError):
     """The server did not do it; the message says why."""
 
 
-def ask(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Ask a route and return its answer.
+def ask(
+    server: str, path: str, body: dict[str, Any], *, max_retries: int | None = 1
+) -> dict[str, Any]:
+    """Ask a route and return its answer, each time within a minute.
 
     Args:
         server: A tracking URI.
         path: The route, such as ``shares/list``.
         body: What it is asked.
+        max_retries: How often it is asked again where the server is busy or away; as often as
+            MLflow asks again (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``) when None.
 
     Raises:
         Refused: The server says no, or nothing.
@@ -37,7 +41,7 @@ def ask(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
             "POST",
             json=body,
             timeout=_TIMEOUT_S,
-            max_retries=1,
+            max_retries=max_retries,
             raise_on_status=False,
         )
     except (MlflowException, OSError) as exc:
@@ -50,5 +54,5 @@ def ask(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return found
     why = found.get("error") if isinstance(found, dict) else None
     if answer.status_code == 404 and why is None:
-        raise Refused(f"this server is none of Weir's, or older than {path.partition('/')[0]}")
+        raise Refused(f"{without_secrets(server)} runs no Weir, or one that has no {path!r} yet")
     raise Refused(str(why or f"the server answers {answer.status_code}"))

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 
+from mlflow_weir.guard import never_raises
 from mlflow_weir.threads import start_soon
 
 _WAIT_S = 0.03
@@ -38,10 +39,11 @@ class Usage:
         if self._pid != os.getpid():  # the thread that measures is the parent's
             self._begin()
         # A signal handler may come while its own thread has the lock.
-        if self._is_over.is_set() and self._lock.acquire(blocking=False):
+        if self._lock.acquire(blocking=False):
             try:
-                self._is_over = threading.Event()
-                self._start(self._is_over)
+                if self._is_over.is_set():
+                    self._is_over = threading.Event()
+                    self._start(self._is_over)
             finally:
                 self._lock.release()
         self._is_over.wait(_WAIT_S)
@@ -60,6 +62,7 @@ class Usage:
         except RuntimeError:  # no more threads, or the end of the interpreter
             self._look(is_over)
 
+    @never_raises(None)
     def _look(self, is_over: threading.Event) -> None:
         try:
             self._known = self._measure()

@@ -21,6 +21,15 @@ def test_what_is_found_out_at_once_is_what_is_said() -> None:
     assert usage.is_settled()
 
 
+@pytest.mark.expects_internal_errors
+def test_a_look_that_fails_is_said_as_a_fault_of_ours(internal_errors: list[Exception]) -> None:
+    usage = Usage(lambda: 1 // 0)
+    assert usage.bytes() is None
+    wait_until(lambda: bool(internal_errors), "it has failed")
+    assert isinstance(internal_errors[0], ZeroDivisionError)
+    assert usage.is_settled()
+
+
 def test_nobody_waits_for_what_takes_long() -> None:
     may_end, n_asked = threading.Event(), []
 
